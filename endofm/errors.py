@@ -1,0 +1,89 @@
+"""Exceptions of the package.
+
+Every message says what was wrong, in which file or argument, and what to do next. All of them derive from
+:class:`EndoFMError`, so that a program can catch what this library reports and let real bugs through.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class EndoFMError(Exception):
+    """Base class of every error that this library raises on purpose."""
+
+
+class EndoFMWarning(UserWarning):
+    """Base class of every warning that this library emits."""
+
+
+class ConfigError(EndoFMError, ValueError):
+    """A configuration value or key is not valid."""
+
+
+class InputError(EndoFMError, ValueError):
+    """An argument (array, tensor, path list) does not have the form that the function takes."""
+
+
+class VideoError(EndoFMError):
+    """A video, folder of frames or image cannot be read."""
+
+
+class FeatureFileError(EndoFMError):
+    """A saved feature file is damaged, incomplete or of an unknown format."""
+
+
+class WeightsError(EndoFMError):
+    """Base class of everything that can go wrong between a weight name and a loaded model."""
+
+
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """The named weights do not exist, or are not in the cache while offline."""
+
+
+class DownloadError(WeightsError, OSError):
+    """The weights exist but could not be fetched (network, server, permission)."""
+
+
+class ChecksumError(WeightsError):
+    """A file's sha256 is not the one recorded for it."""
+
+
+class UnsafeCheckpointError(WeightsError):
+    """A checkpoint holds objects that are not plain tensors and are not allowed."""
+
+
+class CheckpointFormatError(WeightsError):
+    """A file can be read but holds no weights of a layout that is known."""
+
+
+class StateDictError(WeightsError):
+    """Tensor names or shapes do not match the model."""
+
+
+class MissingExtraError(EndoFMError, ImportError):
+    """An optional dependency is not installed."""
+
+
+def require_extra(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency or say how to install it.
+
+    Args:
+        module: Name of the module to import, e.g. ``"h5py"``.
+        extra: Name of the extra of this package that brings it, e.g. ``"h5"``.
+        purpose: What needs it, as the subject of a sentence, e.g. ``"Writing HDF5 feature files"``.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingExtraError: If the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{purpose} needs the package {module.split('.')[0]!r}, which is not installed. "
+            f'Install it with:  pip install "endofm[{extra}]"'
+        ) from error

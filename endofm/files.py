@@ -1,0 +1,34 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+
+@contextmanager
+def atomic_path(target: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``target``; on success rename it to ``target``, on failure remove it.
+
+    The temporary name keeps the target's suffix, because many writers choose a format by it, and begins with
+    ``.partial-``, by which leftovers of a killed process can be told.
+
+    Args:
+        target: File to create or replace. Its folder is created if missing.
+
+    Yields:
+        The path to write to.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".partial-{uuid4().hex[:8]}-{target.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""Frames with their time stamps, and what every source of frames offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+UInt8Array = npt.NDArray[np.uint8]
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        data: uint8 ``(height, width, 3)``, RGB, upright (rotation flags applied), full range.
+        pts_seconds: Time at which the frame appears, in seconds after the first frame of the source.
+        duration_seconds: How long it stays, in seconds.
+    """
+
+    data: UInt8Array
+    pts_seconds: float
+    duration_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """Several frames of one source.
+
+    Attributes:
+        data: uint8 ``(time, height, width, 3)``, RGB.
+        pts_seconds: float64 ``(time,)``, seconds after the first frame of the source.
+        duration_seconds: float64 ``(time,)``, seconds.
+    """
+
+    data: UInt8Array
+    pts_seconds: Float64Array
+    duration_seconds: Float64Array
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @classmethod
+    def stack(cls, frames: Iterable[Frame]) -> FrameBatch:
+        """Join frames of equal size; an empty iterable gives a batch of shape ``(0, 0, 0, 3)``."""
+        items = list(frames)
+        data = np.stack([f.data for f in items]) if items else np.empty((0, 0, 0, 3), np.uint8)
+        return cls(
+            data,
+            np.array([f.pts_seconds for f in items], np.float64),
+            np.array([f.duration_seconds for f in items], np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class VideoMetadata:
+    """What is known of a source before decoding it.
+
+    Attributes:
+        name: File name, or a description such as ``"array"``; for messages and outputs.
+        width: Width in pixels of the frames as they are handed out (after rotation).
+        height: Height in pixels, likewise.
+        average_fps: Mean frames per second, None if unknown.
+        num_frames: Number of frames as the header states it, None if it does not. Not to be trusted: see
+            :meth:`VideoSource.frame_times`.
+        duration_seconds: Duration as the header states it, None if it does not. Likewise.
+        codec: Short codec name (``"h264"``), or ``"raw"`` for arrays, ``"image"`` for images.
+        container: Short container name (``"mov,mp4,m4a,3gp,3g2,mj2"``), empty for arrays and images.
+        pixel_format: Pixel format as coded (``"yuv420p10le"``), empty for arrays and images.
+        rotation: Clockwise rotation in degrees that was applied to the decoded frames: 0, 90, 180 or 270.
+    """
+
+    name: str
+    width: int
+    height: int
+    average_fps: float | None
+    num_frames: int | None
+    duration_seconds: float | None
+    codec: str
+    container: str = ""
+    pixel_format: str = ""
+    rotation: int = 0
+
+
+class VideoSource(Protocol):
+    """A source of frames: a video file, a folder of frames, an array, images.
+
+    Times are seconds after the first frame of the source, so the first frame is always at 0.
+    """
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        """What is known before decoding."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be decoded so far, one sentence each; empty for a sound source."""
+
+    def frame_times(self) -> Float64Array:
+        """Return the exact times of all frames, ascending, float64 ``(num_frames,)``.
+
+        For a file this reads (but does not decode) all packets once; the answer is kept.
+        """
+
+    def end_seconds(self) -> float:
+        """Return the time at which the last frame ends (last time + its duration), in seconds."""
+
+    def sample(self, seconds: Iterable[float]) -> Iterator[Frame]:
+        """Yield for each asked time the frame on screen then: the last one that begins at or before it.
+
+        Args:
+            seconds: Ascending times; equal times give the same frame again. Consumed lazily, one at a time.
+
+        Yields:
+            One frame per asked time. Ends without a frame at the first time at or after the end of the source.
+
+        Raises:
+            InputError: If the times are not ascending.
+            VideoError: If nothing at all can be decoded.
+        """
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield every frame in order of presentation."""
+
+    def close(self) -> None:
+        """Release the file."""
+
+    def __enter__(self) -> VideoSource: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

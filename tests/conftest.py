@@ -1,0 +1,18 @@
+"""Fixtures that every part of the test suite shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def media_dir() -> Path:
+    """Folder of real endoscopy clips, which are not ours to ship; tests that ask for it skip where it is missing."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "media"
+    folder = Path(os.environ.get("ENDOFM_MEDIA", default))
+    if not (folder / "videos").is_dir():
+        pytest.skip("no folder of real clips (set ENDOFM_MEDIA)")
+    return folder
