@@ -26,9 +26,7 @@ _T = TypeVar("_T")
 def _from_mapping(cls: type[_T], values: object, where: str) -> _T:
     """Build the dataclass ``cls`` from plain JSON values, refusing unknown keys."""
     if not isinstance(values, Mapping):
-        raise ConfigError(
-            f"{where}: expected a JSON object with the fields of {cls.__name__}, got {values!r}"
-        )
+        raise ConfigError(f"{where}: expected a JSON object with the fields of {cls.__name__}, got {values!r}")
     known = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
@@ -189,9 +187,7 @@ class PreprocessConfig:
         if min(self.std) <= 0:
             raise ConfigError(f"PreprocessConfig.std must be positive, got {self.std!r}")
         if not isinstance(self.field_of_view, bool):
-            raise ConfigError(
-                f"PreprocessConfig.field_of_view must be true or false, got {self.field_of_view!r}"
-            )
+            raise ConfigError(f"PreprocessConfig.field_of_view must be true or false, got {self.field_of_view!r}")
 
     @classmethod
     def for_image_size(cls, size: int, **changes: Any) -> PreprocessConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -17,9 +18,8 @@ def progress_bar(*, total: float | None, description: str, unit: str, disable: b
         unit: Name of one piece of work, e.g. ``"clip"``.
         disable: Show nothing.
     """
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils.tqdm import tqdm
 
     # None, not False: tqdm then also stays silent when standard error is not a terminal being watched.
-    return tqdm(
-        total=total, desc=description, unit=unit, disable=True if disable else None, dynamic_ncols=True
-    )
+    bar: Callable[..., Any] = tqdm
+    return bar(total=total, desc=description, unit=unit, disable=True if disable else None, dynamic_ncols=True)

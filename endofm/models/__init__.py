@@ -1,0 +1,1 @@
+"""The encoder and the models that users load."""

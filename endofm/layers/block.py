@@ -1,0 +1,153 @@
+"""One divided space-time block: attention over time, then over space, then the MLP."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from endofm.config import EncoderConfig
+from endofm.layers.attention import Attention
+
+
+def drop_path(x: Tensor, rate: float, *, axes: tuple[int, ...]) -> Tensor:
+    """Drop whole slices of a residual branch at random and scale the kept ones by the keep rate.
+
+    Args:
+        x: Output of the branch.
+        rate: Probability of dropping, in [0, 1).
+        axes: Axes whose every index draws for itself; the other axes share the draw.
+    """
+    shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
+    keep = 1 - rate
+    return x * (x.new_empty(shape).bernoulli_(keep) / keep)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact (erf) GELU between them."""
+
+    def __init__(self, embed_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., embed_dim)`` to the same shape."""
+        out: Tensor = self.fc2(self.act(self.fc1(x)))
+        return out
+
+
+class DividedSpaceTimeBlock(nn.Module):
+    """Block of the divided space-time video transformer (TimeSformer, arXiv 2102.05095, section 3).
+
+    The tokens are ``(time, batch, 1 + patches, embed_dim)``. Row 0 of every frame is the clip's class token, repeated:
+    0.5 % more rows, and no concatenation or rearrangement anywhere in the block. All copies stay equal, because the
+    block replaces what space attention gives them by its mean over frames.
+
+    Args:
+        config: Architecture.
+        drop_path_rate: Stochastic depth of this block.
+    """
+
+    def __init__(self, config: EncoderConfig, drop_path_rate: float) -> None:
+        super().__init__()
+        dim, eps = config.embed_dim, config.layer_norm_eps
+        self.drop_path_rate = drop_path_rate
+        self.temporal_norm1 = nn.LayerNorm(dim, eps=eps)
+        self.temporal_attn = Attention(dim, config.num_heads, qkv_bias=config.qkv_bias)
+        self.temporal_fc = nn.Linear(dim, dim)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn = Attention(dim, config.num_heads, qkv_bias=config.qkv_bias)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, config.mlp_dim)
+        self._folded: tuple[object, Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the whole block on ``(time, batch, 1 + patches, embed_dim)``."""
+        x = self.attend_over_time(x)
+        r = self._drop(self.attn.proj(self.attn.over_space(self.norm1(x))), axes=(0, 1))
+        r[:, :, 0] = r[:, :, 0].mean(dim=0)
+        x = _add(x, r)
+        return _add(x, self._drop(self.mlp(self.norm2(x)), axes=(1,)))
+
+    def forward_cls(self, x: Tensor) -> Tensor:
+        """Run the block for the class token only, ``(batch, embed_dim)``; equal to ``forward(x)[0, :, 0]``.
+
+        With one query per clip, keys and values need not be formed: a score is ``x . (Wk^T q)``, the key bias cancels
+        in the softmax, and the values' map and the mean over frames commute with the weighted sum. That leaves one
+        column per head instead of two full projections, and the MLP sees one token.
+        """
+        if (self.training and self.drop_path_rate > 0) or type(self.attn.qkv) is not nn.Linear:
+            return self.forward(x)[0, :, 0]
+        x = self.attend_over_time(x)
+        c = x[0, :, 0]  # B D
+        n = self.norm1(x)  # T B N D
+        heads, head_dim, dim = self.attn.num_heads, self.attn.head_dim, c.shape[-1]
+        w_q, w_k, w_v = self.attn.qkv.weight.view(3, heads, head_dim, dim).unbind(0)
+        bias = self.attn.qkv.bias
+        q = torch.einsum("bd,hed->bhe", n[0, :, 0], w_q)
+        if bias is not None:
+            q = q + bias.view(3, heads, head_dim)[0]
+        key = torch.einsum("bhe,hed->bdh", q * head_dim**-0.5, w_k)
+        weights = (n @ key).softmax(dim=2)  # T B N H
+        pooled = torch.einsum("tbnh,tbnd->bhd", weights, n) / len(n)
+        out = torch.einsum("bhd,hed->bhe", pooled, w_v)
+        if bias is not None:
+            out = out + bias.view(3, heads, head_dim)[2]
+        c = c + self.attn.proj(out.flatten(1))
+        result: Tensor = c + self.mlp(self.norm2(c))
+        return result
+
+    def attend_over_time(self, x: Tensor) -> Tensor:
+        """Run the temporal step, in which the class token takes no part."""
+        r = self.temporal_attn.over_time(self.temporal_norm1(x))
+        folded = self._temporal_projection()
+        if folded is not None:
+            r = nn.functional.linear(r, *folded)
+        else:
+            # The branch is dropped before the last linear layer, whose bias is therefore always added: as published.
+            r = self.temporal_fc(self._drop(self.temporal_attn.proj(r), axes=(1, 2)))
+        r[:, :, 0] = 0
+        return _add(x, r)
+
+    def spatial_attention(self, x: Tensor) -> Tensor:
+        """Return the softmax weights of the spatial step, ``(time, batch, heads, 1 + patches, 1 + patches)``."""
+        return self.attn.spatial_weights(self.norm1(self.attend_over_time(x)))
+
+    def _drop(self, x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+        if self.training and self.drop_path_rate > 0:
+            return drop_path(x, self.drop_path_rate, axes=axes)
+        return x
+
+    def _temporal_projection(self) -> tuple[Tensor, Tensor] | None:
+        """Return weight and bias of ``temporal_attn.proj`` and ``temporal_fc`` as one linear map, or None.
+
+        Two linear maps in a row are one. Only where nothing acts or learns between them: in inference, with plain
+        layers (an adapter that replaced one must not be bypassed). Kept until a parameter changes.
+        """
+        proj, fc = self.temporal_attn.proj, self.temporal_fc
+        if (
+            self.training
+            or torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or type(proj) is not nn.Linear
+            or type(fc) is not nn.Linear
+        ):
+            return None
+        parameters = (proj.weight, proj.bias, fc.weight, fc.bias)
+        if any(p.is_inference() for p in parameters):
+            return None  # such tensors have no version counter, so a change could not be noticed
+        key = tuple((p.data_ptr(), p._version, p.dtype, p.device) for p in parameters)
+        if self._folded is None or self._folded[0] != key:
+            w_proj, b_proj, w_fc, b_fc = (p.detach().double() for p in parameters)
+            weight = (w_fc @ w_proj).to(fc.weight.dtype)
+            bias = (w_fc @ b_proj + b_fc).to(fc.weight.dtype)
+            self._folded = (key, weight, bias)
+        return self._folded[1:]
+
+
+def _add(x: Tensor, residual: Tensor) -> Tensor:
+    """Add a residual branch, reusing its memory where no gradient needs it and it has the stream's precision."""
+    if torch.is_grad_enabled() or residual.dtype != x.dtype:
+        return x + residual
+    return residual.add_(x)
