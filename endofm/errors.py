@@ -18,6 +18,10 @@ class EndoFMWarning(UserWarning):
     """Base class of every warning that this library emits."""
 
 
+class UntrainedWeightsWarning(EndoFMWarning):
+    """The weights are random: features mean nothing."""
+
+
 class ConfigError(EndoFMError, ValueError):
     """A configuration value or key is not valid."""
 

@@ -1,0 +1,62 @@
+"""Pretrained video foundation model for endoscopy: from a video file to features.
+
+Research software. No result of it is medical advice, and it is not a medical device.
+
+Public names are imported on first use, so that ``import endofm`` costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from endofm._version import __version__
+
+if TYPE_CHECKING:
+    from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+    from endofm.hub.registry import list_models
+    from endofm.inference.features import VideoFeatures
+    from endofm.models.encoder import VideoTransformer
+    from endofm.models.endofm import EndoFM
+    from endofm.outputs import EncoderOutput
+    from endofm.transforms.processor import Processor
+    from endofm.video.open import open_video
+
+_HOMES = {
+    "EncoderConfig": "endofm.config",
+    "EncoderOutput": "endofm.outputs",
+    "EndoFM": "endofm.models.endofm",
+    "ModelConfig": "endofm.config",
+    "PreprocessConfig": "endofm.config",
+    "Processor": "endofm.transforms.processor",
+    "VideoFeatures": "endofm.inference.features",
+    "VideoTransformer": "endofm.models.encoder",
+    "list_models": "endofm.hub.registry",
+    "open_video": "endofm.video.open",
+}
+
+__all__ = [
+    "EncoderConfig",
+    "EncoderOutput",
+    "EndoFM",
+    "ModelConfig",
+    "PreprocessConfig",
+    "Processor",
+    "VideoFeatures",
+    "VideoTransformer",
+    "__version__",
+    "list_models",
+    "open_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'endofm' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

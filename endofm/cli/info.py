@@ -1,0 +1,53 @@
+"""``endofm info``: what a model is and what it does to frames."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+SUMMARY = "show a model's architecture, preprocessing numbers and provenance"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("weights", help="registry name, owner/repo[@revision], folder, .safetensors or .pth file")
+    parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
+    parser.add_argument("--json", action="store_true", help="print config.json instead of words")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is known of the weights; a registry name is answered from its record, without a download."""
+    from endofm.hub.registry import find_record
+    from endofm.hub.resolve import load_weights
+    from endofm.hub.state_dict import count_parameters
+    from endofm.transforms.processor import Processor
+
+    record = find_record(args.weights)
+    provenance: dict[str, str] = {}
+    if record is not None:
+        config = record.config
+    else:
+        loaded = load_weights(args.weights, local_files_only=args.local_files_only)
+        config, provenance = loaded.config, dict(loaded.provenance)
+    if args.json:
+        print(json.dumps(config.to_dict(), indent=2))
+        return 0
+    encoder = config.encoder
+    lines = {
+        "name": config.name or str(args.weights),
+        "weights": "trained" if config.trained else "RANDOM: features computed with them mean nothing",
+        "licence": config.license or "not stated",
+        "encoder": f"divided space-time ViT, {encoder.depth} blocks, {encoder.embed_dim} wide, "
+        f"{encoder.num_heads} heads, patches of {encoder.patch_size} x {encoder.patch_size} pixels",
+        "input": f"{encoder.num_frames} frames of {encoder.img_size} x {encoder.img_size}",
+        "parameters": f"{count_parameters(encoder):,}",
+        **provenance,
+    }
+    width = max(map(len, lines))
+    for key, value in lines.items():
+        print(f"{key:<{width}}  {value}")
+    print(f"\npreprocessing\n{Processor(config.preprocess).describe()}")
+    if record is not None:
+        print(f"\n{record.description}")
+    print("\nResearch software: no result is medical advice.")
+    return 0

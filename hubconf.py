@@ -1,0 +1,11 @@
+"""Entry points for ``torch.hub``; see ``endofm/entrypoints.py``."""
+
+dependencies = ["torch", "huggingface_hub", "safetensors", "av", "numpy", "PIL"]
+
+from endofm.entrypoints import (  # noqa: E402, F401
+    endofm_base_8x224,
+    endofm_base_8x224_random,
+    endofm_processor,
+    endofm_small_8x224_random,
+    endofm_tiny_8x224_random,
+)

@@ -1,0 +1,81 @@
+"""Configuration: JSON in and out, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.errors import ConfigError
+
+sizes = st.integers(1, 20)
+
+
+@given(grid=sizes, patch=sizes, heads=sizes, width=sizes, frames=sizes, trained=st.booleans(), crop=st.integers(1, 500))
+def test_json_round_trip(grid: int, patch: int, heads: int, width: int, frames: int, trained: bool, crop: int) -> None:
+    encoder = EncoderConfig(
+        img_size=grid * patch, patch_size=patch, num_heads=heads, embed_dim=heads * width, num_frames=frames
+    )
+    preprocess = PreprocessConfig.for_image_size(crop, crop="upstream", mean=(0.45, 0.45, 0.45))
+    config = ModelConfig(encoder=encoder, preprocess=preprocess, name="x", trained=trained)
+    assert ModelConfig.from_dict(json.loads(config.to_json())) == config
+    assert encoder.grid_size == grid
+
+
+def test_file_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(ModelConfig().to_json())
+    assert ModelConfig.from_file(path) == ModelConfig()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["encoder"].update(embed_dimm=3), "did you mean 'embed_dim'"),
+        (lambda d: d["encoder"].update(depth=0), "depth must be a whole number >= 1, got 0"),
+        (lambda d: d["encoder"].update(depth=True), "depth must be"),
+        (lambda d: d["encoder"].update(num_heads=5), "not a multiple of num_heads 5"),
+        (lambda d: d["encoder"].update(img_size=225), "not a multiple of patch_size"),
+        (lambda d: d["encoder"].update(drop_path_rate=1), "drop_path_rate"),
+        (lambda d: d["encoder"].update(qkv_bias="yes"), "qkv_bias"),
+        (lambda d: d["encoder"].update(mlp_ratio=float("nan")), "mlp_ratio"),
+        (lambda d: d["preprocess"].update(crop="left"), "center, upstream"),
+        (lambda d: d["preprocess"].update(std=[0, 1, 1]), "std must be positive"),
+        (lambda d: d["preprocess"].update(mean=[1]), "3 numbers"),
+        (lambda d: d["preprocess"].update(short_side=100), "smaller than crop_size"),
+        (lambda d: d.update(format_version=99), "update endofm"),
+        (lambda d: d.update(model_type="vit"), "not the configuration of an endofm model"),
+        (lambda d: d.update(encoder=3), "expected a JSON object"),
+        (lambda d: d.update(trained="no"), "true or false"),
+        (lambda d: d.update(name=None), "must be a text"),
+    ],
+)
+def test_wrong_values_are_named(tmp_path: Path, change: object, message: str) -> None:
+    values = ModelConfig().to_dict()
+    change(values)  # type: ignore[operator]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=message) as caught:
+        ModelConfig.from_file(path)
+    assert str(path) in str(caught.value)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        ModelConfig.from_file(tmp_path / "config.json")
+    (tmp_path / "config.json").write_bytes(b"\xff{")
+    with pytest.raises(ConfigError, match="not a readable JSON file"):
+        ModelConfig.from_file(tmp_path / "config.json")
+
+
+def test_presets() -> None:
+    assert EncoderConfig.preset("base") == EncoderConfig()
+    assert EncoderConfig.preset("tiny", depth=2).depth == 2
+    with pytest.raises(ConfigError, match="tiny, small, base"):
+        EncoderConfig.preset("huge")
+    with pytest.raises(ConfigError, match="dept"):
+        EncoderConfig.preset("tiny", dept=2)

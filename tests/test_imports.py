@@ -1,0 +1,90 @@
+"""What importing the package costs, and that imports point downwards only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import endofm
+
+PACKAGE = Path(endofm.__file__).parent
+
+# docs/architecture.md, the table of floors. A folder may import itself and lower floors.
+FLOORS = {
+    "errors": 0,
+    "config": 0,
+    "_version": 0,
+    "outputs": 0,
+    "layers": 1,
+    "hub": 1,
+    "video": 1,
+    "progress": 1,
+    "files": 1,
+    "transforms": 2,
+    "inference": 3,
+    "models": 4,
+    "data": 5,
+    "visualize": 5,
+    "entrypoints": 6,
+    "cli": 6,
+    "training": 7,
+}
+# Drawn from on their own floor as well: they know nothing of anything else.
+SHARED = {"errors", "progress", "files"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def home(dotted: str) -> str:
+    return dotted.split(".")[1]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    for dotted in sorted(imported):
+        if not dotted.startswith("endofm."):
+            continue
+        other = home(dotted)
+        allowed = other == own or FLOORS[other] < FLOORS[own] or other in SHARED
+        assert allowed, f"{path.relative_to(PACKAGE)} (floor {FLOORS[own]}) imports {dotted} (floor {FLOORS[other]})"
+
+
+def loaded_by(code: str) -> set[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint('\\n'.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.split(".")[0] for name in result.stdout.split()} | set(result.stdout.split())
+
+
+def test_import_is_light() -> None:
+    loaded = loaded_by("import endofm")
+    heavy = {"av", "huggingface_hub", "timm", "torchvision", "matplotlib", "numpy", "torch", "PIL"}
+    assert not heavy & loaded
+    assert not {name for name in loaded if name.startswith("endofm.training")}
+
+
+def test_the_encoder_alone_needs_torch_alone() -> None:
+    loaded = loaded_by("from endofm import EndoFM, VideoTransformer, EncoderConfig")
+    assert "torch" in loaded
+    assert not {"av", "huggingface_hub", "timm", "torchvision", "matplotlib"} & loaded
+
+
+def test_public_names_exist() -> None:
+    for name in endofm.__all__:
+        assert getattr(endofm, name) is not None
+    assert dir(endofm) == sorted(endofm.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = endofm.nonsense
