@@ -1,0 +1,93 @@
+"""The weights that this package knows by name."""
+
+from __future__ import annotations
+
+from endofm.config import EncoderConfig, ModelConfig
+from endofm.hub.registry import Mirror, Score, WeightRecord
+
+_ORIGINAL_SHA256 = "6fc7a64a044f1eff3b7f9eb233df37a3607735848d534364f12c2aebad1aea70"
+"""sha256 of the authors' 2.2 GB ``endo_fm.pth``, from independent public inspections of the file behind their link."""
+
+_PAPER = "https://arxiv.org/abs/2306.16741"
+
+_ENDOFM_BASE = WeightRecord(
+    name="endofm-base-8x224",
+    description="Endo-FM backbone as published: ViT-B/16, 8 frames, self-supervised on 33K endoscopy clips",
+    config=ModelConfig(encoder=EncoderConfig.preset("base"), name="endofm-base-8x224", license="apache-2.0"),
+    mirrors=(
+        Mirror(
+            url="https://drive.usercontent.google.com/download?id=1H7B91Ewm4QkZRsnUk1Bn0IQch5P8C7Xl&export=download&confirm=t",
+            page="https://drive.google.com/file/d/1H7B91Ewm4QkZRsnUk1Bn0IQch5P8C7Xl/view",
+            filename="endo_fm.pth",
+            sha256=_ORIGINAL_SHA256,
+            layout="checkpoint",
+            status="The link in the authors' README since April 2026, a personal drive. Believed alive: independent "
+            "projects report fetching the 2.2 GB file through it in July and August 2026. Not tried by us.",
+        ),
+        Mirror(
+            page="https://mycuhk-my.sharepoint.com/:u:/g/personal/1155167044_link_cuhk_edu_hk/EZh5mWE5CL1BpaJ1bXuokfYBDM2VaMknqG7YpaQBRgAvdQ?e=e2rVYW",
+            filename="endo_fm.pth",
+            sha256=_ORIGINAL_SHA256,
+            layout="checkpoint",
+            status="The authors' first link, on a university drive. Believed dead: links of the same account have been "
+            "reported dead since April 2026, when the authors replaced it. Not tried by us.",
+        ),
+    ),
+    license="apache-2.0",
+    license_note="The licence of the authors' repository; their README does not mention the weights separately.",
+    # Names and counts: table of data sets in the README of med-air/Endo-FM.
+    datasets=(
+        "Colonoscopic (210 clips)",
+        "SUN and SUN-SEG (1,018 clips)",
+        "LDPolypVideo (237 clips)",
+        "Hyper-Kvasir (5,704 clips)",
+        "Kvasir-Capsule (1,000 clips)",
+        "CholecTriplet (580 clips)",
+        "private colonoscopy of the Baoshan Branch of Renji Hospital (16,494 clips)",
+        "private gastroscopy of the Baoshan Branch of Renji Hospital (7,653 clips)",
+    ),
+    datasets_held_out=("CVC-12k", "KUMC"),
+    overlaps=(
+        "PolypDiag is put together from videos of Hyper-Kvasir and LDPolypVideo. The authors confirm (issue 9 of their "
+        "repository) that these videos were not taken out of pre-training, so PolypDiag scores are not scores on "
+        "unseen videos.",
+    ),
+    scores=tuple(
+        Score(dataset=dataset, task=task, metric=metric, value=value, source=source)
+        for source, values in (
+            ("paper, after fine-tuning", (90.7, 73.9, 84.1)),
+            ("authors' README, their fine-tuned weights", (91.5, 76.6, 84.0)),
+        )
+        for (dataset, task, metric), value in zip(
+            (
+                ("PolypDiag", "classification", "F1 (%)"),
+                ("CVC-12k", "segmentation", "Dice (%)"),
+                ("KUMC", "detection", "F1 (%)"),
+            ),
+            values,
+            strict=True,
+        )
+    ),
+    paper=_PAPER,
+    notes=(
+        "The scores are the authors' and belong to models fine-tuned from this backbone. They were not measured again.",
+        "The PolypDiag scores are the best of 20 epochs, chosen on the list that is reported.",
+        "The weights are the teacher of the training checkpoint, which is what the authors' own tasks use.",
+        "Most of the training videos come from one hospital and show the colon.",
+    ),
+)
+
+
+def _random(size: str) -> WeightRecord:
+    name = f"endofm-{size}-8x224-random"
+    return WeightRecord(
+        name=name,
+        description="Untrained: random weights from a fixed seed, for trying the software. Its features mean nothing",
+        config=ModelConfig(encoder=EncoderConfig.preset(size), name=name, trained=False, license="apache-2.0"),
+        license="apache-2.0",
+        random_seed=0,
+        notes=("Nothing was learned: the features mean nothing, and no result from them says anything about a video.",),
+    )
+
+
+RECORDS = (_ENDOFM_BASE, _random("tiny"), _random("small"), _random("base"))

@@ -1,0 +1,241 @@
+"""Files of the Hugging Face hub: cached, pinned to a commit, checked, and fetched again if damaged.
+
+The cache is huggingface_hub's own, in its own layout, so that its tools and other programs see the same files. Its
+functions are used for addresses, metadata, transfer and links; what is added is that a transfer goes on after an
+interruption, and that every file is compared with its checksum before it is used, also when it came from the cache.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    FileMetadataError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import HfFileMetadata, repo_folder_name
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # exported without __all__
+
+from endofm._version import __version__
+from endofm.errors import (
+    ChecksumError,
+    DownloadError,
+    EndoFMError,
+    EndoFMWarning,
+    InputError,
+    WeightsNotFoundError,
+)
+from endofm.hub.checksum import matches_etag
+from endofm.hub.transfer import (
+    NETWORK_ERRORS,
+    DownloadOptions,
+    backoff,
+    fetch,
+    file_lock,
+    is_local,
+    is_transient,
+    status_code,
+)
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256_DIGITS = 64
+_ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file in the cache whose content was checked.
+
+    Attributes:
+        path: Where it is.
+        commit: Commit of the repository that it belongs to.
+        sha256: Its sha256 if the hub states it (it does for large files), empty otherwise.
+    """
+
+    path: Path
+    commit: str
+    sha256: str = ""
+
+
+def hub_file(repo_id: str, filename: str, *, revision: str = "", options: DownloadOptions) -> HubFile:
+    """Return a file of a model repository, from the cache or the hub.
+
+    A commit that is in the cache is used without asking the hub. A branch or tag is looked up; if the hub cannot be
+    reached, the commit that it was last seen at is used with a warning.
+
+    Args:
+        repo_id: ``owner/name``.
+        filename: Path of the file in the repository.
+        revision: Branch, tag or full commit hash; the main branch by default.
+        options: Cache and network.
+
+    Raises:
+        WeightsNotFoundError: If the repository, revision or file does not exist, or is not in the cache while offline.
+        DownloadError: If it exists but could not be fetched.
+        ChecksumError: If what arrives, or what is in the cache while offline, is damaged.
+        InputError: If the repository's name is not valid.
+    """
+    revision = revision or constants.DEFAULT_REVISION
+    try:
+        cached = None if options.force_download else _cached(repo_id, filename, revision, options)
+        if cached and (options.offline or _COMMIT.fullmatch(revision)) and _is_intact(cached.path):
+            return cached
+        if options.offline:
+            raise _offline_error(repo_id, filename, revision, cached)
+        try:
+            metadata = _metadata(repo_id, filename, revision, options, attempts=1 if cached else _ATTEMPTS)
+        except NETWORK_ERRORS as error:
+            refused = isinstance(error, HfHubHTTPError) and not is_transient(error)
+            if cached and not refused and _is_intact(cached.path):
+                warnings.warn(
+                    f"{constants.ENDPOINT} could not be reached; using {repo_id} at {cached.commit}, the commit that "
+                    f"{revision!r} was last seen at",
+                    EndoFMWarning,
+                    stacklevel=2,
+                )
+                return cached
+            raise
+        commit, etag = str(metadata.commit_hash), str(metadata.etag)
+        if not options.force_download:
+            cached = _cached(repo_id, filename, commit, options)
+            if cached and matches_etag(cached.path, etag):
+                return replace(cached, sha256=_sha256(etag))
+        return _download(repo_id, filename, revision, metadata, options)
+    except HFValidationError as error:
+        raise InputError(f"{repo_id!r} is not the name of a hub repository: {error}") from error
+    except EndoFMError:
+        raise
+    except NETWORK_ERRORS as error:
+        raise hub_error(error, repo_id, revision=revision, filename=filename) from error
+
+
+def hub_error(error: BaseException, repo_id: str, *, revision: str = "main", filename: str = "") -> EndoFMError:
+    """Return our error for one of huggingface_hub or the network, saying what to do next."""
+    host = constants.ENDPOINT
+    login = "If it is private, log in with `hf auth login` or pass token=."
+    if isinstance(error, GatedRepoError):
+        return DownloadError(
+            f"access to {repo_id} has to be asked for: open {host}/{repo_id} in a browser, then log in with "
+            "`hf auth login` or pass token="
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return WeightsNotFoundError(f"there is no repository {repo_id} on {host} (or no access to it). {login}")
+    if isinstance(error, RevisionNotFoundError):
+        return WeightsNotFoundError(f"{repo_id} has no revision {revision!r}; see {host}/{repo_id}/commits/main")
+    if isinstance(error, EntryNotFoundError) and isinstance(error, HfHubHTTPError):
+        return WeightsNotFoundError(
+            f"{repo_id} has no file {filename} at revision {revision!r}, so it does not hold weights of this package. "
+            "Original checkpoints are read with `endofm convert`."
+        )
+    if is_local(error):
+        return DownloadError(f"the cache cannot be written for {repo_id}: {error}")
+    status = status_code(error)
+    if status in (401, 403):
+        return DownloadError(f"{host} denies access to {repo_id} (status {status}). Is the token valid? {login}")
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if status is not None:
+        return DownloadError(f"{host} answers with an error for {repo_id} ({reason}). Try again later.")
+    return DownloadError(
+        f"could not reach {host} for {repo_id} ({reason}). Check the network; for machines without one, run "
+        "`endofm download` where there is, and copy the cache."
+    )
+
+
+def _cached(repo_id: str, filename: str, revision: str, options: DownloadOptions) -> HubFile | None:
+    path = try_to_load_from_cache(repo_id, filename, cache_dir=options.cache_dir, revision=revision)
+    if not isinstance(path, str):
+        return None
+    return _described(Path(path), filename)
+
+
+def _described(path: Path, filename: str) -> HubFile:
+    # The path is .../snapshots/<commit>/<filename>, a link to .../blobs/<etag> where the system has links.
+    return HubFile(path=path, commit=path.parents[filename.count("/")].name, sha256=_sha256(_blob_name(path)))
+
+
+def _blob_name(path: Path) -> str:
+    return path.readlink().name if path.is_symlink() else ""
+
+
+def _sha256(etag: str) -> str:
+    return etag if len(etag) == _SHA256_DIGITS else ""
+
+
+def _is_intact(path: Path) -> bool:
+    """Compare a cached file with its checksum, which is the name of its blob (unknown on systems without links)."""
+    return matches_etag(path, _blob_name(path))
+
+
+def _metadata(repo_id: str, filename: str, revision: str, options: DownloadOptions, *, attempts: int) -> HfFileMetadata:
+    url = hf_hub_url(repo_id, filename, revision=revision)
+    for attempt in range(attempts):
+        try:
+            metadata = get_hf_file_metadata(
+                url, token=options.token, library_name="endofm", library_version=__version__
+            )
+        except HfHubHTTPError as error:
+            if not is_transient(error) or attempt + 1 == attempts:
+                raise
+            backoff(attempt)
+        else:
+            break
+    if metadata.commit_hash is None or metadata.etag is None:
+        raise FileMetadataError(f"the answer for {url} is not that of a hub; check HF_ENDPOINT and the proxy")
+    return metadata
+
+
+def _download(
+    repo_id: str, filename: str, revision: str, metadata: HfFileMetadata, options: DownloadOptions
+) -> HubFile:
+    """Put the file's blob into the cache, then let huggingface_hub link it."""
+    etag, commit = str(metadata.etag), str(metadata.commit_hash)
+    cache = Path(options.cache_dir or constants.HF_HUB_CACHE)
+    folder = repo_folder_name(repo_id=repo_id, repo_type="model")
+    blob = cache / folder / "blobs" / etag
+
+    def check(path: Path) -> None:
+        if not matches_etag(path, etag):
+            raise ChecksumError(
+                f"{repo_id}/{filename} at {commit} arrived twice with a checksum other than {etag}, which the hub "
+                "states for it. Something between here and the hub changes the file (a proxy?)."
+            )
+
+    with file_lock(cache / ".locks" / folder / f"{etag}.lock"):
+        pointer = _cached(repo_id, filename, commit, options)
+        if pointer and not pointer.path.is_symlink():
+            pointer.path.unlink()  # a copy, on systems without links, and found damaged
+        if options.force_download or not (blob.is_file() and matches_etag(blob, etag)):
+            fetch(
+                hf_hub_url(repo_id, filename, revision=commit),
+                blob,
+                check=check,
+                headers=build_hf_headers(token=options.token, library_name="endofm", library_version=__version__),
+                size=metadata.size,
+                label=filename,
+            )
+    path = Path(hf_hub_download(repo_id, filename, revision=revision, cache_dir=options.cache_dir, token=options.token))
+    if not path.is_symlink():
+        blob.unlink(missing_ok=True)  # it was copied
+    return replace(_described(path, filename), sha256=_sha256(etag))
+
+
+def _offline_error(repo_id: str, filename: str, revision: str, cached: HubFile | None) -> EndoFMError:
+    if cached:
+        return ChecksumError(
+            f"{cached.path} is damaged, and downloads are off (local_files_only or HF_HUB_OFFLINE). Load it once with "
+            "downloads on, and it will be fetched again."
+        )
+    return WeightsNotFoundError(
+        f"{repo_id} at revision {revision!r} is not in the cache ({filename} is missing), and downloads are off "
+        "(local_files_only or HF_HUB_OFFLINE). Run `endofm download` once with downloads on, or on another machine "
+        "and copy its cache."
+    )
