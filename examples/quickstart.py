@@ -1,0 +1,40 @@
+"""From a video file to a saved feature file, with a progress bar.
+
+    python examples/quickstart.py                  # on a clip that is rendered first
+    python examples/quickstart.py procedure.mp4    # on your own recording
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from endofm import EndoFM, VideoFeatures
+from endofm.data.synthetic.demo import render_demo
+
+WEIGHTS = "endofm-tiny-8x224-random"
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        video = Path(sys.argv[1])
+    else:
+        video = Path("out/synthetic-demo.mp4")
+        print(f"No video given: rendering a synthetic one, {video}")
+        render_demo(video)
+
+    model = EndoFM.from_pretrained(WEIGHTS)
+    features = model.extract_features(video, window_seconds=2.0)
+    print(features)
+
+    path = features.save(Path("out") / f"{video.stem}.safetensors")
+    again = VideoFeatures.load(path)
+    print(f"saved to {path}: {again.embeddings.shape[0]} clips x {again.embeddings.shape[1]} numbers")
+    for start, end, similarity in zip(
+        again.start_seconds, again.end_seconds, again.similarity()[0], strict=True
+    ):
+        print(f"  {start:6.2f} s to {end:6.2f} s   cosine to the first clip {similarity:+.3f}")
+
+
+if __name__ == "__main__":
+    main()
