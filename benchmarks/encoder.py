@@ -1,6 +1,6 @@
 """The encoder against `transformers`' TimesformerModel on the same weights.
 
-    pip install ".[bench]" && python benchmarks/encoder.py --threads 1 --rounds 7
+pip install ".[bench]" && python benchmarks/encoder.py --threads 1 --rounds 7
 """
 
 from __future__ import annotations

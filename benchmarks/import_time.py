@@ -1,6 +1,6 @@
 """What `import endofm` costs beyond `import torch`, in CPU seconds of fresh processes.
 
-    python benchmarks/import_time.py --rounds 9
+python benchmarks/import_time.py --rounds 9
 """
 
 from __future__ import annotations

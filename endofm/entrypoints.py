@@ -51,7 +51,9 @@ def endofm_base_8x224(
     name = "endofm-base-8x224"
     if not pretrained:
         if weights is not None:
-            raise InputError(f"pretrained=False asks for fresh weights, but weights={str(weights)!r} are given; drop one")
+            raise InputError(
+                f"pretrained=False asks for fresh weights, but weights={str(weights)!r} are given; drop one"
+            )
         config = replace(get_record(name).config, name="", license="", trained=False)
         return EndoFM(config).to(device or "cpu")
     return EndoFM.from_pretrained(

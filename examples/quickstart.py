@@ -1,7 +1,7 @@
 """From a video file to a saved feature file, with a progress bar.
 
-    python examples/quickstart.py                  # on a clip that is rendered first
-    python examples/quickstart.py procedure.mp4    # on your own recording
+python examples/quickstart.py                  # on a clip that is rendered first
+python examples/quickstart.py procedure.mp4    # on your own recording
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def main() -> None:
     path = features.save(Path("out") / f"{video.stem}.safetensors")
     again = VideoFeatures.load(path)
     print(f"saved to {path}: {again.embeddings.shape[0]} clips x {again.embeddings.shape[1]} numbers")
-    for start, end, similarity in zip(
-        again.start_seconds, again.end_seconds, again.similarity()[0], strict=True
-    ):
+    for start, end, similarity in zip(again.start_seconds, again.end_seconds, again.similarity()[0], strict=True):
         print(f"  {start:6.2f} s to {end:6.2f} s   cosine to the first clip {similarity:+.3f}")
 
 

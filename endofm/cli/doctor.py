@@ -104,7 +104,9 @@ def _cache() -> Iterator[Finding]:
     yield Finding(
         "cache",
         "ok" if writable else "fail",
-        f"{folder}, {free:.0f} GiB free" if writable else f"{folder} cannot be written; set HF_HOME to a folder that can",
+        f"{folder}, {free:.0f} GiB free"
+        if writable
+        else f"{folder} cannot be written; set HF_HOME to a folder that can",
     )
     if constants.HF_HUB_OFFLINE:
         yield Finding("network", "note", "HF_HUB_OFFLINE is set: only weights in the cache or on disk can be loaded")

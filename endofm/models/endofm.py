@@ -97,7 +97,9 @@ class EndoFM(VideoTransformer):
 
         target = _usable_device(device)
         if not dtype.is_floating_point:
-            raise InputError(f"dtype must be a floating-point type such as torch.float32 or torch.bfloat16, got {dtype}")
+            raise InputError(
+                f"dtype must be a floating-point type such as torch.float32 or torch.bfloat16, got {dtype}"
+            )
         loaded = load_weights(
             source,
             revision=revision,
@@ -256,5 +258,7 @@ def _usable_device(device: str | torch.device | None) -> torch.device:
         torch.empty(0, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"device {str(device)!r} cannot be used here ({reason}); `endofm doctor` lists what can") from error
+        raise InputError(
+            f"device {str(device)!r} cannot be used here ({reason}); `endofm doctor` lists what can"
+        ) from error
     return target
