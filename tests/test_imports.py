@@ -31,6 +31,7 @@ FLOORS = {
     "visualize": 5,
     "entrypoints": 6,
     "cli": 6,
+    "__main__": 7,
     "training": 7,
 }
 # Drawn from on their own floor as well: they know nothing of anything else.
