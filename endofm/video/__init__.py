@@ -1,0 +1,1 @@
+"""Sources of frames, which never travel without their times; clip sampling; writing videos."""

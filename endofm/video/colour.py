@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import av
+from dataclasses import dataclass
+from typing import cast
+
 import numpy as np
+from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from endofm.video.frames import UInt8Array
 
-_HD_HEIGHT = 720
-
-# AVColorSpace (ITU-T H.273 matrix coefficients) to the names that swscale has.
+# Matrix coefficients of ITU-T H.273, table 4, as swscale names them.
 _MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -22,11 +23,71 @@ _MATRICES = {
 }
 
 
+def matrix_of(frame: VideoFrame) -> Colorspace:
+    """Return the luma-chroma matrix of a frame; where it does not say, BT.709 for HD sizes and BT.601 below.
+
+    That guess is what players make; swscale itself would take BT.601 for everything.
+    """
+    known = _MATRICES.get(int(frame.colorspace))
+    if known is not None:
+        return known
+    return Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How a coded picture is turned upright: first transposed, then flipped.
+
+    Attributes:
+        transpose: Swap rows and columns.
+        flip_rows: Turn upside down.
+        flip_columns: Mirror left and right.
+    """
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    @property
+    def clockwise(self) -> int:
+        """The turn in degrees, 0, 90, 180 or 270; of a mirrored picture, the turn after mirroring left and right."""
+        if self.transpose:
+            return 90 if self.flip_columns else 270
+        return 180 if self.flip_rows else 0
+
+    def apply(self, picture: UInt8Array) -> UInt8Array:
+        """Return the upright picture, ``(height, width, 3)``."""
+        if self.transpose:
+            picture = picture.transpose(1, 0, 2)
+        return picture[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+
+def orientation(frame: VideoFrame) -> Orientation:
+    """Read the display matrix of a frame, rounded to quarter turns."""
+    try:
+        data = frame.side_data["DISPLAYMATRIX"]  # type: ignore[typeddict-item]
+    except KeyError:
+        return Orientation()
+    except ValueError:  # PyAV stumbles over kinds of side data that are newer than itself; it knows the angle still.
+        return _quarter_turn(frame.rotation)
+    # Row vectors: (x, y, 1) of the coded picture times the matrix is the place on screen (ISO/IEC 14496-12, 6.2.2).
+    matrix = np.frombuffer(bytes(data), np.int32, count=9).reshape(3, 3).astype(np.float64)
+    (a, b), (c, d) = matrix[:2, :2]
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(flip_rows=bool(d < 0), flip_columns=bool(a < 0))
+    return Orientation(transpose=True, flip_rows=bool(b < 0), flip_columns=bool(c < 0))
+
+
+def _quarter_turn(counter_clockwise: int) -> Orientation:
+    turns = round(counter_clockwise / 90) % 4
+    return Orientation(transpose=turns % 2 == 1, flip_rows=turns in (1, 2), flip_columns=turns in (2, 3))
+
+
 class RgbConverter:
-    """Converts decoded pictures to RGB arrays of one size; keeps swscale's tables between pictures.
+    """Converts decoded pictures to upright RGB arrays; keeps swscale's tables between pictures.
 
     Args:
-        width: Width of the arrays before rotation, in pixels.
+        width: Width in pixels that pictures are brought to before they are turned.
         height: Likewise.
     """
 
@@ -34,20 +95,19 @@ class RgbConverter:
         self.width, self.height = width, height
         self._reformatter = VideoReformatter()
 
-    def __call__(self, picture: av.VideoFrame) -> UInt8Array:
-        """Return uint8 ``(height, width, 3)``, full range."""
-        matrix = _MATRICES.get(int(picture.colorspace))
-        if matrix is None:
-            matrix = Colorspace.ITU709 if picture.height >= _HD_HEIGHT else Colorspace.ITU601
+    def __call__(self, frame: VideoFrame) -> UInt8Array:
+        """Return uint8 ``(height, width, 3)``, RGB, full range, contiguous."""
+        full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
         converted = self._reformatter.reformat(
-            picture,
+            frame,
             width=self.width,
             height=self.height,
             format="rgb24",
-            src_colorspace=matrix,
-            src_color_range=ColorRange.JPEG if picture.format.name.startswith("yuvj") else picture.color_range,
+            src_colorspace=matrix_of(frame),
+            src_color_range=ColorRange.JPEG if full else frame.color_range,
             dst_color_range=ColorRange.JPEG,
             interpolation=Interpolation.BILINEAR,
             threads=1,
         )
-        return np.ascontiguousarray(converted.to_ndarray())
+        pixels = cast(UInt8Array, converted.to_ndarray())
+        return np.ascontiguousarray(orientation(frame).apply(pixels))

@@ -2,102 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
-import av
-import numpy as np
-
-from endofm.video.colour import RgbConverter
+from endofm.errors import VideoError
+from endofm.video.colour import orientation
+from endofm.video.container import Medium, announced_seconds
+from endofm.video.damage import DamageLog
+from endofm.video.frame_reader import FrameReader
 from endofm.video.frames import Float64Array, Frame, VideoMetadata
-from endofm.video.times import TIME_TOLERANCE, ascending
+from endofm.video.packet_index import LazyIndex, PacketIndex, scan_packets
+from endofm.video.packets import Origin
+from endofm.video.times import ascending
 
 
 class FileSource:
-    """First version: decodes forward only."""
+    """A video file, in any container and codec that FFmpeg reads.
 
-    def __init__(self, opener: Callable[[], av.container.InputContainer], name: str, decoder_threads: int = 1) -> None:
-        self._opener, self._name, self._threads = opener, name, decoder_threads
-        container = opener()
-        stream = container.streams.video[0]
-        first = next(container.decode(stream))
-        assert stream.time_base is not None and first.pts is not None
-        self._zero, self._tick = first.pts, stream.time_base
-        rate = stream.average_rate or stream.guessed_rate
-        self._step = round(1 / (rate * stream.time_base)) if rate else 1
-        self._metadata = VideoMetadata(
-            name=name,
-            width=first.width,
-            height=first.height,
-            average_fps=float(rate) if rate else None,
-            num_frames=stream.frames or None,
-            duration_seconds=float(stream.duration * stream.time_base) if stream.duration else None,
-            codec=stream.codec_context.name,
-            container=container.format.name,
-            pixel_format=stream.codec_context.pix_fmt or "",
+    Every iterator over it has a decoder and a position of its own, so several may be used in turn or, each by one
+    thread, at once. An iterator holds two decoded pictures, however long the video is.
+
+    Args:
+        medium: The file.
+        decoder_threads: Threads of each decoder, >= 1.
+
+    Raises:
+        VideoError: If no frame of it can be decoded.
+    """
+
+    def __init__(self, medium: Medium, *, decoder_threads: int = 1) -> None:
+        self._medium, self._threads = medium, decoder_threads
+        self._damage = DamageLog()
+        self._index = LazyIndex(self._scan)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._needs_key = True
+        reader = self._new_reader(None)
+        if reader.current is None:
+            # Some recorders mark no key frames; then the decoder alone has to find where it can begin.
+            reader.close()
+            self._damage, self._needs_key = DamageLog(), False
+            reader = self._new_reader(None)
+        if reader.current is None or reader.origin is None:
+            reader.close()
+            raise VideoError(
+                f"{medium.name}: no frame of this video can be decoded; the file is damaged, cut off or protected. "
+                f"Copy it again from where it was recorded"
+            )
+        self._origin: Origin = reader.origin
+        self._clock = reader.clock
+        self._announced = announced_seconds(reader.decoder.container, reader.decoder.stream)
+        self._metadata = _describe(reader, medium.name, self._announced)
+        self._idle: FrameReader | None = reader
+
+    def _new_reader(self, origin: Origin | None) -> FrameReader:
+        return FrameReader(
+            self._medium,
+            threads=self._threads,
+            damage=self._damage,
+            needs_key=self._needs_key,
+            origin=origin,
+            index=self._index,
         )
-        container.close()
-        self._times: Float64Array | None = None
-        self._end = 0.0
+
+    @contextmanager
+    def _borrow_reader(self) -> Iterator[FrameReader]:
+        """Lend a reader; the one given back last is kept, so that the next sampling goes on where this one ended."""
+        with self._lock:
+            if self._closed:
+                raise VideoError(f"{self._medium.name}: this video was closed; open it again")
+            reader, self._idle = self._idle, None
+        reader = reader or self._new_reader(self._origin)
+        try:
+            yield reader
+        finally:
+            with self._lock:
+                keep = self._idle is None and not self._closed
+                if keep:
+                    self._idle = reader
+            if not keep:
+                reader.close()
+
+    def _scan(self) -> PacketIndex:
+        index = scan_packets(self._medium, self._clock, self._origin, self._damage)
+        self._check_length(index.end)
+        return index
+
+    def _check_length(self, end: float) -> None:
+        """Note if the video is clearly shorter than its header says."""
+        if self._announced is not None and end < self._announced - max(1.0, 0.01 * self._announced):
+            self._damage.note(
+                f"the video ends after {end:.3f} s, but its header announces {self._announced:.3f} s; it was cut off"
+            )
 
     @property
     def metadata(self) -> VideoMetadata:
+        """What is known from the header and the first frame."""
         return self._metadata
 
     @property
     def problems(self) -> tuple[str, ...]:
-        return ()
-
-    def _seconds(self, ticks: int) -> float:
-        return ticks * self._tick.numerator / self._tick.denominator
+        """What could not be read or decoded so far, one sentence each."""
+        return self._damage.sentences(lambda tick: self._clock.seconds(tick - self._origin.tick))
 
     def frame_times(self) -> Float64Array:
-        if self._times is None:
-            with self._opener() as container:
-                stream = container.streams.video[0]
-                found = sorted(
-                    (p.pts - self._zero, p.duration or self._step)
-                    for p in container.demux(stream)
-                    if p.pts is not None and not p.is_discard
-                )
-            self._times = np.array([self._seconds(t) for t, _ in found], np.float64)
-            self._end = self._seconds(found[-1][0] + found[-1][1])
-        return self._times
+        """Return the times of all frames from the packets, ascending, float64 ``(num_frames,)``, seconds.
+
+        On a sound file these are exactly the times of the frames that decoding yields. The whole file is read once.
+        """
+        return self._index.get().times
 
     def end_seconds(self) -> float:
-        self.frame_times()
-        return self._end
-
-    def _raw(self) -> Iterator[tuple[av.VideoFrame, float, float]]:
-        with self._opener() as container:
-            stream = container.streams.video[0]
-            stream.thread_count = self._threads
-            last: av.VideoFrame | None = None
-            for picture in container.decode(stream):
-                if last is not None:
-                    yield last, self._seconds(last.pts - self._zero), self._seconds(picture.pts - last.pts)
-                last = picture
-            if last is not None:
-                yield last, self._seconds(last.pts - self._zero), self._seconds(last.duration or self._step)
+        """Return the time at which the last frame ends, in seconds; reads the file like :meth:`frame_times`."""
+        return self._index.get().end
 
     def sample(self, seconds: Iterable[float]) -> Iterator[Frame]:
-        convert = RgbConverter(self._metadata.width, self._metadata.height)
-        pictures = self._raw()
-        current = next(pictures, None)
-        for time in ascending(seconds):
-            while current is not None and current[1] + current[2] <= time + TIME_TOLERANCE:
-                current = next(pictures, None)
-            if current is None:
-                return
-            yield Frame(convert(current[0]), current[1], current[2])
+        """Yield for each asked time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`.
+
+        Decodes forward, and jumps to a key frame where that is less work. Equal times yield the same object.
+        """
+        with self._borrow_reader() as reader:
+            for time in ascending(seconds):
+                frame = reader.show(time)
+                if frame is None:
+                    return
+                yield frame
 
     def __iter__(self) -> Iterator[Frame]:
-        convert = RgbConverter(self._metadata.width, self._metadata.height)
-        for picture, start, duration in self._raw():
-            yield Frame(convert(picture), start, duration)
+        """Yield every frame in order of presentation."""
+        with self._borrow_reader() as reader:
+            reader.rewind()
+            end = 0.0
+            while (frame := reader.frame()) is not None:
+                end = frame.pts_seconds + frame.duration_seconds
+                yield frame
+                reader.advance()
+            self._check_length(end)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Release the file; iterators in use go on to their end."""
+        with self._lock:
+            self._closed = True
+            reader, self._idle = self._idle, None
+        if reader is not None:
+            reader.close()
 
     def __enter__(self) -> FileSource:
         return self
@@ -106,3 +156,23 @@ class FileSource:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _describe(reader: FrameReader, name: str, announced: float | None) -> VideoMetadata:
+    assert reader.current is not None
+    stream, frame = reader.decoder.stream, reader.current.picture.frame
+    turned = orientation(frame)
+    width, height = (frame.height, frame.width) if turned.transpose else (frame.width, frame.height)
+    rate = stream.average_rate or stream.guessed_rate
+    return VideoMetadata(
+        name=name,
+        width=width,
+        height=height,
+        average_fps=float(rate) if rate else None,
+        num_frames=stream.frames or None,
+        duration_seconds=announced,
+        codec=stream.codec_context.codec.canonical_name,
+        container=reader.decoder.container.format.name,
+        pixel_format=frame.format.name,
+        rotation=turned.clockwise,
+    )

@@ -30,11 +30,10 @@ def open_video(source: VideoInput, *, fps: float | None = None, decoder_threads:
         path = Path(source)
         if not path.is_file():
             raise VideoError(f"{path}: there is no such file")
-        import av
-
+        from endofm.video.container import Medium
         from endofm.video.file_source import FileSource
 
-        return FileSource(lambda: av.open(str(path), "r"), path.name, decoder_threads)
+        return FileSource(Medium(path, str(path)), decoder_threads=decoder_threads)
     if isinstance(source, np.ndarray):
         from endofm.video.sequence_source import array_source
 

@@ -1,0 +1,193 @@
+"""From packets to pictures with time stamps, going on after damage."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from endofm.video.container import Medium, video_stream
+from endofm.video.damage import DamageLog
+from endofm.video.packets import Clock, read_packets, shows_frame
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded frame, not yet converted.
+
+    Attributes:
+        frame: As the decoder made it.
+        tick: Time stamp in ticks of the stream's clock.
+    """
+
+    frame: VideoFrame
+    tick: int
+
+
+class FrameDecoder:
+    """An open file with its decoder.
+
+    Args:
+        medium: The file.
+        threads: Threads of the decoder.
+        damage: Takes what cannot be decoded.
+        needs_key: Begin at packets that the container marks as key frames, and after an error go on at the next one.
+            False for the rare file that marks none.
+
+    Raises:
+        VideoError: If the file cannot be opened or holds no video.
+    """
+
+    def __init__(self, medium: Medium, *, threads: int, damage: DamageLog, needs_key: bool) -> None:
+        self._damage, self._needs_key = damage, needs_key
+        self.container = medium.open()
+        try:
+            self.stream = video_stream(self.container, medium.name)
+        except BaseException:
+            self.container.close()
+            raise
+        self.stream.thread_count = threads
+        if threads > 1:
+            self.stream.thread_type = "AUTO"
+        self.clock = Clock.of(self.container, self.stream)
+        self.packets_read = 0
+        self.start_packet = 0
+        """Number of packets before the one that the latest pass of :meth:`pictures` began with."""
+        self._packets = self._read()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._packets.close()
+        self.container.close()
+
+    def _read(self) -> Generator[Packet[VideoStream], None, None]:
+        for packet in read_packets(self.container, self.stream, self.clock, self._damage):
+            self.packets_read += 1
+            yield packet
+
+    def seek(self, tick: int) -> bool:
+        """Go to a key frame before ``tick``, as nearly as the container can; False if it cannot."""
+        self._packets.close()
+        self._packets = self._read()
+        try:
+            self.container.seek(tick, stream=self.stream)
+        except (av.FFmpegError, OSError):
+            return False
+        return True
+
+    def pictures(self, *, skip_to: int = 0, after_seek: bool = False) -> Iterator[Picture]:
+        """Yield the pictures from here on, in order of presentation.
+
+        Args:
+            skip_to: Pass over packets, undecoded, until this many were read since the file was opened.
+            after_seek: Packets before the first key frame are not missed, since the file goes on before them.
+        """
+        codec = self.stream.codec_context
+        codec.flush_buffers()
+        queue = _ShowOrder(self.clock, self._damage, codec.codec.canonical_name, silent=after_seek or skip_to > 0)
+        waiting = self._needs_key
+        for packet in self._packets:
+            if self.packets_read <= skip_to:
+                continue
+            if waiting:
+                if not packet.is_keyframe:
+                    queue.lose(packet)
+                    continue
+                waiting = False
+                queue.restart(packet)
+                if queue.is_fresh:
+                    self.start_packet = self.packets_read - 1
+            queue.expect(packet)
+            try:
+                yield from queue.show(self.stream.decode(packet))
+            except av.FFmpegError:
+                queue.lose(packet)
+                yield from queue.show(self._drain())
+                codec.flush_buffers()
+                waiting = self._needs_key
+        yield from queue.show(self._drain())
+        queue.finish()
+
+    def _drain(self) -> list[VideoFrame]:
+        try:
+            return self.stream.decode(None)
+        except (av.FFmpegError, EOFError):
+            return []
+
+
+class _ShowOrder:
+    """Gives frames their stamps as they leave the decoder, and notices which never do."""
+
+    def __init__(self, clock: Clock, damage: DamageLog, codec: str, *, silent: bool) -> None:
+        self._clock, self._damage, self._codec = clock, damage, codec
+        self._silent = silent  # What comes before the first key frame is then not missed.
+        self._missed_from: int | None = None
+        self._last: int | None = None
+        self._first_shown: int | None = None
+        self._expected: list[int] = []
+        self._spoiled = False
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no frame was shown yet."""
+        return self._last is None
+
+    def restart(self, key: Packet[VideoStream]) -> None:
+        """Begin, or begin again, at a key frame: frames shown before it cannot be complete."""
+        self.finish()
+        self._first_shown = key.pts
+        if self._silent:
+            self._silent, self._missed_from = False, key.pts
+
+    def expect(self, packet: Packet[VideoStream]) -> None:
+        """Take note of a packet that goes into the decoder."""
+        if packet.pts is None or self._clock.source != "pts" or not shows_frame(packet, self._codec):
+            return
+        if self._first_shown is not None and packet.pts < self._first_shown:
+            self.lose(packet)
+        else:
+            heapq.heappush(self._expected, packet.pts)
+
+    def lose(self, packet: Packet[VideoStream]) -> None:
+        """Record a packet that gives no picture."""
+        stamp = self._clock.stamp(packet)
+        leading = self._missed_from is not None and packet.pts is not None and packet.pts < self._missed_from
+        if self._silent or leading:
+            return
+        if stamp is None:
+            self._damage.note("some frames could not be decoded; the file has no time stamps, so later times are early")
+        else:
+            self._damage.lost(stamp)
+
+    def show(self, frames: Iterable[VideoFrame]) -> Iterator[Picture]:
+        """Yield what the decoder handed out."""
+        for frame in frames:
+            if self._first_shown is not None and frame.pts is not None and frame.pts < self._first_shown:
+                continue
+            tick = self._clock.stamp(frame)
+            if tick is None:
+                tick = 0 if self._last is None else self._last + self._clock.step
+            # After a seek, a decoder may need some frames until the picture is whole (gradual refresh).
+            fresh = self.is_fresh
+            if self._last is not None:
+                tick = max(tick, self._last)
+            self._last = tick
+            while self._expected and self._expected[0] <= tick:
+                missed = heapq.heappop(self._expected)
+                if missed < tick and not (fresh and self._missed_from is not None):
+                    self._damage.lost(missed)
+            self._spoiled = frame.is_corrupt or (self._spoiled and not frame.key_frame)
+            if self._spoiled:
+                self._damage.spoiled(tick)
+            yield Picture(frame, tick)
+
+    def finish(self) -> None:
+        """Record what was expected and did not come."""
+        for stamp in self._expected:
+            self._damage.lost(stamp)
+        self._expected.clear()

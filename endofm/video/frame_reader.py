@@ -1,0 +1,199 @@
+"""A place in a video file that moves: forward by decoding, far ahead or back by way of a key frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from endofm.video.colour import RgbConverter
+from endofm.video.container import Medium
+from endofm.video.damage import DamageLog
+from endofm.video.frame_decoder import FrameDecoder, Picture
+from endofm.video.frames import Frame
+from endofm.video.packet_index import LazyIndex
+from endofm.video.packets import Origin
+from endofm.video.times import TIME_TOLERANCE
+
+# A jump costs a few frames of decoding, since the codec starts empty; shorter ways are decoded through.
+_MIN_JUMP_SECONDS = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Showing:
+    """A picture and its time on screen, in seconds after the first frame."""
+
+    picture: Picture
+    start: float
+    end: float
+
+
+class FrameReader:
+    """Reads one file, holding the current picture and the one after it.
+
+    Args:
+        medium: The file.
+        threads: Threads of the decoder.
+        damage: Takes what cannot be decoded.
+        needs_key: See :class:`~endofm.video.frame_decoder.FrameDecoder`.
+        origin: The frame at which time is zero; None makes it the first one that can be decoded.
+        index: Of the file's packets.
+
+    Attributes:
+        current: The picture on screen; None after the last one, or if there is none at all.
+    """
+
+    def __init__(
+        self,
+        medium: Medium,
+        *,
+        threads: int,
+        damage: DamageLog,
+        needs_key: bool,
+        origin: Origin | None = None,
+        index: LazyIndex,
+    ) -> None:
+        self._medium, self._threads, self._damage, self._needs_key = medium, threads, damage, needs_key
+        self._index = index
+        self._longest_gop, self._last_key = 0.0, 0.0
+        self._converter: RgbConverter | None = None
+        self._converted: tuple[Picture, Frame] | None = None
+        self.origin = origin
+        self.current: Showing | None = None
+        self._open()
+
+    def _open(self) -> None:
+        self.decoder = FrameDecoder(self._medium, threads=self._threads, damage=self._damage, needs_key=self._needs_key)
+        self.clock = self.decoder.clock
+        self._start(self.decoder.pictures())
+
+    def _start(self, pictures: Iterator[Picture]) -> None:
+        self._pictures = pictures
+        self._next = next(pictures, None)
+        if self._next is not None:
+            if self.origin is None:
+                self.origin = Origin(self._next.tick, self.decoder.start_packet)
+            self._last_key = self.seconds(self._next.tick)
+        self.advance()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._pictures = iter(())
+        self.current = self._next = self._converted = None
+        self.decoder.close()
+
+    def seconds(self, tick: int) -> float:
+        """Convert a time stamp to seconds after the first frame."""
+        return self.clock.seconds(tick - (self.origin.tick if self.origin else 0))
+
+    def advance(self) -> None:
+        """Move to the next picture."""
+        picture = self._next
+        if picture is None:
+            self.current = None
+            return
+        self._next = next(self._pictures, None)
+        start = self.seconds(picture.tick)
+        # A decoding clock says nothing of how long the last frame stays.
+        stays = picture.frame.duration if self.clock.source == "pts" else 0
+        last_tick = picture.tick + (stays or self.clock.step)
+        self.current = Showing(picture, start, self.seconds(self._next.tick if self._next else last_tick))
+        self._longest_gop = max(self._longest_gop, start - self._last_key)
+        if picture.frame.key_frame:
+            self._last_key = start
+
+    def rewind(self) -> None:
+        """Go to the first picture."""
+        if self.current is None or self.current.start > 0:
+            self.decoder.close()
+            self._open()
+
+    def show(self, time: float) -> Frame | None:
+        """Move to the picture on screen at ``time`` (seconds) and return it; None after the end of the video."""
+        if self.current is None or time + TIME_TOLERANCE < self.current.start or self._should_jump(time):
+            self._jump(time)
+        while self.current is not None and self.current.end <= time + TIME_TOLERANCE:
+            if self._next is None:
+                return None
+            self.advance()
+        return self.frame()
+
+    def frame(self) -> Frame | None:
+        """Return the current picture as RGB; None after the end of the video."""
+        if self.current is None:
+            return None
+        picture, start, end = self.current.picture, self.current.start, self.current.end
+        if self._converted is None or self._converted[0] is not picture:
+            coded = picture.frame
+            if self._converter is None:
+                self._converter = RgbConverter(coded.width, coded.height)
+            if (coded.width, coded.height) != (self._converter.width, self._converter.height):
+                self._damage.note(
+                    f"the picture size changes to {coded.width} x {coded.height} pixels in the middle; such frames "
+                    f"were resized to the size of the first, {self._converter.width} x {self._converter.height}"
+                )
+            self._converted = picture, Frame(self._converter(coded), start, end - start)
+        return self._converted[1]
+
+    def _should_jump(self, time: float) -> bool:
+        """Whether there is a key frame between here and ``time`` that saves decoding."""
+        if self._next is None or self.clock.source == "count" or not self._needs_key:
+            return False
+        here = self.seconds(self._next.tick)
+        way = time - here
+        if way <= max(self._longest_gop, 2 * _MIN_JUMP_SECONDS) and self._index.known is None:
+            return False
+        if way <= _MIN_JUMP_SECONDS:
+            return False
+        if self._index.known is None and not self.clock.may_jump:
+            return True  # Longer than any group of pictures seen so far: there must be a key frame on the way.
+        keys = self._index.get().key_times
+        before = int(np.searchsorted(keys, time, side="right"))
+        return before > 0 and float(keys[before - 1]) - here > _MIN_JUMP_SECONDS
+
+    def _jump(self, time: float) -> None:
+        """Make current a picture at or before ``time``, the nearest that decoding can start with."""
+        if self.clock.source != "count" and self._needs_key:
+            landed = self._skip_packets(time) if self.clock.may_jump else self._seek(time)
+            if landed:
+                return
+        self.decoder.close()
+        self._open()
+
+    def _has_landed(self, time: float) -> bool:
+        if self.current is None or self.current.start > time + TIME_TOLERANCE:
+            return False
+        self._longest_gop = max(self._longest_gop, time - self.current.start)
+        return True
+
+    def _seek(self, time: float) -> bool:
+        """Jump with the container's own index. Where that lands too late, aim ever earlier."""
+        back = 0.0
+        first = self.origin.tick if self.origin else 0
+        while time - back > 0:
+            if not self.decoder.seek(first + int((time - back + TIME_TOLERANCE) / self.clock.tick)):
+                return False
+            self._start(self.decoder.pictures(after_seek=True))
+            if self._has_landed(time):
+                return True
+            back = max(2 * back, self._longest_gop, 1.0)
+        return False
+
+    def _skip_packets(self, time: float) -> bool:
+        """Jump by reading on, undecoded: transport and program streams have no index and seek inexactly."""
+        index = self._index.get()
+        key = int(np.searchsorted(index.key_times, time + TIME_TOLERANCE, side="right")) - 1
+        back = 1
+        while key > 0:
+            ordinal = int(index.key_ordinals[key])
+            if self.decoder.packets_read > ordinal:
+                self.decoder.close()
+                self.decoder = FrameDecoder(
+                    self._medium, threads=self._threads, damage=self._damage, needs_key=self._needs_key
+                )
+            self._start(self.decoder.pictures(skip_to=ordinal))
+            if self._has_landed(time):
+                return True
+            key, back = key - back, 2 * back
+        return False
