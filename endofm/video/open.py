@@ -2,44 +2,215 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Union, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from endofm.errors import InputError, VideoError
-from endofm.video.frames import UInt8Array, VideoSource
+from endofm.video.frames import VideoSource
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-VideoInput = Union[str, "os.PathLike[str]", bytes, BinaryIO, UInt8Array, "Tensor", "Image", "list[Any]", VideoSource]
+VideoInput = Union[
+    str,
+    "os.PathLike[str]",
+    bytes,
+    BinaryIO,
+    npt.NDArray[np.uint8],
+    "Tensor",
+    "Image",
+    Sequence[Union["Image", npt.NDArray[np.uint8], str, "os.PathLike[str]"]],
+    VideoSource,
+]
+"""What :func:`open_video` takes."""
+
+_IMAGE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
 
 
 def open_video(source: VideoInput, *, fps: float | None = None, decoder_threads: int = 1) -> VideoSource:
-    """Open anything that holds frames (first version: video files, arrays and tensors).
+    """Open anything that holds frames.
 
     Args:
-        source: Path, array or tensor.
-        fps: Nominal rate in frames per second of frames without times of their own.
-        decoder_threads: Threads of the decoder.
+        source: One of
+
+            - the path of a video file, in any container and codec that FFmpeg reads;
+            - the path of a folder of images (png, jpg, jpeg, bmp, tif, tiff, webp), taken in natural order
+              (``img_2`` before ``img_10``), or of a single image, or of a multi-page TIFF;
+            - a video file as ``bytes`` or as a binary file object (read from its beginning, not closed);
+            - a uint8 array ``(time, height, width, 3)`` or ``(height, width, 3)``, or a uint8 tensor of these shapes
+              or ``(time, 3, height, width)`` or ``(3, height, width)``; RGB;
+            - a PIL image, or a list of PIL images, arrays ``(height, width, 3)`` or paths of images;
+            - an open source, which is returned as it is.
+        fps: Nominal rate in frames per second of images and arrays, which have no times of their own; by default 30.
+        decoder_threads: Threads of the decoder of a video file. One is right beside a model that uses all cores.
+
+    Returns:
+        A source of frames with their times. Use it as a context manager, or close it.
+
+    Raises:
+        VideoError: If the source cannot be read, naming the file and what to do.
+        InputError: If ``source`` is of another type or shape, or ``fps`` is given for a video file, which has times
+            of its own.
+
+    Example:
+        >>> import numpy as np
+        >>> with open_video(np.zeros((50, 64, 96, 3), np.uint8), fps=25) as video:
+        ...     [frame.pts_seconds for frame in video.sample([0.5, 1.0])]
+        [0.48, 1.0]
     """
+    if fps is not None and not (isinstance(fps, (int, float)) and math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps must be a number > 0, got {fps!r}")
+    if not isinstance(decoder_threads, int) or decoder_threads < 1:
+        raise InputError(f"decoder_threads must be a whole number >= 1, got {decoder_threads!r}")
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        if not path.is_file():
-            raise VideoError(f"{path}: there is no such file")
-        from endofm.video.container import Medium
-        from endofm.video.file_source import FileSource
+        return _open_path(source, fps, decoder_threads)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _open_data(bytes(source), "bytes", fps, decoder_threads)
+    if callable(getattr(source, "read", None)):
+        return _open_object(source, fps, decoder_threads)
+    if all(hasattr(source, name) for name in ("sample", "frame_times", "metadata")):
+        return cast(VideoSource, source)
 
-        return FileSource(Medium(path, str(path)), decoder_threads=decoder_threads)
+    from endofm.video.sequence_source import array_source, item_source
+
     if isinstance(source, np.ndarray):
-        from endofm.video.sequence_source import array_source
-
         return array_source(source, name="array", fps=fps)
-    if hasattr(source, "detach"):
-        return open_video(source.cpu().numpy(), fps=fps)  # type: ignore[union-attr]
-    if hasattr(source, "frame_times"):
-        return source  # type: ignore[return-value]
-    raise InputError(f"cannot open a video from {type(source).__name__}")
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(source, torch.Tensor):
+        return array_source(_channels_last(source), name="tensor", fps=fps)
+    image = sys.modules.get("PIL.Image")
+    if image is not None and isinstance(source, image.Image):
+        return item_source([source], name="image", fps=fps)
+    if isinstance(source, (list, tuple)):
+        return item_source(source, name="list", fps=fps)
+    raise InputError(
+        f"cannot open a video from {type(source).__name__}; give a path, bytes, a binary file object, a uint8 array "
+        f"or tensor, a PIL image or a list of images"
+    )
+
+
+def _open_path(source: str | os.PathLike[str], fps: float | None, decoder_threads: int) -> VideoSource:
+    text = os.fspath(source)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        raise VideoError(f"{text}: addresses are not read; download the file and give its path")
+    path = Path(text).expanduser()
+    try:
+        if path.is_dir():
+            return _open_folder(path, fps)
+        if not path.exists():
+            raise VideoError(f"{path}: there is no such file or folder")
+        if not path.is_file():
+            raise VideoError(f"{path}: this is neither a regular file nor a folder")
+        if path.stat().st_size == 0:
+            raise VideoError(f"{path}: the file is empty (0 bytes); copy it again from where it was recorded")
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{path}: cannot be opened ({error})") from error
+
+    from endofm.video.images import IMAGE_SUFFIXES, open_image
+
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        from endofm.video.sequence_source import item_source
+
+        with open_image(path) as image:
+            pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+            if pages > 1 and image.format == "TIFF":
+                return _open_pages(path, pages, fps)
+        if pages == 1:  # An animated PNG or WebP has times of its own, which FFmpeg reads.
+            return item_source([path], name=str(path), fps=fps)
+    return _open_file(path, str(path), fps, decoder_threads)
+
+
+def _open_folder(folder: Path, fps: float | None) -> VideoSource:
+    from endofm.video.images import IMAGE_SUFFIXES, natural_order
+    from endofm.video.sequence_source import item_source
+
+    paths = natural_order(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if not paths:
+        raise VideoError(f"{folder}: there are no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return item_source(paths, name=str(folder), fps=fps)
+
+
+def _open_pages(path: Path, pages: int, fps: float | None) -> VideoSource:
+    from endofm.video.images import image_to_rgb, open_image, upright_size
+    from endofm.video.sequence_source import SequenceSource
+
+    def load(index: int) -> npt.NDArray[np.uint8]:
+        with open_image(path) as image:
+            image.seek(index)
+            if upright_size(image) != size:
+                raise VideoError(f"{path}: page {index} has another size than the first")
+            return image_to_rgb(image, f"{path}: page {index}")
+
+    with open_image(path) as image:
+        size = upright_size(image)
+    return SequenceSource(load, pages, name=str(path), size=size, fps=fps, codec="image")
+
+
+def _open_object(file: Any, fps: float | None, decoder_threads: int) -> VideoSource:
+    name = getattr(file, "name", None)
+    name = name if isinstance(name, str) else "file object"
+    if isinstance(file, io.TextIOBase):
+        raise InputError(f"{name}: this file object gives text; open the file in binary mode, 'rb'")
+    if not (hasattr(file, "seek") and getattr(file, "seekable", lambda: True)()):
+        # Containers keep their index anywhere, so a pipe or a download has to be kept for going back.
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the source that reads it)
+        shutil.copyfileobj(file, spool)
+        file = spool
+    return _open_data(file, name, fps, decoder_threads)
+
+
+def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, decoder_threads: int) -> VideoSource:
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    file.seek(0)
+    start = file.read(12)
+    if not start:
+        raise VideoError(f"{name}: there is no data in it (0 bytes)")
+    if start.startswith(_IMAGE_SIGNATURES) or (start[:4], start[8:]) == (b"RIFF", b"WEBP"):
+        from endofm.video.images import open_image
+        from endofm.video.sequence_source import item_source
+
+        file.seek(0)
+        image = open_image(io.BytesIO(file.read()))
+        if getattr(image, "n_frames", 1) == 1 or image.format == "MPO":
+            return item_source([image], name=name, fps=fps)
+    return _open_file(data, name, fps, decoder_threads)
+
+
+def _open_file(source: Path | bytes | BinaryIO, name: str, fps: float | None, decoder_threads: int) -> VideoSource:
+    if fps is not None:
+        raise InputError(
+            f"{name}: a video file has times of its own; fps is for images and arrays. To take fewer frames, set the "
+            f"length and the number of frames of the clips"
+        )
+    from endofm.video.container import Medium
+    from endofm.video.file_source import FileSource
+
+    return FileSource(Medium(source, name), decoder_threads=decoder_threads)
+
+
+def _channels_last(tensor: Tensor) -> npt.NDArray[Any]:
+    if str(tensor.dtype) != "torch.uint8":
+        raise InputError(
+            f"tensor: expected uint8 RGB frames, got {tensor.dtype} {tuple(tensor.shape)}; values in [0, 1] become "
+            f"uint8 by (frames * 255).round().to(torch.uint8)"
+        )
+    array: npt.NDArray[Any] = tensor.detach().cpu().numpy()
+    if array.ndim in (3, 4) and array.shape[-1] != 3 and array.shape[-3] == 3:
+        return np.moveaxis(array, -3, -1)
+    return array

@@ -1,13 +1,16 @@
-"""Frames that exist one by one: arrays, images in memory, image files."""
+"""Frames that exist one by one, in memory or as image files, at a nominal constant rate."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
-from endofm.errors import InputError
+from endofm.errors import InputError, VideoError
 from endofm.video.frames import Float64Array, Frame, UInt8Array, VideoMetadata
 from endofm.video.times import TIME_TOLERANCE, ascending
 
@@ -16,14 +19,14 @@ DEFAULT_FPS = 30.0
 
 
 class SequenceSource:
-    """Frames that can be reached in any order, at a nominal constant rate.
+    """Frames that can be reached in any order.
 
     Args:
         load: Returns frame ``i`` as uint8 ``(height, width, 3)`` RGB; raises VideoError if it cannot be read.
         count: Number of frames, >= 1.
         name: For messages and outputs.
         size: Height and width in pixels.
-        fps: Nominal rate in frames per second.
+        fps: Nominal rate in frames per second; None takes :data:`DEFAULT_FPS`.
         codec: ``"raw"`` or ``"image"``.
     """
 
@@ -38,9 +41,7 @@ class SequenceSource:
         codec: str,
     ) -> None:
         rate = DEFAULT_FPS if fps is None else float(fps)
-        if not 0 < rate < float("inf"):
-            raise InputError(f"fps must be a number > 0, got {fps!r}")
-        self._load, self._count, self._fps = load, count, rate
+        self._load, self._fps = load, rate
         self._metadata = VideoMetadata(
             name=name,
             width=size[1],
@@ -50,7 +51,9 @@ class SequenceSource:
             duration_seconds=count / rate,
             codec=codec,
         )
-        self._times = np.arange(count) / rate
+        self._times: Float64Array = np.arange(count) / rate
+        self._end = count / rate
+        self._unreadable: dict[int, str] = {}
 
     @property
     def metadata(self) -> VideoMetadata:
@@ -59,38 +62,63 @@ class SequenceSource:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Which frames could not be read."""
-        return ()
+        """Which frames could not be read so far, one sentence each."""
+        return tuple(self._unreadable[index] for index in sorted(self._unreadable))
 
     def frame_times(self) -> Float64Array:
-        """Return the nominal times, float64 ``(num_frames,)``, seconds."""
+        """Return the nominal times of all frames, float64 ``(num_frames,)``, seconds."""
         return self._times
 
     def end_seconds(self) -> float:
         """Return the time at which the last frame ends, in seconds."""
-        return self._count / self._fps
+        return self._end
 
     def sample(self, seconds: Iterable[float]) -> Iterator[Frame]:
-        """Yield for each asked time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`."""
+        """Yield for each asked time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`.
+
+        In place of a frame that cannot be read comes the last readable one before it, or else the next after it.
+        Equal times yield the same object.
+        """
         last: tuple[int, Frame] | None = None
         for time in ascending(seconds):
-            if time + TIME_TOLERANCE >= self.end_seconds():
+            if time + TIME_TOLERANCE >= self._end:
                 return
             index = int(np.searchsorted(self._times, time + TIME_TOLERANCE, side="right")) - 1
             if last is None or last[0] != index:
-                last = index, self._frame(index)
+                last = index, self._nearest(index)
             yield last[1]
 
-    def _frame(self, index: int) -> Frame:
-        return Frame(self._load(index), float(self._times[index]), 1 / self._fps)
-
     def __iter__(self) -> Iterator[Frame]:
-        """Yield every frame in order."""
-        for index in range(self._count):
-            yield self._frame(index)
+        """Yield every frame that can be read, in order."""
+        found = False
+        for index in range(len(self._times)):
+            frame = self._frame(index)
+            if frame is not None:
+                found = True
+                yield frame
+        if not found:
+            raise self._nothing()
+
+    def _frame(self, index: int) -> Frame | None:
+        try:
+            data = self._load(index)
+        except VideoError as error:
+            self._unreadable[index] = str(error)
+            return None
+        return Frame(data, float(self._times[index]), 1 / self._fps)
+
+    def _nearest(self, index: int) -> Frame:
+        for candidate in (*range(index, -1, -1), *range(index + 1, len(self._times))):
+            frame = self._frame(candidate)
+            if frame is not None:
+                return frame
+        raise self._nothing()
+
+    def _nothing(self) -> VideoError:
+        return VideoError(f"{self._metadata.name}: none of the frames can be read; the first: {self.problems[0]}")
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing; no file is held open."""
 
     def __enter__(self) -> SequenceSource:
         return self
@@ -101,14 +129,95 @@ class SequenceSource:
         self.close()
 
 
-def array_source(array: UInt8Array, *, name: str, fps: float | None) -> SequenceSource:
-    """Return a source over uint8 ``(time, height, width, 3)`` or one frame ``(height, width, 3)``."""
-    if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape:
-        raise InputError(
-            f"{name}: expected uint8 frames of shape (time, height, width, 3), got {array.dtype} {array.shape}"
-        )
-    frames: Sequence[UInt8Array] = array if array.ndim == 4 else array[None]  # type: ignore[assignment]
-    size = (array.shape[-3], array.shape[-2])
+def _check_array(array: np.ndarray[Any, Any], name: str, dimensions: tuple[int, ...]) -> None:
+    if array.dtype == np.uint8 and array.ndim in dimensions and array.shape[-1] == 3 and 0 not in array.shape:
+        return
+    shapes = {4: "(time, height, width, 3)", 3: "(height, width, 3)"}
+    hint = ""
+    if array.dtype.kind == "f":
+        hint = "; values in [0, 1] become uint8 by (frames * 255).round().astype('uint8')"
+    elif array.dtype != np.uint8:
+        hint = "; convert it to 8 bits per channel"
+    elif 0 in array.shape:
+        hint = "; it holds no pixels"
+    elif array.shape[-1] == 4:
+        hint = "; leave out the alpha channel with frames[..., :3]"
+    else:
+        hint = "; grey frames become RGB by np.repeat(frames[..., None], 3, axis=-1)"
+    expected = " or ".join(shapes[d] for d in dimensions)
+    raise InputError(f"{name}: expected uint8 RGB frames {expected}, got {array.dtype} {array.shape}{hint}")
+
+
+def array_source(array: np.ndarray[Any, Any], *, name: str, fps: float | None) -> SequenceSource:
+    """Return a source over uint8 ``(time, height, width, 3)`` or one frame ``(height, width, 3)``, not copied.
+
+    Raises:
+        InputError: If the array has another form.
+    """
+    _check_array(array, name, (4, 3))
+    frames = array if array.ndim == 4 else array[None]
+    size = frames.shape[1], frames.shape[2]
     return SequenceSource(
         lambda i: np.ascontiguousarray(frames[i]), len(frames), name=name, size=size, fps=fps, codec="raw"
     )
+
+
+def item_source(items: Sequence[Any], *, name: str, fps: float | None) -> SequenceSource:
+    """Return a source over PIL images, arrays ``(height, width, 3)`` or paths of image files, one frame each.
+
+    Raises:
+        InputError: If an item is something else, or there is none.
+        VideoError: If the sizes differ, or none of the files is an image.
+    """
+    from PIL import Image
+
+    from endofm.video.images import image_to_rgb, open_image, upright_size
+
+    def label(index: int) -> str:
+        item = items[index]
+        return str(item) if isinstance(item, (str, os.PathLike)) else f"{name}: frame {index}"
+
+    def size_of(index: int) -> tuple[int, int]:
+        item = items[index]
+        if isinstance(item, np.ndarray):
+            _check_array(item, label(index), (3,))
+            return item.shape[0], item.shape[1]
+        if isinstance(item, Image.Image):
+            return upright_size(item)
+        if isinstance(item, (str, os.PathLike)):
+            with open_image(Path(item)) as image:
+                return upright_size(image)
+        raise InputError(
+            f"{label(index)}: expected a PIL image, an array (height, width, 3) or a path, got {type(item).__name__}"
+        )
+
+    def load(index: int) -> UInt8Array:
+        item = items[index]
+        if isinstance(item, np.ndarray):
+            return np.ascontiguousarray(item)
+        if isinstance(item, Image.Image):
+            return image_to_rgb(item, label(index))
+        with open_image(Path(item)) as image:
+            return image_to_rgb(image, str(item))
+
+    if not items:
+        raise InputError(f"{name}: there are no frames in it")
+    first: tuple[int, tuple[int, int]] | None = None
+    problem: VideoError | None = None
+    for index in range(len(items)):
+        try:
+            size = size_of(index)
+        except VideoError as error:  # A file that is no image is left out, and reported when its turn comes.
+            problem = problem or error
+            continue
+        first = first or (index, size)
+        if size != first[1]:
+            raise VideoError(
+                f"{label(index)} is {size[1]} x {size[0]} pixels, but {label(first[0])} is {first[1][1]} x "
+                f"{first[1][0]}; the frames of one video must have one size"
+            )
+    if first is None:
+        assert problem is not None
+        raise VideoError(f"{name}: none of the frames can be read; the first: {problem}") from problem
+    codec = "raw" if all(isinstance(item, np.ndarray) for item in items) else "image"
+    return SequenceSource(load, len(items), name=name, size=first[1], fps=fps, codec=codec)

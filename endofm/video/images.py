@@ -1,0 +1,76 @@
+"""Image files and PIL images as RGB arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from endofm.errors import VideoError
+from endofm.video.frames import UInt8Array
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+_EXIF_ORIENTATION = 0x0112
+_READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for a damaged file, a syntax error for some PNG chunks among them."""
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort by name with numbers compared as numbers: ``img_2`` comes before ``img_10``."""
+
+    def key(path: Path) -> tuple[list[str | int], str]:
+        parts = re.split(r"([0-9]+)", path.name.lower())
+        return [int(part) if part.isascii() and part.isdigit() else part for part in parts], path.name
+
+    return sorted(paths, key=key)
+
+
+def open_image(source: Path | BinaryIO) -> Image.Image:
+    """Read the header of an image file.
+
+    Raises:
+        VideoError: If it is not an image.
+    """
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError as error:
+        raise VideoError(f"{_name(source)}: this is not an image, or a damaged one") from error
+    except _READ_ERRORS as error:
+        raise VideoError(f"{_name(source)}: this image cannot be read ({error})") from error
+
+
+def _name(source: Path | BinaryIO) -> str:
+    return str(source) if isinstance(source, Path) else "image data"
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return height and width in pixels once the EXIF orientation is applied; reads the header only."""
+    width, height = image.size
+    try:
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+    except _READ_ERRORS:
+        turned = False
+    return (width, height) if turned else (height, width)
+
+
+def image_to_rgb(image: Image.Image, name: str) -> UInt8Array:
+    """Return uint8 ``(height, width, 3)``, upright; transparency is ignored, 16-bit grey keeps its upper 8 bits.
+
+    Raises:
+        VideoError: If the pixels cannot be decoded, or have no fixed range (32-bit and float images).
+    """
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            grey = (np.asarray(upright, np.uint16) >> 8).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        if upright.mode in ("I", "F"):
+            raise VideoError(f"{name}: a {upright.mode!r} image has no fixed range of values; save it with 8 bits")
+        return np.asarray(upright.convert("RGB"))
+    except _READ_ERRORS as error:
+        raise VideoError(f"{name}: this image cannot be decoded ({error})") from error
