@@ -1,0 +1,136 @@
+"""Operations on frames: resize, crop, normalise. Every one is a pure function.
+
+Frames are ``(..., height, width, 3)``, uint8 or float, as numpy array or as tensor on any device; results are float32
+tensors on the same device, in the same range as the frames. The pixel rules are those of the original's evaluation
+(bilinear, half-pixel centres, no antialiasing), in an order that costs less: resizing and normalising commute,
+because the weights of a bilinear mean sum to one, so the small image is normalised; and only pixels that survive the
+crop are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from endofm.errors import InputError
+from endofm.transforms.geometry import Box, Position, crop_corner, resized_shape
+
+Frames = npt.NDArray[np.generic] | torch.Tensor
+
+
+def as_tensor(frames: Frames) -> torch.Tensor:
+    """Return the frames as tensor, without copying where that is possible.
+
+    Raises:
+        InputError: If they are neither array nor tensor, or hold other than uint8 or float values.
+    """
+    if isinstance(frames, np.ndarray):
+        if frames.dtype != np.uint8 and frames.dtype.kind != "f":
+            raise InputError(f"frames must be uint8 or float, got {frames.dtype}")
+        # torch cannot hold negative strides and warns of arrays that it might write to.
+        usable = frames.flags.writeable and all(stride >= 0 for stride in frames.strides)
+        return torch.from_numpy(frames if usable else frames.copy())
+    if isinstance(frames, torch.Tensor):
+        if frames.dtype != torch.uint8 and not frames.is_floating_point():
+            raise InputError(f"frames must be uint8 or float, got {frames.dtype}")
+        return frames
+    raise InputError(f"frames must be a numpy array or a tensor, got {type(frames).__name__}")
+
+
+def _neighbours(
+    source: int, target: int, begin: int, stop: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return for the positions ``begin .. stop - 1`` of a resized axis both source indices and the second's weight.
+
+    Coordinates are rounded to float32 at the same places as in ``torch.nn.functional.interpolate``, which the original
+    calls; on a wide frame this is the larger part of what would otherwise differ.
+    """
+    half = np.float32(0.5)
+    scale = np.float32(source) / np.float32(target)
+    position = np.maximum(scale * (np.arange(begin, stop, dtype=np.float32) + half) - half, np.float32(0))
+    first = np.minimum(position.astype(np.int64), source - 1)
+    return first, np.minimum(first + 1, source - 1), position - first.astype(np.float32)
+
+
+def _mean_of_two(
+    frames: torch.Tensor,
+    axis: int,
+    neighbours: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]],
+) -> torch.Tensor:
+    first, second, weight = (torch.from_numpy(a).to(frames.device) for a in neighbours)
+    shape = [1] * frames.ndim
+    shape[axis] = -1
+    start = frames.index_select(axis, first).to(torch.float32)
+    stop = frames.index_select(axis, second).to(torch.float32)
+    return start.lerp_(stop, weight.view(shape))
+
+
+def resize(frames: Frames, shape: tuple[int, int], window: Box | None = None) -> torch.Tensor:
+    """Resize bilinearly with half-pixel centres and without antialiasing.
+
+    Args:
+        frames: ``(..., height, width, channels)``, uint8 or float.
+        shape: New height and width.
+        window: Part of the resized frame to compute, everything if None.
+
+    Returns:
+        float32 ``(..., window.height, window.width, channels)``, in the range of ``frames``.
+
+    Raises:
+        InputError: If the frames are of the wrong kind or the window lies outside of the resized frame.
+    """
+    tensor = as_tensor(frames)
+    if tensor.ndim < 3 or 0 in tensor.shape:
+        raise InputError(f"frames must have the shape (..., height, width, channels), got {tuple(tensor.shape)}")
+    window = window or Box(0, 0, *shape)
+    if window.bottom > shape[0] or window.right > shape[1]:
+        raise InputError(f"{window} does not lie within {shape[0]} x {shape[1]} pixels (height x width)")
+    height, width, channels = tensor.shape[-3:]
+    tensor = tensor.reshape(-1, height, width, channels)
+    columns = _neighbours(width, shape[1], window.left, window.right)
+    # Rows first, on the columns that are needed at all: rows lie in one piece in memory, columns do not.
+    begin, stop = int(columns[0][0]), int(columns[1][-1]) + 1
+    rows = _mean_of_two(tensor[:, :, begin:stop], 1, _neighbours(height, shape[0], window.top, window.bottom))
+    out = _mean_of_two(rows, 2, (columns[0] - begin, columns[1] - begin, columns[2]))
+    return out.view(*as_tensor(frames).shape[:-3], window.height, window.width, channels)
+
+
+def resize_short_side(frames: Frames, size: int) -> torch.Tensor:
+    """Resize so that the shorter side is ``size`` and the other ``floor(long / short * size)``; see :func:`resize`."""
+    height, width = frames.shape[-3:-1]
+    return resize(frames, resized_shape(height, width, size))
+
+
+def crop_square(frames: Frames, size: int, position: Position = 1) -> torch.Tensor:
+    """Cut a square out of frames ``(..., height, width, channels)``.
+
+    Args:
+        frames: uint8 or float; the dtype is kept.
+        size: Side in pixels.
+        position: 0 = left of a landscape or square frame, top of a portrait frame; 1 = centre; 2 = right or bottom.
+
+    Raises:
+        InputError: If the frame is smaller than the square.
+    """
+    tensor = as_tensor(frames)
+    top, left = crop_corner(tensor.shape[-3], tensor.shape[-2], size, position)
+    return tensor[..., top : top + size, left : left + size, :]
+
+
+def normalize(frames: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Return ``(frames / 255 - mean) / std`` per channel.
+
+    Args:
+        frames: float32 ``(..., channels)``, range [0, 255].
+        mean: Per channel, for a range of [0, 1].
+        std: Per channel, likewise.
+
+    Returns:
+        float32 of the same shape.
+    """
+    centre = torch.tensor([255 * m for m in mean], dtype=torch.float32, device=frames.device)
+    scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=frames.device)
+    return (frames - centre) * scale

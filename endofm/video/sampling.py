@@ -1,0 +1,217 @@
+"""Which frames belong to which clip: pure functions of counts and times, without any reading.
+
+Two kinds of answers: *times* (seconds after the first frame, for :meth:`VideoSource.sample`) and *indices* (positions
+in a list of frames). The original's own rule is in :mod:`endofm.video.upstream_sampling`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from endofm.errors import InputError
+from endofm.video.frames import Float64Array
+
+Int64Array = npt.NDArray[np.int64]
+
+MIN_TAIL = 0.5
+"""Share of a whole window from which a last, shorter window is kept."""
+
+_ROUNDING = 1e-6
+"""Share of a window by which times may miss each other through rounding and still count as equal."""
+
+
+class Window(NamedTuple):
+    """A piece of time ``[start, end)``, in seconds after the first frame."""
+
+    start: float
+    end: float
+
+
+def _require_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not (isinstance(value, (int, float, np.number)) and math.isfinite(value) and value > 0):
+            raise InputError(f"{name} must be a number > 0, got {value!r}")
+
+
+def _require_counts(**values: int) -> None:
+    for name, value in values.items():
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{name} must be a whole number >= 1, got {value!r}")
+
+
+def _require_share(min_tail: float) -> None:
+    if not 0 <= min_tail <= 1:
+        raise InputError(f"min_tail is a share of a window between 0 and 1, got {min_tail!r}")
+
+
+def sliding_windows(
+    duration_seconds: float, window_seconds: float, hop_seconds: float | None = None, *, min_tail: float = MIN_TAIL
+) -> list[Window]:
+    """Return the windows that slide over a video, in order.
+
+    Windows start at 0, ``hop_seconds``, 2 ``hop_seconds``, ... and the list ends with the first one that reaches the
+    end of the video. If that last one is cut short by the end, it is kept when at least ``min_tail`` of a window is
+    left of it, or when it is the only one; :func:`clip_times` then spreads its frames over the part that exists.
+    So a video shorter than a window gives one window, and with the default ``min_tail`` and a hop of at most half a
+    window, no part of a video is left out.
+
+    Args:
+        duration_seconds: Length of the video, the end of its last frame.
+        window_seconds: Length of a window.
+        hop_seconds: From the start of one window to the start of the next; ``window_seconds`` if None.
+        min_tail: 0 keeps any last window, 1 only whole ones.
+
+    Returns:
+        At least one window.
+
+    Raises:
+        InputError: If a length is not a positive number.
+    """
+    hop_seconds = window_seconds if hop_seconds is None else hop_seconds
+    _require_positive(duration_seconds=duration_seconds, window_seconds=window_seconds, hop_seconds=hop_seconds)
+    _require_share(min_tail)
+    slack = _ROUNDING * window_seconds
+    shortest = max(min_tail * window_seconds, 2 * slack) - slack
+    windows: list[Window] = []
+    while True:
+        start = len(windows) * hop_seconds
+        left = duration_seconds - start
+        if windows and left < shortest:
+            return windows
+        windows.append(Window(float(start), float(min(start + window_seconds, duration_seconds))))
+        if left <= window_seconds + slack:
+            return windows
+
+
+def clip_times(start: float, end: float, num_frames: int, frame_duration: float) -> Float64Array:
+    """Return the times of a clip's frames, spread evenly over a window.
+
+    The first is ``start``, the last the beginning of the window's last frame, as the global views of pre-training
+    span their clip. A clip of one frame takes the middle of that span.
+
+    Args:
+        start: Begin of the window, seconds.
+        end: End of the window, seconds.
+        num_frames: Frames per clip.
+        frame_duration: How long one frame of the source stays, seconds; 0 if not known.
+
+    Returns:
+        float64 ``(num_frames,)``, ascending, within ``[start, end)``; all equal to ``start`` if the window holds no
+        more than one frame.
+
+    Raises:
+        InputError: If the window is empty or a value is not valid.
+    """
+    _require_counts(num_frames=num_frames)
+    if not (math.isfinite(start) and math.isfinite(end) and start < end):
+        raise InputError(f"a window needs start < end, got {start!r} and {end!r}")
+    if not (math.isfinite(frame_duration) and frame_duration >= 0):
+        raise InputError(f"frame_duration must be >= 0 seconds, got {frame_duration!r}")
+    last = max(end - frame_duration, start)
+    if num_frames == 1:
+        return np.array([(start + last) / 2])
+    return np.linspace(start, last, num_frames)
+
+
+def uniform_indices(total_frames: int, num_frames: int) -> Int64Array:
+    """Return ``num_frames`` indices spread evenly from the first to the last of ``total_frames`` frames.
+
+    With fewer frames than asked for, neighbours repeat, in order. One index is the middle frame.
+
+    Returns:
+        int64 ``(num_frames,)``, ascending.
+
+    Raises:
+        InputError: If a count is smaller than 1.
+    """
+    _require_counts(total_frames=total_frames, num_frames=num_frames)
+    if num_frames == 1:
+        return np.array([(total_frames - 1) // 2])
+    # Whole-number arithmetic, rounding half up: the same on every machine.
+    steps = 2 * (num_frames - 1)
+    return (2 * np.arange(num_frames) * (total_frames - 1) + num_frames - 1) // steps
+
+
+def sliding_indices(
+    total_frames: int,
+    num_frames: int,
+    *,
+    stride: int = 1,
+    hop: int | None = None,
+    min_tail: float = MIN_TAIL,
+) -> Int64Array:
+    """Return the frame indices of clips that slide over a video.
+
+    Each clip holds every ``stride``-th frame; the next begins ``hop`` frames later. The last clip follows the rule of
+    :func:`sliding_windows`; if it is cut short, its indices are spread over the frames that exist.
+
+    Args:
+        total_frames: Frames of the video.
+        num_frames: Frames per clip.
+        stride: From one frame of a clip to the next, in source frames.
+        hop: From one clip to the next, in source frames. The default is the span of a clip, ``num_frames * stride``:
+            dense windows that follow each other without gap or overlap.
+        min_tail: 0 keeps any last clip, 1 only whole ones.
+
+    Returns:
+        int64 ``(num_clips, num_frames)`` with at least one clip.
+
+    Raises:
+        InputError: If a count is smaller than 1.
+    """
+    _require_counts(total_frames=total_frames, num_frames=num_frames, stride=stride)
+    span = num_frames * stride
+    hop = span if hop is None else hop
+    _require_counts(hop=hop)
+    windows = sliding_windows(total_frames, span, hop, min_tail=min_tail)
+    whole = np.arange(num_frames) * stride
+    clips = []
+    for start, end in windows:
+        first, length = round(start), round(end - start)
+        clips.append(first + (whole if length == span else uniform_indices(length, num_frames)))
+    return np.stack(clips)
+
+
+def random_window(duration_seconds: float, window_seconds: float, generator: np.random.Generator) -> Window:
+    """Return a window at a random place, for training; the whole video if it is shorter than a window.
+
+    Args:
+        duration_seconds: Length of the video.
+        window_seconds: Length of the window.
+        generator: Source of the one draw.
+
+    Raises:
+        InputError: If a length is not a positive number.
+    """
+    _require_positive(duration_seconds=duration_seconds, window_seconds=window_seconds)
+    room = max(duration_seconds - window_seconds, 0.0)
+    start = float(generator.uniform(0.0, room))
+    return Window(start, start + min(window_seconds, duration_seconds))
+
+
+def random_indices(
+    total_frames: int, num_frames: int, generator: np.random.Generator, *, stride: int = 1
+) -> Int64Array:
+    """Return the indices of a clip at a random place, for training.
+
+    Args:
+        total_frames: Frames of the video.
+        num_frames: Frames per clip.
+        generator: Source of the one draw; every start that leaves room for a whole clip is equally likely.
+        stride: From one frame of the clip to the next, in source frames.
+
+    Returns:
+        int64 ``(num_frames,)``, ascending; spread over the whole video if it is too short for a clip.
+
+    Raises:
+        InputError: If a count is smaller than 1.
+    """
+    _require_counts(total_frames=total_frames, num_frames=num_frames, stride=stride)
+    room = total_frames - (num_frames - 1) * stride
+    if room < 1:
+        return uniform_indices(total_frames, num_frames)
+    return int(generator.integers(room)) + np.arange(num_frames) * stride
