@@ -9,6 +9,9 @@ from endofm.config import ModelConfig, PreprocessConfig
 from endofm.hub.registry import WeightRecord
 from endofm.hub.state_dict import count_parameters
 
+FOLDER_PLACEHOLDER = "path/to/this/folder"
+"""Stands in the example of loading until the model is uploaded and has a name."""
+
 _TAGS = ("endoscopy", "video", "medical", "vision-transformer")
 
 # Identifiers that the hub knows: https://huggingface.co/docs/hub/repositories-licenses. "other" stands for the rest.
@@ -21,7 +24,6 @@ def model_card(
     *,
     sha256: str = "",
     provenance: Mapping[str, str] | None = None,
-    repo_id: str = "",
 ) -> str:
     """Return the text of a model card, with the metadata that the hub reads at its head.
 
@@ -30,7 +32,6 @@ def model_card(
         record: What is known about the weights; without it the card says that training data and scores are unknown.
         sha256: sha256 of ``model.safetensors``.
         provenance: Where the weights came from.
-        repo_id: Repository for the example of loading, a placeholder if empty.
     """
     from huggingface_hub import ModelCardData
 
@@ -55,7 +56,7 @@ def model_card(
         *_summary(config, record),
         "## Use\n\n"
         "```python\nfrom endofm import EndoFM\n\n"
-        f'model = EndoFM.from_pretrained("{repo_id or "path/to/this/folder"}")\n'
+        f'model = EndoFM.from_pretrained("{FOLDER_PLACEHOLDER}")\n'
         'features = model.extract_features("procedure.mp4")\n'
         f"features.embeddings  # (number of clips, {config.encoder.embed_dim})\n```",
         "**Intended for** research on endoscopy video: features for retrieval, clustering and probing, and a starting "

@@ -52,13 +52,15 @@ class EncoderTensors:
         tensors: Its tensors by their names in the encoder.
         layout: What kind of file it is, in words.
         part: Entry that was taken, empty for a flat file.
-        left_out: What else the file holds: names of a head's tensors, and other entries of the file.
+        left_out_tensors: Tensors of heads in the same part, by their names in the file.
+        left_out_entries: Other entries of the file.
     """
 
     tensors: dict[str, Tensor]
     layout: str
     part: str
-    left_out: tuple[str, ...]
+    left_out_tensors: tuple[str, ...]
+    left_out_entries: tuple[str, ...]
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def find_encoder(content: Mapping[str, Any], *, part: str | None = None, where: 
     tensors = {new: _plain(entries[old], old, where) for old, new in names.items() if new is not None}
     heads = tuple(old for old, new in names.items() if new is None)
     others = tuple(str(name) for name in content if chosen and name != chosen)
-    return EncoderTensors(tensors=tensors, layout=layout, part=chosen, left_out=heads + others)
+    return EncoderTensors(tensors=tensors, layout=layout, part=chosen, left_out_tensors=heads, left_out_entries=others)
 
 
 def _choose(content: Mapping[str, Any], part: str | None, where: str) -> tuple[str, str, Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.errors import CheckpointFormatError, InputError
-from endofm.hub.checkpoint import find_encoder, read_checkpoint
+from endofm.hub.checkpoint import EncoderTensors, find_encoder, read_checkpoint
 from endofm.hub.checksum import file_sha256
 from endofm.hub.infer import infer_encoder_config
 from endofm.hub.registry import WeightRecord, find_record_of_file
@@ -25,21 +25,20 @@ class ConvertedCheckpoint:
 
     Attributes:
         config: Configuration; that of the record if the file is a registered one.
-        state_dict: The encoder's tensors.
         sha256: sha256 of the checkpoint file.
         record: Record that the file belongs to, None for an unknown file or for another part than the teacher.
-        layout: What kind of file it is, in words.
-        part: Entry that was taken, empty for a flat file.
-        left_out: Tensors of heads and entries of the file that are not part of the encoder.
+        found: Layout, part that was taken, and what was left out.
     """
 
     config: ModelConfig
-    state_dict: dict[str, Tensor]
     sha256: str
     record: WeightRecord | None
-    layout: str
-    part: str
-    left_out: tuple[str, ...]
+    found: EncoderTensors
+
+    @property
+    def state_dict(self) -> dict[str, Tensor]:
+        """The encoder's tensors by name."""
+        return self.found.tensors
 
 
 def convert_checkpoint(
@@ -79,15 +78,7 @@ def convert_checkpoint(
             license=known.license if known else "",
             source_sha256=sha256,
         )
-    return ConvertedCheckpoint(
-        config=config,
-        state_dict=found.tensors,
-        sha256=sha256,
-        record=record,
-        layout=found.layout,
-        part=found.part,
-        left_out=found.left_out,
-    )
+    return ConvertedCheckpoint(config=config, sha256=sha256, record=record, found=found)
 
 
 def read_encoder_config(

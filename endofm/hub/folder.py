@@ -12,7 +12,7 @@ from endofm._version import __version__
 from endofm.config import ModelConfig
 from endofm.errors import ConfigError, InputError, WeightsNotFoundError
 from endofm.files import atomic_path
-from endofm.hub.card import model_card
+from endofm.hub.card import FOLDER_PLACEHOLDER, model_card
 from endofm.hub.checksum import file_sha256
 from endofm.hub.registry import WeightRecord, find_record
 from endofm.hub.state_dict import check_state_dict
@@ -148,13 +148,18 @@ def push_folder(
 
     folder = Path(folder)
     read_folder_config(folder)
-    names = [name for name in (CONFIG_NAME, CARD_NAME, WEIGHTS_NAME) if (folder / name).is_file()]
+    contents: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG_NAME, WEIGHTS_NAME)}
+    if (folder / CARD_NAME).is_file():
+        card = (folder / CARD_NAME).read_text(encoding="utf-8")
+        contents[CARD_NAME] = card.replace(FOLDER_PLACEHOLDER, repo_id).encode()
     api = HfApi(token=token, library_name="endofm", library_version=__version__)
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.create_commit(
             repo_id,
-            operations=[CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names],
+            operations=[
+                CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in contents.items()
+            ],
             commit_message=commit_message or "Upload model",
             revision=revision,
             create_pr=create_pr,

@@ -180,7 +180,9 @@ def get_record(name: str) -> WeightRecord:
     if name not in records:
         close = difflib.get_close_matches(name, records, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(close)}?" if close else f"Known names: {', '.join(records)}."
-        raise WeightsNotFoundError(f"there are no weights named {name!r}. {hint}")
+        raise WeightsNotFoundError(
+            f"there are no weights named {name!r}. {hint} A hub repository is written owner/name, a folder here ./name."
+        )
     return records[name]
 
 

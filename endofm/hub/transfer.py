@@ -143,12 +143,20 @@ def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: in
                 if start and status_code(error) == _RANGE_NOT_SATISFIABLE:
                     return  # nothing is missing any more; the checksum decides
                 failures = 0 if file.tell() > start else failures + 1
-                hopeless = failures > 0 and not is_transient(error)
-                if hopeless or failures >= _ATTEMPTS:
+                if failures >= _patience(error):
                     raise DownloadError(_explain(url, error)) from error
             else:
                 return
         backoff(failures)
+
+
+def _patience(error: BaseException) -> int:
+    """Return after how many failures in a row, without a byte arriving between them, to give up."""
+    if is_transient(error):
+        return _ATTEMPTS
+    if status_code(error) is not None or is_local(error):
+        return 1  # a refusal
+    return 2  # a broken connection; http_get itself has tried to connect several times
 
 
 def _explain(url: str, error: BaseException) -> str:

@@ -1,0 +1,71 @@
+"""``endofm convert``: from a checkpoint of the original code to a model folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "turn an original .pth checkpoint into a safe model folder (safetensors, configuration, model card)"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("checkpoint", type=Path, help="original checkpoint; read without running anything in it")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument(
+        "--part", choices=("teacher", "student"), help="which network of a training checkpoint (default: teacher)"
+    )
+    parser.add_argument(
+        "--num-heads", type=int, metavar="N", help="attention heads per block (default: heads of width 64)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a model that is in the folder already")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and say what was found, taken and left out."""
+    from endofm.errors import InputError, WeightsNotFoundError
+    from endofm.hub.checksum import file_sha256
+    from endofm.hub.convert import convert_checkpoint
+    from endofm.hub.folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, save_folder
+    from endofm.hub.state_dict import count_parameters
+
+    if not args.checkpoint.is_file():
+        raise WeightsNotFoundError(f"{args.checkpoint}: there is no such file")
+    present = [name for name in (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME) if (args.out / name).exists()]
+    if present and not args.force:
+        raise InputError(f"{args.out} holds {', '.join(present)} already; pass --force to replace them")
+
+    converted = convert_checkpoint(args.checkpoint, part=args.part, num_heads=args.num_heads)
+    found, encoder = converted.found, converted.config.encoder
+    save_folder(args.out, config=converted.config, state_dict=found.tensors, record=converted.record)
+
+    known = f"the published file of {converted.record.name}" if converted.record else "not a registered file"
+    assumed = "" if args.num_heads or converted.record else " (assumed from the width; --num-heads changes it)"
+    weights = args.out / WEIGHTS_NAME
+    lines = {
+        "checkpoint": f"{args.checkpoint}, {known}",
+        "sha256": converted.sha256,
+        "layout": found.layout,
+        "taken": f"{found.part or 'the file'}: {len(found.tensors)} tensors, {count_parameters(encoder):,} numbers",
+        "left out": _left_out(found.left_out_tensors, found.left_out_entries),
+        "encoder": f"{encoder.depth} blocks, {encoder.embed_dim} wide, {encoder.num_heads} heads{assumed}, "
+        f"patches of {encoder.patch_size} x {encoder.patch_size}",
+        "input": f"{encoder.num_frames} frames of {encoder.img_size} x {encoder.img_size}",
+        "licence": converted.config.license or "not stated",
+        "written": f"{weights} (sha256 {file_sha256(weights)}), {CONFIG_NAME}, {CARD_NAME}",
+    }
+    for key, value in lines.items():
+        print(f"{key:<10}  {value}")
+    print(f'\nLoad it with EndoFM.from_pretrained("{args.out}")')
+    return 0
+
+
+def _left_out(tensors: tuple[str, ...], entries: tuple[str, ...]) -> str:
+    parts = []
+    if tensors:
+        parts.append(
+            f"{len(tensors)} tensors of a head ({', '.join(tensors[:2])}{', ...' if len(tensors) > 2 else ''})"
+        )
+    if entries:
+        parts.append(f"entries {', '.join(entries)}")
+    return "; ".join(parts) or "nothing"

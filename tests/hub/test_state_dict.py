@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small_encoder import ENCODER, tensors
+
+from endofm.config import EncoderConfig
+from endofm.errors import CheckpointFormatError, ConfigError, StateDictError
+from endofm.hub.infer import infer_encoder_config
+from endofm.hub.state_dict import check_state_dict, count_parameters, encoder_shapes
+from endofm.models.encoder import VideoTransformer
+
+PUBLISHED = json.loads((Path(__file__).parents[1] / "golden" / "state_dict_keys_backbone.json").read_text())
+
+
+def test_names_and_shapes_are_those_of_the_published_checkpoint() -> None:
+    shapes = encoder_shapes(EncoderConfig())
+    assert {name: list(shape) for name, shape in shapes.items()} == PUBLISHED["backbone"]
+    assert list(shapes) == list(PUBLISHED["backbone"])
+    assert count_parameters(EncoderConfig()) == PUBLISHED["counts"]["backbone_parameters"]
+
+
+@pytest.mark.parametrize("config", [ENCODER, replace(ENCODER, qkv_bias=False, mlp_ratio=2.0, in_chans=1)])
+def test_names_and_shapes_are_those_of_the_module(config: EncoderConfig) -> None:
+    module = {name: tuple(tensor.shape) for name, tensor in VideoTransformer(config).state_dict().items()}
+    assert module == encoder_shapes(config)
+
+
+def test_a_fitting_state_dict_passes() -> None:
+    check_state_dict(ENCODER, tensors())
+
+
+def test_misfits_are_counted_and_named() -> None:
+    broken = tensors()
+    del broken["cls_token"], broken["blocks.1.norm1.weight"]
+    broken["head.weight"] = torch.zeros(2)
+    broken["time_embed"] = torch.zeros(1, 9, 64)
+    with pytest.raises(StateDictError) as caught:
+        check_state_dict(ENCODER, broken, where="x.safetensors")
+    message = str(caught.value)
+    assert "x.safetensors" in message
+    assert "2 missing: cls_token, blocks.1.norm1.weight" in message
+    assert "1 unexpected: head.weight" in message
+    assert "1 of another shape: time_embed (1, 9, 64) instead of (1, 4, 64)" in message
+
+
+def test_long_lists_of_misfits_are_cut() -> None:
+    with pytest.raises(StateDictError, match=r"47 missing: .*, and 43 more"):
+        check_state_dict(ENCODER, {})
+
+
+configs = st.builds(
+    lambda patch, grid, heads, ratio, **fields: EncoderConfig(
+        patch_size=patch, img_size=patch * grid, num_heads=heads, embed_dim=64 * heads, mlp_ratio=ratio, **fields
+    ),
+    patch=st.integers(1, 32),
+    grid=st.integers(1, 20),
+    heads=st.integers(1, 12),
+    ratio=st.floats(0.5, 6),
+    num_frames=st.integers(1, 32),
+    in_chans=st.integers(1, 4),
+    depth=st.integers(1, 12),
+    qkv_bias=st.booleans(),
+)
+
+
+@given(configs)
+def test_the_architecture_is_read_off_the_shapes(config: EncoderConfig) -> None:
+    shapes = encoder_shapes(config)
+    inferred = infer_encoder_config(shapes)
+    assert replace(inferred, mlp_ratio=config.mlp_ratio) == config
+    assert encoder_shapes(inferred) == shapes
+
+
+def test_heads_of_another_width_have_to_be_stated() -> None:
+    assert infer_encoder_config(encoder_shapes(ENCODER)).num_heads == 1
+    assert infer_encoder_config(encoder_shapes(ENCODER), num_heads=4) == ENCODER
+    narrow = replace(ENCODER, embed_dim=96)
+    with pytest.raises(ConfigError, match="--num-heads"):
+        infer_encoder_config(encoder_shapes(narrow))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pos_embed": None}, "pos_embed"),
+        ({"time_embed": (8, 64)}, "time_embed"),
+        ({"pos_embed": (1, 6, 64)}, "square grid"),
+        ({"patch_embed.proj.weight": (64, 3, 16, 8)}, "not square"),
+        ({"patch_embed.proj.weight": (64, 3, 0, 0)}, "not usable"),
+    ],
+)
+def test_shapes_of_something_else_are_refused(changes: dict[str, tuple[int, ...] | None], message: str) -> None:
+    shapes = {k: v for k, v in {**encoder_shapes(ENCODER), **changes}.items() if v is not None}
+    with pytest.raises(CheckpointFormatError, match=message):
+        infer_encoder_config(shapes, num_heads=4)
