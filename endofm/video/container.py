@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import re
+import os
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -71,7 +71,7 @@ class Medium:
             return b""
 
     def _why_unreadable(self, error: Exception) -> str:
-        if isinstance(error, PermissionError):
+        if isinstance(self._source, Path) and not os.access(self._source, os.R_OK):
             return f"{self.name}: no permission to read this file"
         start = self._start()
         if not start:
@@ -138,16 +138,3 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         )
     best = container.streams.best("video")
     return next((s for s in decodable if best is not None and s.index == best.index), decodable[0])
-
-
-def announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return how long the video is according to the header, in seconds; None if the header does not say."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    clock = stream.metadata.get("DURATION", "")  # Matroska writes "00:01:02.345000000" beside each track.
-    if re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", clock):
-        hours, minutes, seconds = clock.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    if container.duration and len(container.streams) == 1:
-        return container.duration / 1_000_000  # AV_TIME_BASE ticks.
-    return None

@@ -7,6 +7,11 @@ from collections.abc import Callable
 _JOIN_SECONDS = 1.0
 _MAX_SENTENCES = 20
 
+# A hole between frames is told of if it is this long, in a video whose frames otherwise come evenly.
+_MIN_HOLE_SECONDS = 0.25
+_MIN_HOLE_STEPS = 3.0
+_EVEN_SHARE = 0.9
+
 
 class DamageLog:
     """Collects damage met while decoding; meeting the same damage twice counts once.
@@ -17,7 +22,9 @@ class DamageLog:
     def __init__(self) -> None:
         self._lost: set[int] = set()
         self._spoiled: set[int] = set()
-        self._notes: dict[str, None] = {}
+        self._holes: dict[int, tuple[int, int]] = {}
+        self._steps = self._even_steps = 0
+        self._notes: dict[str, str] = {}
 
     def lost(self, tick: int) -> None:
         """Record that the frame at ``tick`` was not decoded."""
@@ -27,9 +34,21 @@ class DamageLog:
         """Record that the frame at ``tick`` was decoded with errors that the decoder covered up."""
         self._spoiled.add(tick)
 
-    def note(self, sentence: str) -> None:
-        """Record anything else."""
-        self._notes[sentence] = None
+    def step(self, start: int, end: int, usual: int) -> None:
+        """Record that frames follow each other at ``start`` and ``end``, ``usual`` ticks apart at the nominal rate."""
+        self._steps += 1
+        self._even_steps += 0.5 * usual <= end - start <= 1.5 * usual
+        if end - start > _MIN_HOLE_STEPS * usual:
+            self._holes[start] = end, usual
+
+    def note(self, topic: str, sentence: str) -> None:
+        """Record anything else; a later sentence on the same topic replaces the earlier one."""
+        self._notes[topic] = sentence
+
+    @property
+    def has_lost_frames(self) -> bool:
+        """Whether there are packets that gave no frame."""
+        return bool(self._lost)
 
     def sentences(self, seconds: Callable[[int], float]) -> tuple[str, ...]:
         """Return one sentence per stretch of damage.
@@ -39,15 +58,29 @@ class DamageLog:
         """
         lost = sorted(seconds(tick) for tick in self._lost)
         spoiled = sorted(seconds(tick) for tick in self._spoiled - self._lost)
-        found = [
-            _sentence(len(stretch), stretch[0], stretch[-1], damaged)
-            for times, damaged in ((lost, False), (spoiled, True))
-            for stretch in _stretches(times)
-        ]
+        early = sum(time < 0 for time in lost)
+        found = [f"{_frames(early)} before the first one that could be decoded could not"] if early else []
+        found += [f"{_where(stretch)} could not be decoded" for stretch in _stretches(lost[early:])]
+        found += [f"{_where(stretch)} may look damaged, decoded with errors" for stretch in _stretches(spoiled)]
+        found += self._missing(seconds)
         if len(found) > _MAX_SENTENCES:
             rest = len(found) - _MAX_SENTENCES
             found = [*found[:_MAX_SENTENCES], f"and {rest} more stretches like these"]
-        return (*self._notes, *found)
+        return (*self._notes.values(), *found)
+
+    def _missing(self, seconds: Callable[[int], float]) -> list[str]:
+        if self._even_steps < _EVEN_SHARE * self._steps:
+            return []
+        found = []
+        for start, (end, usual) in sorted(self._holes.items()):
+            explained = any(start < tick < end for tick in self._lost)
+            if not explained and seconds(end) - seconds(start) > _MIN_HOLE_SECONDS:
+                missing = round((end - start) / usual) - 1
+                found.append(
+                    f"about {_frames(missing)} between {seconds(start):.3f} s and {seconds(end):.3f} s are missing "
+                    f"from the file"
+                )
+        return found
 
 
 def _stretches(times: list[float]) -> list[list[float]]:
@@ -60,8 +93,10 @@ def _stretches(times: list[float]) -> list[list[float]]:
     return stretches
 
 
-def _sentence(count: int, start: float, end: float, damaged: bool) -> str:
-    where = f"at {start:.3f} s" if count == 1 else f"from {start:.3f} s to {end:.3f} s"
-    frames = "1 frame" if count == 1 else f"{count} frames"
-    what = "may look damaged, decoded with errors" if damaged else "could not be decoded"
-    return f"{frames} {where} {what}"
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
+
+
+def _where(times: list[float]) -> str:
+    when = f"at {times[0]:.3f} s" if len(times) == 1 else f"from {times[0]:.3f} s to {times[-1]:.3f} s"
+    return f"{_frames(len(times))} {when}"

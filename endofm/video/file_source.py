@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from endofm.errors import VideoError
+from endofm.video.clock import Origin, announced_seconds
 from endofm.video.colour import orientation
-from endofm.video.container import Medium, announced_seconds
+from endofm.video.container import Medium
 from endofm.video.damage import DamageLog
 from endofm.video.frame_reader import FrameReader
 from endofm.video.frames import Float64Array, Frame, VideoMetadata
 from endofm.video.packet_index import LazyIndex, PacketIndex, scan_packets
-from endofm.video.packets import Origin
 from endofm.video.times import ascending
 
 
@@ -87,14 +87,24 @@ class FileSource:
 
     def _scan(self) -> PacketIndex:
         index = scan_packets(self._medium, self._clock, self._origin, self._damage)
-        self._check_length(index.end)
+        self._check_length(index.end, len(index.times))
         return index
 
-    def _check_length(self, end: float) -> None:
-        """Note if the video is clearly shorter than its header says."""
-        if self._announced is not None and end < self._announced - max(1.0, 0.01 * self._announced):
+    def _check_length(self, end: float, count: int) -> None:
+        """Note if there clearly is less in the file than its header says."""
+        announced, frames = self._announced, self._metadata.num_frames
+        if self._clock.may_jump:
+            return  # Such a file states no length; what stands there was worked out from the stamps in it.
+        if announced is not None and end < announced - max(0.5, self._clock.seconds(5 * self._clock.step)):
             self._damage.note(
-                f"the video ends after {end:.3f} s, but its header announces {self._announced:.3f} s; it was cut off"
+                "length",
+                f"the video ends after {end:.3f} s, but its header announces {announced:.3f} s; it was cut off",
+            )
+        elif self._clock.source != "pts" and frames is not None and count < frames - max(2.0, 0.01 * frames):
+            self._damage.note(
+                "length",
+                f"only {count} of {frames} frames that the header announces were found; the file has no time stamps, "
+                f"so times after a gap are early",
             )
 
     @property
@@ -134,12 +144,13 @@ class FileSource:
         """Yield every frame in order of presentation."""
         with self._borrow_reader() as reader:
             reader.rewind()
-            end = 0.0
+            end, count = 0.0, 0
             while (frame := reader.frame()) is not None:
-                end = frame.pts_seconds + frame.duration_seconds
+                end, count = frame.pts_seconds + frame.duration_seconds, count + 1
                 yield frame
                 reader.advance()
-            self._check_length(end)
+            if not self._damage.has_lost_frames:
+                self._check_length(end, count)
 
     def close(self) -> None:
         """Release the file; iterators in use go on to their end."""

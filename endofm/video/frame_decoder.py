@@ -11,9 +11,12 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from endofm.video.clock import Clock
 from endofm.video.container import Medium, video_stream
 from endofm.video.damage import DamageLog
-from endofm.video.packets import Clock, read_packets, shows_frame
+from endofm.video.packets import read_packets, shows_frame
+
+_BACK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +149,13 @@ class _ShowOrder:
 
     def expect(self, packet: Packet[VideoStream]) -> None:
         """Take note of a packet that goes into the decoder."""
-        if packet.pts is None or self._clock.source != "pts" or not shows_frame(packet, self._codec):
+        stamp = self._clock.stamp(packet)
+        if stamp is None or self._clock.source != "pts" or not shows_frame(packet, self._codec):
             return
-        if self._first_shown is not None and packet.pts < self._first_shown:
+        if self._first_shown is not None and stamp < self._first_shown:
             self.lose(packet)
         else:
-            heapq.heappush(self._expected, packet.pts)
+            heapq.heappush(self._expected, stamp)
 
     def lose(self, packet: Packet[VideoStream]) -> None:
         """Record a packet that gives no picture."""
@@ -160,7 +164,7 @@ class _ShowOrder:
         if self._silent or leading:
             return
         if stamp is None:
-            self._damage.note("some frames could not be decoded; the file has no time stamps, so later times are early")
+            self._damage.note("count", "frames without time stamps could not be decoded; later times may be early")
         else:
             self._damage.lost(stamp)
 
@@ -175,7 +179,10 @@ class _ShowOrder:
             # After a seek, a decoder may need some frames until the picture is whole (gradual refresh).
             fresh = self.is_fresh
             if self._last is not None:
+                if self._clock.seconds(self._last - tick) > _BACK_SECONDS:
+                    self._damage.note("order", "time stamps in the file go back, so some frames may have wrong times")
                 tick = max(tick, self._last)
+                self._damage.step(self._last, tick, self._clock.step)
             self._last = tick
             while self._expected and self._expected[0] <= tick:
                 missed = heapq.heappop(self._expected)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from endofm.video.clock import Origin
 from endofm.video.colour import RgbConverter
 from endofm.video.container import Medium
 from endofm.video.damage import DamageLog
 from endofm.video.frame_decoder import FrameDecoder, Picture
 from endofm.video.frames import Frame
 from endofm.video.packet_index import LazyIndex
-from endofm.video.packets import Origin
 from endofm.video.times import TIME_TOLERANCE
 
 # A jump costs a few frames of decoding, since the codec starts empty; shorter ways are decoded through.
@@ -130,8 +130,9 @@ class FrameReader:
                 self._converter = RgbConverter(coded.width, coded.height)
             if (coded.width, coded.height) != (self._converter.width, self._converter.height):
                 self._damage.note(
+                    "size",
                     f"the picture size changes to {coded.width} x {coded.height} pixels in the middle; such frames "
-                    f"were resized to the size of the first, {self._converter.width} x {self._converter.height}"
+                    f"were resized to the size of the first, {self._converter.width} x {self._converter.height}",
                 )
             self._converted = picture, Frame(self._converter(coded), start, end - start)
         return self._converted[1]

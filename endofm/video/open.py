@@ -81,6 +81,8 @@ def open_video(source: VideoInput, *, fps: float | None = None, decoder_threads:
     if callable(getattr(source, "read", None)):
         return _open_object(source, fps, decoder_threads)
     if all(hasattr(source, name) for name in ("sample", "frame_times", "metadata")):
+        if fps is not None:
+            raise InputError("fps cannot be changed for a source that is open already; give it when opening")
         return cast(VideoSource, source)
 
     from endofm.video.sequence_source import array_source, item_source

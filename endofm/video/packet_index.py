@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from endofm.video.clock import Clock, Origin
 from endofm.video.container import Medium, video_stream
 from endofm.video.damage import DamageLog
 from endofm.video.frames import Float64Array
-from endofm.video.packets import Clock, Origin, read_packets, shows_frame
+from endofm.video.packets import read_packets, shows_frame
 
 Int64Array = npt.NDArray[np.int64]
 

@@ -3,93 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Literal, cast
 
 import av
 from av.container import InputContainer
-from av.format import Flags
 from av.packet import Packet
 from av.stream import Discard
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from endofm.video.clock import Clock, JoinedClock
 from endofm.video.damage import DamageLog
 
 _MAX_ERRORS_IN_A_ROW = 100
-
-# A jump of the clock by more than this is a cut between recordings, not a gap in one; FFmpeg's own default for
-# formats whose clock may jump (option -dts_delta_threshold, ffmpeg manual, "Advanced options").
-_JUMP_SECONDS = 10.0
-_STEP_BACK_SECONDS = 0.5
-
-# Program streams stamp a few frames a second; what libavformat guesses in between may be some frames off.
-_GUESS_SECONDS = 0.25
-
-_FALLBACK_RATE = Fraction(25)
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How the frames of a stream get their times.
-
-    Attributes:
-        tick: Seconds per tick.
-        frame_ticks: Ticks per frame at the nominal rate.
-        source: ``"pts"``: the container stores when a frame appears. ``"dts"``: it does not, or only now and then,
-            but the times in order of decoding are sound; shown frames take them in turn. ``"count"``: it stores
-            nothing, frames follow at the nominal rate.
-        may_jump: The clock may start anew in the middle (MPEG transport and program streams that were joined).
-    """
-
-    tick: Fraction
-    frame_ticks: Fraction
-    source: Literal["pts", "dts", "count"]
-    may_jump: bool
-
-    @classmethod
-    def of(cls, container: InputContainer, stream: VideoStream) -> Clock:
-        """Read off the stream's clock."""
-        tick = stream.time_base or Fraction(1, 1000)
-        rate = stream.average_rate or stream.guessed_rate or _FALLBACK_RATE
-        flags = int(container.format.flags)
-        source: Literal["pts", "dts", "count"] = "pts"
-        if flags & cast(int, Flags.no_timestamps.value):
-            source = "count"
-        elif container.format.name in ("avi", "mpeg"):
-            # AVI has no presentation times at all, program streams only some; what libavformat makes up for the
-            # others is out of order in places, while the decoding times are not.
-            source = "dts"
-        return cls(tick, 1 / (rate * tick), source, bool(flags & cast(int, Flags.ts_discont.value)))
-
-    @property
-    def step(self) -> int:
-        """Ticks per frame as a whole number, >= 1."""
-        return max(1, round(self.frame_ticks))
-
-    def stamp(self, item: Packet[VideoStream] | VideoFrame) -> int | None:
-        """Return the time stamp of a packet or frame in ticks, None where it has none."""
-        if self.source == "count":
-            return None
-        return item.pts if self.source == "pts" else item.dts
-
-    def seconds(self, ticks: int) -> float:
-        """Convert a number of ticks."""
-        return ticks * self.tick.numerator / self.tick.denominator
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The frame at which time is zero.
-
-    Attributes:
-        tick: Its time stamp as it left the decoder.
-        packet: Number of packets before the one that decoding started with.
-    """
-
-    tick: int
-    packet: int
 
 
 def read_packets(
@@ -103,7 +27,7 @@ def read_packets(
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all
-    joined = _JoinedClock(clock, damage)
+    joined = JoinedClock(clock, damage)
     errors = 0
     while errors < _MAX_ERRORS_IN_A_ROW:
         try:
@@ -113,41 +37,11 @@ def read_packets(
                     joined.correct(packet)
                     yield packet
             return
+        except IndexError:  # PyAV's way of reaching the end of a file in which new streams began on the way.
+            return
         except (av.FFmpegError, OSError):
             errors += 1
-            damage.note("the file is damaged or cut off: parts of it could not be read")
-
-
-class _JoinedClock:
-    """Makes the stamps of joined recordings continuous, and those that libavformat guesses even."""
-
-    def __init__(self, clock: Clock, damage: DamageLog) -> None:
-        self._clock, self._damage = clock, damage
-        self._offset = 0
-        self._next: Fraction | None = None
-
-    def correct(self, packet: Packet[VideoStream]) -> None:
-        dts = packet.dts
-        if not self._clock.may_jump or dts is None:
-            return
-        stamp = Fraction(dts + self._offset)
-        if self._next is not None:
-            away = float((stamp - self._next) * self._clock.tick)
-            if away > _JUMP_SECONDS or away < -_STEP_BACK_SECONDS:
-                self._offset = round(self._next) - dts
-                self._damage.note(
-                    "the clock of the file jumps, as in recordings that were joined; the later parts were moved to "
-                    "follow each other without a gap"
-                )
-                stamp = self._next
-            elif self._clock.source == "dts" and abs(away) < _GUESS_SECONDS:
-                stamp = self._next
-        # Whole and half frames: a picture may be shown for three fields.
-        frames = Fraction(round(2 * (packet.duration or 0) / self._clock.frame_ticks), 2) or 1
-        self._next = stamp + frames * self._clock.frame_ticks
-        packet.dts = round(stamp)
-        if packet.pts is not None and self._offset:
-            packet.pts += self._offset
+            damage.note("container", "the file is damaged or cut off: parts of it could not be read")
 
 
 def shows_frame(packet: Packet[VideoStream], codec: str) -> bool:
