@@ -1,9 +1,6 @@
 """Peak memory of extracting features from a long 1080p file, above the loaded model.
 
-A few seconds are rendered and encoded once; the long file repeats their packets, so that an hour of video is made in
-seconds and no frame is missing.
-
-    python benchmarks/long_video.py --minutes 60 --preset tiny
+python benchmarks/long_video.py --minutes 60 --preset tiny
 """
 
 from __future__ import annotations
@@ -15,11 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import av
-import numpy as np
-
-FPS = 25
-SECONDS = 10
+from footage import SECONDS, render, repeat
 
 EXTRACT = """
 import json, resource, sys, torch, warnings
@@ -33,38 +26,6 @@ loaded = peak()
 features = model.extract_features(sys.argv[1], batch_size=int(sys.argv[3]))
 print(json.dumps({"clips": len(features), "end": float(features.end_seconds[-1]), "loaded": loaded, "peak": peak()}))
 """
-
-
-def render(path: Path) -> None:
-    """Write a short moving 1080p clip with one key frame per GOP of 250, as recorders do."""
-    generator = np.random.default_rng(0)
-    texture = generator.integers(40, 200, (1080 // 8, 1920 // 8 + FPS * SECONDS, 3), np.uint8)
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "g": "250", "bf": "2"})
-        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
-        for shift in range(FPS * SECONDS):
-            image = texture[:, shift : shift + 1920 // 8].repeat(8, 0).repeat(8, 1)
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        output.mux(stream.encode())
-
-
-def repeat(short: Path, long: Path, times: int) -> None:
-    """Write ``times`` copies of the packets of ``short``, one after the other."""
-    with av.open(str(long), "w") as output:
-        with av.open(str(short)) as source:
-            stream = output.add_stream_from_template(source.streams.video[0])
-        for turn in range(times):
-            with av.open(str(short)) as source:
-                base = source.streams.video[0].time_base
-                assert base is not None
-                offset = round(turn * SECONDS / base)
-                for packet in source.demux(source.streams.video[0]):
-                    if packet.dts is None or packet.pts is None:
-                        continue
-                    packet.stream = stream
-                    packet.pts += offset
-                    packet.dts += offset
-                    output.mux(packet)
 
 
 def main() -> None:
