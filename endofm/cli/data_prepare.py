@@ -1,0 +1,55 @@
+"""``endofm data prepare``: a data set that the user has obtained, to clips with a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+SUMMARY = "turn a data set that you have obtained into clips, lists and a manifest (downloads nothing)"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("set", metavar="SET", help="data set, or `folder` for any folder of videos or of frames")
+    parser.add_argument("source", metavar="SRC", help="folder that the set was unpacked into")
+    parser.add_argument("out", metavar="OUT", help="folder for the prepared set; a stopped run is taken up there")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes side by side (default: one per core)")
+    parser.add_argument("--limit", type=int, metavar="N", help="prepare only the first N sources")
+    parser.add_argument("--clip-frames", type=int, default=150, metavar="N", help="frames per clip (default: 150)")
+    parser.add_argument("--short-side", type=int, default=256, metavar="PIXELS", help="default: 256")
+    parser.add_argument("--overwrite", action="store_true", help="remove what an earlier run made and start afresh")
+    parser.add_argument("--dry-run", action="store_true", help="list the sources that were found and stop")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare the set; the status is 1 if something could not be read."""
+    from endofm.data.prepare.clip_format import ClipFormat
+    from endofm.data.prepare.engine import PROBLEMS_NAME, plan, prepare
+    from endofm.data.prepare.sets import find_set
+    from endofm.errors import InputError
+
+    for name in ("jobs", "limit"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} must be at least 1, got {value}")
+    recipe = find_set(args.set)
+    if args.dry_run:
+        for item in plan(recipe, args.source, args.limit):
+            print("\t".join((item.source, item.split, item.patient, item.label)))
+        return 0
+    report = prepare(
+        recipe,
+        args.source,
+        args.out,
+        clip_format=ClipFormat(clip_frames=args.clip_frames, short_side=args.short_side),
+        jobs=args.jobs,
+        limit=args.limit,
+        overwrite=args.overwrite,
+    )
+    expected = f" (the original reports {report.expected_clips:,})" if report.expected_clips else ""
+    print(f"{args.out}: {report.clips:,} clips{expected}, {report.frames:,} frames from {report.sources:,} sources")
+    for name, text in report.problems[:20]:
+        print(f"{name}: {text}", file=sys.stderr)
+    if report.problems:
+        print(f"{len(report.problems)} problems, listed in {args.out}/{PROBLEMS_NAME}", file=sys.stderr)
+    return int(bool(report.problems))

@@ -1,0 +1,178 @@
+"""The one way from a data set's folder to clips, manifest and lists."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from endofm._version import __version__
+from endofm.data.hash_file import write_hashes
+from endofm.data.manifest import MANIFEST_NAME, ClipRow, write_manifest
+from endofm.data.prepare.clip_format import ClipFormat
+from endofm.data.prepare.cutting import SourceRecord, cut_source, write_record
+from endofm.data.prepare.lists import write_clip_list, write_problems
+from endofm.data.prepare.pool import WorkerDied, run_tasks
+from endofm.data.prepare.recipe import SetRecipe
+from endofm.data.prepare.sources import SourceItem
+from endofm.data.prepare.state import PreparedFolder
+from endofm.errors import InputError
+from endofm.files import atomic_path
+from endofm.progress import progress_bar
+
+REPORT_NAME = "prepare.json"
+PROBLEMS_NAME = "problems.csv"
+LIST_NAME = "train.csv"
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """Outcome of a preparation; stored as ``prepare.json``.
+
+    Attributes:
+        set: Name of the set.
+        source: Folder that it was prepared from.
+        sources: Sources found there.
+        clips: Clips that are now prepared, over all runs.
+        frames: Their frames.
+        expected_clips: Clips that the original reports, None if it does not.
+        expected_frames: Likewise, frames.
+        problems: Source and sentence for everything that could not be read.
+        notes: What was left out on purpose, and other remarks.
+    """
+
+    set: str
+    source: str
+    sources: int
+    clips: int
+    frames: int
+    expected_clips: int | None
+    expected_frames: int | None
+    problems: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Task:
+    root: Path
+    item: SourceItem
+    staging: Path
+    record: Path
+    clip_format: ClipFormat
+
+
+def plan(recipe: SetRecipe, source: str | Path, limit: int | None = None) -> list[SourceItem]:
+    """Return the sources of a data set in natural order, without reading any of them.
+
+    Args:
+        recipe: The set.
+        source: Folder that it was unpacked into.
+        limit: Return only the first this many.
+
+    Raises:
+        InputError: If the folder is missing or is not laid out as published.
+    """
+    return recipe.find(Path(source))[:limit]
+
+
+def prepare(
+    recipe: SetRecipe,
+    source: str | Path,
+    out: str | Path,
+    *,
+    clip_format: ClipFormat | None = None,
+    jobs: int | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> PrepareReport:
+    """Prepare a data set: cut its recordings into clips and write manifest, list, hashes and report.
+
+    A run that was stopped in any way goes on where it stopped: sources that are done are recognised by the size and
+    time of change of the source and the sizes of their clips.
+
+    Args:
+        recipe: The set.
+        source: Folder that it was unpacked into.
+        out: Folder for the clips, one per set.
+        clip_format: Form of the clips.
+        jobs: Processes that work side by side; by default one per core.
+        limit: Prepare only the first this many sources.
+        overwrite: Remove what an earlier run made and start afresh.
+        progress: Show a progress bar.
+
+    Returns:
+        What was prepared and what could not be read.
+
+    Raises:
+        InputError: If the source folder is not laid out as published, or the output folder is in use otherwise.
+        OSError: If a clip cannot be written.
+    """
+    source, out = Path(source), Path(out)
+    clip_format = ClipFormat() if clip_format is None else clip_format
+    if out.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{out}: lies inside the source {source}; choose a folder outside it")
+    items = plan(recipe, source, limit)
+    folder = PreparedFolder(out)
+    if overwrite:
+        folder.clear()
+    folder.open(recipe.name, clip_format)
+    failures = _cut_all(folder, source, items, clip_format, jobs or os.cpu_count() or 1, progress)
+    records = folder.publish(items)
+    problems = [(record.item.source, text) for record in records for text in record.problems]
+    problems += [(name, text) for name, texts in failures.items() for text in texts]
+    rows = [row for record in records for row in record.clips]
+    report = PrepareReport(
+        set=recipe.name,
+        source=str(source.resolve()),
+        sources=len(items),
+        clips=len(rows),
+        frames=sum(row.num_frames for row in rows),
+        expected_clips=recipe.clips,
+        expected_frames=recipe.frames,
+        problems=tuple(problems),
+    )
+    _write_all(out, report, rows, records)
+    return report
+
+
+def _cut_all(
+    folder: PreparedFolder, root: Path, items: Sequence[SourceItem], clip_format: ClipFormat, jobs: int, progress: bool
+) -> dict[str, tuple[str, ...]]:
+    """Cut what is not done yet; return the problems of sources that gave no clip at all."""
+    failures: dict[str, tuple[str, ...]] = {}
+    with progress_bar(total=len(items), description="Preparing", unit="source", disable=not progress) as bar:
+        tasks = []
+        for item in items:
+            if folder.done(root, item, clip_format):
+                bar.update(1)
+            else:
+                tasks.append(_Task(root, item, folder.prepare_staging(item), folder.record_file(item), clip_format))
+        for task, result in run_tasks(_cut, tasks, jobs):
+            if isinstance(result, WorkerDied):
+                failures[task.item.source] = ("the process that read it was killed (a crash or lack of memory)",)
+            elif result:
+                failures[task.item.source] = result
+            bar.update(1)
+    return failures
+
+
+def _cut(task: _Task) -> tuple[str, ...]:
+    """Cut one source, in a worker; return its problems if it gave no clip."""
+    record = cut_source(task.root, task.item, task.staging, task.clip_format)
+    if not record.clips:
+        return record.problems
+    write_record(task.record, record)
+    return ()
+
+
+def _write_all(out: Path, report: PrepareReport, rows: list[ClipRow], records: Sequence[SourceRecord]) -> None:
+    write_manifest(out / MANIFEST_NAME, rows)
+    write_clip_list(out / LIST_NAME, rows)
+    write_hashes(out, [hashes for record in records for hashes in record.hashes])
+    write_problems(out / PROBLEMS_NAME, report.problems)
+    with atomic_path(out / REPORT_NAME) as temporary:
+        text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,47 @@
+"""The lists that are written beside prepared clips."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from endofm.data.manifest import ClipRow
+from endofm.errors import InputError
+from endofm.files import atomic_path
+
+NO_LABEL = "-1"
+"""What the original's lists say where there is no label."""
+
+
+def write_clip_list(path: Path, rows: Iterable[ClipRow]) -> None:
+    """Write the list that the original's pre-training reads: ``path,label`` per line, no header, no quoting.
+
+    Paths are absolute, because the original joins them to an empty prefix: relative ones would only resolve from one
+    working directory.
+
+    Raises:
+        InputError: If a path holds a comma, which that format cannot express.
+    """
+    folder = path.parent.resolve()
+    lines = []
+    for row in rows:
+        target = (folder / row.path).as_posix()
+        if "," in target:
+            raise InputError(
+                f"{target}: the list format of the original has no way to write a comma; rename the folder"
+            )
+        lines.append(f"{target},{NO_LABEL}\n")
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def write_problems(path: Path, problems: Sequence[tuple[str, str]]) -> None:
+    """Write ``source,problem`` per line, or remove an older list if there are none."""
+    if not problems:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("source", "problem"))
+        writer.writerows(problems)

@@ -1,0 +1,24 @@
+"""The data sets by name."""
+
+from __future__ import annotations
+
+import difflib
+
+from endofm.data.prepare import folder
+from endofm.data.prepare.recipe import SetRecipe
+from endofm.errors import InputError
+
+SETS: dict[str, SetRecipe] = {recipe.name: recipe for recipe in (folder.RECIPE,)}
+
+
+def find_set(name: str) -> SetRecipe:
+    """Return the recipe of a set.
+
+    Raises:
+        InputError: If there is none of this name.
+    """
+    if name not in SETS:
+        close = difflib.get_close_matches(name.lower(), SETS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(SETS)}"
+        raise InputError(f"there is no data set {name!r}; {hint}")
+    return SETS[name]

@@ -1,0 +1,184 @@
+"""What a prepared folder remembers between runs: which source is done, and which numbers its clips have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from endofm.data.manifest import ClipRow
+from endofm.data.prepare.clip_format import ClipFormat
+from endofm.data.prepare.cutting import SourceRecord, fingerprint
+from endofm.data.prepare.sources import SourceItem, natural_key
+from endofm.errors import InputError
+from endofm.files import atomic_path
+
+STATE_FOLDER = ".prepare"
+_NUMBERED = re.compile(r"[0-9]{5,}\.mp4")
+
+
+class PreparedFolder:
+    """The state of a folder of prepared clips.
+
+    Clips are made below ``.prepare/<key>/`` and get their final name when all sources of a run are done. A number once
+    given is kept: sources that are added later get the numbers that follow.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state = root / STATE_FOLDER
+        self._names_file = self.state / "names.json"
+        self._names: dict[str, list[str]] = self._read(self._names_file) or {}
+
+    def open(self, set_name: str, clip_format: ClipFormat) -> None:
+        """Take the folder for one set and one clip format, or go on with it.
+
+        Raises:
+            InputError: If it holds another set, another clip format, or clips that this command did not make.
+        """
+        settings = {"set": set_name, "clip_format": asdict(clip_format)}
+        file = self.state / "settings.json"
+        found = self._read(file)
+        if found is None:
+            if any(self.root.glob("[0-9][0-9][0-9][0-9][0-9].mp4")):
+                raise InputError(f"{self.root}: holds clips of another origin; choose an empty folder")
+            self._write(file, settings)
+        elif found != settings:
+            raise InputError(
+                f"{self.root}: was prepared with {json.dumps(found)}, not with {json.dumps(settings)}; choose another "
+                "folder, or start afresh with --overwrite"
+            )
+
+    def clear(self) -> None:
+        """Remove everything that this command made here, and nothing else."""
+        for names in self._names.values():
+            for name in names:
+                (self.root / name).unlink(missing_ok=True)
+        if self.state.is_dir():
+            shutil.rmtree(self.state)
+        self._names = {}
+
+    def key(self, item: SourceItem) -> str:
+        """Return the name that a source's record has here."""
+        return hashlib.sha256(item.source.encode()).hexdigest()[:20]
+
+    def staging(self, item: SourceItem) -> Path:
+        """Return the folder that a source's clips are made in."""
+        return self.state / self.key(item)
+
+    def record_file(self, item: SourceItem) -> Path:
+        """Return the file that says that a source is done."""
+        return self.state / f"{self.key(item)}.json"
+
+    def done(self, source_root: Path, item: SourceItem, clip_format: ClipFormat) -> bool:
+        """Say whether a source is done: unchanged since, and every clip there at its size."""
+        record = self._record(self.record_file(item))
+        if record is None or not record.clips:
+            return False
+        try:
+            if record.fingerprint != fingerprint(source_root / item.source, clip_format):
+                return False
+            return all(
+                self._find(item, place, row).stat().st_size == row.size_bytes for place, row in enumerate(record.clips)
+            )
+        except OSError:
+            return False
+
+    def prepare_staging(self, item: SourceItem) -> Path:
+        """Return an empty folder for a source's clips; what an earlier run left there is removed."""
+        self.record_file(item).unlink(missing_ok=True)
+        folder = self.staging(item)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        return folder
+
+    def publish(self, items: Sequence[SourceItem]) -> list[SourceRecord]:
+        """Give the clips of all finished sources their names.
+
+        Args:
+            items: Sources of this run; their labels and names replace those in older records.
+
+        Returns:
+            Records of all sources that were ever finished here, in the order of their clips and with final paths.
+        """
+        current = {item.source: item for item in items}
+        found = [record for path in sorted(self.state.glob("*.json")) if (record := self._record(path)) is not None]
+        found = [replace(record, item=current.get(record.item.source, record.item)) for record in found]
+        found.sort(key=lambda record: (self._first_name(record.item), natural_key(record.item.source)))
+        self._assign(found)
+        self._write(self._names_file, self._names)
+        finished = [self._publish(record) for record in found]
+        finished.sort(key=lambda record: self._first_name(record.item))
+        return finished
+
+    def _publish(self, record: SourceRecord) -> SourceRecord:
+        item, names = record.item, self._names[self.key(record.item)]
+        rows = []
+        for row, name in zip(record.clips, names, strict=True):
+            made, target = self.staging(item) / row.path, self.root / name
+            if made.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                made.replace(target)
+            row = replace(row, path=name, label=item.label, split=item.split)
+            rows.append(replace(row, patient=item.patient, video=item.video))
+        if self.staging(item).exists():
+            shutil.rmtree(self.staging(item))
+        return replace(record, clips=tuple(rows))
+
+    def _assign(self, records: Sequence[SourceRecord]) -> None:
+        """Name the clips that have no names yet."""
+        for record in records:
+            old = self._names.get(self.key(record.item), [])
+            if len(old) != len(record.clips):  # Prepared anew, from a source that has changed.
+                for name in old:
+                    (self.root / name).unlink(missing_ok=True)
+                self._names.pop(self.key(record.item), None)
+        numbers = (
+            int(Path(name).stem) for names in self._names.values() for name in names if _NUMBERED.fullmatch(name)
+        )
+        last = max(numbers, default=0)
+        for record in records:
+            key, item, count = self.key(record.item), record.item, len(record.clips)
+            if key in self._names:
+                continue
+            if item.target:
+                self._names[key] = [item.target]
+            else:
+                self._names[key] = [f"{last + place:05}.mp4" for place in range(1, count + 1)]
+                last += count
+
+    def _first_name(self, item: SourceItem) -> tuple[bool, str]:
+        names = self._names.get(self.key(item), [])
+        return (not names, names[0].zfill(32) if names else "")
+
+    def _find(self, item: SourceItem, place: int, row: ClipRow) -> Path:
+        made = self.staging(item) / row.path
+        names = self._names.get(self.key(item), [])
+        return made if made.exists() or place >= len(names) else self.root / names[place]
+
+    def _record(self, path: Path) -> SourceRecord | None:
+        try:
+            return SourceRecord.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @staticmethod
+    def _read(path: Path) -> Any:
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    @staticmethod
+    def _write(path: Path, values: object) -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
