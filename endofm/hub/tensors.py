@@ -25,7 +25,10 @@ def write_tensors(path: Path, state_dict: Mapping[str, Tensor], config: ModelCon
         config: Configuration.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+    path.touch()
+    mode = path.stat().st_mode
     save_file(tensors, path, metadata={"format": "pt", _CONFIG_KEY: json.dumps(config.to_dict())})
+    path.chmod(mode)  # safetensors lets nobody but the writer read the file
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

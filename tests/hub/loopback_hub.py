@@ -125,11 +125,12 @@ class LoopbackHub:
 
 def point_client(monkeypatch: pytest.MonkeyPatch, endpoint: str, home: Path) -> None:
     """Set what huggingface_hub read from the environment when it was imported."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     for name, value in {
         "ENDPOINT": endpoint,
-        "HUGGINGFACE_CO_URL_TEMPLATE": endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        "HUGGINGFACE_CO_URL_TEMPLATE": template,
         "HF_HUB_CACHE": str(home / "hub"),
         "HF_ASSETS_CACHE": str(home / "assets"),
         "HF_TOKEN_PATH": str(home / "token"),
@@ -138,6 +139,8 @@ def point_client(monkeypatch: pytest.MonkeyPatch, endpoint: str, home: Path) -> 
         "DOWNLOAD_CHUNK_SIZE": CHUNK,
     }.items():
         monkeypatch.setattr(constants, name, value)
+    # Releases before 1.0 keep a copy there.
+    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
@@ -218,6 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         for pattern, handler in (
             (rf"/api/(?:models|repos)/{REPO}/preupload/(?P<revision>[^/]+)", self._preupload),
             (rf"/api/models/{REPO}/commit/(?P<revision>[^/]+)", self._commit),
+            (rf"/api/models/{REPO}/revision/(?P<revision>[^/]+)", self._info),
             (r"/api/repos/create", self._create),
             (r"/api/validate-yaml", self._validate),
             (rf"/{REPO}\.git/info/lfs/objects/batch", self._lfs_batch),
@@ -298,9 +302,16 @@ class _Handler(BaseHTTPRequestHandler):
         status = 409 if repo_id in self.hub.repos else 200
         if status == 200:
             self.hub.commit(repo_id, {".gitattributes": b"*.safetensors filter=lfs\n"}, message="initial commit")
-            self.hub.repos[repo_id].private = wanted.get("visibility") == "private"
+            private = wanted.get("private") or wanted.get("visibility") == "private"  # older and newer clients
+            self.hub.repos[repo_id].private = private
             self.hub.repos[repo_id].token = "hf_writer"
         return self._json({"url": f"{self.hub.url}/{repo_id}", "id": repo_id}, status=status)
+
+    def _info(self, repo: str, revision: str) -> None:
+        known = self.hub.repos[repo]
+        if revision not in known.branches:
+            return self._reply(404, headers={"X-Error-Code": "RevisionNotFound"})
+        return self._json({"id": repo, "sha": known.branches[revision], "xetEnabled": False})
 
     def _validate(self) -> None:
         head = json.loads(self.body)["content"].split("---")

@@ -23,6 +23,10 @@ def test_a_folder_holds_weights_configuration_and_card(model_folder: Path) -> No
     assert ModelConfig.from_dict(json.loads((model_folder / "config.json").read_text())) == CONFIG
 
 
+def test_all_files_may_be_read_by_the_same_people(model_folder: Path) -> None:
+    assert len({file.stat().st_mode for file in model_folder.iterdir()}) == 1
+
+
 def test_other_files_in_the_folder_stay(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_text("kept")
     save_folder(tmp_path, config=CONFIG, state_dict=tensors(), card="# Mine\n")

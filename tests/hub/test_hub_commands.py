@@ -1,0 +1,188 @@
+"""``endofm convert``, ``download`` and ``models``: in this process for speed, and once each as a user runs them."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from loopback_hub import LoopbackHub
+from small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint, with_head
+
+from endofm.errors import InputError, WeightsNotFoundError
+from endofm.hub import registry
+from endofm.hub.registry import Mirror, WeightRecord, get_record, list_models, register
+from endofm.hub.resolve import load_weights
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def endofm(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run one command and return what it printed."""
+
+    def run(command: str, *arguments: object) -> str:
+        module = importlib.import_module(f"endofm.cli.{command}")
+        parser = argparse.ArgumentParser()
+        module.configure(parser)
+        assert module.run(parser.parse_args([str(argument) for argument in arguments])) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "endo_fm.pth"
+    torch.save(training_checkpoint(), path)
+    return path
+
+
+def lines(output: str) -> dict[str, str]:
+    return {line[:10].strip(): line[12:] for line in output.splitlines() if line[10:12] == "  "}
+
+
+def test_convert_says_what_it_found(endofm: Command, checkpoint: Path, tmp_path: Path) -> None:
+    said = lines(endofm("convert", checkpoint, tmp_path / "out", "--num-heads", 4))
+    assert said["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert said["layout"] == "training checkpoint (teacher and student)"
+    assert said["taken"].startswith("teacher: 47 tensors, 191,808 numbers")
+    assert said["left out"] == (
+        "8 tensors of a head (head.mlp.0.weight, head.mlp.0.bias, ...); "
+        "entries student, optimizer, epoch, args, dino_loss, fp16_scaler"
+    )
+    assert said["encoder"] == "2 blocks, 64 wide, 4 heads, patches of 16 x 16"
+    assert said["input"] == "4 frames of 32 x 32"
+    assert hashlib.sha256((tmp_path / "out" / "model.safetensors").read_bytes()).hexdigest() in said["written"]
+    loaded = load_weights(tmp_path / "out")
+    assert loaded.state_dict is not None
+    assert same(loaded.state_dict, tensors("teacher/"))
+    assert loaded.config.encoder == ENCODER
+    assert loaded.config.source_sha256 == said["sha256"]
+    assert said["sha256"] in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_convert_takes_the_student(endofm: Command, checkpoint: Path, tmp_path: Path) -> None:
+    endofm("convert", checkpoint, tmp_path / "out", "--part", "student", "--num-heads", 4)
+    loaded = load_weights(tmp_path / "out")
+    assert loaded.state_dict is not None
+    assert same(loaded.state_dict, tensors("student/"))
+
+
+def test_convert_says_that_it_assumed_the_heads(endofm: Command, checkpoint: Path, tmp_path: Path) -> None:
+    said = lines(endofm("convert", checkpoint, tmp_path / "out"))
+    assert "1 heads (assumed from the width; --num-heads changes it)" in said["encoder"]
+
+
+def test_convert_does_not_overwrite_unasked(endofm: Command, checkpoint: Path, model_folder: Path) -> None:
+    before = (model_folder / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"holds model\.safetensors, config\.json, README\.md already; pass --force"):
+        endofm("convert", checkpoint, model_folder, "--num-heads", 4)
+    assert (model_folder / "model.safetensors").read_bytes() == before
+    endofm("convert", checkpoint, model_folder, "--num-heads", 4, "--force")
+    assert (model_folder / "model.safetensors").read_bytes() != before
+
+
+def test_convert_reports_a_missing_file(endofm: Command, tmp_path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match="no such file"):
+        endofm("convert", tmp_path / "missing.pth", tmp_path / "out")
+
+
+@pytest.fixture
+def registered(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> WeightRecord:
+    """Register the small encoder, with a file that only a browser can fetch."""
+    list_models()
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    record = WeightRecord(
+        name="small",
+        description="Small",
+        config=replace(CONFIG, name="small", license="mit"),
+        license="mit",
+        mirrors=(
+            Mirror(
+                page="https://drive.example.org/view",
+                sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+                layout="checkpoint",
+                filename="endo_fm.pth",
+            ),
+        ),
+    )
+    register(record)
+    return record
+
+
+@pytest.mark.usefixtures("registered")
+def test_convert_knows_a_registered_file(endofm: Command, checkpoint: Path, tmp_path: Path) -> None:
+    said = lines(endofm("convert", checkpoint, tmp_path / "out"))
+    assert said["checkpoint"] == f"{checkpoint}, the published file of small"
+    assert "4 heads, patches" in said["encoder"]  # known, not assumed
+    assert said["licence"] == "mit"
+    assert load_weights(tmp_path / "out").config.name == "small"
+    with pytest.raises(InputError, match="which has 4 attention heads, not 2"):
+        endofm("convert", checkpoint, tmp_path / "other", "--num-heads", 2)
+    endofm("convert", checkpoint, tmp_path / "student", "--part", "student", "--num-heads", 4)
+    student = load_weights(tmp_path / "student").config
+    assert (student.name, student.license) == ("", "mit")
+
+
+def test_download_fetches_from_the_hub(endofm: Command, hub: LoopbackHub, model_folder: Path, tmp_path: Path) -> None:
+    commit = hub.commit_folder("owner/model", model_folder)
+    path = Path(endofm("download", "owner/model", "--revision", commit, "--cache-dir", tmp_path / "mine").strip())
+    assert path.is_relative_to(tmp_path / "mine")
+    assert path.read_bytes() == (model_folder / "model.safetensors").read_bytes()
+    assert load_weights("owner/model", cache_dir=tmp_path / "mine", revision=commit, local_files_only=True)
+    endofm("download", "owner/model", "--revision", commit, "--cache-dir", tmp_path / "mine", "--force")
+    assert len(hub.requests("GET /cdn/")) == 2
+
+
+@pytest.mark.usefixtures("hub", "registered")
+def test_download_takes_a_file_that_was_fetched_by_hand(endofm: Command, checkpoint: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match=r"endofm download small --from endo_fm\.pth"):
+        endofm("download", "small")
+    path = endofm("download", "small", "--from", checkpoint).strip()
+    assert load_weights("small", local_files_only=True).provenance["file"] == path
+
+
+def test_download_of_random_weights_has_nothing_to_do(endofm: Command) -> None:
+    assert endofm("download", "endofm-tiny-8x224-random") == ""
+
+
+def test_models_lists_every_record(endofm: Command) -> None:
+    head, *rows = endofm("models").splitlines()
+    assert head.split()[:3] == ["NAME", "INPUT", "WIDTH"]
+    assert [row.split()[0] for row in rows] == list_models()
+    assert all("mean nothing" in row for row in rows if "-random" in row)
+    described = json.loads(endofm("models", "--json"))
+    assert [record["name"] for record in described] == list_models()
+    assert described[0]["mirrors"][0]["sha256"] == get_record("endofm-base-8x224").mirrors[0].sha256
+    assert described[0]["num_parameters"] == 121_258_752
+
+
+def test_as_a_user_runs_them(hub: LoopbackHub, model_folder: Path, tmp_path: Path) -> None:
+    """Real processes: exit status, messages on standard error, results on standard output."""
+    hub.commit_folder("owner/model", model_folder)
+    torch.save({"teacher": with_head()}, tmp_path / "x.pth")
+    environment = hub.environment(tmp_path / "fresh")
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "endofm.cli.main", *map(str, arguments)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    fetched = run("download", "owner/model")
+    assert fetched.returncode == 0, fetched.stderr
+    assert Path(fetched.stdout.strip()).is_relative_to(tmp_path / "fresh")
+    converted = run("convert", tmp_path / "x.pth", tmp_path / "out", "--num-heads", 4)
+    assert converted.returncode == 0, converted.stderr
+    assert (tmp_path / "out" / "config.json").is_file()
+    refused = run("convert", tmp_path / "x.pth", tmp_path / "out")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("endofm: error: ")
+    assert "Traceback" not in refused.stderr
