@@ -34,9 +34,12 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{name} must be at least 1, got {value}")
     recipe = find_set(args.set)
     if args.dry_run:
-        for item in plan(recipe, args.source, args.limit):
-            print("\t".join((item.source, item.split, item.patient, item.label)))
-        return 0
+        found = plan(recipe, args.source, args.limit)
+        for item in found.items:
+            print("\t".join((item.source, item.video, item.patient, item.label, item.split)))
+        for name, text in (*found.problems, *found.dropped):
+            print(f"{name}: {text}", file=sys.stderr)
+        return int(bool(found.problems))
     report = prepare(
         recipe,
         args.source,
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.out}: {report.clips:,} clips{expected}, {report.frames:,} frames from {report.sources:,} sources")
     for name, text in report.problems[:20]:
         print(f"{name}: {text}", file=sys.stderr)
+    if report.dropped:
+        print(f"{len(report.dropped)} things were left out, listed in {args.out}/{PROBLEMS_NAME}")
     if report.problems:
         print(f"{len(report.problems)} problems, listed in {args.out}/{PROBLEMS_NAME}", file=sys.stderr)
     return int(bool(report.problems))

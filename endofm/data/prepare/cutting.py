@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,9 +13,9 @@ from PIL import Image
 from endofm.data.hashing import frame_hash
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat, split_stream
-from endofm.data.prepare.sources import SourceItem, list_images
+from endofm.data.prepare.record import SourceRecord
+from endofm.data.prepare.sources import SourceItem
 from endofm.errors import EndoFMError
-from endofm.files import atomic_path
 from endofm.hub.checksum import file_sha256
 from endofm.video.frames import Frame, UInt8Array
 from endofm.video.open import open_video
@@ -28,50 +25,8 @@ HASH_EVERY = 5
 """Every how many frames of a clip are hashed; see :mod:`endofm.data.hashing`."""
 
 
-@dataclass(frozen=True)
-class SourceRecord:
-    """What became of one source; stored beside its clips, so that a later run need not repeat the work.
-
-    Attributes:
-        item: The source.
-        fingerprint: Size and time of change of the source, and the clip format, when it was prepared.
-        clips: Its clips; ``path`` is the name in the record's own folder.
-        hashes: Perceptual hashes per clip, as integers.
-        problems: What could not be read, one sentence each.
-    """
-
-    item: SourceItem
-    fingerprint: str
-    clips: tuple[ClipRow, ...]
-    hashes: tuple[tuple[int, ...], ...]
-    problems: tuple[str, ...]
-
-    def to_json(self) -> str:
-        """Return the text of the record's file."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> SourceRecord:
-        """Read the text of a record's file; raises ValueError, KeyError or TypeError if it is not one."""
-        values: dict[str, Any] = json.loads(text)
-        return cls(
-            SourceItem(**values["item"]),
-            values["fingerprint"],
-            tuple(ClipRow(**row) for row in values["clips"]),
-            tuple(tuple(hashes) for hashes in values["hashes"]),
-            tuple(values["problems"]),
-        )
-
-
-def fingerprint(path: Path, clip_format: ClipFormat) -> str:
-    """Return a text that changes when the source or the clip format does; raises OSError if it is gone."""
-    files = list_images(path) if path.is_dir() else [path]
-    states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(repr((states, clip_format)).encode()).hexdigest()
-
-
 def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat) -> SourceRecord:
-    """Cut one source into clips ``0001.mp4``, ``0002.mp4``... below ``staging``.
+    """Cut one source into clips ``0001.mp4``, ``0002.mp4``... below ``staging``, or write it whole as ``item.target``.
 
     Frames that cannot be read are left out, counted and named; a source of which nothing can be read has no clips and
     a problem. A change of picture size within a source begins a new clip.
@@ -79,26 +34,25 @@ def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFor
     Args:
         root: Folder of the data set.
         item: The source.
-        staging: Folder for the clips; created.
+        staging: Folder for the clips.
         clip_format: Form of the clips.
 
     Raises:
         OSError: If a clip cannot be written (disk full, no permission).
     """
     path = root / item.source
-    state = fingerprint(path, clip_format)
     reading = _Reading(path, item.fps)
     clips: list[ClipRow] = []
     hashes: list[tuple[int, ...]] = []
     for run in _runs(reading.frames(), whole=bool(item.target)):
         size, resized = _resize_all(run, clip_format)
         for frames in [resized] if item.target else split_stream(resized, clip_format.clip_frames):
-            target = staging / f"{len(clips) + 1:04}.mp4"
+            target = staging / (item.target or f"{len(clips) + 1:04}.mp4")
             seen = _Seen()
             write_video(target, seen.watch(frames), clip_format.fps)
             clips.append(
                 ClipRow(
-                    path=target.name,
+                    path=item.target or target.name,
                     label=item.label,
                     split=item.split,
                     patient=item.patient,
@@ -119,13 +73,7 @@ def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFor
                 )
             )
             hashes.append(tuple(seen.hashes))
-    return SourceRecord(item, state, tuple(clips), tuple(hashes), tuple(reading.problems))
-
-
-def write_record(path: Path, record: SourceRecord) -> None:
-    """Write a record's file; it says that the source is done, so it comes last."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(record.to_json(), encoding="utf-8")
+    return SourceRecord(item, tuple(clips), tuple(hashes), tuple(reading.problems))
 
 
 @dataclass(frozen=True)

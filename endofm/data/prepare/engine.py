@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from endofm._version import __version__
 from endofm.data.hash_file import write_hashes
 from endofm.data.manifest import MANIFEST_NAME, ClipRow, write_manifest
 from endofm.data.prepare.clip_format import ClipFormat
-from endofm.data.prepare.cutting import SourceRecord, cut_source, write_record
-from endofm.data.prepare.lists import write_clip_list, write_problems
+from endofm.data.prepare.lists import write_problems
 from endofm.data.prepare.pool import WorkerDied, run_tasks
-from endofm.data.prepare.recipe import SetRecipe
-from endofm.data.prepare.sources import SourceItem
+from endofm.data.prepare.recipe import Found, SetRecipe
+from endofm.data.prepare.record import SourceRecord, fingerprint
+from endofm.data.prepare.sources import SourceItem, naturally
 from endofm.data.prepare.state import PreparedFolder
 from endofm.errors import InputError
 from endofm.files import atomic_path
@@ -24,7 +25,6 @@ from endofm.progress import progress_bar
 
 REPORT_NAME = "prepare.json"
 PROBLEMS_NAME = "problems.csv"
-LIST_NAME = "train.csv"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PrepareReport:
         expected_clips: Clips that the original reports, None if it does not.
         expected_frames: Likewise, frames.
         problems: Source and sentence for everything that could not be read.
-        notes: What was left out on purpose, and other remarks.
+        dropped: Source and sentence for everything that was left out on purpose.
     """
 
     set: str
@@ -51,11 +51,12 @@ class PrepareReport:
     expected_clips: int | None
     expected_frames: int | None
     problems: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...] = ()
+    dropped: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class _Task:
+    convert: Callable[[Path, SourceItem, Path, ClipFormat], SourceRecord]
     root: Path
     item: SourceItem
     staging: Path
@@ -63,18 +64,19 @@ class _Task:
     clip_format: ClipFormat
 
 
-def plan(recipe: SetRecipe, source: str | Path, limit: int | None = None) -> list[SourceItem]:
-    """Return the sources of a data set in natural order, without reading any of them.
+def plan(recipe: SetRecipe, source: str | Path, limit: int | None = None) -> Found:
+    """Return what a data set's folder holds, without reading any video.
 
     Args:
         recipe: The set.
         source: Folder that it was unpacked into.
-        limit: Return only the first this many.
+        limit: Return only the first this many sources.
 
     Raises:
         InputError: If the folder is missing or is not laid out as published.
     """
-    return recipe.find(Path(source))[:limit]
+    found = recipe.find(Path(source))
+    return replace(found, items=found.items[:limit])
 
 
 def prepare(
@@ -114,34 +116,44 @@ def prepare(
     clip_format = ClipFormat() if clip_format is None else clip_format
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out}: lies inside the source {source}; choose a folder outside it")
-    items = plan(recipe, source, limit)
+    found = plan(recipe, source, limit)
     folder = PreparedFolder(out)
     if overwrite:
         folder.clear()
     folder.open(recipe.name, clip_format)
-    failures = _cut_all(folder, source, items, clip_format, jobs or os.cpu_count() or 1, progress)
-    records = folder.publish(items)
-    problems = [(record.item.source, text) for record in records for text in record.problems]
-    problems += [(name, text) for name, texts in failures.items() for text in texts]
+    failures = _convert_all(recipe, folder, source, found.items, clip_format, jobs or os.cpu_count() or 1, progress)
+    records = folder.publish(found.items)
     rows = [row for record in records for row in record.clips]
     report = PrepareReport(
         set=recipe.name,
         source=str(source.resolve()),
-        sources=len(items),
+        sources=len(found.items),
         clips=len(rows),
         frames=sum(row.num_frames for row in rows),
         expected_clips=recipe.clips,
         expected_frames=recipe.frames,
-        problems=tuple(problems),
+        problems=(
+            *found.problems,
+            *((record.item.source, text) for record in records for text in record.problems),
+            *((name, text) for name, texts in failures.items() for text in texts),
+        ),
+        dropped=(*found.dropped, *((record.item.source, text) for record in records for text in record.dropped)),
     )
-    _write_all(out, report, rows, records)
+    recipe.write_lists(out, rows)
+    _write_report(out, report, rows, records)
     return report
 
 
-def _cut_all(
-    folder: PreparedFolder, root: Path, items: Sequence[SourceItem], clip_format: ClipFormat, jobs: int, progress: bool
+def _convert_all(
+    recipe: SetRecipe,
+    folder: PreparedFolder,
+    root: Path,
+    items: Sequence[SourceItem],
+    clip_format: ClipFormat,
+    jobs: int,
+    progress: bool,
 ) -> dict[str, tuple[str, ...]]:
-    """Cut what is not done yet; return the problems of sources that gave no clip at all."""
+    """Convert what is not done yet; return the problems of sources that gave no clip at all."""
     failures: dict[str, tuple[str, ...]] = {}
     with progress_bar(total=len(items), description="Preparing", unit="source", disable=not progress) as bar:
         tasks = []
@@ -149,8 +161,9 @@ def _cut_all(
             if folder.done(root, item, clip_format):
                 bar.update(1)
             else:
-                tasks.append(_Task(root, item, folder.prepare_staging(item), folder.record_file(item), clip_format))
-        for task, result in run_tasks(_cut, tasks, jobs):
+                staging = folder.prepare_staging(item)
+                tasks.append(_Task(recipe.convert, root, item, staging, folder.record_file(item), clip_format))
+        for task, result in run_tasks(_convert, tasks, jobs):
             if isinstance(result, WorkerDied):
                 failures[task.item.source] = ("the process that read it was killed (a crash or lack of memory)",)
             elif result:
@@ -159,20 +172,24 @@ def _cut_all(
     return failures
 
 
-def _cut(task: _Task) -> tuple[str, ...]:
-    """Cut one source, in a worker; return its problems if it gave no clip."""
-    record = cut_source(task.root, task.item, task.staging, task.clip_format)
+def _convert(task: _Task) -> tuple[str, ...]:
+    """Convert one source, in a worker; return its problems if it gave no clip."""
+    state = fingerprint(task.root, task.item, task.clip_format)
+    record = task.convert(task.root, task.item, task.staging, task.clip_format)
     if not record.clips:
+        shutil.rmtree(task.staging)
         return record.problems
-    write_record(task.record, record)
+    made = (path for path in task.staging.rglob("*") if path.is_file())
+    sizes = {path.relative_to(task.staging).as_posix(): path.stat().st_size for path in made}
+    files = tuple((name, sizes[name]) for name in naturally(sizes))
+    replace(record, fingerprint=state, files=files).write(task.record)
     return ()
 
 
-def _write_all(out: Path, report: PrepareReport, rows: list[ClipRow], records: Sequence[SourceRecord]) -> None:
+def _write_report(out: Path, report: PrepareReport, rows: list[ClipRow], records: Sequence[SourceRecord]) -> None:
     write_manifest(out / MANIFEST_NAME, rows)
-    write_clip_list(out / LIST_NAME, rows)
     write_hashes(out, [hashes for record in records for hashes in record.hashes])
-    write_problems(out / PROBLEMS_NAME, report.problems)
+    write_problems(out / PROBLEMS_NAME, report.problems, report.dropped)
     with atomic_path(out / REPORT_NAME) as temporary:
         text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")

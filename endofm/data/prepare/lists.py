@@ -36,12 +36,19 @@ def write_clip_list(path: Path, rows: Iterable[ClipRow]) -> None:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def write_problems(path: Path, problems: Sequence[tuple[str, str]]) -> None:
-    """Write ``source,problem`` per line, or remove an older list if there are none."""
-    if not problems:
+def write_problems(path: Path, problems: Sequence[tuple[str, str]], dropped: Sequence[tuple[str, str]]) -> None:
+    """Write ``kind,source,text`` per line, or remove an older list if there is nothing to tell.
+
+    Args:
+        path: File to create, replace or remove.
+        problems: What could not be read, of kind ``problem``.
+        dropped: What was left out on purpose, of kind ``dropped``.
+    """
+    if not problems and not dropped:
         path.unlink(missing_ok=True)
         return
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("source", "problem"))
-        writer.writerows(problems)
+        writer.writerow(("kind", "source", "text"))
+        writer.writerows(("problem", *line) for line in problems)
+        writer.writerows(("dropped", *line) for line in dropped)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import difflib
 
-from endofm.data.prepare import folder
+from endofm.data.prepare import folder, pretraining
 from endofm.data.prepare.recipe import SetRecipe
 from endofm.errors import InputError
 
-SETS: dict[str, SetRecipe] = {recipe.name: recipe for recipe in (folder.RECIPE,)}
+SETS: dict[str, SetRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        pretraining.COLONOSCOPIC,
+        pretraining.SUN_SEG,
+        pretraining.LDPOLYPVIDEO,
+        pretraining.HYPER_KVASIR,
+        pretraining.KVASIR_CAPSULE,
+        pretraining.CHOLECT45,
+        folder.RECIPE,
+    )
+}
 
 
 def find_set(name: str) -> SetRecipe:

@@ -30,6 +30,8 @@ class SourceItem:
         fps: Rate of the frames of a folder in frames per second; None if it is not known. Video files state their own.
         target: Path of the clip below the output folder, for a source that stays whole and keeps its name; empty if it
             is cut into numbered clips.
+        files: Images of the source in order, below the data set's folder, where they are not simply all images of the
+            folder ``source``.
     """
 
     source: str
@@ -39,6 +41,7 @@ class SourceItem:
     split: str = ""
     fps: float | None = None
     target: str = ""
+    files: tuple[str, ...] = ()
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -11,9 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
-from endofm.data.prepare.cutting import SourceRecord, fingerprint
+from endofm.data.prepare.record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem, natural_key
 from endofm.errors import InputError
 from endofm.files import atomic_path
@@ -79,18 +78,22 @@ class PreparedFolder:
         return self.state / f"{self.key(item)}.json"
 
     def done(self, source_root: Path, item: SourceItem, clip_format: ClipFormat) -> bool:
-        """Say whether a source is done: unchanged since, and every clip there at its size."""
-        record = self._record(self.record_file(item))
-        if record is None or not record.clips:
+        """Say whether a source is done: unchanged since, and every file made of it there at its size."""
+        record = SourceRecord.from_file(self.record_file(item))
+        if record is None:
             return False
         try:
-            if record.fingerprint != fingerprint(source_root / item.source, clip_format):
+            if record.fingerprint != fingerprint(source_root, item, clip_format):
                 return False
-            return all(
-                self._find(item, place, row).stat().st_size == row.size_bytes for place, row in enumerate(record.clips)
-            )
+            names = self._names.get(self.key(item), [])
+            for place, (name, size) in enumerate(record.files):
+                made = self.staging(item) / name
+                file = made if made.exists() or place >= len(names) else self.root / names[place]
+                if file.stat().st_size != size:
+                    return False
         except OSError:
             return False
+        return True
 
     def prepare_staging(self, item: SourceItem) -> Path:
         """Return an empty folder for a source's clips; what an earlier run left there is removed."""
@@ -111,34 +114,42 @@ class PreparedFolder:
             Records of all sources that were ever finished here, in the order of their clips and with final paths.
         """
         current = {item.source: item for item in items}
-        found = [record for path in sorted(self.state.glob("*.json")) if (record := self._record(path)) is not None]
+        found = [record for path in self.state.glob("*.json") if (record := SourceRecord.from_file(path)) is not None]
         found = [replace(record, item=current.get(record.item.source, record.item)) for record in found]
-        found.sort(key=lambda record: (self._first_name(record.item), natural_key(record.item.source)))
+        found.sort(key=lambda record: natural_key(record.item.source))
         self._assign(found)
         self._write(self._names_file, self._names)
         finished = [self._publish(record) for record in found]
-        finished.sort(key=lambda record: self._first_name(record.item))
-        return finished
+        return sorted(finished, key=lambda record: natural_key(self._names[self.key(record.item)][0]))
 
     def _publish(self, record: SourceRecord) -> SourceRecord:
         item, names = record.item, self._names[self.key(record.item)]
-        rows = []
-        for row, name in zip(record.clips, names, strict=True):
-            made, target = self.staging(item) / row.path, self.root / name
-            if made.exists():
+        for (made, _), name in zip(record.files, names, strict=True):
+            file, target = self.staging(item) / made, self.root / name
+            if file.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                made.replace(target)
-            row = replace(row, path=name, label=item.label, split=item.split)
-            rows.append(replace(row, patient=item.patient, video=item.video))
+                file.replace(target)
         if self.staging(item).exists():
             shutil.rmtree(self.staging(item))
+        final = dict(zip((name for name, _ in record.files), names, strict=True))
+        rows = (
+            replace(
+                row,
+                path=final.get(row.path, row.path),
+                label=item.label,
+                split=item.split,
+                patient=item.patient,
+                video=item.video,
+            )
+            for row in record.clips
+        )
         return replace(record, clips=tuple(rows))
 
     def _assign(self, records: Sequence[SourceRecord]) -> None:
-        """Name the clips that have no names yet."""
+        """Name the files that have no names yet."""
         for record in records:
             old = self._names.get(self.key(record.item), [])
-            if len(old) != len(record.clips):  # Prepared anew, from a source that has changed.
+            if len(old) != len(record.files):  # Prepared anew, from a source that has changed.
                 for name in old:
                     (self.root / name).unlink(missing_ok=True)
                 self._names.pop(self.key(record.item), None)
@@ -147,29 +158,12 @@ class PreparedFolder:
         )
         last = max(numbers, default=0)
         for record in records:
-            key, item, count = self.key(record.item), record.item, len(record.clips)
-            if key in self._names:
-                continue
-            if item.target:
-                self._names[key] = [item.target]
-            else:
-                self._names[key] = [f"{last + place:05}.mp4" for place in range(1, count + 1)]
+            if record.item.target:
+                self._names[self.key(record.item)] = [name for name, _ in record.files]
+            elif self.key(record.item) not in self._names:
+                count = len(record.files)
+                self._names[self.key(record.item)] = [f"{last + place:05}.mp4" for place in range(1, count + 1)]
                 last += count
-
-    def _first_name(self, item: SourceItem) -> tuple[bool, str]:
-        names = self._names.get(self.key(item), [])
-        return (not names, names[0].zfill(32) if names else "")
-
-    def _find(self, item: SourceItem, place: int, row: ClipRow) -> Path:
-        made = self.staging(item) / row.path
-        names = self._names.get(self.key(item), [])
-        return made if made.exists() or place >= len(names) else self.root / names[place]
-
-    def _record(self, path: Path) -> SourceRecord | None:
-        try:
-            return SourceRecord.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
     @staticmethod
     def _read(path: Path) -> Any:

@@ -1,0 +1,76 @@
+"""Published folder layouts as rules: a pattern for the path, and what its parts mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from endofm.data.prepare.recipe import Found
+from endofm.data.prepare.sources import SourceItem, natural_key, require_folder, walk
+from endofm.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutRule:
+    """One kind of source of a set.
+
+    Attributes:
+        kind: Video files, or folders of images.
+        pattern: Regular expression for the end of the path below the set's folder, whole path components, matched
+            without regard to case. Its named groups can be used in ``fields``.
+        fields: ``video``, ``patient``, ``label`` and ``split`` of :class:`SourceItem`, as format strings over the
+            groups. ``video`` is the path if it is not given.
+        fps: Rate of the frames of folders, None if it is not known.
+    """
+
+    kind: Literal["video", "frames"]
+    pattern: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    fps: float | None = None
+
+    def item(self, path: str) -> SourceItem | None:
+        """Return the source at a path, or None if it is not one of this rule."""
+        match = re.fullmatch(rf"(?:.*/)?{self.pattern}", path, re.IGNORECASE)
+        if match is None:
+            return None
+        groups = {name: value or "" for name, value in match.groupdict().items()}
+        values = {name: text.format(**groups) for name, text in self.fields.items()}
+        return SourceItem(
+            source=path,
+            video=values.get("video", path),
+            patient=values.get("patient", ""),
+            label=values.get("label", ""),
+            split=values.get("split", ""),
+            fps=self.fps,
+        )
+
+
+def find_by_rules(root: Path, rules: Sequence[LayoutRule], layout: str) -> Found:
+    """Return the sources that a set's rules find below ``root``.
+
+    Args:
+        root: Folder that the set was unpacked into, or one above it.
+        rules: Rules; a path belongs to the first one that fits.
+        layout: The layout in words, for the message if nothing fits.
+
+    Raises:
+        InputError: If the folder is missing or nothing in it fits.
+    """
+    videos, folders = walk(require_folder(root))
+    items: list[SourceItem] = []
+    others: list[str] = []
+    for kind, paths in (("video", videos), ("frames", folders)):
+        for path in paths:
+            fitting = (rule.item(path) for rule in rules if rule.kind == kind)
+            found = next((item for item in fitting if item is not None), None)
+            if found is not None:
+                items.append(found)
+            elif kind == "video":
+                others.append(path)
+    if not items:
+        raise InputError(f"{root}: this folder is not laid out as published; expected {layout}")
+    items.sort(key=lambda item: natural_key(item.source))
+    return Found(tuple(items), dropped=tuple((path, "is not part of the published layout") for path in others))
