@@ -241,7 +241,7 @@ def _provenance(
     values = {
         "source": source,
         "record": record.name if record else "",
-        "file": str(file.resolve()) if file else "",
+        "file": str(file.absolute()) if file else "",
         "revision": revision,
         "sha256": sha256,
     }

@@ -32,14 +32,15 @@ def write_tensors(path: Path, state_dict: Mapping[str, Tensor], config: ModelCon
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read every tensor of a safetensors file.
+    """Read every tensor of a safetensors file into memory of its own.
 
     Raises:
         CheckpointFormatError: If the file is damaged, cut off or of another format.
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            # Copied, because the tensors are windows into the file: if it changed or went away, so would the model.
+            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
 

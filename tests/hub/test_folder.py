@@ -120,6 +120,13 @@ def test_damaged_safetensors_are_refused(model_folder: Path, damage: bytes | str
             read(path)
 
 
+def test_the_tensors_do_not_depend_on_the_file_any_more(model_folder: Path) -> None:
+    values = read_tensors(model_folder / "model.safetensors")
+    with (model_folder / "model.safetensors").open("r+b") as file:
+        file.write(b"\xff" * 700_000)
+    assert same(values, tensors())
+
+
 def test_a_header_of_another_program_has_no_configuration(tmp_path: Path) -> None:
     save_file(tensors(), tmp_path / "x.safetensors")
     assert read_config(tmp_path / "x.safetensors") is None
