@@ -139,7 +139,7 @@ def hub_error(error: BaseException, repo_id: str, *, revision: str = "main", fil
             "Original checkpoints are read with `endofm convert`."
         )
     if is_local(error):
-        return DownloadError(f"the cache cannot be written for {repo_id}: {error}")
+        return DownloadError(f"a file of this machine cannot be read or written for {repo_id}: {error}")
     status = status_code(error)
     if status in (401, 403):
         return DownloadError(f"{host} denies access to {repo_id} (status {status}). Is the token valid? {login}")

@@ -315,7 +315,7 @@ class TestUnreachable:
 
     def test_a_cache_that_cannot_be_written(self, hub: LoopbackHub, commit: str, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(DownloadError, match="cannot be written"):
+        with pytest.raises(DownloadError, match="cannot be read or written"):
             load_weights("owner/model", cache_dir=tmp_path / "file")
 
 
