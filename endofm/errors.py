@@ -38,6 +38,14 @@ class FeatureFileError(EndoFMError):
     """A saved feature file is damaged, incomplete or of an unknown format."""
 
 
+class EncoderOutputError(EndoFMError):
+    """What an encoder returned cannot be used as features."""
+
+
+class JobError(EndoFMError):
+    """An output folder is in use, or was filled with other settings."""
+
+
 class WeightsError(EndoFMError):
     """Base class of everything that can go wrong between a weight name and a loaded model."""
 

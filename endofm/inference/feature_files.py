@@ -1,0 +1,221 @@
+"""Files that hold named arrays and a few texts: one writer and one reader per suffix.
+
+All four hold the same arrays under the same names, with the texts of :data:`FORMAT` beside them. Arrays are written
+piece by piece, so that an array on disk (:class:`numpy.memmap`) is never read into memory as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from endofm.errors import EndoFMError, FeatureFileError, InputError, require_extra
+from endofm.files import atomic_path
+
+FORMAT = {"format": "endofm-features", "format_version": "1"}
+"""Texts by which a file is known; the version is raised when an older reader would misread a newer file."""
+
+_CHUNK_BYTES = 16 * 2**20
+
+Arrays = dict[str, npt.NDArray[Any]]
+Texts = dict[str, str]
+
+
+def _pieces(rows: int, row_bytes: int) -> Iterator[slice]:
+    step = max(1, _CHUNK_BYTES // max(1, row_bytes))
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
+
+
+def _write_safetensors(path: Path, arrays: Arrays, texts: Texts) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata=texts)
+
+
+def _read_safetensors(path: Path) -> tuple[Arrays, Texts]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        texts = dict(file.metadata() or {})
+        if "patch_tokens" not in file.keys():  # noqa: SIM118 - not a dict
+            return {name: file.get_tensor(name) for name in file.keys()}, texts  # noqa: SIM118
+        arrays = {name: file.get_tensor(name) for name in file.keys() if name != "patch_tokens"}  # noqa: SIM118
+    # Patch tokens may be larger than memory: left in the file, which the library has just checked.
+    with path.open("rb") as raw:
+        header_size = int.from_bytes(raw.read(8), "little")
+        entry = json.loads(raw.read(header_size))["patch_tokens"]
+    if entry["dtype"] != "F32":
+        raise ValueError(f"patch_tokens are {entry['dtype']}, not F32")
+    begin = 8 + header_size + entry["data_offsets"][0]
+    if 0 in entry["shape"]:
+        arrays["patch_tokens"] = np.empty(entry["shape"], "<f4")
+    else:
+        arrays["patch_tokens"] = np.memmap(path, "<f4", mode="c", offset=begin, shape=tuple(entry["shape"]))
+    return arrays, texts
+
+
+def _write_npz(path: Path, arrays: Arrays, texts: Texts) -> None:
+    everything: dict[str, Any] = {**arrays, **{f"text_{name}": np.array(text) for name, text in texts.items()}}
+    np.savez(path, **everything)
+
+
+def _read_npz(path: Path) -> tuple[Arrays, Texts]:
+    arrays, texts = {}, {}
+    with np.load(path, allow_pickle=False) as file:
+        for name in file.files:
+            if name.startswith("text_"):
+                texts[name.removeprefix("text_")] = str(file[name])
+            else:
+                arrays[name] = file[name]
+    return arrays, texts
+
+
+def _write_parquet(path: Path, arrays: Arrays, texts: Texts) -> None:
+    """One row per clip; what has several numbers per clip is a list of fixed length, its shape in the metadata."""
+    pa = require_extra("pyarrow", "parquet", "Writing Parquet feature files")
+    parquet = require_extra("pyarrow.parquet", "parquet", "Writing Parquet feature files")
+
+    def column(array: npt.NDArray[Any]) -> Any:
+        flat = pa.array(np.ascontiguousarray(array).reshape(-1))
+        return flat if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, int(np.prod(array.shape[1:])))
+
+    shapes = {name: list(array.shape[1:]) for name, array in arrays.items()}
+    schema = pa.schema(
+        [(name, column(array[:0]).type) for name, array in arrays.items()],
+        metadata={**texts, "row_shapes": json.dumps(shapes)},
+    )
+    rows = len(next(iter(arrays.values())))
+    with parquet.ParquetWriter(path, schema) as writer:
+        for piece in _pieces(rows, sum(array.nbytes for array in arrays.values()) // max(1, rows)):
+            writer.write_table(pa.table([column(array[piece]) for array in arrays.values()], schema=schema))
+
+
+def _read_parquet(path: Path) -> tuple[Arrays, Texts]:
+    parquet = require_extra("pyarrow.parquet", "parquet", "Reading Parquet feature files")
+    with parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        texts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+        shapes = json.loads(texts.pop("row_shapes", "{}"))
+        rows = file.metadata.num_rows
+        arrays: Arrays = {}
+        for name, shape in shapes.items():
+            kind = schema.field(name).type
+            arrays[name] = np.empty((rows, *shape), (kind.value_type if shape else kind).to_pandas_dtype())
+        start = 0
+        for batch in file.iter_batches(batch_size=1024, columns=list(shapes)):
+            for name, shape in shapes.items():
+                values = batch.column(name)
+                flat = values.flatten() if shape else values
+                arrays[name][start : start + len(values)] = flat.to_numpy().reshape(len(values), *shape)
+            start += len(batch)
+    return arrays, texts
+
+
+def _write_h5(path: Path, arrays: Arrays, texts: Texts) -> None:
+    h5py = require_extra("h5py", "h5", "Writing HDF5 feature files")
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            target = file.create_dataset(name, shape=array.shape, dtype=array.dtype)
+            for piece in _pieces(len(array), array.nbytes // max(1, len(array))):
+                target[piece] = array[piece]
+        # Data sets, not attributes: those are limited to 64 KiB.
+        group = file.create_group("texts")
+        for name, text in texts.items():
+            group[name] = text
+
+
+def _read_h5(path: Path) -> tuple[Arrays, Texts]:
+    h5py = require_extra("h5py", "h5", "Reading HDF5 feature files")
+    with h5py.File(path, "r") as file:
+        texts = {name: value.asstr()[()] for name, value in file.get("texts", {}).items()}
+        return {name: value[...] for name, value in file.items() if name != "texts"}, texts
+
+
+class _FileKind(NamedTuple):
+    write: Callable[[Path, Arrays, Texts], None]
+    read: Callable[[Path], tuple[Arrays, Texts]]
+
+
+_KINDS = {
+    ".safetensors": _FileKind(_write_safetensors, _read_safetensors),
+    ".npz": _FileKind(_write_npz, _read_npz),
+    ".parquet": _FileKind(_write_parquet, _read_parquet),
+    ".h5": _FileKind(_write_h5, _read_h5),
+}
+FEATURE_SUFFIXES = tuple(_KINDS)
+"""Suffixes of feature files."""
+
+
+def _kind(path: Path) -> _FileKind:
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{path}: a feature file ends in {', '.join(FEATURE_SUFFIXES)}, not {path.suffix!r}")
+    return kind
+
+
+def require_writer(suffix: str) -> None:
+    """Raise early if files of this suffix cannot be written here.
+
+    Raises:
+        InputError: If the suffix is unknown.
+        MissingExtraError: If a package is missing.
+    """
+    _kind(Path(f"features{suffix}"))
+    if suffix == ".parquet":
+        require_extra("pyarrow", "parquet", "Writing Parquet feature files")
+    elif suffix == ".h5":
+        require_extra("h5py", "h5", "Writing HDF5 feature files")
+
+
+def write_arrays(path: Path, arrays: Arrays, texts: Texts) -> None:
+    """Write arrays of equal length along axis 0; the file appears under its name when it is complete.
+
+    Raises:
+        InputError: If the suffix is unknown.
+        FeatureFileError: If the file cannot be written.
+        MissingExtraError: If the format's package is not installed.
+    """
+    kind = _kind(path)
+    try:
+        with atomic_path(path) as temporary:
+            kind.write(temporary, arrays, {**FORMAT, **texts})
+    except EndoFMError:
+        raise
+    except Exception as error:  # A full disk is an error of another class in each library.
+        raise FeatureFileError(f"{path}: cannot be written ({error})") from error
+
+
+def read_arrays(path: Path) -> tuple[Arrays, Texts]:
+    """Read what :func:`write_arrays` wrote; nothing in a file is executed.
+
+    Raises:
+        InputError: If the suffix is unknown.
+        FeatureFileError: If the file is missing, damaged, not one of ours or of a newer format.
+        MissingExtraError: If the format's package is not installed.
+    """
+    kind = _kind(path)
+    if not path.is_file():
+        raise FeatureFileError(f"{path}: there is no such file")
+    try:
+        arrays, texts = kind.read(path)
+    except EndoFMError:
+        raise
+    except Exception as error:  # Four libraries, each with its own ways of saying that a file is damaged.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FeatureFileError(
+            f"{path}: damaged, or not a {path.suffix} file ({reason}); extract the features again"
+        ) from error
+    if texts.get("format") != FORMAT["format"]:
+        raise FeatureFileError(f"{path}: this file was not written by endofm's VideoFeatures.save")
+    if texts.get("format_version") != FORMAT["format_version"]:
+        raise FeatureFileError(
+            f"{path}: format version {texts.get('format_version')!r} cannot be read by this release, which reads "
+            f"{FORMAT['format_version']}; update endofm"
+        )
+    return arrays, texts

@@ -1,0 +1,206 @@
+"""From an open video to features, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from endofm._version import __version__
+from endofm.errors import EncoderOutputError, InputError
+from endofm.inference.clip_stream import Clip, stream_clips
+from endofm.inference.features import Level, VideoFeatures, clock
+from endofm.inference.prefetch import read_ahead
+from endofm.inference.windows import WindowSettings, plan_windows
+from endofm.outputs import EncoderOutput
+from endofm.transforms.geometry import Box
+from endofm.transforms.processor import Processor
+from endofm.video.frames import FrameBatch, VideoSource
+from endofm.video.sampling import clip_times
+
+_BATCHES_AHEAD = 2
+_FIELD_OF_VIEW_FRAMES = 16
+_DTYPES = (torch.float32, torch.bfloat16)
+
+
+class Encode(Protocol):
+    """Any encoder of clips."""
+
+    def __call__(self, clips: Tensor, *, level: str) -> EncoderOutput:
+        """Embed clips.
+
+        Args:
+            clips: float32 ``(batch, channels, time, height, width)`` on the device of the extraction.
+            level: ``"clip"``, ``"frame"`` or ``"patch"``; patch tokens are needed at the last two.
+        """
+
+
+class FeatureStream:
+    """One pass over one video that yields features while the video is being read.
+
+    A thread decodes and prepares ahead while the encoder runs; it ends with the iteration, also when that ends early
+    (``close()`` of the iterator, an exception, Ctrl-C). Memory depends on the window, not on the video.
+
+    Args:
+        encode: The encoder.
+        source: Open video.
+        processor: Turns frames into what the encoder takes; its configuration gives the frames per clip, the default
+            window, and whether to crop to the field of view.
+        device: Where the encoder is.
+        dtype: ``torch.float32``, or ``torch.bfloat16`` to run the encoder under autocast.
+        batch_size: Clips per forward pass; the features do not depend on it beyond rounding.
+        window_seconds: Length of a window.
+        hop_seconds: Step between windows; the window's length by default.
+        frame_stride: Take every n-th source frame instead of counting seconds.
+        hop_frames: Step between such windows in source frames; the window's length by default.
+        level: ``"clip"``; ``"frame"`` adds an embedding per frame; ``"patch"`` adds the patch tokens as well.
+
+    Attributes:
+        plan: The windows of the video; its length is the number of clips to expect.
+        box: Field of view that frames are cropped to, None for whole frames.
+
+    Raises:
+        InputError: If an argument is not valid.
+        VideoError: If the video cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> from endofm import EncoderConfig, EndoFM, ModelConfig, open_video
+        >>> model = EndoFM(ModelConfig(encoder=EncoderConfig.preset("tiny"), trained=False)).eval()
+        >>> def encode(clips, *, level):
+        ...     return model.forward_features(clips)
+        >>> with open_video(np.zeros((20, 64, 64, 3), np.uint8), fps=2) as video:
+        ...     for batch in FeatureStream(encode, video, model.processor, batch_size=2):
+        ...         print(batch)
+        VideoFeatures(2 clips x 192, 0:00-0:10, level 'clip')
+    """
+
+    def __init__(
+        self,
+        encode: Encode,
+        source: VideoSource,
+        processor: Processor,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        batch_size: int = 4,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        frame_stride: int | None = None,
+        hop_frames: int | None = None,
+        level: Level = "clip",
+    ) -> None:
+        if level not in get_args(Level):
+            raise InputError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise InputError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
+        if dtype not in _DTYPES:
+            raise InputError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
+        if frame_stride is not None and window_seconds is not None:
+            raise InputError("give window_seconds or frame_stride, not both: each says how long a window is")
+        self._encode, self._source, self._processor = encode, source, processor
+        self._device, self._dtype = torch.device(device), dtype
+        self._batch_size, self._level = batch_size, level
+        self._problems: list[str] = []
+        self._windows = WindowSettings(
+            num_frames=processor.config.num_frames,
+            window_seconds=processor.config.window_seconds if window_seconds is None else window_seconds,
+            hop_seconds=hop_seconds,
+            frame_stride=frame_stride,
+            hop_frames=hop_frames,
+        )
+        self.plan = plan_windows(source, self._windows)
+        self.box = _find_field_of_view(source, processor)
+
+    def __iter__(self) -> Generator[VideoFeatures, None, None]:
+        """Yield up to ``batch_size`` clips at a time, in order, without provenance.
+
+        Raises:
+            VideoError: If the video cannot be decoded.
+            EncoderOutputError: If the encoder returns values that are not numbers.
+        """
+        with closing(read_ahead(self._batches(), _BATCHES_AHEAD)) as batches:
+            for clips, pixels in batches:
+                yield self._features(clips, pixels)
+
+    def _batches(self) -> Generator[tuple[list[Clip], Tensor], None, None]:
+        """Decode and prepare; this part runs in the thread that reads ahead."""
+        self._problems = []
+        prepare = partial(self._processor.prepare_frame, box=self.box)
+        with closing(stream_clips(self._source, self.plan, prepare, self._problems.append)) as stream:
+            while clips := list(islice(stream, self._batch_size)):
+                pixels = torch.stack([clip.pixels for clip in clips])
+                yield clips, pixels.pin_memory() if self._device.type == "cuda" else pixels
+
+    def _features(self, clips: list[Clip], pixels: Tensor) -> VideoFeatures:
+        autocast = torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32)
+        with torch.inference_mode(), autocast:
+            output = self._encode(pixels.to(self._device, non_blocking=True), level=self._level)
+        tokens = None if self._level == "clip" else output.patch_tokens
+        if tokens is None and self._level != "clip":
+            raise EncoderOutputError(f"the encoder returned no patch tokens, which level {self._level!r} needs")
+        tokens = None if tokens is None else tokens.float()
+        embeddings = output.cls_token.float().cpu().numpy()
+        per_frame = None if tokens is None else tokens.mean((2, 3)).cpu().numpy()
+        if not np.isfinite(embeddings).all() or (per_frame is not None and not np.isfinite(per_frame).all()):
+            raise EncoderOutputError(
+                f"{self._source.metadata.name}: the encoder returned values that are not numbers for the clips from "
+                f"{clock(clips[0].start_seconds)} on. Its weights are damaged, or do not bear "
+                f"{_name(self._dtype)}: check the file of the weights, or use float32"
+            )
+        return VideoFeatures(
+            embeddings,
+            np.array([clip.start_seconds for clip in clips]),
+            np.array([clip.end_seconds for clip in clips]),
+            np.stack([clip.frame_seconds for clip in clips]),
+            per_frame,
+            tokens.cpu().numpy() if tokens is not None and self._level == "patch" else None,
+        )
+
+    def provenance(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how the features came about, with the problems met so far, as plain JSON values.
+
+        Args:
+            weights: Where the weights came from.
+        """
+        return {
+            "weights": dict(weights),
+            "preprocess": asdict(self._processor.config),
+            "field_of_view": asdict(self.box) if self.box else None,
+            "windows": self._windows.describe(),
+            "level": self._level,
+            "dtype": _name(self._dtype),
+            "device": self._device.type,
+            "video": self._describe_video(),
+            "problems": [*self._source.problems, *self._problems],
+            "library": {"endofm": __version__, "torch": torch.__version__},
+        }
+
+    def _describe_video(self) -> dict[str, Any]:
+        """Metadata without the folders of the path, which often name patients or people."""
+        metadata, path = asdict(self._source.metadata), Path(self._source.metadata.name)
+        size = path.stat().st_size if path.is_file() else None
+        end = float(self._source.end_seconds())
+        return {**metadata, "name": path.name, "size_bytes": size, "end_seconds": end}
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _find_field_of_view(source: VideoSource, processor: Processor) -> Box | None:
+    """Find one box for the whole video, from frames spread over it."""
+    if not processor.config.field_of_view:
+        return None
+    times = clip_times(0.0, source.end_seconds(), _FIELD_OF_VIEW_FRAMES + 1, 0.0)[:-1]
+    frames = list(source.sample(times.tolist()))
+    frames = [frame for frame in frames if frame.data.shape == frames[0].data.shape]
+    return processor.find_field_of_view(FrameBatch.stack(frames).data) if frames else None

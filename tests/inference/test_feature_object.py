@@ -1,0 +1,268 @@
+"""VideoFeatures: what it refuses, what it computes, and that every file format gives back exactly what was saved."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from endofm.errors import FeatureFileError, InputError
+from endofm.inference.feature_files import FEATURE_SUFFIXES
+from endofm.inference.features import VideoFeatures, clock
+from endofm.inference.spool import Spool
+
+ARRAYS = ("embeddings", "start_seconds", "end_seconds", "frame_seconds", "frame_embeddings", "patch_tokens")
+
+
+def make(
+    clips: int = 3, dim: int = 4, frames: int = 2, level: str = "patch", seed: int = 0, **more: Any
+) -> VideoFeatures:
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    starts = np.arange(clips) * 5.0
+    return VideoFeatures(
+        draw(clips, dim),
+        starts,
+        starts + 5,
+        starts[:, None] + np.linspace(0, 4.9, frames),
+        None if level == "clip" else draw(clips, frames, dim),
+        draw(clips, frames, 2, 3, dim) if level == "patch" else None,
+        **more,
+    )
+
+
+def assert_same(a: VideoFeatures, b: VideoFeatures) -> None:
+    for name in ARRAYS:
+        x, y = getattr(a, name), getattr(b, name)
+        assert (x is None) == (y is None), name
+        if x is not None:
+            assert x.dtype == y.dtype
+            assert x.shape == y.shape
+            assert x.tobytes() == y.tobytes(), name
+    assert a.provenance == b.provenance
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    suffix=st.sampled_from(FEATURE_SUFFIXES),
+    clips=st.integers(0, 5),
+    dim=st.integers(1, 5),
+    frames=st.integers(1, 3),
+    level=st.sampled_from(["clip", "frame", "patch"]),
+    seed=st.integers(0, 99),
+    provenance=st.dictionaries(st.text(), json_values, max_size=3),
+)
+def test_what_is_saved_is_loaded(
+    suffix: str, clips: int, dim: int, frames: int, level: str, seed: int, provenance: dict[str, Any]
+) -> None:
+    features = make(clips, dim, frames, level, seed, provenance=provenance)
+    if clips:
+        features.embeddings[0, 0] = np.nan
+        features.start_seconds[0] = -0.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = features.save(Path(folder) / "new" / f"features{suffix}")
+        assert_same(VideoFeatures.load(path), features)
+        assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+def test_long_provenance_and_odd_texts_survive(tmp_path: Path, suffix: str) -> None:
+    features = make(provenance={"problems": ["nul \0, ümlaut, \ud800, " + "x" * 200_000]})
+    assert_same(VideoFeatures.load(features.save(tmp_path / f"a{suffix}")), features)
+
+
+@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+def test_arrays_on_disk_are_saved_like_others(tmp_path: Path, suffix: str) -> None:
+    features = make(40)
+    spool = Spool(memory_limit=100)
+    assert features.patch_tokens is not None
+    for row in features.patch_tokens:
+        spool.append(row[None])
+    on_disk = replace(features, patch_tokens=spool.finish())
+    assert isinstance(on_disk.patch_tokens, np.memmap)
+    assert_same(VideoFeatures.load(on_disk.save(tmp_path / f"a{suffix}")), features)
+    assert_same(on_disk.normalized(), features.normalized())
+
+
+def test_loaded_patch_tokens_stay_in_the_file(tmp_path: Path) -> None:
+    features = make()
+    loaded = VideoFeatures.load(features.save(tmp_path / "a.safetensors"))
+    assert isinstance(loaded.patch_tokens, np.memmap)
+    loaded.patch_tokens[:] = 0
+    assert_same(VideoFeatures.load(tmp_path / "a.safetensors"), features)
+
+
+@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+def test_damaged_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = make(50).save(tmp_path / f"a{suffix}")
+    whole = path.read_bytes()
+    for size in (0, 7, 100, len(whole) // 2, len(whole) - 200):
+        path.write_bytes(whole[:size])
+        with pytest.raises(FeatureFileError, match=r"a\."):
+            VideoFeatures.load(path)
+    path.write_bytes(b"<html>not found</html>" * 50)
+    with pytest.raises(FeatureFileError, match="damaged, or not"):
+        VideoFeatures.load(path)
+    with pytest.raises(FeatureFileError, match="no such file"):
+        VideoFeatures.load(tmp_path / f"b{suffix}")
+    with pytest.raises(FeatureFileError, match="no such file"):
+        (tmp_path / f"c{suffix}").mkdir()
+        VideoFeatures.load(tmp_path / f"c{suffix}")
+
+
+def write_foreign(path: Path) -> None:
+    array = np.zeros((2, 3), np.float32)
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file({"weight": array}, path)
+    elif path.suffix == ".npz":
+        np.savez(path, weight=array)
+    elif path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"weight": [1.0, 2.0]}), path)
+    else:
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            file["weight"] = array
+
+
+@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+def test_foreign_files_are_refused(tmp_path: Path, suffix: str) -> None:
+    write_foreign(tmp_path / f"a{suffix}")
+    with pytest.raises(FeatureFileError, match="not written by endofm"):
+        VideoFeatures.load(tmp_path / f"a{suffix}")
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, embeddings=np.array([{"a": 1}], dtype=object), text_format=np.array("endofm-features"))
+    with pytest.raises(FeatureFileError, match="damaged"):
+        VideoFeatures.load(path)
+
+
+def test_newer_and_incomplete_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    make().save(path)
+    with np.load(path) as file:
+        content = dict(file)
+    np.savez(path, **{**content, "text_format_version": np.array("2")})
+    with pytest.raises(FeatureFileError, match=r"format version '2'.*update endofm"):
+        VideoFeatures.load(path)
+    np.savez(path, **{key: value for key, value in content.items() if key != "end_seconds"})
+    with pytest.raises(FeatureFileError, match="end_seconds"):
+        VideoFeatures.load(path)
+    np.savez(path, **{**content, "text_provenance": np.array("{")})
+    with pytest.raises(FeatureFileError, match="incomplete or damaged"):
+        VideoFeatures.load(path)
+
+
+def test_unknown_suffix() -> None:
+    with pytest.raises(InputError, match=r"\.safetensors, \.npz, \.parquet, \.h5"):
+        make().save("a.pt")
+    with pytest.raises(InputError, match=r"\.pt"):
+        VideoFeatures.load("a.pt")
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FeatureFileError, match="cannot be written"):
+        make().save(tmp_path / "file" / "a.npz")
+
+
+def test_wrong_arrays_are_refused() -> None:
+    good = make()
+    for name, bad, message in [
+        ("embeddings", good.embeddings.astype(np.float64), "float32"),
+        ("embeddings", [[1.0]], "list"),
+        ("embeddings", good.embeddings[:0], "num_clips"),
+        ("embeddings", np.zeros((3, 0), np.float32), "at least 1"),
+        ("start_seconds", good.start_seconds[:2], "num_clips is 2, expected 3"),
+        ("frame_seconds", good.frame_seconds[:, :1], "num_frames is 2, expected 1"),
+        ("patch_tokens", np.zeros((3, 2, 2, 3, 5), np.float32), "embed_dim is 5, expected 4"),
+        ("provenance", {"x": object()}, "JSON"),
+        ("provenance", {"x": float("nan")}, "JSON"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            replace(good, **{name: bad})
+
+
+def test_normalized_and_similarity() -> None:
+    features = make(4, provenance={"a": (1, 2)})
+    features.embeddings[1] = 0
+    unit = features.normalized()
+    lengths = np.linalg.norm(unit.embeddings, axis=1)
+    assert lengths == pytest.approx([1, 0, 1, 1])
+    assert unit.frame_embeddings is not None
+    assert unit.patch_tokens is not None
+    assert np.linalg.norm(unit.frame_embeddings, axis=-1) == pytest.approx(np.ones((4, 2)))
+    assert np.linalg.norm(unit.patch_tokens, axis=-1) == pytest.approx(np.ones((4, 2, 2, 3)))
+    assert unit.provenance == {"a": [1, 2], "normalized": True}
+
+    other = make(2, seed=1)
+    cosines = features.similarity(other)
+    assert cosines.shape == (4, 2)
+    a, b = features.embeddings[3].astype(float), other.embeddings[1].astype(float)
+    assert cosines[3, 1] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-6)
+    own = features.similarity()
+    assert np.diag(own) == pytest.approx([1, 0, 1, 1])
+    assert own.max() <= 1
+    with pytest.raises(InputError, match="same weights"):
+        features.similarity(make(dim=5))
+
+
+def test_words() -> None:
+    features = make(3, provenance={"video": {"name": "x.mp4"}, "weights": {"config": {"trained": False}}})
+    assert len(features) == 3
+    assert features.level == "patch"
+    assert make(level="frame").level == "frame"
+    assert make(level="clip").level == "clip"
+    assert features.untrained
+    assert not make().untrained
+    assert repr(features) == (
+        "VideoFeatures(3 clips x 4, 0:00-0:15, level 'patch', of 'x.mp4', random weights: they mean nothing)"
+    )
+    assert repr(make(0)) == "VideoFeatures(0 clips x 4, level 'patch')"
+    assert [clock(s) for s in (0, 59.6, 187, 3787)] == ["0:00", "1:00", "3:07", "1:03:07"]
+    assert json.dumps(features.provenance)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 5), min_size=1, max_size=8),
+    limit=st.integers(0, 60),
+)
+def test_spool_gives_rows_back_in_order(sizes: list[int], limit: int) -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.standard_normal((size, 2)).astype(np.float32) for size in sizes]
+    spool = Spool(memory_limit=limit)
+    for part in parts:
+        spool.append(part)
+    assert np.array_equal(spool.finish(), np.concatenate(parts))
+
+
+def test_spool_refuses_rows_of_another_form() -> None:
+    spool = Spool()
+    spool.append(np.zeros((1, 2), np.float32))
+    with pytest.raises(ValueError, match="do not continue"):
+        spool.append(np.zeros((1, 3), np.float32))
+    with pytest.raises(ValueError, match="without rows"):
+        Spool().finish()
