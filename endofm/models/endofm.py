@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -207,7 +208,8 @@ class EndoFM(VideoTransformer):
             hop_frames: Step between those windows in source frames; the window's length by default.
             batch_size: Clips per forward pass.
             device: Move the model there first; where it is by default.
-            dtype: ``torch.float32`` or ``torch.bfloat16`` for the arithmetic; that of the parameters by default.
+            dtype: ``torch.float32``, or ``torch.bfloat16`` to multiply in bfloat16 (faster, slightly inexact); by
+                default bfloat16 only if the parameters are.
             fps: Frame rate of sources that have none (folders, arrays, images).
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; as the weights'
                 preprocessing says by default.
@@ -226,17 +228,17 @@ class EndoFM(VideoTransformer):
         if device is not None:
             self.to(_usable_device(device))
         processor = self.processor
-        if field_of_view is not None and field_of_view != processor.config.field_of_view:
-            from dataclasses import replace
-
+        if field_of_view is not None:
             processor = Processor(replace(processor.config, field_of_view=field_of_view))
-        with open_video(video, fps=fps) as source:
+        source = open_video(video, fps=fps)
+        # A source that was open before stays open: it is the caller's.
+        with nullcontext(source) if source is video else source:
             return extract_features(
                 self._encode,
                 source,
                 processor,
                 device=self.pos_embed.device,
-                dtype=dtype or self.pos_embed.dtype,
+                dtype=dtype or (torch.bfloat16 if self.pos_embed.dtype is torch.bfloat16 else torch.float32),
                 batch_size=batch_size,
                 window_seconds=window_seconds,
                 hop_seconds=hop_seconds,
@@ -244,8 +246,15 @@ class EndoFM(VideoTransformer):
                 hop_frames=hop_frames,
                 level=level,
                 progress=progress,
-                provenance={**self.provenance, "config": asdict(self.config)},
+                provenance=self._weights_provenance(),
             )
+
+    def _weights_provenance(self) -> dict[str, Any]:
+        """Return what features say of their weights: no folders of this machine, which are nobody else's business."""
+        told = {key: Path(value).name if key in ("file", "source") else value for key, value in self.provenance.items()}
+        if self.provenance.get("source") and not Path(self.provenance["source"]).exists():
+            told["source"] = self.provenance["source"]  # a registered name or a repository
+        return {**told, "config": asdict(self.config)}
 
     def _encode(self, clips: Tensor, *, level: str) -> EncoderOutput:
         return EncoderOutput(self(clips), None) if level == "clip" else self.forward_features(clips)
