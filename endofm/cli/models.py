@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from endofm.hub.registry import WeightRecord
 
 SUMMARY = "list the weights that are known by name"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--json", action="store_true", help="print everything that is recorded, as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print everything that is recorded, as JSON")
+    form.add_argument("--markdown", action="store_true", help="print the table as the documentation shows it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,21 +29,23 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([{**asdict(r), "num_parameters": r.num_parameters} for r in records], indent=2))
         return 0
-    rows = [("NAME", "INPUT", "WIDTH", "PARAMETERS", "LICENCE", "HELD OUT", "WHAT IT IS")]
-    for record in records:
-        encoder = record.config.encoder
-        rows.append(
-            (
-                record.name,
-                f"{encoder.num_frames} x {encoder.img_size} x {encoder.img_size}",
-                str(encoder.embed_dim),
-                f"{record.num_parameters / 1e6:.1f} M",
-                record.license or "not stated",
-                ", ".join(record.datasets_held_out) or "-",
-                record.description,
-            )
-        )
+    rows = [tuple(_ROW), *(tuple(value(record) for value in _ROW.values()) for record in records)]
+    if args.markdown:
+        rows = [rows[0], ("---",) * len(_ROW), *((f"`{name}`", *rest) for name, *rest in rows[1:])]
+        print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        return 0
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
+
+
+_ROW: dict[str, Callable[[WeightRecord], str]] = {
+    "Name": lambda record: record.name,
+    "Input": lambda record: f"{record.config.encoder.num_frames} x {record.config.encoder.img_size}²",
+    "Width": lambda record: str(record.config.encoder.embed_dim),
+    "Parameters": lambda record: f"{record.num_parameters / 1e6:.1f} M",
+    "Licence": lambda record: record.license or "not stated",
+    "Held out": lambda record: ", ".join(record.datasets_held_out) or "-",
+    "What it is": lambda record: record.description,
+}
