@@ -25,7 +25,7 @@ _GUESS_SECONDS = 0.25
 
 # A stamp so far beyond the length in the header is damage. Left alone, one flipped bit would make a video of weeks.
 _BEYOND_SECONDS = 10.0
-_LENGTH_IN_HEADER = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf"}
+_LENGTH_IN_HEADER = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv"}
 
 _FALLBACK_RATE = Fraction(25)
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import av
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from endofm.video.clock import Clock
 from endofm.video.container import Medium, video_stream
 from endofm.video.damage import DamageLog
-from endofm.video.packets import read_packets, shows_frame
+from endofm.video.packets import FrameFinder, read_packets
 
 _BACK_SECONDS = 0.5
 
@@ -92,7 +93,7 @@ class FrameDecoder:
         """
         codec = self.stream.codec_context
         codec.flush_buffers()
-        queue = _ShowOrder(self.clock, self._damage, codec.codec.canonical_name, silent=after_seek or skip_to > 0)
+        queue = _ShowOrder(self.clock, self._damage, codec, silent=after_seek or skip_to > 0)
         waiting = self._needs_key
         for packet in self._packets:
             if self.packets_read <= skip_to:
@@ -126,8 +127,8 @@ class FrameDecoder:
 class _ShowOrder:
     """Gives frames their stamps as they leave the decoder, and notices which never do."""
 
-    def __init__(self, clock: Clock, damage: DamageLog, codec: str, *, silent: bool) -> None:
-        self._clock, self._damage, self._codec = clock, damage, codec
+    def __init__(self, clock: Clock, damage: DamageLog, codec: VideoCodecContext, *, silent: bool) -> None:
+        self._clock, self._damage, self._finder = clock, damage, FrameFinder(codec)
         self._silent = silent  # What comes before the first key frame is then not missed.
         self._missed_from: int | None = None
         self._last: int | None = None
@@ -150,7 +151,8 @@ class _ShowOrder:
     def expect(self, packet: Packet[VideoStream]) -> None:
         """Take note of a packet that goes into the decoder."""
         stamp = self._clock.stamp(packet)
-        if stamp is None or self._clock.source != "pts" or not shows_frame(packet, self._codec):
+        shown = self._finder.shows_frame(packet)
+        if stamp is None or self._clock.source != "pts" or not shown:
             return
         if self._first_shown is not None and stamp < self._first_shown:
             self.lose(packet)

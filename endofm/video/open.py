@@ -121,16 +121,12 @@ def _open_path(source: str | os.PathLike[str], fps: float | None, decoder_thread
         raise VideoError(f"{path}: cannot be opened ({error})") from error
 
     from endofm.video.images import IMAGE_SUFFIXES, open_image
+    from endofm.video.sequence_source import image_file_source
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        from endofm.video.sequence_source import item_source
-
-        with open_image(path) as image:
-            pages = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
-            if pages > 1 and image.format == "TIFF":
-                return _open_pages(path, pages, fps)
-        if pages == 1:  # An animated PNG or WebP has times of its own, which FFmpeg reads.
-            return item_source([path], name=str(path), fps=fps)
+        images = image_file_source(lambda: open_image(path), name=str(path), fps=fps)
+        if images is not None:
+            return images
     return _open_file(path, str(path), fps, decoder_threads)
 
 
@@ -146,22 +142,6 @@ def _open_folder(folder: Path, fps: float | None) -> VideoSource:
     if not paths:
         raise VideoError(f"{folder}: there are no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return item_source(paths, name=str(folder), fps=fps)
-
-
-def _open_pages(path: Path, pages: int, fps: float | None) -> VideoSource:
-    from endofm.video.images import image_to_rgb, open_image, upright_size
-    from endofm.video.sequence_source import SequenceSource
-
-    def load(index: int) -> npt.NDArray[np.uint8]:
-        with open_image(path) as image:
-            image.seek(index)
-            if upright_size(image) != size:
-                raise VideoError(f"{path}: page {index} has another size than the first")
-            return image_to_rgb(image, f"{path}: page {index}")
-
-    with open_image(path) as image:
-        size = upright_size(image)
-    return SequenceSource(load, pages, name=str(path), size=size, fps=fps, codec="image")
 
 
 def _open_object(file: Any, fps: float | None, decoder_threads: int) -> VideoSource:
@@ -185,12 +165,13 @@ def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, decoder_thr
         raise VideoError(f"{name}: there is no data in it (0 bytes)")
     if start.startswith(_IMAGE_SIGNATURES) or (start[:4], start[8:]) == (b"RIFF", b"WEBP"):
         from endofm.video.images import open_image
-        from endofm.video.sequence_source import item_source
+        from endofm.video.sequence_source import image_file_source
 
         file.seek(0)
-        image = open_image(io.BytesIO(file.read()))
-        if getattr(image, "n_frames", 1) == 1 or image.format == "MPO":
-            return item_source([image], name=name, fps=fps)
+        whole = file.read()
+        images = image_file_source(lambda: open_image(io.BytesIO(whole)), name=name, fps=fps)
+        if images is not None:
+            return images
     return _open_file(data, name, fps, decoder_threads)
 
 

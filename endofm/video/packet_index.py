@@ -13,7 +13,7 @@ from endofm.video.clock import Clock, Origin
 from endofm.video.container import Medium, video_stream
 from endofm.video.damage import DamageLog
 from endofm.video.frames import Float64Array
-from endofm.video.packets import read_packets, shows_frame
+from endofm.video.packets import FrameFinder, read_packets
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -50,21 +50,22 @@ def scan_packets(medium: Medium, clock: Clock, origin: Origin, damage: DamageLog
     first_pts: int | None = None
     with medium.open() as container:
         stream = video_stream(container, medium.name)
-        codec = stream.codec_context.codec.canonical_name
+        finder = FrameFinder(stream.codec_context)
         for ordinal, packet in enumerate(read_packets(container, stream, clock, damage)):
             if ordinal < origin.packet:
                 continue
             if ordinal == origin.packet:
                 first_pts = packet.pts
             stamp = clock.stamp(packet)
+            shown = finder.shows_frame(packet)
             if stamp is None:
                 stamp = stamps[-1] + clock.step if stamps else origin.tick
-            if packet.is_keyframe:
+            if packet.is_keyframe and shown:
                 keys.append((stamp, ordinal))
             # Leading frames of the first key frame lack what they were predicted from; they are never shown.
             leading = first_pts is not None and packet.pts is not None and packet.pts < first_pts
             early = clock.source == "pts" and stamp < origin.tick
-            if not leading and not early and shows_frame(packet, codec):
+            if shown and not leading and not early:
                 stamps.append(stamp)
                 durations.append(packet.duration or clock.step)
     ticks = np.array(stamps, np.int64)
@@ -72,7 +73,7 @@ def scan_packets(medium: Medium, clock: Clock, origin: Origin, damage: DamageLog
         ticks, last_duration = _shown_in_turn(ticks, origin.tick, clock.step), clock.step
     else:
         order = np.argsort(ticks, kind="stable")
-        ticks, last_duration = ticks[order], durations[order[-1]]
+        ticks, last_duration = ticks[order], durations[order[-1]] if clock.source == "pts" else clock.step
     numerator, denominator = clock.tick.numerator, clock.tick.denominator
     return PacketIndex(
         times=(ticks - origin.tick) * numerator / denominator,

@@ -8,10 +8,12 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from endofm.video.clock import Clock, JoinedClock
 from endofm.video.damage import DamageLog
+from endofm.video.h264_fields import FieldPairing
 
 _MAX_ERRORS_IN_A_ROW = 100
 
@@ -44,16 +46,32 @@ def read_packets(
             damage.note("container", "the file is damaged or cut off: parts of it could not be read")
 
 
-def shows_frame(packet: Packet[VideoStream], codec: str) -> bool:
-    """Tell whether a packet makes a frame appear; those that edit lists drop and hidden reference frames do not."""
-    if packet.is_discard:
-        return False
-    first = memoryview(packet)[0]
-    if codec == "vp8":  # RFC 6386, section 9.1: bit 4 of the frame tag is show_frame.
-        return bool(first & 0x10)
-    if codec == "vp9":
-        return _vp9_shows_frame(memoryview(packet))
-    return True
+class FrameFinder:
+    """Tells which packets of a stream make a frame appear, looking at them in order of the file.
+
+    Packets that edit lists drop do not, nor hidden reference frames of VP8 and VP9, nor second fields of H.264.
+
+    Args:
+        codec: Of the stream.
+    """
+
+    def __init__(self, codec: VideoCodecContext) -> None:
+        self._codec = codec.codec.canonical_name
+        # MP4 and Matroska (whose extradata begins with the version, 1) keep both fields of a frame in one packet.
+        has_start_codes = not (codec.extradata or b"").startswith(b"\x01")
+        self._fields = FieldPairing() if self._codec == "h264" and has_start_codes else None
+
+    def shows_frame(self, packet: Packet[VideoStream]) -> bool:
+        """Tell whether this packet, the next of the file, makes a frame appear."""
+        if self._fields is not None and self._fields.is_second_field(bytes(packet)):
+            return False
+        if packet.is_discard:
+            return False
+        if self._codec == "vp8":  # RFC 6386, section 9.1: bit 4 of the frame tag is show_frame.
+            return bool(memoryview(packet)[0] & 0x10)
+        if self._codec == "vp9":
+            return _vp9_shows_frame(memoryview(packet))
+        return True
 
 
 def _vp9_shows_frame(data: memoryview) -> bool:

@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from endofm.errors import InputError, VideoError
 from endofm.video.frames import Float64Array, Frame, UInt8Array, VideoMetadata
 from endofm.video.times import TIME_TOLERANCE, ascending
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DEFAULT_FPS = 30.0
 """Nominal rate of frames that come without times of their own, in frames per second."""
@@ -169,7 +172,7 @@ def item_source(items: Sequence[Any], *, name: str, fps: float | None) -> Sequen
         InputError: If an item is something else, or there is none.
         VideoError: If the sizes differ, or none of the files is an image.
     """
-    from PIL import Image
+    from PIL.Image import Image
 
     from endofm.video.images import image_to_rgb, open_image, upright_size
 
@@ -182,7 +185,7 @@ def item_source(items: Sequence[Any], *, name: str, fps: float | None) -> Sequen
         if isinstance(item, np.ndarray):
             _check_array(item, label(index), (3,))
             return item.shape[0], item.shape[1]
-        if isinstance(item, Image.Image):
+        if isinstance(item, Image):
             return upright_size(item)
         if isinstance(item, (str, os.PathLike)):
             with open_image(Path(item)) as image:
@@ -195,7 +198,7 @@ def item_source(items: Sequence[Any], *, name: str, fps: float | None) -> Sequen
         item = items[index]
         if isinstance(item, np.ndarray):
             return np.ascontiguousarray(item)
-        if isinstance(item, Image.Image):
+        if isinstance(item, Image):
             return image_to_rgb(item, label(index))
         with open_image(Path(item)) as image:
             return image_to_rgb(image, str(item))
@@ -221,3 +224,39 @@ def item_source(items: Sequence[Any], *, name: str, fps: float | None) -> Sequen
         raise VideoError(f"{name}: none of the frames can be read; the first: {problem}") from problem
     codec = "raw" if all(isinstance(item, np.ndarray) for item in items) else "image"
     return SequenceSource(load, len(items), name=name, size=first[1], fps=fps, codec=codec)
+
+
+def image_file_source(reopen: Callable[[], Image], *, name: str, fps: float | None) -> SequenceSource | None:
+    """Return a source over one image file; of a TIFF, every page is a frame.
+
+    Args:
+        reopen: Opens the file anew.
+        name: For messages.
+        fps: Nominal rate in frames per second.
+
+    Returns:
+        The source; None for an animated PNG, which has times of its own and is read as a video.
+
+    Raises:
+        VideoError: If it is not an image, or an animated one that cannot be read with its times.
+    """
+    from endofm.video.images import image_to_rgb, upright_size
+
+    with reopen() as image:
+        size = upright_size(image)
+        # The further images of an MPO file are previews, or the other eye of a stereo camera.
+        pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        if pages > 1 and image.format == "PNG":
+            return None
+        if pages > 1 and image.format != "TIFF":
+            raise VideoError(f"{name}: an animated {image.format} is not read; convert it to GIF or MP4")
+
+    def load(index: int) -> UInt8Array:
+        label = f"{name}: page {index}" if pages > 1 else name
+        with reopen() as image:
+            image.seek(index)
+            if upright_size(image) != size:
+                raise VideoError(f"{label} has another size than the first page")
+            return image_to_rgb(image, label)
+
+    return SequenceSource(load, pages, name=name, size=size, fps=fps, codec="image")
