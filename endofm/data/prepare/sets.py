@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from endofm.data.prepare import folder, pretraining
+from endofm.data.prepare import cvc, folder, kumc, polypdiag, pretraining
 from endofm.data.prepare.recipe import SetRecipe
 from endofm.errors import InputError
 
@@ -17,6 +17,9 @@ SETS: dict[str, SetRecipe] = {
         pretraining.HYPER_KVASIR,
         pretraining.KVASIR_CAPSULE,
         pretraining.CHOLECT45,
+        polypdiag.RECIPE,
+        cvc.RECIPE,
+        kumc.RECIPE,
         folder.RECIPE,
     )
 }

@@ -1,0 +1,218 @@
+"""KUMC PolypsSet: frames with boxes, grouped by video, in order of time.
+
+The public archive (https://doi.org/10.7910/DVN/FCBUOR) has one folder per video in ``val2019`` and ``test2019``, while
+the frames of ``train2019`` are shuffled in one folder; there the annotation files say which video and frame each was.
+The layout that is written is the one that the original's detector reads.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from endofm.data.manifest import ClipRow
+from endofm.data.prepare.clip_format import ClipFormat
+from endofm.data.prepare.frame_folders import FrameFolder, read_frame
+from endofm.data.prepare.recipe import Found, SetRecipe
+from endofm.data.prepare.record import SourceRecord
+from endofm.data.prepare.sources import SourceItem, list_images, natural_key, require_folder, walk
+from endofm.data.prepare.voc import VocFile, read_voc
+from endofm.errors import InputError, VideoError
+from endofm.files import atomic_path
+
+CLASSES = {"adenomatous": 1, "hyperplastic": 2}
+PIECES = ("train2019", "val2019", "test2019")
+LAYOUT = (
+    "train2019, val2019 and test2019, each with Image/ (*.jpg) and Annotation/ (*.xml), flat or one folder per video"
+)
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+def find(root: Path) -> Found:
+    """Return one source per video, its frames in natural order of their original names.
+
+    Images without an annotation file are dropped, as the original does, and named.
+    """
+    require_folder(root)
+    base = next((path for path in (root, root / "PolypsSet") if (path / PIECES[0] / "Image").is_dir()), None)
+    if base is None:
+        raise InputError(f"{root}: this folder is not laid out as published; expected {LAYOUT}")
+    items: list[SourceItem] = []
+    problems: list[tuple[str, str]] = []
+    dropped: list[tuple[str, str]] = []
+    for piece in PIECES:
+        images = base / piece / "Image"
+        videos: dict[str, list[Path]] = {}
+        for name in walk(images)[1] if images.is_dir() else []:
+            files = _annotated(list_images(images / name), root, dropped)
+            videos |= _regroup(files, root, problems) if name == "." else {name.replace("/", "-"): files}
+        for video, files in sorted(videos.items(), key=lambda pair: natural_key(pair[0])):
+            items.append(
+                SourceItem(
+                    source=f"{images.relative_to(root).as_posix()}/{video}",
+                    video=f"{piece}/{video}",
+                    split=piece.removesuffix("2019"),
+                    target=f"{piece}/Image/{video}",
+                    files=tuple(file.relative_to(root).as_posix() for file in files),
+                )
+            )
+    items = [item for item in items if item.files]
+    if not items:
+        raise InputError(f"{base}: there are no images with annotations; expected {LAYOUT}")
+    return Found(tuple(items), tuple(problems), tuple(dropped))
+
+
+def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat) -> SourceRecord:
+    """Write a video as ``<piece>/Image/<video>/<i>.jpg`` and ``<piece>/Annotation/<video>/<i>.xml``, i = 1..N.
+
+    JPEG files are copied bit for bit. A frame that cannot be read, or whose annotation is damaged or names a class
+    other than those of the set, is left out and named.
+    """
+    clip = FrameFolder(item, staging)
+    for position, name in enumerate(item.files):
+        image = root / name
+        annotation = _annotation_of(image)
+        try:
+            frame = read_frame(image)
+            _check(read_voc(annotation), frame.shape[1], frame.shape[0], name, clip)
+        except (InputError, VideoError) as error:
+            clip.problems.append(f"frame {image.name} was left out: {error}")
+            continue
+        file = staging / item.target / f"{len(clip.files) + 1}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if image.suffix.lower() in JPEG_SUFFIXES:
+            shutil.copyfile(image, file)
+        else:
+            Image.fromarray(frame).save(file, quality=95)
+        copy = _annotation_of(file)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(annotation, copy)
+        clip.add(file, frame, position)
+    return clip.record()
+
+
+def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
+    """Write ``ImageSets/<split>.txt``, one frame per line, and ``annotations/<split>.json`` in the COCO format.
+
+    The second column of the text lists is the frame's number, as in the lists of STFT: by a 1 there the original knows
+    that a video begins. Its own converter writes 0 everywhere, so that it never knows.
+    """
+    for split in sorted({row.split for row in rows}):
+        videos = [row for row in rows if row.split == split]
+        with atomic_path(out / "ImageSets" / f"{split}.txt") as temporary:
+            lines = (
+                f"{PurePosixPath(row.path).name} {number} {number} {row.num_frames}\n"
+                for row in videos
+                for number in range(1, row.num_frames + 1)
+            )
+            temporary.write_text("".join(lines), encoding="utf-8")
+        with atomic_path(out / "annotations" / f"{split}.json") as temporary:
+            temporary.write_text(json.dumps(_coco(out, videos)), encoding="utf-8")
+
+
+def _coco(out: Path, rows: Sequence[ClipRow]) -> dict[str, list[dict[str, object]]]:
+    """Return COCO's structure with ``videos`` beside it; ``frame_id`` counts from 0 within a video."""
+    videos: list[dict[str, object]] = []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    for video_id, row in enumerate(rows, 1):
+        videos.append({"id": video_id, "name": row.video, "width": row.width, "height": row.height})
+        for frame_id in range(row.num_frames):
+            file = PurePosixPath(row.path) / f"{frame_id + 1}.jpg"
+            with Image.open(out / file) as image:
+                width, height = image.size
+            image_id = len(images) + 1
+            images.append(
+                {"id": image_id, "file_name": str(file), "width": width, "height": height}
+                | {"video_id": video_id, "frame_id": frame_id}
+            )
+            for box in read_voc(_annotation_of(out / file)).boxes:
+                inside = box.clipped(width, height)
+                if inside is None:
+                    continue
+                sides = inside.xmax - inside.xmin, inside.ymax - inside.ymin
+                annotations.append(
+                    {"id": len(annotations) + 1, "image_id": image_id, "category_id": CLASSES[box.name]}
+                    | {"bbox": [inside.xmin, inside.ymin, *sides], "area": sides[0] * sides[1], "iscrowd": 0}
+                )
+    categories: list[dict[str, object]] = [{"id": number, "name": name} for name, number in CLASSES.items()]
+    return {"videos": videos, "images": images, "annotations": annotations, "categories": categories}
+
+
+def _check(voc: VocFile, width: int, height: int, name: str, clip: FrameFolder) -> None:
+    for box in voc.boxes:
+        if box.name not in CLASSES:
+            raise InputError(f"its annotation names the class {box.name!r}; known are {', '.join(CLASSES)}")
+        if box.clipped(width, height) is None:
+            clip.dropped.append(f"{name}: a box without area inside the image is not in the COCO file")
+
+
+def _annotation_of(image: Path) -> Path:
+    """Return the annotation file of an image: the same place below ``Annotation`` in place of ``Image``."""
+    folders = list(image.parent.parts)
+    place = len(folders) - 1 - folders[::-1].index("Image")
+    folders[place] = "Annotation"
+    return Path(*folders, f"{image.stem}.xml")
+
+
+def _annotated(images: Iterable[Path], root: Path, dropped: list[tuple[str, str]]) -> list[Path]:
+    found = []
+    for image in images:
+        if _annotation_of(image).is_file():
+            found.append(image)
+        else:
+            dropped.append((image.relative_to(root).as_posix(), "has no annotation file"))
+    return found
+
+
+def _regroup(images: Sequence[Path], root: Path, problems: list[tuple[str, str]]) -> dict[str, list[Path]]:
+    """Sort shuffled frames into videos by what their annotation files say."""
+    groups: dict[str, list[tuple[str, Path]]] = defaultdict(list)
+    for image in images:
+        name = image.relative_to(root).as_posix()
+        try:
+            voc = read_voc(_annotation_of(image))
+        except InputError as error:
+            problems.append((name, f"was left out: {error}"))
+            continue
+        if not voc.folder or not voc.filename:
+            problems.append((name, "was left out: its annotation does not say which video and frame it is"))
+            continue
+        groups[voc.folder].append((voc.filename, image))
+    names = _video_names(groups)
+    videos: dict[str, list[Path]] = {}
+    for folder, frames in groups.items():
+        frames.sort(key=lambda pair: (natural_key(pair[0]), natural_key(pair[1].name)))
+        videos[names[folder]] = [image for _, image in frames]
+    return videos
+
+
+def _video_names(folders: Iterable[str]) -> dict[str, str]:
+    """Return a short, unambiguous name for each folder: what is left of its path without the part that all share."""
+    paths = {folder: PurePosixPath(folder).parts for folder in folders}
+    levels = zip(*(parts[:-1] for parts in paths.values()), strict=False)
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    names = {folder: "-".join(part.strip("/") for part in parts[shared:]) for folder, parts in paths.items()}
+    taken = Counter(names.values())
+    order = {folder: place for place, folder in enumerate(sorted(paths), 1)}
+    return {folder: f"{name}-{order[folder]}" if taken[name] > 1 else name for folder, name in names.items()}
+
+
+RECIPE = SetRecipe(
+    name="kumc",
+    title="KUMC (PolypsSet)",
+    find=find,
+    convert=convert,
+    write_lists=write_lists,
+    license="CC0 1.0",
+    source="https://doi.org/10.7910/DVN/FCBUOR",
+    obtain="free download",
+    clips=53,
+    frames=19_832,
+)

@@ -1,0 +1,92 @@
+"""PolypDiag: whole videos with a label each, and two published lists.
+
+The set re-arranges videos of HyperKvasir and LDPolypVideo (https://github.com/tianyu0207/weakly-polyp), and the
+original did not take them out of its pre-training data; ``endofm data check --against`` shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from endofm.data.manifest import ClipRow
+from endofm.data.prepare.recipe import Found, SetRecipe
+from endofm.data.prepare.sources import SourceItem, require_folder, walk
+from endofm.errors import InputError
+from endofm.files import atomic_path
+
+SPLITS = ("train", "val", "test")
+LAYOUT = "videos/*.mp4 with splits/train.txt and splits/val.txt, one `path,label` per line"
+
+
+def find(root: Path) -> Found:
+    """Return the listed videos in the order of the lists; a video in two lists carries both, joined by ``+``."""
+    base = next((path for path in (require_folder(root), root / "PolypDiag") if (path / "splits").is_dir()), None)
+    if base is None:
+        raise InputError(f"{root}: this folder is not laid out as published; expected {LAYOUT}")
+    items: dict[str, SourceItem] = {}
+    problems: list[tuple[str, str]] = []
+    for split in SPLITS:
+        for name, label in _read_list(base / "splits" / f"{split}.txt"):
+            source = (base / "videos" / name).relative_to(root).as_posix()
+            known = items.get(source)
+            if known is not None:
+                problems.append((source, f"is listed in {known.split} and again in {split}"))
+                if split not in known.split.split("+"):
+                    items[source] = replace(known, split=f"{known.split}+{split}")
+            elif not (root / source).is_file():
+                problems.append((source, f"is listed in {split}, but is not there"))
+            else:
+                target = PurePosixPath("videos") / PurePosixPath(name).with_suffix(".mp4")
+                items[source] = SourceItem(
+                    source=source, video=name, label=str(label), split=split, target=target.as_posix()
+                )
+    if not items:
+        raise InputError(f"{base}: none of the listed videos is there; expected {LAYOUT}")
+    others = set(walk(base / "videos")[0]) - {item.video for item in items.values()}
+    return Found(tuple(items.values()), tuple(problems), tuple((name, "is in no list") for name in sorted(others)))
+
+
+def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
+    """Write ``splits/*.txt`` for the prepared videos, as the original reads them: paths below ``videos/``."""
+    for split in SPLITS:
+        lines = [
+            f"{PurePosixPath(row.path).relative_to('videos')},{row.label}\n"
+            for row in rows
+            if split in row.split.split("+")
+        ]
+        if lines:
+            with atomic_path(out / "splits" / f"{split}.txt") as temporary:
+                temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _read_list(path: Path) -> list[tuple[str, int]]:
+    if not path.exists():
+        return []
+    entries = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        name, comma, label = line.strip().rpartition(",")
+        if not line.strip():
+            continue
+        if not comma or "," in name or not label.strip().lstrip("-").isdigit():
+            raise InputError(f"{path}, line {number}: expected `path,label` with a whole number, got {line!r}")
+        entries.append((name.strip(), int(label)))
+    return entries
+
+
+RECIPE = SetRecipe(
+    name="polypdiag",
+    title="PolypDiag",
+    find=find,
+    write_lists=write_lists,
+    license="not stated; those of HyperKvasir and LDPolypVideo apply to the recordings",
+    source="https://github.com/tianyu0207/weakly-polyp",
+    obtain="free download, linked from the page; the lists come with the archive that Endo-FM offers",
+    clips=253,
+    frames=485_561,
+    overlaps=(
+        "hyper-kvasir: videos are taken from it, and were not removed from the original's pre-training",
+        "ldpolypvideo: likewise",
+    ),
+)
