@@ -41,6 +41,7 @@ class Clock:
             but the times in order of decoding are sound; shown frames take them in turn. ``"count"``: it stores
             nothing, frames follow at the nominal rate.
         may_jump: The clock may start anew in the middle (MPEG transport and program streams that were joined).
+        holds_after_jump: Frames get the same stamps when decoding begins at a later key frame.
         latest: Stamps beyond this one are not believed; None if the header states no length.
     """
 
@@ -48,6 +49,7 @@ class Clock:
     frame_ticks: Fraction
     source: Literal["pts", "dts", "count"]
     may_jump: bool
+    holds_after_jump: bool
     latest: int | None = None
 
     @classmethod
@@ -68,7 +70,17 @@ class Clock:
         length = max(seconds or 0.0 for seconds in lengths)
         if length and container.format.name in _LENGTH_IN_HEADER:
             latest = (stream.start_time or 0) + round((length + _BEYOND_SECONDS) / tick)
-        return cls(tick, 1 / (rate * tick), source, bool(flags & cast(int, Flags.ts_discont.value)), latest)
+        # On the decoding clock, a frame's stamp depends on how long the decoder holds it back. These codecs do not fix
+        # that: after a jump it may differ.
+        varying = stream.codec_context.codec.canonical_name in ("h264", "hevc", "vvc")
+        return cls(
+            tick=tick,
+            frame_ticks=1 / (rate * tick),
+            source=source,
+            may_jump=bool(flags & cast(int, Flags.ts_discont.value)),
+            holds_after_jump=source == "pts" or (source == "dts" and not varying),
+            latest=latest,
+        )
 
     @property
     def step(self) -> int:

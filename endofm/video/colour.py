@@ -7,23 +7,18 @@ from typing import cast
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from endofm.video.frames import UInt8Array
 
-# Matrix coefficients of ITU-T H.273, table 4, as swscale names them.
-_MATRICES = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.ITU601,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
+_BT709, _FCC, _BT601, _SMPTE240M, _BT2020 = 1, 4, 5, 7, 9
+"""Luma-chroma matrices as swscale numbers them (SWS_CS_*)."""
+
+# From the matrix coefficients of ITU-T H.273, table 4, that streams carry.
+_MATRICES = {1: _BT709, 4: _FCC, 5: _BT601, 6: _BT601, 7: _SMPTE240M, 9: _BT2020, 10: _BT2020}
 
 
-def matrix_of(frame: VideoFrame) -> Colorspace:
+def matrix_of(frame: VideoFrame) -> int:
     """Return the luma-chroma matrix of a frame; where it does not say, BT.709 for HD sizes and BT.601 below.
 
     That guess is what players make; swscale itself would take BT.601 for everything.
@@ -31,7 +26,7 @@ def matrix_of(frame: VideoFrame) -> Colorspace:
     known = _MATRICES.get(int(frame.colorspace))
     if known is not None:
         return known
-    return Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
+    return _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ class FrameDecoder:
         self.packets_read = 0
         self.start_packet = 0
         """Number of packets before the one that the latest pass of :meth:`pictures` began with."""
+        self.start_tick: int | None = None
+        """When the frame of that packet should appear; None if that is not known."""
         self._packets = self._read()
 
     def close(self) -> None:
@@ -106,6 +108,8 @@ class FrameDecoder:
                 queue.restart(packet)
                 if queue.is_fresh:
                     self.start_packet = self.packets_read - 1
+                    dated = self.clock.source == "pts" and not packet.is_discard
+                    self.start_tick = self.clock.stamp(packet) if dated else None
             queue.expect(packet)
             try:
                 yield from queue.show(self.stream.decode(packet))

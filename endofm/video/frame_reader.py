@@ -62,6 +62,7 @@ class FrameReader:
         self.origin = origin
         self.current: Showing | None = None
         self._open()
+        self._can_jump = self.clock.holds_after_jump and needs_key
 
     def _open(self) -> None:
         self.decoder = FrameDecoder(self._medium, threads=self._threads, damage=self._damage, needs_key=self._needs_key)
@@ -139,7 +140,7 @@ class FrameReader:
 
     def _should_jump(self, time: float) -> bool:
         """Whether there is a key frame between here and ``time`` that saves decoding."""
-        if self._next is None or self.clock.source == "count" or not self._needs_key:
+        if self._next is None or not self._can_jump:
             return False
         here = self.seconds(self._next.tick)
         way = time - here
@@ -155,15 +156,18 @@ class FrameReader:
 
     def _jump(self, time: float) -> None:
         """Make current a picture at or before ``time``, the nearest that decoding can start with."""
-        if self.clock.source != "count" and self._needs_key:
-            landed = self._skip_packets(time) if self.clock.may_jump else self._seek(time)
-            if landed:
-                return
+        if self._can_jump and (self._skip_packets(time) if self.clock.may_jump else self._seek(time)):
+            return
         self.decoder.close()
         self._open()
 
     def _has_landed(self, time: float) -> bool:
-        if self.current is None or self.current.start > time + TIME_TOLERANCE:
+        """Whether decoding began cleanly, at or before ``time``."""
+        # A gradual refresh (columns of intra blocks wandering over the picture, marked as a key frame) gives its first
+        # pictures late, and not quite those that decoding from the beginning gives: no place to begin at.
+        if self.current is not None and self.decoder.start_tick not in (None, self.current.picture.tick):
+            self._can_jump = False
+        if not self._can_jump or self.current is None or self.current.start > time + TIME_TOLERANCE:
             return False
         self._longest_gop = max(self._longest_gop, time - self.current.start)
         return True
@@ -172,7 +176,7 @@ class FrameReader:
         """Jump with the container's own index. Where that lands too late, aim ever earlier."""
         back = 0.0
         first = self.origin.tick if self.origin else 0
-        while time - back > 0:
+        while self._can_jump and time - back > 0:
             if not self.decoder.seek(first + int((time - back + TIME_TOLERANCE) / self.clock.tick)):
                 return False
             self._start(self.decoder.pictures(after_seek=True))
@@ -186,7 +190,7 @@ class FrameReader:
         index = self._index.get()
         key = int(np.searchsorted(index.key_times, time + TIME_TOLERANCE, side="right")) - 1
         back = 1
-        while key > 0:
+        while self._can_jump and key > 0:
             ordinal = int(index.key_ordinals[key])
             if self.decoder.packets_read > ordinal:
                 self.decoder.close()

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+NUM_FRAMES = 80
 COLUMNS, ROWS = 4, 3
 WIDTH, HEIGHT = 128, 96
 _BITS = COLUMNS * ROWS - 1  # One block is the parity.
@@ -59,7 +60,7 @@ def write_clip(
     container_options: dict[str, str] | None = None,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     rotation: tuple[float, bool, bool] | None = None,
-    audio: bool = False,
+    colour: tuple[int, int] | None = None,
 ) -> Path:
     """Encode painted frames.
 
@@ -76,7 +77,7 @@ def write_clip(
         container_options: Of the muxer.
         size: Width and height.
         rotation: Counter-clockwise degrees, horizontal flip, vertical flip of the display matrix.
-        audio: Add a tone beside the picture.
+        colour: Matrix (ITU-T H.273) and range (1 limited, 2 full) that pictures are converted to and marked with.
     """
     width, height = size
     with av.open(str(path), "w", format=container_format, options=container_options or {}) as container:
@@ -87,23 +88,78 @@ def write_clip(
             stream.set_display_rotation(*rotation)
         tick = time_base or 1 / Fraction(fps)
         stream.codec_context.time_base = tick
-        sound: Any = container.add_stream("aac", rate=16000, layout="mono") if audio else None
-        count = 0
-        for count, number in enumerate(numbers, start=1):
+        marks: dict[str, Any] = {}
+        if colour is not None:
+            stream.codec_context.colorspace, stream.codec_context.color_range = colour
+            marks = {"dst_colorspace": colour[0], "dst_color_range": colour[1], "src_color_range": 2}
+        for position, number in enumerate(numbers):
             frame = av.VideoFrame.from_ndarray(paint(number, width, height), format="rgb24")
-            frame.pts, frame.time_base = count - 1 if pts is None else pts[count - 1], tick
+            if marks:
+                frame = frame.reformat(format=pixel_format, **marks)
+            frame.pts, frame.time_base = position if pts is None else pts[position], tick
             container.mux(stream.encode(frame))
-            if sound is not None and count % 4 == 0:
-                _tone(container, sound, count * 640 - 2560, 2560)
         container.mux(stream.encode(None))
-        if sound is not None:
-            container.mux(sound.encode(None))
     return path
 
 
-def _tone(container: Any, stream: Any, start: int, samples: int) -> None:
-    wave = (8000 * np.sin(np.arange(start, start + samples) / 9)).astype(np.int16)[None]
-    for first in range(0, samples, 1024):
-        part = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[:, first : first + 1024]), "s16", "mono")
-        part.sample_rate, part.pts = 16000, start + first
-        container.mux(stream.encode(part))
+_X264_OPEN = {"x264-params": "open-gop=1:bframes=3:keyint=20:min-keyint=20:scenecut=0"}
+_X265 = "keyint=20:min-keyint=20:bframes=3:pools=1:frame-threads=1:log-level=none"
+
+CLIPS: dict[str, dict[str, Any]] = {
+    "h264.mp4": {"options": {"bf": "3", "g": "20"}},
+    "h264_open_gop.mp4": {"options": _X264_OPEN},
+    "h264_fragmented.mp4": {
+        "options": {"bf": "2", "g": "20"},
+        "container_options": {"movflags": "frag_keyframe+empty_moov"},
+    },
+    "h264_intra_refresh.mp4": {"options": {"x264-params": "intra-refresh=1:keyint=20:bframes=0"}},
+    "h264_interlaced.ts": {"options": {"x264-params": "interlaced=1:tff=1:bframes=2:keyint=20"}},
+    "h264.mkv": {"options": {"bf": "3", "g": "20"}},
+    "h264.ts": {"options": {"bf": "3", "g": "20"}},
+    "h264_open_gop.ts": {"options": _X264_OPEN},
+    "h264_wrap.ts": {"options": {"bf": "2", "g": "20"}, "container_options": {"output_ts_offset": "95441.5"}},
+    "h264.avi": {"options": {"bf": "3", "g": "20"}},
+    "h264.flv": {"options": {"bf": "2", "g": "20"}},
+    "raw.h264": {"options": {"bf": "3", "g": "20"}, "container_format": "h264"},
+    "h264_10bit.mkv": {"pixel_format": "yuv420p10le", "options": {"bf": "2", "g": "20"}},
+    "hevc_10bit.mp4": {"codec": "libx265", "pixel_format": "yuv420p10le", "options": {"x265-params": _X265}},
+    "hevc_open_gop.ts": {"codec": "libx265", "options": {"x265-params": _X265 + ":open-gop=1"}},
+    "mpeg2.ts": {"codec": "mpeg2video", "options": {"bf": "2", "g": "12"}},
+    "mpeg2.mpg": {"codec": "mpeg2video", "options": {"bf": "2", "g": "12"}, "container_format": "mpeg"},
+    "mpeg2_film.vob": {
+        "codec": "mpeg2video",
+        "fps": Fraction(24000, 1001),
+        "options": {"bf": "2", "g": "15"},
+        "container_format": "vob",
+    },
+    "mpeg1.mpg": {"codec": "mpeg1video", "options": {"bf": "2", "g": "12"}, "container_format": "mpeg"},
+    "mpeg4.avi": {"codec": "mpeg4", "options": {"bf": "2", "g": "12"}},
+    "mpeg4.mp4": {"codec": "mpeg4", "options": {"bf": "2", "g": "12"}},
+    "mjpeg.avi": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
+    "wmv2.wmv": {"codec": "wmv2", "options": {"g": "20"}},
+    "vp8.webm": {
+        "codec": "libvpx",
+        "options": {"b": "400k", "g": "20", "deadline": "realtime", "cpu-used": "4"},
+    },
+    "vp8_hidden.webm": {
+        "codec": "libvpx",
+        "options": {"b": "200k", "g": "40", "auto-alt-ref": "1", "lag-in-frames": "16", "arnr-maxframes": "5"},
+    },
+    "vp9_odd.webm": {
+        "codec": "libvpx-vp9",
+        "size": (131, 97),
+        "options": {"b": "400k", "g": "20", "deadline": "realtime", "cpu-used": "8"},
+    },
+    "vp9_hidden.webm": {
+        "codec": "libvpx-vp9",
+        "options": {"b": "200k", "g": "40", "auto-alt-ref": "1", "lag-in-frames": "25", "cpu-used": "4"},
+    },
+    "av1.mkv": {"codec": "libsvtav1", "options": {"g": "20", "preset": "10", "crf": "8", "svtav1-params": "lp=1"}},
+    "prores.mov": {"codec": "prores", "pixel_format": "yuv422p10le"},
+    "rle_alpha.mov": {"codec": "qtrle", "pixel_format": "argb"},
+    "ffv1_odd.mkv": {"codec": "ffv1", "size": (131, 97)},
+    "grey.mkv": {"codec": "ffv1", "pixel_format": "gray"},
+    "palette.gif": {"codec": "gif", "pixel_format": "rgb8"},
+    "animated.png": {"codec": "apng", "pixel_format": "rgb24", "container_format": "apng"},
+}
+"""Every container and coding that :func:`write_clip` can make and the reader must read exactly."""
