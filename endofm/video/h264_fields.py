@@ -28,12 +28,17 @@ class _Field:
 
 
 class FieldPairing:
-    """Follows the packets of one H.264 stream in order of decoding."""
+    """Follows the packets of one H.264 stream in order of decoding.
 
-    def __init__(self) -> None:
+    Args:
+        header: Parameter sets that are known beforehand, with start codes.
+    """
+
+    def __init__(self, header: bytes) -> None:
         self._sps: dict[int, _Sps] = {}
         self._sps_of_pps: dict[int, int] = {}
         self._first: _Field | None = None
+        self.is_second_field(header)
 
     def is_second_field(self, packet: bytes) -> bool:
         """Tell whether this packet completes the frame that the packet before began.

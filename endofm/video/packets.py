@@ -58,8 +58,9 @@ class FrameFinder:
     def __init__(self, codec: VideoCodecContext) -> None:
         self._codec = codec.codec.canonical_name
         # MP4 and Matroska (whose extradata begins with the version, 1) keep both fields of a frame in one packet.
-        has_start_codes = not (codec.extradata or b"").startswith(b"\x01")
-        self._fields = FieldPairing() if self._codec == "h264" and has_start_codes else None
+        header = codec.extradata or b""
+        has_start_codes = not header.startswith(b"\x01")
+        self._fields = FieldPairing(header) if self._codec == "h264" and has_start_codes else None
 
     def shows_frame(self, packet: Packet[VideoStream]) -> bool:
         """Tell whether this packet, the next of the file, makes a frame appear."""

@@ -141,18 +141,10 @@ CLIPS: dict[str, dict[str, Any]] = {
         "codec": "libvpx",
         "options": {"b": "400k", "g": "20", "deadline": "realtime", "cpu-used": "4"},
     },
-    "vp8_hidden.webm": {
-        "codec": "libvpx",
-        "options": {"b": "200k", "g": "40", "auto-alt-ref": "1", "lag-in-frames": "16", "arnr-maxframes": "5"},
-    },
     "vp9_odd.webm": {
         "codec": "libvpx-vp9",
         "size": (131, 97),
         "options": {"b": "400k", "g": "20", "deadline": "realtime", "cpu-used": "8"},
-    },
-    "vp9_hidden.webm": {
-        "codec": "libvpx-vp9",
-        "options": {"b": "200k", "g": "40", "auto-alt-ref": "1", "lag-in-frames": "25", "cpu-used": "4"},
     },
     "av1.mkv": {"codec": "libsvtav1", "options": {"g": "20", "preset": "10", "crf": "8", "svtav1-params": "lp=1"}},
     "prores.mov": {"codec": "prores", "pixel_format": "yuv422p10le"},

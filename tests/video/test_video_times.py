@@ -1,0 +1,183 @@
+"""Time stamps in all their varieties: uneven, shifted, negative, missing, joined, damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from h264_field_maker import write_field_clip
+from video_makers import paint, read_number, write_clip
+
+from endofm.errors import InputError
+from endofm.video.frames import Frame
+from endofm.video.open import open_video
+from endofm.video.packets import FrameFinder
+
+_UNEVEN = np.cumsum(np.random.default_rng(0).integers(10, 200, 60)).tolist()
+
+
+def _read(path: Path) -> tuple[list[Frame], list[int]]:
+    """Return the frames and their numbers, once all ways of reading agree about them."""
+    with open_video(path) as video:
+        frames = list(video)
+        assert video.frame_times().tolist() == [frame.pts_seconds for frame in frames]
+        assert frames[0].pts_seconds == 0.0
+        middle = len(frames) // 2
+        again = list(video.sample([frames[middle].pts_seconds, frames[-1].pts_seconds]))
+        assert [frame.pts_seconds for frame in again] == [frames[middle].pts_seconds, frames[-1].pts_seconds]
+        assert np.array_equal(again[0].data, frames[middle].data)
+    return frames, [read_number(frame.data) for frame in frames]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".mov"])
+def test_variable_frame_rate(tmp_path: Path, suffix: str) -> None:
+    path = write_clip(
+        tmp_path / f"uneven{suffix}", pts=_UNEVEN, time_base=Fraction(1, 1000), options={"bf": "2", "g": "12"}
+    )
+    frames, numbers = _read(path)
+    assert numbers == list(range(60))
+    stamps = [frame.pts_seconds for frame in frames]
+    np.testing.assert_allclose(stamps, (np.array(_UNEVEN) - _UNEVEN[0]) / 1000, atol=1e-9)
+    np.testing.assert_allclose([f.duration_seconds for f in frames[:-1]], np.diff(_UNEVEN) / 1000, atol=1e-9)
+    with open_video(path) as video:
+        assert video.problems == ()
+        assert [read_number(f.data) for f in video.sample([stamps[7] - 0.005, stamps[7], stamps[7] + 0.005])] == [
+            6,
+            7,
+            7,
+        ]
+
+
+def test_time_zero_is_the_first_frame_wherever_the_clock_starts(tmp_path: Path) -> None:
+    for name, pts in {"late.mp4": range(100, 160), "late.ts": range(5000, 5060), "early.mkv": range(-10, 50)}.items():
+        frames, numbers = _read(write_clip(tmp_path / name, pts=list(pts)))
+        assert numbers == list(range(60))
+        assert frames[-1].pts_seconds == pytest.approx(59 / 25)
+
+
+def test_an_edit_list_drops_frames(tmp_path: Path) -> None:
+    path = write_clip(
+        tmp_path / "trimmed.mp4",
+        pts=list(range(-10, 50)),
+        options={"bf": "2", "g": "20"},
+        container_options={"avoid_negative_ts": "disabled"},
+    )
+    with av.open(str(path)) as container:
+        assert any(packet.is_discard for packet in container.demux(video=0)), "the clip has no edit list to test with"
+    frames, numbers = _read(path)
+    assert numbers == list(range(10, 60))
+    assert frames[-1].pts_seconds == pytest.approx(49 / 25)
+
+
+@pytest.mark.parametrize("name", ["h264.ts", "mpeg2.mpg", "mpeg2.ts"])
+def test_joined_recordings_make_one_time_line(clip: Callable[[str], Path], tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(clip(name).read_bytes() * 2)
+    frames, numbers = _read(path)
+    assert numbers == [*range(80), *range(80)]
+    np.testing.assert_allclose([f.pts_seconds for f in frames], np.arange(160) / 25, atol=0.001)
+    with open_video(path) as video:
+        assert [read_number(f.data) for f in video.sample([0.4, 3.16, 3.2, 5.2])] == [10, 79, 0, 50]
+        assert len(video.problems) == 1
+        assert "clock of the file jumps" in video.problems[0]
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mp4"])
+@pytest.mark.parametrize("one_stamp_per_frame", [True, False])
+def test_two_fields_make_one_frame(tmp_path: Path, suffix: str, one_stamp_per_frame: bool) -> None:
+    if suffix != ".ts" and not one_stamp_per_frame:
+        return  # MP4 and Matroska hold whole frames.
+    path = write_field_clip(tmp_path / f"fields{suffix}", num_frames=40, one_stamp_per_frame=one_stamp_per_frame)
+    frames, numbers = _read(path)
+    assert numbers == list(range(40))
+    np.testing.assert_allclose([f.pts_seconds for f in frames], np.arange(40) / 25, atol=1e-9)
+    with open_video(path) as video:
+        assert [read_number(f.data) for f in video.sample([0.2, 1.4])] == [5, 35]
+        assert video.problems == ()
+
+
+def test_hidden_vp8_frames_have_no_time(tmp_path: Path) -> None:
+    plain, path = write_clip(tmp_path / "plain.webm", codec="libvpx", options={"b": "400k"}), tmp_path / "hidden.webm"
+    hidden = {20, 41}
+    with av.open(str(plain)) as source, av.open(str(path), "w") as container:
+        stream: Any = container.add_stream_from_template(source.streams.video[0])
+        for position, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            data = bytearray(bytes(packet))
+            if position in hidden:
+                data[0] &= ~0x10  # show_frame
+            copy: Any = av.Packet(bytes(data))
+            copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+            copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+            container.mux(copy)
+    _, numbers = _read(path)
+    assert numbers == [n for n in range(60) if n not in hidden]
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"\x86\x00\x40", True),  # marker 10, profile 0, no existing frame, inter, shown
+        (b"\x84\x00\x40", False),  # the same, hidden
+        (b"\x88\x00", True),  # shows an existing frame
+        (b"\x82\x49\x83", True),  # key frame, shown
+        (b"\x80\x49\x83", False),  # key frame, hidden
+        (b"\x84\x00\xc0", True),  # a superframe ends with a frame that is shown
+        (b"\xb1\x00\x40", True),  # profile 3 has a bit more: key frame, not an existing one, shown
+    ],
+)
+def test_vp9_headers(data: bytes, shown: bool) -> None:
+    packet = av.Packet(data)
+    finder = FrameFinder(av.CodecContext.create("vp9", "r"))  # type: ignore[arg-type]
+    assert finder.shows_frame(packet) is shown  # type: ignore[arg-type]
+
+
+def test_one_bad_time_stamp_does_not_stretch_the_video(clip: Callable[[str], Path], tmp_path: Path) -> None:
+    """One flipped bit in a time stamp must not make a video of days."""
+    data = bytearray(clip("h264.flv").read_bytes())
+    position, tags = 13, 0
+    while tags < 40:  # Walk the tags: type 1 byte, size 3, time stamp 3 + 1 (high byte), stream 3, data, size 4.
+        size = int.from_bytes(data[position + 1 : position + 4], "big")
+        if data[position] == 9:
+            tags += 1
+        if tags < 40:
+            position += 11 + size + 4
+    data[position + 7] |= 0x10
+    path = tmp_path / "flipped.flv"
+    path.write_bytes(data)
+    with open_video(path) as video:
+        frames = list(video)
+        assert video.end_seconds() < 20
+        numbers = [read_number(frame.data) for frame in frames]
+        assert len(numbers) > 70
+        right = sum(round(f.pts_seconds * 25) == n for f, n in zip(frames, numbers, strict=True))
+        assert right > 70
+
+
+@pytest.mark.parametrize("times", [[1.0, 0.5], [-0.1], [float("nan")], [float("inf")]])
+def test_times_must_ascend_and_be_finite(clip: Callable[[str], Path], times: list[float]) -> None:
+    with open_video(clip("h264.mp4")) as video, pytest.raises(InputError, match="times"):
+        list(video.sample(times))
+    with open_video(np.stack([paint(0)] * 90)) as video, pytest.raises(InputError, match="times"):
+        list(video.sample(times))
+
+
+def test_times_are_consumed_one_at_a_time(clip: Callable[[str], Path]) -> None:
+    asked: list[float] = []
+
+    def times() -> Any:
+        for value in (0.0, 0.5, 1.0):
+            asked.append(value)
+            yield value
+
+    with open_video(clip("h264.mp4")) as video:
+        sampled = video.sample(times())
+        assert asked == []
+        next(sampled)
+        assert asked == [0.0]
+        next(sampled)
+        assert asked == [0.0, 0.5]
