@@ -1,0 +1,214 @@
+"""Damaged files: what can be decoded comes out at its right time, what cannot is reported, and nothing hangs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from video_makers import NUM_FRAMES, read_number, write_clip
+
+from endofm.errors import VideoError
+from endofm.video.frames import Frame
+from endofm.video.open import open_video
+
+
+def _right(frames: list[Frame], rate: float = 25.0, first: int = 0) -> int:
+    """Count the frames whose painted number is the one that belongs to their time."""
+    count = 0
+    for frame in frames:
+        try:
+            count += read_number(frame.data) == first + round(frame.pts_seconds * rate)
+        except AssertionError:
+            continue
+    return count
+
+
+def _read(data: bytes) -> tuple[list[Frame], tuple[str, ...]]:
+    with open_video(data) as video:
+        frames = list(video)
+        video.frame_times()
+        return frames, video.problems
+
+
+def _packets(path: Path) -> list[tuple[int, int, bool]]:
+    """Return position, size and key flag of every packet of the video."""
+    with av.open(str(path)) as container:
+        return [(p.pos, p.size, p.is_keyframe) for p in container.demux(video=0) if p.size and p.pos is not None]
+
+
+@pytest.fixture
+def faststart(tmp_path: Path) -> Path:
+    """An MP4 file with its index in front, so that it survives being cut."""
+    return write_clip(
+        tmp_path / "front.mp4",
+        numbers=range(NUM_FRAMES),
+        options={"x264-params": "keyint=20:min-keyint=20:scenecut=0:bframes=2"},
+        container_options={"movflags": "faststart"},
+    )
+
+
+@pytest.mark.parametrize("name", ["h264.mkv", "h264_fragmented.mp4", "h264.ts", "mpeg2.mpg", "vp8.webm", "h264.flv"])
+@pytest.mark.parametrize("share", [0.7, 0.4])
+def test_a_file_that_was_cut_off(clip: Callable[[str], Path], name: str, share: float) -> None:
+    data = clip(name).read_bytes()
+    frames, problems = _read(data[: int(share * len(data))])
+    assert 0.5 * share * NUM_FRAMES < len(frames) < NUM_FRAMES
+    assert _right(frames) >= len(frames) - 2  # The last one may be half there.
+    assert frames[-1].pts_seconds < 3.2
+    if name in ("h264.mkv", "vp8.webm"):
+        assert any("announces 3.200 s" in problem and "cut off" in problem for problem in problems)
+
+
+def test_a_cut_mp4_with_its_index_in_front(faststart: Path) -> None:
+    data = faststart.read_bytes()
+    position, _, _ = _packets(faststart)[45]
+    with open_video(data[:position]) as video:
+        frames = list(video)
+        assert 40 <= len(frames) <= 45
+        assert _right(frames) == len(frames)
+        assert any("announces 3.200 s" in problem for problem in video.problems)
+        sampled = list(video.sample([0.2, 1.0, 3.0]))
+        assert [read_number(frame.data) for frame in sampled] == [5, 25]
+
+
+def test_an_mp4_without_its_index_says_so(clip: Callable[[str], Path]) -> None:
+    data = clip("h264.mp4").read_bytes()
+    with pytest.raises(VideoError, match=r"no index .*moov.*cut off"):
+        open_video(data[: len(data) // 2])
+
+
+def test_after_an_error_decoding_goes_on_at_the_next_key_frame(faststart: Path) -> None:
+    data = bytearray(faststart.read_bytes())
+    packets = _packets(faststart)
+    keys = [index for index, (_, _, key) in enumerate(packets) if key]
+    assert keys == [0, 20, 40, 60]
+    for position, size, _ in packets[24:28]:
+        data[position : position + size] = bytes(size)
+    with open_video(bytes(data)) as video:
+        frames = list(video)
+        numbers = {round(frame.pts_seconds * 25) for frame in frames}
+        assert set(range(20)) | set(range(40, 80)) <= numbers
+        assert _right(frames) >= len(frames) - 1
+        lost = NUM_FRAMES - len(frames)
+        assert 10 <= lost <= 18
+        told = [problem for problem in video.problems if "could not be decoded" in problem]
+        assert told == [p for p in told if p.startswith(f"{lost} frames from ")]
+        assert len(told) == 1
+        list(video)
+        assert told == [p for p in video.problems if "could not be decoded" in p], "damage met twice counts once"
+    with open_video(bytes(data)) as video:  # Also for one who jumps right into the damage.
+        assert [read_number(f.data) for f in video.sample([0.5, 1.5, 1.7])] == [
+            12,
+            max(n for n in numbers if n < 38),
+            42,
+        ]
+
+
+def test_a_damaged_key_frame_costs_its_group_only(faststart: Path) -> None:
+    data = bytearray(faststart.read_bytes())
+    position, size, _ = _packets(faststart)[40]
+    data[position : position + size] = bytes(size)
+    frames, problems = _read(bytes(data))
+    assert {round(frame.pts_seconds * 25) for frame in frames} >= set(range(38)) | set(range(60, 80))
+    assert _right(frames) == len(frames)
+    assert any("frames from 1." in problem for problem in problems)
+
+
+def test_a_recording_that_begins_in_the_middle_of_a_group(clip: Callable[[str], Path]) -> None:
+    path = clip("h264.ts")
+    positions = [position for position, _, _ in _packets(path)]
+    data = path.read_bytes()[positions[8] // 188 * 188 :]
+    frames, problems = _read(data)
+    assert [read_number(frame.data) for frame in frames] == list(range(20, 80))
+    assert frames[0].pts_seconds == 0.0
+    assert any("before the first one that could be decoded" in problem for problem in problems)
+    with open_video(data) as video:
+        assert video.frame_times().tolist() == [frame.pts_seconds for frame in frames]
+        assert [read_number(f.data) for f in video.sample([0.0, 2.0])] == [20, 70]
+
+
+def test_frames_missing_from_the_container_are_told_of(clip: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "hole.mkv"
+    with av.open(str(clip("mjpeg.avi"))) as source, av.open(str(path), "w") as container:
+        stream: Any = container.add_stream_from_template(source.streams.video[0])
+        for position, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            if not 30 <= position < 42:
+                packet.stream = stream
+                container.mux(packet)
+    with open_video(path) as video:
+        frames = list(video)
+        assert _right(frames) == len(frames) == 68
+        assert video.problems == ("about 12 frames between 1.160 s and 1.680 s are missing from the file",)
+        assert read_number(next(video.sample([1.5])).data) == 29
+
+
+def test_a_picture_that_changes_its_size_in_the_middle(tmp_path: Path) -> None:
+    options = {"bf": "2", "g": "20"}
+    large = write_clip(tmp_path / "large.ts", options=options, numbers=range(30))
+    small = write_clip(tmp_path / "small.ts", options=options, numbers=range(30, 60), size=(64, 48))
+    frames, problems = _read(large.read_bytes() + small.read_bytes())
+    assert {frame.data.shape for frame in frames} == {(96, 128, 3)}
+    assert [read_number(frame.data) for frame in frames] == list(range(60))
+    assert any("picture size changes to 64 x 48" in problem for problem in problems)
+
+
+def test_nothing_decodable_is_an_error_that_names_the_file(faststart: Path, tmp_path: Path) -> None:
+    data = bytearray(faststart.read_bytes())
+    for position, size, _ in _packets(faststart):
+        data[position : position + size] = bytes(size)
+    path = tmp_path / "all_zero.mp4"
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match=r"all_zero\.mp4: no frame of this video can be decoded"):
+        open_video(path)
+
+
+_FUZZED = ["h264_fragmented.mp4", "h264.mkv", "h264.ts", "mpeg2.mpg", "mpeg4.avi", "mjpeg.avi", "wmv2.wmv", "vp8.webm"]
+
+
+def _damage(data: bytes, kind: str, seed: int) -> bytes:
+    chance, damaged = random.Random(seed), bytearray(data)
+    start = chance.randrange(len(data) // 10, len(data))
+    length = chance.randrange(1, len(data) // 6)
+    if kind == "cut":
+        return bytes(damaged[:start])
+    if kind == "zero":
+        damaged[start : start + length] = bytes(len(damaged[start : start + length]))
+    elif kind == "remove":
+        del damaged[start : start + length]
+    else:
+        for _ in range(20):
+            damaged[chance.randrange(len(data) // 10, len(data))] ^= 1 << chance.randrange(8)
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("name", _FUZZED)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.sampled_from(["cut", "zero", "remove", "flip"]), seed=st.integers(0, 2**32))
+def test_any_damage_ends_in_frames_or_an_error_of_ours(
+    clip: Callable[[str], Path], name: str, kind: str, seed: int
+) -> None:
+    data = _damage(clip(name).read_bytes(), kind, seed)
+    try:
+        video = open_video(data)
+    except VideoError:
+        return
+    with video:
+        frames = list(video)
+        stamps = [frame.pts_seconds for frame in frames]
+        assert stamps == sorted(stamps)
+        assert stamps[0] == 0.0
+        assert {frame.data.shape for frame in frames} == {(96, 128, 3)}
+        times = video.frame_times()
+        assert bool((np.diff(times) >= 0).all())
+        assert len(frames) <= len(times) + 1
+        assert all(isinstance(problem, str) and problem for problem in video.problems)
+        assert len(list(video.sample([0.0, 0.8, 1.6, 2.4]))) <= 4
+        if kind == "zero" and name not in ("mpeg4.avi", "mjpeg.avi"):  # AVI has no stamps to keep times by.
+            assert _right(frames) >= 0.75 * len(frames)
