@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+PARTIAL_PREFIX = ".partial-"
+"""How the name of a file begins while it is being written."""
+
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``; on success rename it to ``target``, on failure remove it.
 
     The temporary name keeps the target's suffix, because many writers choose a format by it, and begins with
-    ``.partial-``, by which leftovers of a killed process can be told.
+    ``PARTIAL_PREFIX``, by which leftovers of a killed process can be told.
 
     Args:
         target: File to create or replace. Its folder is created if missing.
@@ -24,7 +27,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".partial-{uuid4().hex[:8]}-{target.name}")
+    temporary = target.with_name(f"{PARTIAL_PREFIX}{uuid4().hex[:8]}-{target.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:

@@ -24,6 +24,7 @@ FLOORS = {
     "video": 1,
     "progress": 1,
     "files": 1,
+    "pool": 1,
     "transforms": 2,
     "inference": 3,
     "models": 4,
@@ -35,7 +36,7 @@ FLOORS = {
     "training": 7,
 }
 # Drawn from on their own floor as well: they know nothing of anything else.
-SHARED = {"errors", "progress", "files"}
+SHARED = {"errors", "progress", "files", "pool"}
 
 
 def modules() -> list[Path]:
