@@ -15,6 +15,9 @@ for the whole video:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,6 +39,9 @@ MIN_SHARE = 0.08
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
+Side = Literal["top", "bottom", "left", "right"]
+
+SIDES: tuple[Side, ...] = ("top", "bottom", "left", "right")
 
 
 def find_field_of_view(frames: UInt8Array) -> Box | None:
@@ -60,45 +66,72 @@ def find_field_of_view(frames: UInt8Array) -> Box | None:
     height, width = frames.shape[1:3]
     block = -(-max(height, width) // GRID)
     cells = _cells(frames, block)
-    bright_enough = _without_fades(cells)
-    cells, frames = cells[bright_enough], frames[bright_enough]
+    lively = _without_fades(cells)
+    cells, frames = cells[lively], frames[lively]
 
     level = np.median(cells, axis=0)
-    change = np.quantile(cells, 0.9, axis=0) - np.quantile(cells, 0.1, axis=0)
     threshold = _lit_threshold(level)
     if threshold is None:
         return None
-    view = _view_region(level > threshold, change)
+    change = _change(cells)
+    still = _stillness_threshold(change, level > threshold)
+    view, at_panel = _view_region(level > threshold, change > still)
     if view.mean() < MIN_SHARE:
         return None
-    top, bottom, left, right = _refine(frames, view, block, threshold)
-    ends_at_border = _ends_at_border(view, level <= threshold, change)
-    top, left = (edge if border else 0 for edge, border in zip((top, left), ends_at_border[::2], strict=True))
-    bottom = bottom if ends_at_border[1] else height
-    right = right if ends_at_border[3] else width
-    box = Box(top, left, bottom - top, right - left)
+
+    rows, columns = view.shape[0] * block, view.shape[1] * block
+    pixels = np.moveaxis(frames[:, :rows, :columns], -1, 0)
+    margins: dict[Side, int] = {}
+    for side in SIDES:
+        seen, dark, moves = (_turn(a, side) for a in (view, level <= threshold, change))
+        if not _ends_at_border(seen, dark, moves):
+            margins[side] = 0
+        elif side in at_panel:
+            margins[side] = _edge(_turn(pixels, side), seen, block, _change, still)
+        else:
+            margins[side] = _edge(_turn(pixels, side), seen, block, _median, threshold)
+    # A last row or column of cells that is not whole is not part of the grid.
+    bottom = rows - margins["bottom"] if margins["bottom"] else height
+    right = columns - margins["right"] if margins["right"] else width
+    box = Box(margins["top"], margins["left"], bottom - margins["top"], right - margins["left"])
     return None if box.height >= 0.99 * height and box.width >= 0.99 * width else box
 
 
-def _brightest_channel(frames: UInt8Array) -> UInt8Array:
-    return np.maximum(np.maximum(frames[..., 0], frames[..., 1]), frames[..., 2])
+def _turn(array: npt.NDArray[Any], side: Side) -> npt.NDArray[Any]:
+    """Return a view of ``(..., rows, columns)`` in which the given side is on the left."""
+    turned = array.swapaxes(-1, -2) if side in ("top", "bottom") else array
+    return turned[..., ::-1] if side in ("bottom", "right") else turned
 
 
 def _cells(frames: UInt8Array, block: int) -> FloatArray:
-    """Return the mean brightness of every cell of every frame, float32 ``(time, rows, columns)``, 0-255."""
+    """Return the brightness of every cell of every frame, float32 ``(time, rows, columns)``, 0-255.
+
+    Brightness is that of the brightest channel, because tissue is red, averaged over the cell.
+    """
     rows, columns = frames.shape[1] // block, frames.shape[2] // block
+    whole = np.moveaxis(frames[:, : rows * block, : columns * block], -1, 0)
     means = [
-        _brightest_channel(frame[: rows * block, : columns * block])
-        .reshape(rows, block, columns, block)
-        .mean((1, 3), dtype=np.float32)
-        for frame in frames
+        np.maximum(np.maximum(red, green), blue).reshape(rows, block, columns, block).mean((1, 3), dtype=np.float32)
+        for red, green, blue in zip(*whole, strict=True)
     ]
     return np.stack(means)
 
 
+def _median(values: npt.NDArray[Any]) -> npt.NDArray[np.floating]:
+    return np.asarray(np.median(values, axis=0))
+
+
+def _change(values: npt.NDArray[Any]) -> npt.NDArray[np.floating]:
+    """Return by how much values change over time (axis 0), without the most unusual tenths."""
+    low, high = np.quantile(values, (0.1, 0.9), axis=0)
+    return np.asarray(high - low)
+
+
 def _without_fades(cells: FloatArray) -> Mask:
     """Mark the frames that are not much darker than most: fades and black frames say nothing of the view."""
-    brightness = cells.mean((1, 2))
+    # Weighted by change, so that a bright panel does not hide that the view went dark.
+    weight = cells.max(0) - cells.min(0) + 1e-3
+    brightness = (cells * weight).sum((1, 2)) / weight.sum()
     return np.asarray(brightness >= 0.35 * np.quantile(brightness, 0.8))
 
 
@@ -111,84 +144,67 @@ def _lit_threshold(level: npt.NDArray[np.floating]) -> float | None:
     return floor + max(8.0, 0.12 * (float(np.median(lit)) - floor))
 
 
-def _view_region(lit: Mask, change: npt.NDArray[np.floating]) -> Mask:
-    """Return the cells of the view: the region that changes most, without still panels that touch it."""
+def _stillness_threshold(change: npt.NDArray[np.floating], lit: Mask) -> float:
+    """Return the change up to which something counts as still: what a codec makes of a still panel."""
+    return max(2.5, 0.05 * float(np.median(change[lit])))
+
+
+def _view_region(lit: Mask, alive: Mask) -> tuple[Mask, frozenset[Side]]:
+    """Return the cells of the view, and the sides on which a still panel that touches it was cut off."""
     narrow = 2 * round(0.0175 * max(lit.shape)) + 1
     wide = opening(lit, narrow)
-    typical = float(np.median(change[wide])) if wide.any() else 0.0
-    alive = change > max(2.5, 0.05 * typical)
-    if (alive & wide).sum() < 0.2 * wide.sum():
+    everywhere = np.ones(lit.shape)
+    if (alive & wide).sum() <= 0.2 * wide.sum():
         # A still picture: nothing to learn from change.
-        return heaviest_region(wide, np.ones(lit.shape))
+        return heaviest_region(wide, everywhere), frozenset()
     whole = heaviest_region(wide, alive.astype(np.float64))
-    moving = heaviest_region(opening(closing(alive & whole, narrow), narrow) & whole, np.ones(lit.shape))
-    top, bottom, left, right = _extent(whole)
-    inner = _extent(moving)
-    kept = whole.copy()
-    for outside in (np.s_[top : inner[0]], np.s_[inner[1] : bottom]):
-        if _is_still(alive[outside], whole[outside]):
-            kept[outside] = False
-    for outside in (np.s_[left : inner[2]], np.s_[inner[3] : right]):
-        if _is_still(alive[:, outside], whole[:, outside]):
-            kept[:, outside] = False
-    return kept
+    moving = heaviest_region(opening(closing(alive & whole, narrow), narrow) & whole, everywhere)
+    kept, panels = whole.copy(), set[Side]()
+    for side in SIDES if moving.any() else ():
+        begin = int(np.flatnonzero(_turn(moving, side).any(0))[0])
+        beyond, beyond_alive = (_turn(a, side)[:, :begin] for a in (whole, alive))
+        if beyond.any() and beyond_alive[beyond].mean() < 0.1:
+            _turn(kept, side)[:, :begin] = False
+            panels.add(side)
+    return kept, frozenset(panels)
 
 
-def _is_still(alive: Mask, region: Mask) -> bool:
-    return bool(region.any()) and float(alive[region].mean()) < 0.1
+def _ends_at_border(view: Mask, dark: Mask, change: npt.NDArray[np.floating]) -> bool:
+    """Tell whether what lies to the left of the view is a border: black and still, or a panel.
 
-
-def _extent(mask: Mask) -> tuple[int, int, int, int]:
-    """Return top, bottom, left, right (bottom and right exclusive) of the true cells."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-
-
-def _ends_at_border(view: Mask, dark: Mask, change: npt.NDArray[np.floating]) -> tuple[bool, bool, bool, bool]:
-    """Tell for top, bottom, left and right whether what lies beyond the view is a border.
-
-    A border is black and still, or a panel. Dark tissue at the rim of the frame is neither: it changes.
+    Dark tissue at the rim of the frame is neither: it changes.
     """
-    top, bottom, left, right = _extent(view)
+    first, rows = np.flatnonzero(view.any(0))[0], np.flatnonzero(view.any(1))
+    beyond = np.s_[rows[0] : rows[-1] + 1, :first]
+    black = dark[beyond]
     restless = max(6.0, 0.15 * float(np.median(change[view])))
-
-    def is_border(rows: slice, columns: slice) -> bool:
-        black = dark[rows, columns]
-        return not black.any() or float(np.median(change[rows, columns][black])) < restless
-
-    return (
-        is_border(slice(top), slice(left, right)),
-        is_border(slice(bottom, None), slice(left, right)),
-        is_border(slice(top, bottom), slice(left)),
-        is_border(slice(top, bottom), slice(right, None)),
-    )
+    return not black.any() or float(np.median(change[beyond][black])) < restless
 
 
-def _refine(frames: UInt8Array, view: Mask, block: int, threshold: float) -> tuple[int, int, int, int]:
-    """Return top, bottom, left, right of the view in pixels."""
-    height, width = frames.shape[1:3]
-    rows, columns = view.shape[0] * block, view.shape[1] * block
-    grid = frames[:, :rows, :columns]
-    upright, flat = grid.transpose(0, 2, 1, 3), view.T
-    top = _first_column(upright, flat, block, threshold)
-    bottom = rows - _first_column(upright[:, :, ::-1], flat[:, ::-1], block, threshold)
-    left = _first_column(grid, view, block, threshold)
-    right = columns - _first_column(grid[:, :, ::-1], view[:, ::-1], block, threshold)
-    # A last row or column of cells that is not whole is not part of the grid.
-    return top, height if bottom == rows else bottom, left, width if right == columns else right
+def _edge(
+    pixels: UInt8Array,
+    view: Mask,
+    block: int,
+    statistic: Callable[[npt.NDArray[Any]], npt.NDArray[np.floating]],
+    threshold: float,
+) -> int:
+    """Return the first pixel column of the view, looking only at rows where the view comes close to this side.
 
-
-def _first_column(frames: UInt8Array, view: Mask, block: int, threshold: float) -> int:
-    """Return the first pixel column of the view, looking only at rows where the view comes close to this side."""
+    Args:
+        pixels: uint8 ``(3, time, height, width)``.
+        view: Cells of the view.
+        block: Pixels per cell.
+        statistic: What of a pixel's brightness over time tells the view from what is beside it.
+        threshold: From which value on it does.
+    """
     first = int(np.flatnonzero(view.any(0))[0])
     rows = np.repeat(view[:, first : first + 2].any(1), block)
     begin, stop = max(first - 3, 0) * block, (first + 4) * block
-    band = np.median(_brightest_channel(frames[:, rows, begin:stop]), axis=0)
+    band = statistic(pixels[..., rows, begin:stop].max(0))
     if first > 0:
         # Light that scatters into the border ends softly, the image sharply: ask for a good part of the step.
         outside, inside = float(np.median(band[:, :block])), float(np.median(band[:, -block:]))
         threshold = max(threshold, outside + 0.25 * (inside - outside))
-    lit = (band > threshold).mean(0) >= 0.2
-    # From the inside outwards as far as it is lit without a gap: letters beyond a gap stay outside.
-    gaps = np.flatnonzero(~lit)
+    # From the inside outwards as far as it goes without a gap: letters beyond a gap stay outside.
+    gaps = np.flatnonzero((band > threshold).mean(0) < 0.2)
     return begin + (int(gaps[-1]) + 1 if len(gaps) else 0)

@@ -12,6 +12,8 @@ from endofm.transforms.geometry import Box
 
 UInt8Array = npt.NDArray[np.uint8]
 
+DEFAULT_VIEW = Box(40, 200, 400, 400)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -22,7 +24,7 @@ class Scene:
     """
 
     size: tuple[int, int] = (480, 640)
-    view: Box = Box(40, 200, 400, 400)
+    view: Box = DEFAULT_VIEW
     shape: str = "round"
     brightness: float = 110.0
     black: float = 0.0
