@@ -123,6 +123,7 @@ class JoinedClock:
         self._clock, self._damage = clock, damage
         self._offset = 0
         self._next: Fraction | None = None
+        self._shown_until = 0
 
     def correct(self, packet: Packet[VideoStream]) -> None:
         """Put the stamps of the next packet of the file right, in place."""
@@ -133,21 +134,25 @@ class JoinedClock:
         if self._next is not None:
             away = float((stamp - self._next) * self._clock.tick)
             if away > _JUMP_SECONDS or away < -_STEP_BACK_SECONDS:
-                self._offset = round(self._next) - dts
+                if self._clock.source == "pts" and packet.pts is not None:
+                    self._offset = self._shown_until - packet.pts
+                else:
+                    self._offset = round(self._next) - dts
+                stamp = Fraction(dts + self._offset)
                 self._damage.note(
                     "clock",
                     "the clock of the file jumps, as in recordings that were joined; the later parts were moved to "
                     "follow each other without a gap",
                 )
-                stamp = self._next
             elif self._clock.source == "dts" and abs(away) < _GUESS_SECONDS:
                 stamp = self._next
         # Whole and half frames: a picture may be shown for three fields.
         frames = Fraction(round(2 * (packet.duration or 0) / self._clock.frame_ticks), 2) or 1
         self._next = stamp + frames * self._clock.frame_ticks
         packet.dts = round(stamp)
-        if packet.pts is not None and self._offset:
+        if packet.pts is not None:
             packet.pts += self._offset
+            self._shown_until = max(self._shown_until, packet.pts + (packet.duration or self._clock.step))
 
 
 def announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:

@@ -194,6 +194,7 @@ class _ShowOrder:
                 missed = heapq.heappop(self._expected)
                 if missed < tick and not (fresh and self._missed_from is not None):
                     self._damage.lost(missed)
+                    self._spoiled = True  # Later frames may have been predicted from it.
             self._spoiled = frame.is_corrupt or (self._spoiled and not frame.key_frame)
             if self._spoiled:
                 self._damage.spoiled(tick)

@@ -214,6 +214,36 @@ def test_the_video_is_found_between_other_streams(tmp_path: Path, suffix: str) -
         assert video.problems == ()
 
 
+def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "song.m4a"
+    with av.open(str(path), "w", format="mp4") as container:
+        picture: Any = container.add_stream("png", rate=1)
+        picture.width, picture.height, picture.pix_fmt = 300, 200, "rgb24"
+        picture.disposition = av.stream.Disposition.attached_pic
+        sound: Any = container.add_stream("aac", rate=16000, layout="mono")
+        container.mux(picture.encode(av.VideoFrame.from_ndarray(np.full((200, 300, 3), 99, np.uint8), "rgb24")))
+        wave = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        wave.sample_rate, wave.pts = 16000, 0
+        container.mux(sound.encode(wave))
+        container.mux(sound.encode(None))
+    with pytest.raises(VideoError, match=r"song\.m4a: the file has sound but no video"):
+        open_video(path)
+
+
+def test_sampling_goes_on_where_the_last_one_ended(
+    clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from endofm.video.container import Medium
+
+    opened: list[str] = []
+    opening = Medium.open
+    monkeypatch.setattr(Medium, "open", lambda self: (opened.append(self.name), opening(self))[1])
+    with open_video(clip("h264.mp4")) as video:
+        for start in (0.0, 0.4, 2.0, 1.0):
+            assert len(list(video.sample([start, start + 0.1]))) == 2
+    assert len(opened) == 1
+
+
 def test_a_video_of_one_frame(tmp_path: Path) -> None:
     with open_video(write_clip(tmp_path / "one.mp4", numbers=[9])) as video:
         assert [read_number(frame.data) for frame in video.sample([0.0, 0.03])] == [9, 9]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from video_makers import NUM_FRAMES, read_number, write_clip
+from video_makers import NUM_FRAMES, paint, read_number, write_clip
 
 from endofm.errors import VideoError
 from endofm.video.frames import Frame
@@ -94,13 +94,14 @@ def test_after_an_error_decoding_goes_on_at_the_next_key_frame(faststart: Path) 
     with open_video(bytes(data)) as video:
         frames = list(video)
         numbers = {round(frame.pts_seconds * 25) for frame in frames}
-        assert set(range(20)) | set(range(40, 80)) <= numbers
+        assert set(range(24)) | set(range(40, 80)) <= numbers, "frames before the damage were whole"
         assert _right(frames) >= len(frames) - 1
         lost = NUM_FRAMES - len(frames)
         assert 10 <= lost <= 18
         told = [problem for problem in video.problems if "could not be decoded" in problem]
         assert told == [p for p in told if p.startswith(f"{lost} frames from ")]
         assert len(told) == 1
+        assert not any("missing" in problem for problem in video.problems), "the hole is explained already"
         list(video)
         assert told == [p for p in video.problems if "could not be decoded" in p], "damage met twice counts once"
     with open_video(bytes(data)) as video:  # Also for one who jumps right into the damage.
@@ -109,6 +110,31 @@ def test_after_an_error_decoding_goes_on_at_the_next_key_frame(faststart: Path) 
             max(n for n in numbers if n < 38),
             42,
         ]
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "libx265"])
+def test_frames_that_lack_their_references_are_left_out_or_reported(tmp_path: Path, codec: str) -> None:
+    options = {"x265-params": "keyint=20:min-keyint=20:scenecut=0:bframes=0:pools=1:log-level=none"}
+    path = write_clip(
+        tmp_path / "clip.mp4",
+        codec=codec,
+        numbers=range(NUM_FRAMES),
+        options=options if codec == "libx265" else {"g": "20", "sc_threshold": "1000000000"},
+    )
+    data = bytearray(path.read_bytes())
+    packets = _packets(path)
+    broken = next(i for i, (_, _, key) in enumerate(packets) if i > 15 and not key and not packets[i + 1][2])
+    resumed = next(i for i, (_, _, key) in enumerate(packets) if i > broken and key)
+    position, size, _ = packets[broken]
+    data[position : position + size] = bytes(size)
+    frames, problems = _read(bytes(data))
+    sound = [frame for frame in frames if not broken <= round(frame.pts_seconds * 25) < resumed]
+    assert len(sound) == NUM_FRAMES - (resumed - broken)
+    assert _right(sound) == len(sound)
+    between = len(frames) - len(sound)
+    assert any(problem.endswith("could not be decoded") for problem in problems)
+    if between:  # A decoder that takes no offence at an empty packet (MPEG-2).
+        assert any(problem.startswith(f"{between} frame") and "may look damaged" in problem for problem in problems)
 
 
 def test_a_damaged_key_frame_costs_its_group_only(faststart: Path) -> None:
@@ -121,17 +147,20 @@ def test_a_damaged_key_frame_costs_its_group_only(faststart: Path) -> None:
     assert any("frames from 1." in problem for problem in problems)
 
 
-def test_a_recording_that_begins_in_the_middle_of_a_group(clip: Callable[[str], Path]) -> None:
-    path = clip("h264.ts")
-    positions = [position for position, _, _ in _packets(path)]
-    data = path.read_bytes()[positions[8] // 188 * 188 :]
-    frames, problems = _read(data)
-    assert [read_number(frame.data) for frame in frames] == list(range(20, 80))
+@pytest.mark.parametrize("name", ["h264.ts", "h264_open_gop.ts", "mpeg2.ts", "mpeg2.mpg"])
+def test_a_recording_that_begins_in_the_middle_of_a_group(clip: Callable[[str], Path], name: str) -> None:
+    path = clip(name)
+    data = path.read_bytes()
+    cut = len(data) // 4
+    frames, problems = _read(data[cut // 188 * 188 if name.endswith(".ts") else cut :])
+    numbers = [read_number(frame.data) for frame in frames]
+    assert 8 < numbers[0] <= 40
+    assert numbers == list(range(numbers[0], 80))
     assert frames[0].pts_seconds == 0.0
     assert any("before the first one that could be decoded" in problem for problem in problems)
-    with open_video(data) as video:
+    with open_video(data[cut // 188 * 188 if name.endswith(".ts") else cut :]) as video:
         assert video.frame_times().tolist() == [frame.pts_seconds for frame in frames]
-        assert [read_number(f.data) for f in video.sample([0.0, 2.0])] == [20, 70]
+        assert [read_number(f.data) for f in video.sample([0.0, 1.4])] == [numbers[0], numbers[35]]
 
 
 def test_frames_missing_from_the_container_are_told_of(clip: Callable[[str], Path], tmp_path: Path) -> None:
@@ -157,6 +186,28 @@ def test_a_picture_that_changes_its_size_in_the_middle(tmp_path: Path) -> None:
     assert {frame.data.shape for frame in frames} == {(96, 128, 3)}
     assert [read_number(frame.data) for frame in frames] == list(range(60))
     assert any("picture size changes to 64 x 48" in problem for problem in problems)
+
+
+def test_a_stream_that_begins_on_the_way(clip: Callable[[str], Path], tmp_path: Path) -> None:
+    """Sound that is switched on in the middle of a transport stream; PyAV loses count of the streams at its end."""
+    later = tmp_path / "sound.ts"
+    with av.open(str(later), "w") as container:
+        picture: Any = container.add_stream("libx264", rate=25, options={"g": "20", "bf": "0"})
+        picture.width, picture.height, picture.pix_fmt = 128, 96, "yuv420p"
+        sound: Any = container.add_stream("mp2", rate=48000, layout="stereo")
+        for number in range(40):
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(paint(number), format="rgb24")))
+            wave = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 1920), np.int16), "s16", "stereo")
+            wave.sample_rate, wave.pts = 48000, number * 1920
+            container.mux(sound.encode(wave))
+        for stream in (picture, sound):
+            container.mux(stream.encode(None))
+    # Long enough that the beginning, which FFmpeg studies for streams, holds no sound.
+    data = clip("h264.ts").read_bytes() * 20 + later.read_bytes()
+    with open_video(data) as video:
+        assert len(video.frame_times()) == 20 * NUM_FRAMES + 40
+        assert read_number(next(video.sample([64.4])).data) == 10
+        assert read_number(next(video.sample([65.56])).data) == 39
 
 
 def test_nothing_decodable_is_an_error_that_names_the_file(faststart: Path, tmp_path: Path) -> None:

@@ -71,7 +71,41 @@ def test_an_edit_list_drops_frames(tmp_path: Path) -> None:
         assert any(packet.is_discard for packet in container.demux(video=0)), "the clip has no edit list to test with"
     frames, numbers = _read(path)
     assert numbers == list(range(10, 60))
+    with open_video(path) as video:
+        assert [read_number(f.data) for f in video.sample([0.0, 1.6])] == [10, 50]
+        list(video)
+        assert video.problems == ()
     assert frames[-1].pts_seconds == pytest.approx(49 / 25)
+
+
+def test_a_program_stream_with_few_stamps_is_even(tmp_path: Path) -> None:
+    """Many small frames share one stamp; between them, libavformat's guesses are out of order."""
+    path = write_clip(
+        tmp_path / "small_frames.mpg",
+        codec="mpeg2video",
+        numbers=range(200),
+        options={"bf": "2", "g": "12"},
+        container_format="mpeg",
+    )
+    with av.open(str(path)) as container:
+        stamps = [frame.pts for frame in container.decode(video=0)]
+        assert stamps != sorted(stamps), "the clip is sound, and tests nothing"  # type: ignore[type-var]
+    frames, numbers = _read(path)
+    assert numbers == list(range(200))
+    np.testing.assert_allclose([f.pts_seconds for f in frames], np.arange(200) / 25, atol=1e-4)
+
+
+def test_gradual_refresh_gives_the_same_pixels_after_a_jump(tmp_path: Path) -> None:
+    path = write_clip(
+        tmp_path / "refresh.mp4", numbers=range(200), options={"x264-params": "intra-refresh=1:keyint=20:bframes=0"}
+    )
+    with open_video(path) as video:
+        frames = list(video)
+        video.frame_times()
+        for time in np.arange(1.5, 7.9, 0.3):
+            sampled = next(video.sample([0.2, time][-1:]))
+            assert np.array_equal(sampled.data, frames[int(time * 25 + 1e-4)].data)
+        assert video.problems == ()
 
 
 @pytest.mark.parametrize("name", ["h264.ts", "mpeg2.mpg", "mpeg2.ts"])
