@@ -7,7 +7,7 @@ import importlib
 
 SUMMARY = "prepare, check and render data sets"
 
-COMMANDS = (("prepare", "data_prepare"),)
+COMMANDS = (("prepare", "data_prepare"), ("synth", "data_synth"))
 """Name on the command line and module of ``endofm.cli`` of each subcommand."""
 
 

@@ -58,6 +58,7 @@ def write_video(
     fps: float | Fraction,
     *,
     codec: str | None = None,
+    comment: str = "",
 ) -> None:
     """Write frames as an mp4 file, at a constant rate.
 
@@ -72,6 +73,7 @@ def write_video(
             at a time.
         fps: Frames per second, > 0.
         codec: Encoder; None takes what :func:`choose_codec` returns.
+        comment: Text stored in the file's metadata, e.g. that the frames are synthetic.
 
     Raises:
         InputError: If a frame has another form than the first or is not uint8 RGB, there is no frame, ``fps`` is not
@@ -93,7 +95,7 @@ def write_video(
     first = _check(first, None, 0, path)
     with atomic_path(path) as temporary:
         try:
-            _encode(temporary, path, chain([first], iterator), first.shape, Fraction(fps), codec)
+            _encode(temporary, path, chain([first], iterator), first.shape, Fraction(fps), codec, comment)
         except av.FFmpegError as error:
             raise VideoError(f"{path}: encoding with {codec} failed ({error})") from error
 
@@ -105,10 +107,13 @@ def _encode(
     shape: tuple[int, ...],
     fps: Fraction,
     codec: str,
+    comment: str,
 ) -> None:
     height, width = shape[:2]
     even = ((0, height % 2), (0, width % 2), (0, 0))
     with av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        if comment:
+            container.metadata["comment"] = comment
         # 65535 is the largest denominator that MPEG-4 part 2 stores.
         stream = container.add_stream(codec, rate=fps.limit_denominator(65535), options=_CODECS[codec])
         context = stream.codec_context

@@ -82,14 +82,9 @@ def build_anatomy(patient: PatientSpec) -> Anatomy:
     radius = np.clip(radius, 0.28, MAX_RADIUS - 0.05)
 
     stool = _lumps(patient, rng, z, theta, radius)
-    radius -= stool * 0.085
-    down = np.cos(theta - np.float32(spec.gravity_angle))
-    level = np.float32(spec.fluid_level) + 0.25 * np.clip(_periodic_curve(rng, z, 4), 0, None)
-    surface = np.where(down > 0.05, level[:, None] / np.maximum(down, 0.05)[None, :], 9.0).astype(np.float32)
-    fluid = smoothstep(0.0, 0.02, radius - surface)
-    radius = np.minimum(radius, surface)
-
+    radius -= stool * 0.07
     axis = _axis(spec, rng, z)
+    radius, fluid = _pool(spec, theta, axis, radius)
     d_theta = (np.roll(radius, -1, 1) - np.roll(radius, 1, 1)) * np.float32(NUM_THETA / (4 * np.pi))
     d_z = (np.roll(radius, -1, 0) - np.roll(radius, 1, 0)) * np.float32(NUM_Z / (2 * TUBE_LENGTH))
     cells = np.float32(0.13) * np.array([NUM_Z / TUBE_LENGTH, NUM_THETA / (2 * np.pi)])
@@ -170,6 +165,27 @@ def _folds(
     return np.sqrt(np.sqrt(total))
 
 
+def _pool(
+    spec: AnatomySpec, theta: Float32Array, axis: Float32Array, radius: Float32Array
+) -> tuple[Float32Array, Float32Array]:
+    """Fill the lowest stretches with standing fluid: return the new radius and where it is fluid, 0 to 1.
+
+    The surface is one plane across gravity, so fluid gathers where the tube sags.
+    """
+    down = np.cos(theta - np.float32(spec.gravity_angle))
+    if spec.pooling <= 0:
+        return radius, np.zeros_like(radius)
+    depth_of_axis = axis[:, 0] * np.float32(np.cos(spec.gravity_angle)) + axis[:, 1] * np.float32(
+        np.sin(spec.gravity_angle)
+    )
+    floor = depth_of_axis + radius[:, int(np.argmax(down))]
+    plane = np.quantile(floor, 1 - spec.pooling)
+    # Never so full that the camera, near the axis, would dive.
+    level = np.maximum(plane.astype(np.float32) - depth_of_axis, np.float32(0.55))
+    surface = np.where(down > 0.05, level[:, None] / np.maximum(down, np.float32(0.05))[None, :], np.float32(9.0))
+    return np.minimum(radius, surface), smoothstep(0.0, 0.03, radius - surface)
+
+
 def _lumps(
     patient: PatientSpec, rng: np.random.Generator, z: Float32Array, theta: Float32Array, radius: Float32Array
 ) -> Float32Array:
@@ -181,7 +197,7 @@ def _lumps(
     rough = upsample(band_noise(rng, (512, 192), _EXTENT, 0.3, octaves=2), radius.shape)
     down = np.cos(theta - np.float32(patient.anatomy.gravity_angle))[None, :]
     field = size + 0.4 * rough + 0.7 * down
-    return smoothstep(0.0, 0.5, field - np.float32(3.0 - 1.9 * amount))
+    return smoothstep(0.0, 1.0, field - np.float32(2.9 - 1.9 * amount))
 
 
 def _distance(radius: Float32Array) -> Float32Array:

@@ -14,7 +14,7 @@ from endofm.data.synthetic.artefacts import bleed, draw_bubbles, image_motion, s
 from endofm.data.synthetic.camera import Pose, camera_path
 from endofm.data.synthetic.instrument import Tool
 from endofm.data.synthetic.lesions import Lesion, place_lesion
-from endofm.data.synthetic.march import MAX_RANGE, Hits, march, wall_gap
+from endofm.data.synthetic.march import MAX_RANGE, Hits, march
 from endofm.data.synthetic.noise import Float32Array, smoothstep
 from endofm.data.synthetic.processor import add_noise, blur, exposure_gain, sharpen, tone
 from endofm.data.synthetic.scope import Field, build_field
@@ -27,7 +27,7 @@ from endofm.video.frames import UInt8Array
 MIN_AREA_FRACTION = 0.0008
 """Share of a frame that a polyp's mask must cover to count as in view: 10 pixels at 112 x 112."""
 
-_RAYS_AT_ONCE = 48_000
+_RAYS_AT_ONCE = 170_000
 _FINE_FROM = 160
 
 Box = tuple[int, int, int, int]
@@ -144,7 +144,7 @@ def _light(
     surface = wall_surface(spec.patient, world.anatomy, world.atlas, hits, rays, field.pixel_angle)
     on_lesion = np.zeros(rays.shape[1], np.bool_)
     if lesion is not None:
-        on_lesion = lesion.paint(surface, wall_gap(world.anatomy, hits.points), spec.patient)
+        on_lesion = lesion.paint(surface, world.anatomy, spec.patient)
     if spec.artefacts.bleeding > 0:
         spot = world.anatomy.wall_point(spec.camera.aim_z, spec.camera.aim_theta + 0.25)
         angle = spec.patient.anatomy.gravity_angle
@@ -210,7 +210,7 @@ def _develop(
     picture = np.zeros(shape, np.float32)
     # Highlights far above white would outshine everything around once blurred.
     picture.reshape(3, -1)[:, field.pixels] = np.minimum(light, np.float32(6 / max(gain, 1e-3)))
-    picture = smear(picture, field, motion, artefacts.motion_blur, scope.colour_lag)
+    picture = smear(picture, field, motion, artefacts.motion_blur * spec.config.fps, scope.colour_lag * spec.config.fps)
     picture = tone(picture.reshape(3, -1), gain, scope).reshape(shape)
     focus = scope.softness + artefacts.defocus * (0.6 + 0.4 * np.sin(1.7 * k / spec.config.fps + artefacts.seed % 7))
     sigma = float(focus) / 1000 * field.width
@@ -223,10 +223,10 @@ def _develop(
     if artefacts.floating_bubbles:
         draw_bubbles(picture, field, artefacts, k / spec.config.fps)
     add_noise(picture, scope.noise, np.random.default_rng([artefacts.seed, k, 17]))
-    picture += (1 - picture) * field.overlay
     picture *= field.cover
+    picture += field.frame.transpose(2, 0, 1) * ((1 - field.cover) * np.float32(1 / 255))
+    picture += (1 - picture) * field.overlay
     picture *= np.float32(255)
-    picture += field.frame.transpose(2, 0, 1) * (1 - field.cover)
     return np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.data.synthetic.anatomy import Anatomy
+from endofm.data.synthetic.march import wall_gap
 from endofm.data.synthetic.noise import Float32Array, smoothstep
 from endofm.data.synthetic.patterns import WAVES, lookup, tiles
 from endofm.data.synthetic.specs import LesionSpec, PatientSpec
@@ -15,7 +16,9 @@ from endofm.data.synthetic.surface import Surface, dot, normalise
 
 # Colour relative to plain mucosa: adenomas are browner and redder, hyperplastic polyps like it or paler (the first
 # criterion of the NICE classification, doi:10.1053/j.gastro.2012.05.006, which describes exactly these two).
-_TINT = {"adenomatous": (0.96, 0.60, 0.56), "hyperplastic": (1.10, 1.30, 1.38)}
+_TINT = {"adenomatous": (0.97, 0.66, 0.62), "hyperplastic": (1.02, 1.10, 1.13)}
+
+_GRAIN_TILES = 0.9  # Tiles of fine relief per radius of the lumen: the same size as on the mucosa.
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +61,12 @@ class Lesion:
         along = dot(to, directions)
         return (dot(to, to) - along * np.abs(along) < np.float32(self.bound**2)) & (along > -np.float32(self.bound))
 
-    def paint(self, surface: Surface, gap: Float32Array, patient: PatientSpec) -> npt.NDArray[np.bool_]:
+    def paint(self, surface: Surface, anatomy: Anatomy, patient: PatientSpec) -> npt.NDArray[np.bool_]:
         """Give the hits on the polyp their normal and skin, in place, and return which are on it.
 
         Args:
             surface: The bare wall's surface at all hits.
-            gap: float32 ``(n,)``, radial distance of the hits from the bare wall.
+            anatomy: Tables of the tube that it grows in.
             patient: Whose mucosa it grows from.
 
         Returns:
@@ -74,7 +77,8 @@ class Lesion:
         mask = np.zeros(surface.points.shape[1], np.bool_)
         if not len(index):
             return mask
-        local = self._local(surface.points.take(index, axis=1))
+        points = surface.points.take(index, axis=1)
+        local = self._local(points)
         wall = surface.smooth_normals.take(index, axis=1)
         if self.spec.shape == "flat":
             rho = self._rho(local)
@@ -85,15 +89,16 @@ class Lesion:
             seam = np.zeros_like(weight)
         else:
             distance = self._distance(local)
-            on = distance < gap.take(index)
-            share = self._wall_share(gap.take(index), distance)
+            gap = wall_gap(anatomy, points)
+            on = distance < gap
+            share = self._wall_share(gap, distance)
             weight = 1 - share
             outward = normalise(self._world(self._gradient(self._distance, local)))
             normal = normalise(outward + (wall - outward) * share)
             seam = 4 * share * weight
         self._skin(surface, index, local, normal, weight, patient)
         surface.smooth_normals[:, index] = normal
-        surface.hidden[index] = np.clip(surface.hidden.take(index) * (1 - weight) + 0.35 * seam, 0, 1)
+        surface.hidden[index] = np.clip(surface.hidden.take(index) * (1 - weight) + 0.6 * seam, 0, 1)
         mask[index] = on
         return mask
 
@@ -117,9 +122,9 @@ class Lesion:
     def _lobes(self, local: Float32Array) -> Float32Array:
         """Smooth bumps, about -1 to 1."""
         total = np.zeros(local.shape[1], np.float32)
-        for kx, ky, kz, phase in self.waves:
-            total += np.sin(kx * local[0] + ky * local[1] + kz * local[2] + phase)
-        return total * np.float32(0.45)
+        for k, (kx, ky, kz, phase) in enumerate(self.waves):
+            total += np.sin(kx * local[0] + ky * local[1] + kz * local[2] + phase) * np.float32(0.6 - 0.08 * k)
+        return total
 
     def _rho(self, local: Float32Array) -> Float32Array:
         """Distance from the middle along the wall, 1 on the outline."""
@@ -181,6 +186,7 @@ class Lesion:
             spread = np.float32(s.radius) * polar / np.maximum(across, np.float32(1e-5))
             u, v = x * spread, y * spread
             head = smoothstep(2.6, 1.9, polar) if s.shape == "pedunculated" else np.ones_like(u)
+        grain_u, grain_v = u * np.float32(_GRAIN_TILES), v * np.float32(_GRAIN_TILES)
         scale = np.float32(1 / (WAVES * s.pattern_scale * s.radius))
         u, v = u * scale + np.float32(s.seed % 97 / 97), v * scale + np.float32(s.seed % 89 / 89)
         name = "gyri" if s.histology == "adenomatous" else "dots"
@@ -189,26 +195,32 @@ class Lesion:
         clouds = lookup(patterns["clouds"], u * np.float32(0.8), v * np.float32(0.8))
 
         c = np.float32(s.contrast) * head
+        red = (0.25 + 0.9 * (s.seed % 71 / 71)) * (1.0 if s.histology == "adenomatous" else 0.25)
+        congestion = np.float32(red * min(s.contrast, 1.0)) * smoothstep(0.4, 1.7, clouds)
         for channel in range(3):
             tint = 1 + (np.float32(_TINT[s.histology][channel]) - 1) * c
             if s.histology == "adenomatous":
                 # White-ish tubules between brown vessels.
-                mark = 1 + c * np.float32((0.10, 0.24, 0.26)[channel]) * (pattern - np.float32(0.55))
+                mark = 1 + c * np.float32((0.07, 0.17, 0.19)[channel]) * (pattern - np.float32(0.55))
             else:
                 mark = 1 - c * np.float32((0.05, 0.16, 0.18)[channel]) * pattern
             mottle = 1 + np.float32(0.5 * patient.tissue.mottling * (0.25, 0.55, 0.5)[channel]) * clouds
-            skin = np.clip(np.float32(patient.tissue.albedo[channel]) * tint * mark * mottle, 0, 1)
+            # Congested spots, darker and redder than the rest.
+            spots = np.exp(-congestion * np.float32((0.16, 0.8, 0.7)[channel]))
+            skin = np.clip(np.float32(patient.tissue.albedo[channel]) * tint * mark * mottle * spots, 0, 1)
             under = surface.albedo[channel].take(index)
             surface.albedo[channel][index] = under + (skin - under) * weight
         # Relief of the pattern, as slopes along the local axes.
         depth = np.float32((0.30 if name == "gyri" else -0.22) * min(s.contrast + 0.3, 1.0)) * head
         du = (lookup(tile, u + step, v) - pattern) * depth
         dv = (lookup(tile, u, v + step) - pattern) * depth
+        grain = lookup(patterns["grain"], grain_u, grain_v)
+        strength = np.float32(0.16 * patient.tissue.roughness)
+        du += (lookup(patterns["grain"], grain_u + step, grain_v) - grain) * strength
+        dv += (lookup(patterns["grain"], grain_u, grain_v + step) - grain) * strength
         rough = self._world(np.stack([du, dv, np.zeros_like(du)]))
         shift = (surface.normals - surface.smooth_normals).take(index, axis=1)
-        surface.normals[:, index] = normalise(
-            normal + rough * weight + shift * (np.float32(0.45) + 0.55 * (1 - weight))
-        )
+        surface.normals[:, index] = normalise(normal + rough * weight + shift * (1 - weight))
         surface.gloss[index] = surface.gloss.take(index) * (1 + np.float32(0.15) * weight)
 
 
@@ -227,7 +239,7 @@ def place_lesion(spec: LesionSpec, anatomy: Anatomy) -> Lesion:
         top = np.array([lean[0], lean[1], spec.stalk + 0.35 * spec.height])
     else:
         top = np.array([0.0, 0.0, 0.22 * spec.height if spec.shape == "sessile" else 0.0])
-    frequency = rng.uniform(2.0, 4.2, 6) / spec.radius
+    frequency = np.array([1.6, 2.0, 2.6, 3.3, 4.2, 5.5]) * rng.uniform(0.8, 1.25, 6) / spec.radius
     waves = rng.standard_normal((6, 3))
     waves *= (frequency / np.sqrt((waves**2).sum(axis=1)))[:, None]
     phases = rng.uniform(0, 2 * np.pi, (6, 1))

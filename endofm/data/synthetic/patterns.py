@@ -19,6 +19,7 @@ def tiles() -> dict[str, Float32Array]:
 
     ``gyri``: winding ridges, like the tubular pits of an adenoma, 0 to 1. ``dots``: scattered round spots, like the
     pits of a hyperplastic polyp, 0 to 1. ``clouds``: slow variation, mean 0, deviation 1.
+    ``grain``: fine relief, likewise.
     """
     rng = np.random.default_rng(61017)
     size, one = (SIDE, SIDE), (1.0, 1.0)
@@ -26,7 +27,8 @@ def tiles() -> dict[str, Float32Array]:
     # A narrow band of wavelengths has its peaks about one wavelength apart.
     dots = smoothstep(0.9, 2.0, band_noise(rng, size, one, 1.15 / WAVES, octaves=0.1, slope=0))
     clouds = band_noise(rng, size, one, 0.5, octaves=4, slope=0.9)
-    return {"gyri": gyri, "dots": dots, "clouds": clouds}
+    grain = band_noise(rng, size, one, 1 / 8, octaves=2.5, slope=1.0)
+    return {"gyri": gyri, "dots": dots, "clouds": clouds, "grain": grain}
 
 
 def lookup(tile: Float32Array, u: Float32Array, v: Float32Array) -> Float32Array:

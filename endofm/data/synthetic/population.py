@@ -47,7 +47,7 @@ def _draw_anatomy(rng: np.random.Generator) -> AnatomySpec:
         bend=_uniform(rng, 0.25, 0.65),
         calibre_variation=_uniform(rng, 0.05, 0.13),
         gravity_angle=_uniform(rng, -np.pi, np.pi),
-        fluid_level=_uniform(rng, 0.74, 0.95) if rng.random() < 0.35 else 1.6,
+        pooling=_uniform(rng, 0.08, 0.3) if rng.random() < 0.4 else 0.0,
     )
 
 
@@ -56,7 +56,7 @@ def _draw_tissue(rng: np.random.Generator) -> TissueSpec:
     green = red * _uniform(rng, 0.33, 0.46)
     unclean = rng.random() ** 1.7  # Most bowels are fairly clean.
     film = (0.80, _uniform(rng, 0.52, 0.66), _uniform(rng, 0.14, 0.24))
-    brown = _uniform(rng, 0.30, 0.55)
+    brown = _uniform(rng, 0.26, 0.46)
     return TissueSpec(
         albedo=(red, green, green * _uniform(rng, 0.55, 0.74)),
         mottling=_uniform(rng, 0.12, 0.34),
@@ -69,7 +69,7 @@ def _draw_tissue(rng: np.random.Generator) -> TissueSpec:
         bubbles=_uniform(rng, 0.0, 0.25) + 0.6 * unclean * rng.random(),
         blood=0.5 * max(float(rng.random()) - 0.55, 0.0),
         film_colour=film,
-        stool_colour=(brown, brown * _uniform(rng, 0.58, 0.74), brown * _uniform(rng, 0.14, 0.26)),
+        stool_colour=(brown, brown * _uniform(rng, 0.56, 0.7), brown * _uniform(rng, 0.16, 0.3)),
     )
 
 
@@ -92,7 +92,7 @@ def _draw_scope(rng: np.random.Generator, index: int) -> ScopeSpec:
         softness=_uniform(rng, 2.0, 4.5),
         sharpening=_uniform(rng, 0.2, 0.9),
         noise=_uniform(rng, 1.0, 3.5),
-        colour_lag=_uniform(rng, 0.15, 0.3) if rng.random() < 0.25 else 0.0,
+        colour_lag=_uniform(rng, 0.004, 0.010) if rng.random() < 0.25 else 0.0,
     )
 
 
@@ -127,7 +127,7 @@ def _draw_camera(rng: np.random.Generator, config: RenderConfig) -> CameraSpec:
     duration = config.num_frames / config.fps
     speed = _uniform(rng, 0.03, 0.32) * (-1.0 if rng.random() < 0.65 else 1.0)
     start = _uniform(rng, 0, TUBE_LENGTH) + TUBE_LENGTH
-    in_view = float(np.clip(_between(config.difficulty, 1.15, 0.35) * _uniform(rng, 0.75, 1.3), 0.2, 1.0))
+    in_view = float(np.clip(_between(config.difficulty, 1.2, 0.28) * _uniform(rng, 0.75, 1.3), 0.15, 1.0))
     middle = _uniform(rng, 0.5 * in_view, 1 - 0.5 * in_view)
     window = (0.0, 1.0) if in_view > 0.9 else (middle - in_view / 2, middle + in_view / 2)
     # The aim lies ahead of the camera at the middle of its window, wherever the camera goes in between.
@@ -167,9 +167,9 @@ def _draw_lesion(rng: np.random.Generator, difficulty: float, camera: CameraSpec
         elongation=_uniform(rng, 1.0, 1.6 if shape == "flat" else 1.35),
         rotation=_uniform(rng, -np.pi, np.pi),
         stalk=radius * _uniform(rng, 0.8, 1.6) if shape == "pedunculated" else 0.0,
-        lobulation=_uniform(rng, 0.03, 0.13),
+        lobulation=_uniform(rng, 0.04, 0.16),
         contrast=_between(difficulty, 1.15, 0.4) * _uniform(rng, 0.8, 1.2),
-        pattern_scale=_uniform(rng, 0.11, 0.2),
+        pattern_scale=_uniform(rng, 0.06, 0.11),
         seed=int(rng.integers(2**31)),
     )
 
@@ -190,7 +190,7 @@ def _draw_artefacts(rng: np.random.Generator, difficulty: float) -> ArtefactSpec
     if rng.random() < 0.12:
         instrument = drawn
     return ArtefactSpec(
-        motion_blur=_uniform(rng, 0.15, 0.7),
+        motion_blur=_uniform(rng, 0.004, 0.028),
         defocus=_uniform(rng, 4, 10) if blurred else 0.0,
         dimming=difficulty * _uniform(rng, 0.0, 0.5),
         lens_drops=int(rng.integers(1, 4)) if rng.random() < 0.1 else 0,

@@ -35,18 +35,19 @@ def shade(surface: Surface, rays: Float32Array, distance: Float32Array, lamps: F
         inverse = np.float32(1) / np.sqrt(squared)
         lx, ly, lz = lx * inverse, ly * inverse, lz * inverse
         beam = np.clip(-(lx * lamp[3] + ly * lamp[4] + lz * lamp[5]), 0.03, 1)
-        power = np.sqrt(beam) * beam / (squared + np.float32(0.03)) * np.float32(1 / len(lamps))
+        power = np.sqrt(beam) * beam / (squared + np.float32(0.06)) * np.float32(1 / len(lamps))
         nx, ny, nz = surface.normals
-        facing = nx * lx + ny * ly + nz * lz
+        sx, sy, sz = surface.smooth_normals
+        # Light that has been inside the tissue does not show the finest relief; its wet skin does.
+        facing = np.float32(0.5) * ((nx + sx) * lx + (ny + sy) * ly + (nz + sz) * lz)
         for channel in range(3):
             wrap = _WRAP[channel]
             diffuse[channel] += np.clip((facing + wrap) * np.float32(1 / (1 + wrap)), 0, None) * power
         hx, hy, hz = lx - rays[0], ly - rays[1], lz - rays[2]
         length = np.float32(1) / np.sqrt(np.maximum(hx * hx + hy * hy + hz * hz, np.float32(1e-6)))
         sharp = (nx * hx + ny * hy + nz * hz) * length
-        sx, sy, sz = surface.smooth_normals
         broad = (sx * hx + sy * hy + sz * hz) * length
-        glint += (np.float32(0.016) * _lobe(sharp, 0.075) + np.float32(0.012) * _lobe(broad, 0.3)) * power
+        glint += (np.float32(0.016) * _lobe(sharp, 0.065) + np.float32(0.010) * _lobe(broad, 0.28)) * power
     bounce = (
         np.float32(0.11) / (np.float32(0.35) + distance * np.sqrt(distance)) * (1 - np.float32(0.75) * surface.hidden)
     )

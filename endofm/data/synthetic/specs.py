@@ -74,7 +74,7 @@ class AnatomySpec:
         bend: Largest slope of the axis against ``z``.
         calibre_variation: Relative variation of the radius along the tube.
         gravity_angle: Angle around the axis of the lowest line, where fluid and stool gather.
-        fluid_level: Distance of the fluid's surface from the axis; above about 1.2 there is none.
+        pooling: Share of the tube whose lowest line is under standing fluid.
     """
 
     fold_spacing: float
@@ -85,7 +85,7 @@ class AnatomySpec:
     bend: float
     calibre_variation: float
     gravity_angle: float
-    fluid_level: float
+    pooling: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +140,7 @@ class ScopeSpec:
         softness: Width of the optical blur in thousandths of the picture's width.
         sharpening: Strength of the processor's edge enhancement.
         noise: Standard deviation of sensor noise, in grey levels.
-        colour_lag: Time between the red, green and blue exposure, as a share of the frame time; 0 for a sensor that
-            sees all colours at once.
+        colour_lag: Seconds between the red, green and blue exposure; 0 for a sensor that sees all colours at once.
     """
 
     field_shape: FieldShape
@@ -283,7 +282,7 @@ class ArtefactSpec:
     """What spoils the picture.
 
     Attributes:
-        motion_blur: Exposure time as a share of the frame time.
+        motion_blur: Exposure time in seconds.
         defocus: Radius of blur in thousandths of the picture's width.
         dimming: Share of the light that is missing.
         lens_drops: Number of drops of water on the lens.

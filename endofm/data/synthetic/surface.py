@@ -92,12 +92,12 @@ def _cover(patient: PatientSpec, surface: Surface, stool: Float32Array, fluid: F
         # The mucosa's own variation, turned up, stands in for the residue's grain.
         grain = surface.albedo[1] * np.float32(1.0 / patient.tissue.albedo[1])
         for channel, value in enumerate(patient.tissue.stool_colour):
-            target = np.float32(value) * (np.float32(0.4) + np.float32(0.6) * grain * grain)
+            target = np.float32(value) * (np.float32(0.35) + np.float32(0.55) * grain)
             surface.albedo[channel] += (target - surface.albedo[channel]) * cover
         surface.gloss = surface.gloss * (1 - np.float32(0.6) * cover)
     for channel, value in enumerate(patient.tissue.film_colour):
         target = np.float32(0.55 * value)
-        surface.albedo[channel] += (target - surface.albedo[channel]) * np.float32(0.72) * fluid
+        surface.albedo[channel] += (target - surface.albedo[channel]) * np.float32(0.6) * fluid
     surface.gloss = surface.gloss + np.float32(0.4) * fluid
 
 
