@@ -154,7 +154,7 @@ def _view_region(lit: Mask, alive: Mask) -> tuple[Mask, frozenset[Side]]:
     narrow = 2 * round(0.0175 * max(lit.shape)) + 1
     wide = opening(lit, narrow)
     everywhere = np.ones(lit.shape)
-    if (alive & wide).sum() <= 0.2 * wide.sum():
+    if (alive & wide).mean() < MIN_SHARE:
         # A still picture: nothing to learn from change.
         return heaviest_region(wide, everywhere), frozenset()
     whole = heaviest_region(wide, alive.astype(np.float64))
@@ -166,7 +166,8 @@ def _view_region(lit: Mask, alive: Mask) -> tuple[Mask, frozenset[Side]]:
         if beyond.any() and beyond_alive[beyond].mean() < 0.1:
             _turn(kept, side)[:, :begin] = False
             panels.add(side)
-    return kept, frozenset(panels)
+    # Where much of what is left stands still as well, the scene does, and stillness does not tell a panel.
+    return (kept, frozenset(panels)) if kept.any() and alive[kept].mean() > 0.6 else (whole, frozenset())
 
 
 def _ends_at_border(view: Mask, dark: Mask, change: npt.NDArray[np.floating]) -> bool:

@@ -126,7 +126,8 @@ class Geometry:
     @property
     def offset(self) -> npt.NDArray[np.float64]:
         """Source coordinates ``(x, y)`` of the clip's outer corner, float64 ``(2,)``."""
-        return np.array([self.box.left, self.box.top]) + self.scale * np.array([self.crop.left, self.crop.top])
+        inside_box = self.scale * np.array([self.crop.left, self.crop.top])
+        return np.asarray(np.array([self.box.left, self.box.top]) + inside_box)
 
     def to_source(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Map clip coordinates to the source frame; ``(..., 2)`` points, or boxes ``(..., 4)`` as x, y, x, y."""

@@ -101,11 +101,11 @@ def test_gradual_refresh_gives_the_same_pixels_after_a_jump(tmp_path: Path) -> N
     )
     with open_video(path) as video:
         frames = list(video)
-        video.frame_times()
-        for time in np.arange(1.5, 7.9, 0.3):
-            sampled = next(video.sample([0.2, time][-1:]))
+    for time in np.arange(1.5, 7.9, 0.4):
+        with open_video(path) as video:
+            sampled = next(video.sample([time]))
             assert np.array_equal(sampled.data, frames[int(time * 25 + 1e-4)].data)
-        assert video.problems == ()
+            assert video.problems == ()
 
 
 @pytest.mark.parametrize("name", ["h264.ts", "mpeg2.mpg", "mpeg2.ts"])
