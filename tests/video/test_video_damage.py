@@ -202,10 +202,10 @@ def test_a_stream_that_begins_on_the_way(clip: Callable[[str], Path], tmp_path: 
             container.mux(sound.encode(wave))
         for stream in (picture, sound):
             container.mux(stream.encode(None))
-    # Long enough that the beginning, which FFmpeg studies for streams, holds no sound.
-    data = clip("h264.ts").read_bytes() * 20 + later.read_bytes()
-    with open_video(data) as video:
-        assert len(video.frame_times()) == 20 * NUM_FRAMES + 40
+    # Long enough that the beginning and the end, which FFmpeg studies for streams, hold no sound.
+    silent = clip("h264.ts").read_bytes() * 20
+    with open_video(silent + later.read_bytes() + silent) as video:
+        assert len(video.frame_times()) == 40 * NUM_FRAMES + 40
         assert read_number(next(video.sample([64.4])).data) == 10
         assert read_number(next(video.sample([65.56])).data) == 39
 

@@ -1,0 +1,1 @@
+"""Rendered endoscopy: every picture from here is synthetic."""
