@@ -24,7 +24,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``endo_fm.pth`` as the original's training script writes it, with golden weights in the teacher."""
     with torch.device("meta"):
         shapes = {name: tuple(p.shape) for name, p in VideoTransformer(EncoderConfig()).state_dict().items()}
-    head = {"mlp.0.weight": (64, 768), "mlp.0.bias": (64,), "last_layer.weight_g": (9, 1), "last_layer.weight_v": (9, 64)}
+    head = {
+        "mlp.0.weight": (64, 768),
+        "mlp.0.bias": (64,),
+        "last_layer.weight_g": (9, 1),
+        "last_layer.weight_v": (9, 64),
+    }
     teacher = {name: torch.from_numpy(value) for name, value in params(shapes).items()}
     teacher_head = {name: torch.from_numpy(value) for name, value in params(head).items()}
     # A student that differs, so that taking the wrong one shows; its tensors are views to keep the file small.

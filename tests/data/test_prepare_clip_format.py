@@ -32,7 +32,7 @@ def test_a_stream_is_read_no_further_than_one_clip_ahead() -> None:
 
     def frames() -> object:
         nonlocal read
-        for read in range(1, 10_001):  # noqa: B007
+        for read in range(1, 10_001):
             yield read
 
     clips = split_stream(frames(), 150)  # type: ignore[arg-type]

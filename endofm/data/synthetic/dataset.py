@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from endofm._version import __version__
-from endofm.pool import WorkerDied, run_tasks
 from endofm.data.synthetic.card import write_readme
 from endofm.data.synthetic.clip import SyntheticClip, render_clip
 from endofm.data.synthetic.contact_sheet import Tile, clip_tile, contact_sheet
@@ -25,6 +24,7 @@ from endofm.data.synthetic.records import ClipRecord
 from endofm.data.synthetic.specs import NOTICE
 from endofm.errors import ConfigError, EndoFMError, InputError
 from endofm.files import atomic_path
+from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
 
 MANIFEST_JSON = "manifest.json"

@@ -1,0 +1,110 @@
+"""A video's timeline: thumbnails, self-similarity of its clips, and where something new begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from endofm.errors import InputError, require_extra
+from endofm.files import atomic_path
+from endofm.inference.features import VideoFeatures, clock
+from endofm.video.frames import VideoSource
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_THUMBNAILS = 12
+_LARGEST_MATRIX = 1200
+
+
+def novelty_curve(similarity: npt.NDArray[np.floating], half_width: int = 4) -> npt.NDArray[np.float64]:
+    """Return how much each clip begins something new.
+
+    A checkerboard kernel with a Gaussian taper slides along the diagonal of the self-similarity matrix: high where what
+    lies before resembles itself, what follows resembles itself, and the two do not resemble each other (Foote,
+    "Automatic audio segmentation using a measure of audio novelty", ICME 2000).
+
+    Args:
+        similarity: Cosine similarities, ``(num_clips, num_clips)``.
+        half_width: Clips on either side that are compared.
+
+    Returns:
+        float64 ``(num_clips,)``, >= 0; the value of clip ``i`` speaks of the border between ``i - 1`` and ``i``.
+    """
+    count = len(similarity)
+    offsets = np.arange(-half_width, half_width) + 0.5
+    taper = np.exp(-0.5 * (offsets / (half_width / 2)) ** 2)
+    kernel = np.outer(np.sign(offsets) * taper, np.sign(offsets) * taper)
+    padded = np.pad(np.asarray(similarity, np.float64), half_width, mode="edge") if count else np.zeros((0, 0))
+    curve = np.zeros(count)
+    for i in range(count):
+        part = padded[i : i + 2 * half_width, i : i + 2 * half_width]
+        curve[i] = (kernel * part).sum() / np.abs(kernel).sum()
+    return np.maximum(curve, 0)
+
+
+def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSource | None = None) -> Path:
+    """Draw a video's timeline to a picture.
+
+    Args:
+        features: Features of the video, at least one clip.
+        path: Picture to write; the suffix chooses the format (``.png``, ``.svg``, ``.pdf``).
+        source: The open video, for thumbnails along the axis; without it there are none.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: If there are no clips.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    require_extra("matplotlib", "viz", "Drawing a timeline")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    if not len(features):
+        raise InputError(f"{path}: there are no clips to draw a timeline of")
+    step = -(-len(features) // _LARGEST_MATRIX)  # hours of dense windows: the picture has not that many pixels
+    starts, ends = features.start_seconds[::step], features.end_seconds[::step]
+    unit = features.normalized().embeddings[::step]
+    similarity = unit @ unit.T
+    figure = Figure(figsize=(9, 10.2 if source else 9), layout="constrained")
+    FigureCanvasAgg(figure)
+    heights = [1.1, 6, 1.4] if source else [6, 1.4]
+    axes = list(figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights}))
+    first, last = float(starts[0]), float(features.end_seconds[-1])
+    name = features.provenance.get("video", {}).get("name", "")
+    title = f"{name}: {len(features)} clips"
+    if features.untrained:
+        title += " (random weights: this picture means nothing)"
+    figure.suptitle(title)
+    if source is not None:
+        _draw_thumbnails(axes.pop(0), source, first, last)
+    edges = np.append(starts, ends[-1])
+    low = float(np.quantile(similarity, 0.02))
+    mesh = axes[0].pcolormesh(edges, edges, similarity, cmap="magma", vmin=min(low, 0.999), vmax=1, rasterized=True)
+    axes[0].set(aspect="equal", ylabel="time", title="cosine similarity of all pairs of clips", anchor="W")
+    axes[0].invert_yaxis()
+    figure.colorbar(mesh, ax=axes[0], shrink=0.8)
+    axes[1].fill_between(starts, novelty_curve(similarity), step="post", alpha=0.4)
+    axes[1].step(starts, novelty_curve(similarity), where="post")
+    axes[1].set(xlim=(first, last), ylim=(0, None), xlabel="time", ylabel="novelty", yticks=[])
+    for axis in (axes[0].xaxis, axes[0].yaxis, axes[1].xaxis):
+        axis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds >= 0 else "")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+    return path
+
+
+def _draw_thumbnails(axes: Axes, source: VideoSource, first: float, last: float) -> None:
+    """Show frames spread over the video, each at its time."""
+    width = (last - first) / _THUMBNAILS
+    times = first + width * (np.arange(_THUMBNAILS) + 0.5)
+    for time, frame in zip(times, source.sample(times.tolist()), strict=False):
+        small = frame.data[:: max(frame.data.shape[0] // 160, 1), :: max(frame.data.shape[1] // 160, 1)]
+        axes.imshow(small, extent=(time - width / 2, time + width / 2, 0, 1), aspect="auto")
+    axes.set(xlim=(first, last), ylim=(0, 1), xticks=[], yticks=[])
