@@ -125,8 +125,8 @@ def run(args: argparse.Namespace) -> int:
         clips = sum(entry.clips for entry in report.entries)
         made = len(report.entries) - len(report.failed)
         print(
-            f"{made} of {len(report.entries)} videos in {args.out} ({report.skipped} of them done before), {clips} clips; "
-            f"details in {Path(args.out) / MANIFEST_NAME}"
+            f"{made} of {len(report.entries)} videos in {args.out} ({report.skipped} of them done before), "
+            f"{clips} clips; details in {Path(args.out) / MANIFEST_NAME}"
         )
         if not model.config.trained:
             print("The weights are random: these features mean nothing.")

@@ -136,33 +136,38 @@ def _embed_one(item: VideoItem, *, extract: Extract, out: Path, suffix: str) -> 
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
         # Not a message of ours, so say of what kind it is; the other videos must not suffer.
         return _failure(item, suffix, f"{item.path}: unexpected {type(error).__name__}: {error}")
+    size, modified = _state(item.path)
     return Entry(
         source=str(item.path),
         output=item.output + suffix,
         status="done",
+        size_bytes=size,
+        modified=modified,
         clips=len(features),
         seconds=float(features.end_seconds[-1]) if len(features) else 0.0,
         problems=features.problems,
-        **_state(item.path),
     )
 
 
 def _failure(item: VideoItem, suffix: str, error: str) -> Entry:
-    return Entry(source=str(item.path), output=item.output + suffix, status="failed", error=error, **_state(item.path))
+    size, modified = _state(item.path)
+    output = item.output + suffix
+    return Entry(source=str(item.path), output=output, status="failed", size_bytes=size, modified=modified, error=error)
 
 
-def _state(path: Path) -> dict[str, int]:
+def _state(path: Path) -> tuple[int, int]:
+    """Return what changes when a source changes: size in bytes (-1 for a folder) and time of change."""
     try:
         state = path.stat()
     except OSError:
-        return {"size_bytes": -1, "modified": 0}
-    return {"size_bytes": state.st_size if path.is_file() else -1, "modified": state.st_mtime_ns}
+        return -1, 0
+    return state.st_size if path.is_file() else -1, state.st_mtime_ns
 
 
 def _is_done(item: VideoItem, entry: Entry | None, out: Path) -> bool:
     if entry is None or entry.status != "done" or not (out / entry.output).is_file():
         return False
-    return _state(item.path) == {"size_bytes": entry.size_bytes, "modified": entry.modified}
+    return _state(item.path) == (entry.size_bytes, entry.modified)
 
 
 def _read_manifest(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:

@@ -16,7 +16,9 @@ from endofm.video.frames import VideoSource
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_THUMBNAILS = 12
+_WIDTH, _STRIP = 9.0, 1.1
+"""Width of the picture and height of its row of thumbnails, inches."""
+
 _LARGEST_MATRIX = 1200
 
 
@@ -72,9 +74,9 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
     starts, ends = features.start_seconds[::step], features.end_seconds[::step]
     unit = features.normalized().embeddings[::step]
     similarity = unit @ unit.T
-    figure = Figure(figsize=(9, 10.2 if source else 9), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 10.6 if source else 9.4), layout="constrained")
     FigureCanvasAgg(figure)
-    heights = [1.1, 6, 1.4] if source else [6, 1.4]
+    heights = [_STRIP, 7, 1.4] if source else [7, 1.4]
     axes = list(figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights}))
     first, last = float(starts[0]), float(features.end_seconds[-1])
     name = features.provenance.get("video", {}).get("name", "")
@@ -87,11 +89,10 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
     edges = np.append(starts, ends[-1])
     low = float(np.quantile(similarity, 0.02))
     mesh = axes[0].pcolormesh(edges, edges, similarity, cmap="magma", vmin=min(low, 0.999), vmax=1, rasterized=True)
-    axes[0].set(aspect="equal", ylabel="time", title="cosine similarity of all pairs of clips", anchor="W")
+    axes[0].set(ylabel="time", title="cosine similarity of all pairs of clips")
     axes[0].invert_yaxis()
-    figure.colorbar(mesh, ax=axes[0], shrink=0.8)
-    axes[1].fill_between(starts, novelty_curve(similarity), step="post", alpha=0.4)
-    axes[1].step(starts, novelty_curve(similarity), where="post")
+    figure.colorbar(mesh, ax=axes, shrink=0.5)
+    axes[1].stairs(novelty_curve(similarity), edges, fill=True, alpha=0.5)
     axes[1].set(xlim=(first, last), ylim=(0, None), xlabel="time", ylabel="novelty", yticks=[])
     for axis in (axes[0].xaxis, axes[0].yaxis, axes[1].xaxis):
         axis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds >= 0 else "")
@@ -102,8 +103,10 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
 
 def _draw_thumbnails(axes: Axes, source: VideoSource, first: float, last: float) -> None:
     """Show frames spread over the video, each at its time."""
-    width = (last - first) / _THUMBNAILS
-    times = first + width * (np.arange(_THUMBNAILS) + 0.5)
+    aspect = source.metadata.width / source.metadata.height
+    count = max(round(0.85 * _WIDTH / (_STRIP * aspect)), 1)  # as many as fit without being stretched
+    width = (last - first) / count
+    times = first + width * (np.arange(count) + 0.5)
     for time, frame in zip(times, source.sample(times.tolist()), strict=False):
         small = frame.data[:: max(frame.data.shape[0] // 160, 1), :: max(frame.data.shape[1] // 160, 1)]
         axes.imshow(small, extent=(time - width / 2, time + width / 2, 0, 1), aspect="auto")

@@ -38,7 +38,9 @@ def voc_annotation(video: str, k: int, clip: SyntheticClip) -> str:
 
 def coco_annotations(records: Sequence[ClipRecord]) -> dict[str, object]:
     """Return the COCO form of some clips, one video each; categories 1 adenomatous, 2 hyperplastic."""
-    videos, images, annotations = [], [], []
+    videos: list[dict[str, object]] = []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for video_id, record in enumerate(records, start=1):
         name = Path(record.files[0][0]).parent.name
         videos.append({"id": video_id, "name": name, "patient": record.patient, "fps": record.fps})
@@ -52,7 +54,7 @@ def coco_annotations(records: Sequence[ClipRecord]) -> dict[str, object]:
                     {
                         "id": len(annotations) + 1,
                         "image_id": image_id,
-                        "category_id": HISTOLOGIES.index(frame.name) + 1,  # type: ignore[arg-type]
+                        "category_id": HISTOLOGIES.index(frame.name) + 1,
                         "bbox": [x0, y0, x1 - x0, y1 - y0],
                         "area": frame.area,
                         "iscrowd": 0,

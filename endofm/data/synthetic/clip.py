@@ -207,7 +207,7 @@ def _develop(
     """Turn light into the frame that the processor puts out, uint8 ``(height, width, 3)``."""
     scope, artefacts = spec.patient.scope, spec.artefacts
     shape = (3, field.height, field.width)
-    picture = np.zeros(shape, np.float32)
+    picture: Float32Array = np.zeros(shape, np.float32)
     # Highlights far above white would outshine everything around once blurred.
     picture.reshape(3, -1)[:, field.pixels] = np.minimum(light, np.float32(6 / max(gain, 1e-3)))
     picture = smear(picture, field, motion, artefacts.motion_blur * spec.config.fps, scope.colour_lag * spec.config.fps)

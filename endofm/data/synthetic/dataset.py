@@ -58,8 +58,8 @@ def render_planned(settings: SetSettings, planned: PlannedClip) -> SyntheticClip
         if clip.label == int(planned.has_polyp):
             return clip
     raise EndoFMError(
-        f"clip {planned.index + 1} of {patient.name}: no polyp came into view in {_ATTEMPTS} draws; choose larger frames "
-        "or a lower difficulty"
+        f"clip {planned.index + 1} of {patient.name}: no polyp came into view in {_ATTEMPTS} draws; choose larger "
+        "frames or a lower difficulty"
     )
 
 
@@ -104,8 +104,8 @@ def _write_set(root: Path, settings: SetSettings, workers: int) -> list[ClipReco
             if isinstance(result, WorkerDied):
                 numbers = ", ".join(str(clip.index + 1) for clip in task.clips)
                 raise EndoFMError(
-                    f"{root}: the process that rendered clips {numbers} was killed (out of memory?); finished clips are "
-                    "kept, run the same command again, with fewer --workers if memory is short"
+                    f"{root}: the process that rendered clips {numbers} was killed (out of memory?); finished clips "
+                    "are kept, run the same command again, with fewer --workers if memory is short"
                 )
             done.update((record.index, record) for record in result)
             bar.update(len(task.clips))
@@ -131,7 +131,8 @@ def _open(root: Path, settings: SetSettings) -> None:
         if found != wanted:
             changed = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
             raise InputError(
-                f"{root}: holds a set of other settings ({', '.join(changed)} differ); choose another folder, or remove it"
+                f"{root}: holds a set of other settings ({', '.join(changed)} differ); choose another folder, or "
+                "remove it"
             )
     elif root.is_dir() and any(root.iterdir()):
         raise InputError(f"{root}: is not empty and holds no rendered set; choose another folder")

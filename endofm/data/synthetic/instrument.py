@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,7 +137,7 @@ class Tool:
         across = width * np.sin(angle) * (0.25 + 0.75 * np.sin(angle / 2) ** 2)
         along = length * 0.5 * (1 - np.cos(angle))
         corners = self._tip + along[:, None] * self._axis + across[:, None] * self._side
-        return [(a, b, 0.0075) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+        return [(a, b, 0.0075) for a, b in itertools.pairwise(corners)]
 
 
 def _segment(points: Float32Array, first: np.ndarray, last: np.ndarray, radius: float) -> Float32Array:

@@ -163,8 +163,8 @@ class DetectionLayout(Layout):
 
     description = (
         "- `{train,val,test}2019/Image/<video>/<i>.jpg`: frames, numbered from 1.\n"
-        "- `{train,val,test}2019/Annotation/<video>/<i>.xml`: VOC boxes; `xmax` and `ymax` are the first column and row "
-        "outside of the polyp, so that width is `xmax - xmin`.\n"
+        "- `{train,val,test}2019/Annotation/<video>/<i>.xml`: VOC boxes; `xmax` and `ymax` are the first column and "
+        "row outside of the polyp, so that width is `xmax - xmin`.\n"
         "- `ImageSets/{train,val,test}.txt`: `<video> 0 <i> <N>`, one frame per line.\n"
         "- `annotations/{train,val,test}.json`: the same boxes as COCO, with `videos` and each image's `video_id` and "
         "`frame_id`; categories 1 adenomatous, 2 hyperplastic.\n"

@@ -16,7 +16,7 @@ from endofm.data.synthetic.surface import Surface, dot, normalise
 
 # Colour relative to plain mucosa: adenomas are browner and redder, hyperplastic polyps like it or paler (the first
 # criterion of the NICE classification, doi:10.1053/j.gastro.2012.05.006, which describes exactly these two).
-_TINT = {"adenomatous": (0.97, 0.66, 0.62), "hyperplastic": (1.02, 1.10, 1.13)}
+_TINT = {"adenomatous": (0.95, 0.62, 0.57), "hyperplastic": (1.02, 1.10, 1.13)}
 
 _GRAIN_TILES = 0.9  # Tiles of fine relief per radius of the lumen: the same size as on the mucosa.
 

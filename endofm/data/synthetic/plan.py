@@ -96,7 +96,7 @@ def plan_set(settings: SetSettings) -> list[PlannedClip]:
     split = split_patients(settings)
     rng = np.random.default_rng([settings.render.seed, _POLYP_DRAW])
     # Each patient's clips with and without a polyp keep to the share as evenly as whole numbers allow.
-    phase = rng.uniform(0, 1, settings.patients)
+    phase = (rng.permutation(settings.patients) + 0.5) / settings.patients
     clips = []
     for index in range(settings.clips):
         number, patient = divmod(index, settings.patients)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 
 from endofm.data.synthetic.specs import (
@@ -20,6 +23,8 @@ from endofm.data.synthetic.specs import (
     ScopeSpec,
     TissueSpec,
 )
+
+T = TypeVar("T")
 
 _PATIENT, _CLIP = 101, 102
 
@@ -92,7 +97,7 @@ def _draw_scope(rng: np.random.Generator, index: int) -> ScopeSpec:
         softness=_uniform(rng, 2.0, 4.5),
         sharpening=_uniform(rng, 0.2, 0.9),
         noise=_uniform(rng, 1.0, 3.5),
-        colour_lag=_uniform(rng, 0.004, 0.010) if rng.random() < 0.25 else 0.0,
+        colour_lag=_uniform(rng, 0.002, 0.006) if rng.random() < 0.2 else 0.0,
     )
 
 
@@ -209,6 +214,6 @@ def _between(share: float, easy: float, hard: float) -> float:
     return float(easy + (hard - easy) * share)
 
 
-def _choose(rng, options, weights):  # type: ignore[no-untyped-def]
+def _choose(rng: np.random.Generator, options: Sequence[T], weights: Sequence[float]) -> T:
     cumulative = np.cumsum(np.asarray(weights, np.float64))
     return options[int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))]
