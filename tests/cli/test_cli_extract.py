@@ -1,0 +1,166 @@
+"""``endofm extract`` as a process: folders, one bad file, restarts, kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig, VideoFeatures
+from endofm.video.writer import write_video
+
+COMMAND = [sys.executable, "-m", "endofm", "extract"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        encoder=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2),
+        preprocess=PreprocessConfig.for_image_size(32, num_frames=4, window_seconds=1.0),
+        name="made-for-tests",
+    )
+    return EndoFM(config).save_pretrained(tmp_path_factory.mktemp("weights") / "model")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    generator = np.random.default_rng(0)
+    for name, frames in (("a/one.mp4", 40), ("b/one.mp4", 25), ("two.mp4", 30)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_video(folder / name, generator.integers(0, 256, (frames, 48, 64, 3), np.uint8), fps=10)
+    return folder
+
+
+def extract(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def outputs(out: Path) -> list[str]:
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_folder(weights: Path, recordings: Path, tmp_path: Path, jobs: int) -> None:
+    out = tmp_path / "out"
+    result = extract(recordings, "-o", out, "--weights", weights, "--jobs", jobs)
+    assert result.returncode == 0, result.stderr
+    names = ["a/one.mp4.safetensors", "b/one.mp4.safetensors", "manifest.json", "two.mp4.safetensors"]
+    assert outputs(out) == names
+    assert "3 of 3 videos" in result.stdout
+    features = VideoFeatures.load(out / names[0])
+    np.testing.assert_allclose(features.start_seconds, [0, 1, 2, 3])
+    direct = EndoFM.from_pretrained(weights).extract_features(recordings / "a" / "one.mp4")
+    np.testing.assert_allclose(features.embeddings, direct.embeddings, atol=1e-5)
+    stamps = {name: (out / name).stat().st_mtime_ns for name in names[:2]}
+    again = extract(recordings, "-o", out, "--weights", weights)
+    assert "3 of them done before" in again.stdout
+    assert stamps == {name: (out / name).stat().st_mtime_ns for name in names[:2]}
+    other = extract(recordings, "-o", out, "--weights", weights, "--window", 2)
+    assert other.returncode == 1
+    assert "window_seconds was None and is now 2.0" in other.stderr
+    assert extract(recordings, "-o", out, "--weights", weights, "--window", 2, "--overwrite").returncode == 0
+    assert len(VideoFeatures.load(out / names[0])) == 2
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_bad_file_does_not_stop_the_rest(weights: Path, recordings: Path, tmp_path: Path, jobs: int) -> None:
+    folder = tmp_path / "in"
+    shutil.copytree(recordings, folder)
+    (folder / "a" / "bad.mp4").write_bytes(b"this is no video")
+    out = tmp_path / "out"
+    result = extract(folder, "-o", out, "--weights", weights, "--jobs", jobs)
+    assert result.returncode == 1
+    assert "bad.mp4" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "3 of 4 videos" in result.stdout
+    rows = {row["output"]: row for row in json.loads((out / "manifest.json").read_text())["videos"]}
+    assert rows["a/bad.mp4.safetensors"]["status"] == "failed"
+    assert rows["two.mp4.safetensors"]["clips"] == 3
+    shutil.copy(recordings / "two.mp4", folder / "a" / "bad.mp4")
+    mended = extract(folder, "-o", out, "--weights", weights)
+    assert mended.returncode == 0
+    assert "3 of them done before" in mended.stdout
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_and_started_again(weights: Path, recordings: Path, tmp_path: Path, stop: signal.Signals) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(30):
+        shutil.copy(recordings / "a" / "one.mp4", folder / f"{number:02}.mp4")
+    command = [*COMMAND, str(folder), "-o", str(out), "--weights", str(weights)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("*.safetensors"))) < 3 and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.005)
+    os.kill(process.pid, stop)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL)
+    assert "Traceback" not in errors
+    made = list(out.glob("[0-9]*.safetensors"))
+    assert 3 <= len(made) < 30
+    for path in made:
+        assert len(VideoFeatures.load(path)) == 4
+    again = extract(folder, "-o", out, "--weights", weights)
+    assert again.returncode == 0, again.stderr
+    assert "30 of 30 videos" in again.stdout
+    assert " (0 of them done before)" not in again.stdout
+    assert len(outputs(out)) == 31
+
+
+def test_lists_formats_and_pictures(weights: Path, recordings: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"# mine\n{recordings / 'two.mp4'}\n")
+    for form in ("npz", "parquet", "h5"):
+        out = tmp_path / form
+        options = ["--level", "frame", "--format", form, "--plot", "--quiet"]
+        result = extract("--list", tmp_path / "list.txt", "-o", out, "--weights", weights, *options)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == ""
+        features = VideoFeatures.load(out / f"two.mp4.{form}")
+        assert features.frame_embeddings is not None
+        assert features.frame_embeddings.shape == (3, 4, 24)
+        picture = (out / f"two.mp4.{form}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.mp4"], "missing.mp4: there is no such file"),
+        ([], "no videos given"),
+        (["{recordings}/a/one.mp4", "{recordings}/b/one.mp4"], "would both be written as"),
+        (["{recordings}", "--jobs", "0"], "--jobs must be at least 1"),
+    ],
+)
+def test_wrong_arguments(weights: Path, recordings: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    filled = [argument.format(recordings=recordings) for argument in arguments]
+    result = extract(*filled, "-o", tmp_path / "out", "--weights", weights)
+    assert result.returncode == 1
+    assert message in result.stderr
+
+
+def test_every_real_recording(weights: Path, media_dir: Path, tmp_path: Path) -> None:
+    result = extract(media_dir / "videos", "-o", tmp_path, "--weights", weights)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "manifest.json").read_text())["videos"]
+    # Frames over rate, as the table beside the recordings says.
+    expected = {"chole": 28 * 7 / 100, "laparo_dim": 6, "laparo_g": 10, "nasal_l": 260 / 30, "nasal_s": 35 / 30}
+    expected["phantom"] = 5
+    for row in rows:
+        (seconds,) = [value for name, value in expected.items() if row["output"].startswith(name)]
+        # A last window shorter than half is left out.
+        assert row["seconds"] == pytest.approx(seconds, abs=0.5)
+        assert row["problems"] == []
