@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from endofm.errors import VideoError
+from endofm.errors import InputError, VideoError
 from endofm.video.clock import Origin, announced_seconds
 from endofm.video.colour import orientation
 from endofm.video.container import Medium
@@ -75,11 +75,16 @@ class FileSource:
                 raise VideoError(f"{self._medium.name}: this video was closed; open it again")
             reader, self._idle = self._idle, None
         reader = reader or self._new_reader(self._origin)
+        intact = False
         try:
             yield reader
+            intact = True
+        except (GeneratorExit, InputError):
+            intact = True
+            raise
         finally:
             with self._lock:
-                keep = self._idle is None and not self._closed
+                keep = intact and self._idle is None and not self._closed
                 if keep:
                     self._idle = reader
             if not keep:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import av
 import numpy as np
 
+from endofm.errors import VideoError
 from endofm.video.clock import Origin
 from endofm.video.colour import RgbConverter
 from endofm.video.container import Medium
@@ -17,7 +19,7 @@ from endofm.video.packet_index import LazyIndex
 from endofm.video.times import TIME_TOLERANCE
 
 # A jump costs a few frames of decoding, since the codec starts empty; shorter ways are decoded through.
-_MIN_JUMP_SECONDS = 0.5
+_MIN_JUMP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +137,13 @@ class FrameReader:
                     f"the picture size changes to {coded.width} x {coded.height} pixels in the middle; such frames "
                     f"were resized to the size of the first, {self._converter.width} x {self._converter.height}",
                 )
-            self._converted = picture, Frame(self._converter(coded), start, end - start)
+            try:
+                self._converted = picture, Frame(self._converter(coded), start, end - start)
+            except (av.FFmpegError, ValueError) as error:
+                raise VideoError(
+                    f"{self._medium.name}: pictures of the format {coded.format.name!r} cannot be turned into RGB; "
+                    f"convert the video to H.264"
+                ) from error
         return self._converted[1]
 
     def _should_jump(self, time: float) -> bool:
@@ -143,13 +151,11 @@ class FrameReader:
         if self._next is None or not self._can_jump:
             return False
         here = self.seconds(self._next.tick)
-        way = time - here
-        if way <= max(self._longest_gop, 2 * _MIN_JUMP_SECONDS) and self._index.known is None:
+        # A way longer than any group of pictures seen so far has a key frame on it.
+        if time - here <= max(self._longest_gop, _MIN_JUMP_SECONDS):
             return False
-        if way <= _MIN_JUMP_SECONDS:
-            return False
-        if self._index.known is None and not self.clock.may_jump:
-            return True  # Longer than any group of pictures seen so far: there must be a key frame on the way.
+        if not self.clock.may_jump:
+            return True
         keys = self._index.get().key_times
         before = int(np.searchsorted(keys, time, side="right"))
         return before > 0 and float(keys[before - 1]) - here > _MIN_JUMP_SECONDS
@@ -174,15 +180,15 @@ class FrameReader:
 
     def _seek(self, time: float) -> bool:
         """Jump with the container's own index. Where that lands too late, aim ever earlier."""
-        back = 0.0
         first = self.origin.tick if self.origin else 0
-        while self._can_jump and time - back > 0:
-            if not self.decoder.seek(first + int((time - back + TIME_TOLERANCE) / self.clock.tick)):
-                return False
+        target = time
+        while target > 0 and self._can_jump:
+            self._can_jump = self.decoder.seek(first + int((target + TIME_TOLERANCE) / self.clock.tick))
             self._start(self.decoder.pictures(after_seek=True))
             if self._has_landed(time):
                 return True
-            back = max(2 * back, self._longest_gop, 1.0)
+            target = time - max(2 * (time - target), self._longest_gop, 1.0)
+        self._can_jump = time == 0 and self._can_jump  # Do not try in vain again and again.
         return False
 
     def _skip_packets(self, time: float) -> bool:

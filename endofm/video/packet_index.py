@@ -68,6 +68,8 @@ def scan_packets(medium: Medium, clock: Clock, origin: Origin, damage: DamageLog
             if shown and not leading and not early:
                 stamps.append(stamp)
                 durations.append(packet.duration or clock.step)
+    if not stamps:  # The file changed since its first frame was decoded, or fails to be read now.
+        stamps, durations = [origin.tick], [clock.step]
     ticks = np.array(stamps, np.int64)
     if clock.source == "dts":
         ticks, last_duration = _shown_in_turn(ticks, origin.tick, clock.step), clock.step

@@ -66,7 +66,7 @@ def test_a_frame_alone_is_the_frame_of_the_clip(height: int, width: int, upstrea
     whole = torch.nn.functional.interpolate(whole, (height, width), mode="bilinear", align_corners=False)
     crop = crop_square(whole.permute(0, 2, 3, 1), 28, 0 if upstream else 1)
     expected = normalize(crop, processor.config.mean, processor.config.std).permute(3, 0, 1, 2)
-    torch.testing.assert_close(clip, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(clip, expected, atol=1e-4, rtol=0)  # float32 coordinates
 
 
 def test_a_known_square_is_found_again() -> None:
