@@ -71,6 +71,8 @@ class Medium:
             return b""
 
     def _why_unreadable(self, error: Exception) -> str:
+        if isinstance(self._source, Path) and not self._source.exists():
+            return f"{self.name}: there is no such file any more"
         if isinstance(self._source, Path) and not os.access(self._source, os.R_OK):
             return f"{self.name}: no permission to read this file"
         start = self._start()

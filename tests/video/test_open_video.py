@@ -258,6 +258,17 @@ def test_a_closed_video_says_so(clip: Callable[[str], Path]) -> None:
     video.close()
 
 
+def test_a_file_that_vanishes_says_so_each_time(clip: Callable[[str], Path], tmp_path: Path) -> None:
+    path = tmp_path / "gone.ts"
+    path.write_bytes(clip("h264.ts").read_bytes())
+    with open_video(path) as video:
+        assert len(list(video.sample([0.0, 3.0]))) == 2
+        path.unlink()
+        for _ in range(2):
+            with pytest.raises(VideoError, match=r"gone\.ts: there is no such file any more"):
+                list(video.sample([0.0]))
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files by /proc")
 def test_files_are_closed(clip: Callable[[str], Path]) -> None:
     path = clip("h264.mp4")
