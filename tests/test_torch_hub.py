@@ -21,7 +21,8 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that a download of the repository brings: no installation, no tests."""
-    folder = tmp_path_factory.mktemp("hub") / "Endo-FM"
+    # Named as torch.hub names what it has downloaded: `list` and `help` take repositories only from there.
+    folder = tmp_path_factory.mktemp("hub") / "med-air_Endo-FM_main"
     shutil.copytree(REPOSITORY / "endofm", folder / "endofm", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "hubconf.py", folder)
     return folder
@@ -56,8 +57,10 @@ def test_list_help_and_load_from_a_checkout(checkout: Path) -> None:
     output = in_a_fresh_process(
         "torch.hub.load(repo, 'endofm_processor', source='local')\n"
         "import endofm; assert endofm.__file__.startswith(repo), endofm.__file__\n"
-        "print(torch.hub.list(repo, source='local'))\n"
-        "print(torch.hub.help(repo, 'endofm_base_8x224', source='local'))\n"
+        "torch.hub.set_dir(repo + '/..')\n"
+        "name = 'med-air/Endo-FM:main'\n"
+        "print(torch.hub.list(name, skip_validation=True, trust_repo=True))\n"
+        "print(torch.hub.help(name, 'endofm_base_8x224', skip_validation=True, trust_repo=True))\n"
         "model = torch.hub.load(repo, 'endofm_tiny_8x224_random', source='local')\n"
         "print(type(model).__name__, tuple(model(torch.zeros(1, 3, 8, 224, 224)).shape))\n"
         "processor = torch.hub.load(repo, 'endofm_processor', source='local')\n"

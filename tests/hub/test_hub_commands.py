@@ -157,7 +157,7 @@ def test_download_of_random_weights_has_nothing_to_do(endofm: Command) -> None:
 
 def test_models_lists_every_record(endofm: Command) -> None:
     head, *rows = endofm("models").splitlines()
-    assert head.split()[:3] == ["NAME", "INPUT", "WIDTH"]
+    assert head.split()[:3] == ["Name", "Input", "Width"]
     assert [row.split()[0] for row in rows] == list_models()
     assert all("mean nothing" in row for row in rows if "-random" in row)
     described = json.loads(endofm("models", "--json"))
