@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from endofm.data.synthetic.specs import (
 )
 
 T = TypeVar("T")
+Panel = Literal["none", "overlay", "side"]
 
 _PATIENT, _CLIP = 101, 102
 
@@ -80,7 +81,8 @@ def _draw_tissue(rng: np.random.Generator) -> TissueSpec:
 
 def _draw_scope(rng: np.random.Generator, index: int) -> ScopeSpec:
     warm, tint = rng.normal(0, 0.05), rng.normal(0, 0.03)
-    panel = _choose(rng, ("none", "overlay", "side"), (0.5, 0.3, 0.2))
+    panels: tuple[Panel, ...] = ("none", "overlay", "side")
+    panel = _choose(rng, panels, (0.5, 0.3, 0.2))
     lines = ("SYNTHETIC", f"CASE {index:03d}", _choose(rng, ("G:N", "E:A5", "CVP:3"), (1, 1, 1)))
     return ScopeSpec(
         field_shape=_choose(rng, ("octagon", "round", "cut_round"), (0.5, 0.2, 0.3)),
