@@ -1,11 +1,11 @@
-"""``endofm data``: preparing, checking and rendering data sets."""
+"""``endofm data``: preparing and rendering data sets."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 
-SUMMARY = "prepare, check and render data sets"
+SUMMARY = "prepare data sets as clips, render synthetic ones"
 
 COMMANDS = (("prepare", "data_prepare"), ("synth", "data_synth"))
 """Name on the command line and module of ``endofm.cli`` of each subcommand."""
