@@ -173,12 +173,13 @@ def test_cvc_becomes_folders_of_frames_and_masks(tmp_path: Path) -> None:
     assert mask[20, 30:50].tolist() == [255] * 20
     assert mask.sum() == 30 * 20 * 255
     assert numbers_in(out / "frames" / "200-205") == list(range(200, 206))
-    with (out / "lists" / "test.csv").open() as file:
+    with (out / "test.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [Path(line["frames"]).name for line in lines] == ["051-067", "001-025", "068-078", "200-205"]
     assert all((out / line["masks"]).is_dir() for line in lines)
-    assert (out / "lists" / "train_without_test.csv").read_text() == "frames,masks\nframes/026-050,masks/026-050\n"
-    assert "7 of the 9" in (out / "lists" / "README.txt").read_text()
+    assert (out / "train_without_test.csv").read_text().splitlines()[1:] == ["frames/026-050,masks/026-050,026-050"]
+    assert (out / "lists" / "test.txt").read_text().splitlines()[0] == "CVC-ClinicVideoDB/indexed 51 17 -1"
+    assert "7 of the 9" in (out / "LISTS.txt").read_text()
     assert any("76, 77, 78" in text for _, text in report.problems), "frames of a run that are not there are named"
 
 
@@ -227,7 +228,7 @@ def test_kumc_is_grouped_by_video_in_order_of_time(tmp_path: Path) -> None:
         assert [path.stem for path in images] == [path.stem for path in annotations]
     coco = json.loads((out / "annotations" / "train.json").read_text())
     tenth = next(image for image in coco["images"] if image["file_name"] == "train2019/Image/adenoma-7/10.jpg")
-    assert tenth["frame_id"] == 9
+    assert tenth["frame_id"] == 10
     boxes = [box for box in coco["annotations"] if box["image_id"] == tenth["id"]]
     assert [(box["bbox"], box["category_id"]) for box in boxes] == [([5, 6, 35, 34], 1)]
     val = json.loads((out / "annotations" / "val.json").read_text())

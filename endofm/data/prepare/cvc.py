@@ -43,11 +43,13 @@ LISTS: dict[str, tuple[Run, ...]] = {
     "test_without_train": tuple(run for run in TEST if run not in TRAIN),
     "unlisted": UNLISTED,
 }
-OVERLAP_NOTE = (
-    "train.csv and test.csv are the original's lists, to compare with published numbers: 7 of the 9 clips of test.csv\n"
-    "are clips of train.csv too (121 of 171 frames), and the published scores are of the best epoch on test.csv.\n"
-    "For new work use train_without_test.csv with test.csv. unlisted.csv holds the runs that are in neither list.\n"
-)
+LISTS_NOTE = """\
+train.csv and test.csv are the original's lists, to compare with published numbers: 7 of the 9 clips of test.csv
+are clips of train.csv too (121 of 171 frames), and the published scores are of the best epoch on test.csv.
+For new work train on train_without_test.csv and report on test.csv. unlisted.csv holds the runs in neither list.
+The set does not state its patients; the column patient holds the run. lists/ holds the same lists as the original
+writes them.
+"""
 LAYOUT = "Original/1.tif to 612.tif and Ground Truth/1.tif to 612.tif (CVC-ClinicDB)"
 
 
@@ -106,15 +108,18 @@ def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat
 
 
 def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
-    """Write ``lists/<name>.csv``, columns ``frames`` and ``masks`` relative to ``out``, and what to know of them."""
+    """Write ``<list>.csv`` with folders below ``out``, and the original's form of the same lists below ``lists/``."""
     prepared = {PurePosixPath(row.path).name for row in rows}
     for name, runs in LISTS.items():
-        clips = [clip_name(run) for run in runs if clip_name(run) in prepared]
-        with atomic_path(out / "lists" / f"{name}.csv") as temporary:
-            lines = "".join(f"frames/{clip},masks/{clip}\n" for clip in clips)
-            temporary.write_text(f"frames,masks\n{lines}", encoding="utf-8")
-    with atomic_path(out / "lists" / "README.txt") as temporary:
-        temporary.write_text(OVERLAP_NOTE, encoding="utf-8")
+        there = [run for run in runs if clip_name(run) in prepared]
+        folders = (f"frames/{clip_name(run)},masks/{clip_name(run)},{clip_name(run)}\n" for run in there)
+        with atomic_path(out / f"{name}.csv") as temporary:
+            temporary.write_text("frames,masks,patient\n" + "".join(folders), encoding="utf-8")
+        entries = (f"CVC-ClinicVideoDB/indexed {first} {length} -1\n" for first, length in there)
+        with atomic_path(out / "lists" / f"{name}.txt") as temporary:
+            temporary.write_text("".join(entries), encoding="utf-8")
+    with atomic_path(out / "LISTS.txt") as temporary:
+        temporary.write_text(LISTS_NOTE, encoding="utf-8")
 
 
 def _mask_folder(images: Path) -> Path | None:

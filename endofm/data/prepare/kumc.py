@@ -117,14 +117,14 @@ def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
 
 
 def _coco(out: Path, rows: Sequence[ClipRow]) -> dict[str, list[dict[str, object]]]:
-    """Return COCO's structure with ``videos`` beside it; ``frame_id`` counts from 0 within a video."""
+    """Return COCO's structure with ``videos`` beside it; ``frame_id`` is the number in the file's name."""
     videos: list[dict[str, object]] = []
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
     for video_id, row in enumerate(rows, 1):
         videos.append({"id": video_id, "name": row.video, "width": row.width, "height": row.height})
-        for frame_id in range(row.num_frames):
-            file = PurePosixPath(row.path) / f"{frame_id + 1}.jpg"
+        for frame_id in range(1, row.num_frames + 1):
+            file = PurePosixPath(row.path) / f"{frame_id}.jpg"
             with Image.open(out / file) as image:
                 width, height = image.size
             image_id = len(images) + 1
