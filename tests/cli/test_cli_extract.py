@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +101,16 @@ def test_stopped_and_started_again(weights: Path, recordings: Path, tmp_path: Pa
     for number in range(30):
         shutil.copy(recordings / "a" / "one.mp4", folder / f"{number:02}.mp4")
     command = [*COMMAND, str(folder), "-o", str(out), "--weights", str(weights)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell ignores Ctrl-C and would hand that down.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
-    while len(list(out.glob("*.safetensors"))) < 3 and time.monotonic() < deadline:
+    while len(list(out.glob("[0-9]*.safetensors"))) < 3 and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.005)
     os.kill(process.pid, stop)
