@@ -26,7 +26,7 @@ SMALL = ClipFormat(clip_frames=5, short_side=64)
 def run(name: str, build: Callable[[Path], None], folder: Path) -> tuple[PrepareReport, list[ClipRow]]:
     source = folder / "source"
     build(source)
-    report = prepare(find_set(name), source, folder / "out", clip_format=SMALL, jobs=2, progress=False)
+    report = prepare(find_set(name), source, folder / "out", clip_format=SMALL, jobs=1, progress=False)
     return report, read_manifest(folder / "out" / "manifest.csv")
 
 

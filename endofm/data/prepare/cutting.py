@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ from PIL import Image
 from endofm.data.hashing import frame_hash
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat, split_stream
-from endofm.data.prepare.record import SourceRecord
+from endofm.data.prepare.frame_folders import NOMINAL_FPS, read_frame
+from endofm.data.prepare.record import SourceRecord, source_files
 from endofm.data.prepare.sources import SourceItem
-from endofm.errors import EndoFMError
+from endofm.errors import EndoFMError, VideoError
 from endofm.hub.checksum import file_sha256
 from endofm.video.frames import Frame, UInt8Array
 from endofm.video.open import open_video
@@ -29,7 +30,7 @@ def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFor
     """Cut one source into clips ``0001.mp4``, ``0002.mp4``... below ``staging``, or write it whole as ``item.target``.
 
     Frames that cannot be read are left out, counted and named; a source of which nothing can be read has no clips and
-    a problem. A change of picture size within a source begins a new clip.
+    a problem.
 
     Args:
         root: Folder of the data set.
@@ -40,39 +41,41 @@ def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFor
     Raises:
         OSError: If a clip cannot be written (disk full, no permission).
     """
-    path = root / item.source
-    reading = _Reading(path, item.fps)
+    reading = _Reading(root, item)
     clips: list[ClipRow] = []
     hashes: list[tuple[int, ...]] = []
-    for run in _runs(reading.frames(), whole=bool(item.target)):
-        size, resized = _resize_all(run, clip_format)
-        for frames in [resized] if item.target else split_stream(resized, clip_format.clip_frames):
-            target = staging / (item.target or f"{len(clips) + 1:04}.mp4")
-            seen = _Seen()
-            write_video(target, seen.watch(frames), clip_format.fps)
-            clips.append(
-                ClipRow(
-                    path=item.target or target.name,
-                    label=item.label,
-                    split=item.split,
-                    patient=item.patient,
-                    video=item.video,
-                    num_frames=seen.count,
-                    width=size[0],
-                    height=size[1],
-                    fps=float(clip_format.fps),
-                    source=item.source,
-                    source_first_frame=seen.first,
-                    source_last_frame=seen.last,
-                    source_start_seconds=round(seen.start, 6),
-                    source_end_seconds=round(seen.end, 6),
-                    source_fps=round(reading.fps or 0.0, 6),
-                    skipped_frames=seen.last - seen.first + 1 - seen.count,
-                    size_bytes=target.stat().st_size,
-                    sha256=file_sha256(target),
-                )
+    frames = (_resized(frame, clip_format) for frame in reading.frames())
+    for part in [frames] if item.target else split_stream(frames, clip_format.clip_frames):
+        target = staging / (item.target or f"{len(clips) + 1:04}.mp4")
+        first = next(part, None)
+        if first is None:  # Nothing of a whole source could be read.
+            break
+        seen = _Seen()
+        write_video(target, seen.watch(chain([first], part)), clip_format.fps)
+        height, width = first.frame.data.shape[:2]
+        clips.append(
+            ClipRow(
+                path=item.target or target.name,
+                label=item.label,
+                split=item.split,
+                patient=item.patient,
+                video=item.video,
+                num_frames=seen.count,
+                width=width,
+                height=height,
+                fps=float(clip_format.fps),
+                source=item.source,
+                source_first_frame=seen.first,
+                source_last_frame=seen.last,
+                source_start_seconds=round(seen.start, 6),
+                source_end_seconds=round(seen.end, 6),
+                source_fps=round(reading.fps or 0.0, 6),
+                skipped_frames=seen.last - seen.first + 1 - seen.count,
+                size_bytes=target.stat().st_size,
+                sha256=file_sha256(target),
             )
-            hashes.append(tuple(seen.hashes))
+        )
+        hashes.append(tuple(seen.hashes))
     return SourceRecord(item, tuple(clips), tuple(hashes), tuple(reading.problems))
 
 
@@ -83,30 +86,12 @@ class _Placed:
     position: int
     frame: Frame
 
-    @property
-    def size(self) -> tuple[int, int]:
-        height, width = self.frame.data.shape[:2]
-        return width, height
 
-
-def _runs(frames: Iterator[_Placed], whole: bool) -> Iterator[Iterator[_Placed]]:
-    """Yield the stretches of equal picture size; with ``whole`` everything is one stretch."""
-    for _, run in groupby(frames, key=lambda placed: None if whole else placed.size):
-        yield run
-
-
-def _resize_all(run: Iterator[_Placed], clip_format: ClipFormat) -> tuple[tuple[int, int], Iterator[_Placed]]:
-    """Return the size of the clips of a stretch and its frames at that size."""
-    first = next(run)
-    size = clip_format.size(*first.size)
-
-    def resize(placed: _Placed) -> _Placed:
-        # Antialiased, unlike the original's (OpenCV's plain bilinear): full-HD lines alias at a fifth of their size.
-        image = Image.fromarray(placed.frame.data)
-        data = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0))
-        return _Placed(placed.position, Frame(data, placed.frame.pts_seconds, placed.frame.duration_seconds))
-
-    return size, map(resize, chain([first], run))
+def _resized(placed: _Placed, clip_format: ClipFormat) -> _Placed:
+    image = Image.fromarray(placed.frame.data)
+    # Antialiased, unlike the original's (OpenCV's plain bilinear): full-HD lines alias at a fifth of their size.
+    small = image.resize(clip_format.size(*image.size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return _Placed(placed.position, Frame(np.asarray(small), placed.frame.pts_seconds, placed.frame.duration_seconds))
 
 
 @dataclass
@@ -135,23 +120,39 @@ class _Seen:
 class _Reading:
     """Reads the frames of one source and collects what is wrong with it."""
 
-    def __init__(self, path: Path, fps: float | None) -> None:
-        self.path, self.fps = path, fps
+    def __init__(self, root: Path, item: SourceItem) -> None:
+        self.root, self.item, self.fps = root, item, item.fps
         self.problems: list[str] = []
 
     def frames(self) -> Iterator[_Placed]:
+        path = self.root / self.item.source
         count = 0
         try:
-            with open_video(self.path, fps=self.fps if self.path.is_dir() else None) as source:
-                self.fps = source.metadata.average_fps
-                for frame in source:
-                    # Images stand at even times, so that the position of one after a gap can be told.
-                    images = source.metadata.codec == "image"
-                    position = round(frame.pts_seconds * (self.fps or 0)) if images else count
-                    count += 1
-                    yield _Placed(position, frame)
-                self.problems.extend(source.problems)
+            for count, placed in enumerate(self._images() if path.is_dir() else self._video(path), 1):  # noqa: B007
+                yield placed
         except EndoFMError as error:
-            self.problems.append(str(error).removeprefix(f"{self.path}: "))
+            self.problems.append(str(error).removeprefix(f"{path}: "))
         if count == 0 and not self.problems:
             self.problems.append("there are no frames in it")
+
+    def _video(self, path: Path) -> Iterator[_Placed]:
+        with open_video(path) as source:
+            self.fps = source.metadata.average_fps
+            for position, frame in enumerate(source):
+                yield _Placed(position, frame)
+            self.problems.extend(source.problems)
+
+    def _images(self) -> Iterator[_Placed]:
+        self.fps = self.fps or NOMINAL_FPS
+        shape: tuple[int, ...] | None = None
+        for position, file in enumerate(source_files(self.root, self.item)):
+            try:
+                data = read_frame(file)
+            except VideoError as error:
+                self.problems.append(f"frame {file.name} was left out: {str(error).removeprefix(f'{file}: ')}")
+                continue
+            shape = shape or data.shape
+            if data.shape != shape:
+                self.problems.append(f"frame {file.name} was left out: it is not of the size of those before it")
+                continue
+            yield _Placed(position, Frame(data, position / self.fps, 1 / self.fps))

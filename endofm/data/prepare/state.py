@@ -55,6 +55,8 @@ class PreparedFolder:
                 f"{self.root}: was prepared with {json.dumps(found)}, not with {json.dumps(settings)}; choose another "
                 "folder, or start afresh with --overwrite"
             )
+        for leftover in self.root.glob(".partial-*"):
+            leftover.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove everything that this command made here, and nothing else."""
