@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "embed videos: one feature file per video, restartable"
 
+PICTURE_SUFFIX = ".png"
 FORMATS = ("safetensors", "npz", "parquet", "h5")
 
 
@@ -96,22 +98,25 @@ def run(args: argparse.Namespace) -> int:
     )
     # Loaded here too when other processes do the work: wrong weights are one error now, not one per video.
     model = extractor.load()
+    config = model.config
     settings = {
-        "weights": model.config.name or Path(args.weights).name,
+        "weights": config.name or Path(args.weights).name,
         "weights_sha256": model.provenance.get("sha256", ""),
         **{key: value for key, value in extractor.options.items() if key != "batch_size"},
         "fps": args.fps,
         "dtype": args.dtype,
-        "preprocess": _plain(model),
+        "preprocess": asdict(config.preprocess),
     }
     if args.jobs > 1:
-        extractor.forget()
+        del model
+        _load.cache_clear()
     report = run_job(
         items,
         args.out,
         extractor,
         suffix=f".{args.format}",
         settings=settings,
+        companion=PICTURE_SUFFIX if args.plot else "",
         jobs=args.jobs,
         overwrite=args.overwrite,
         progress=not args.quiet,
@@ -128,14 +133,14 @@ def run(args: argparse.Namespace) -> int:
             f"{made} of {len(report.entries)} videos in {args.out} ({report.skipped} of them done before), "
             f"{clips} clips; details in {Path(args.out) / MANIFEST_NAME}"
         )
-        if not model.config.trained:
+        if not config.trained:
             print("The weights are random: these features mean nothing.")
     return int(bool(report.failed))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Extractor:
-    """The work on one video, in whatever process it runs: the model is loaded once in each."""
+    """The work on one video, in whatever process it runs: settings, of which each process makes its model once."""
 
     weights: str
     local_files_only: bool
@@ -146,17 +151,10 @@ class Extractor:
     dtype: str
     plot: bool
     progress: bool
-    _model: EndoFM | None = field(default=None, repr=False)
 
     def load(self) -> EndoFM:
         """Return the model, loading it at the first call in this process."""
-        if self._model is None:
-            self._model = _load(self.weights, self.local_files_only, self.device, self.threads)
-        return self._model
-
-    def forget(self) -> None:
-        """Let go of the model, so that it is not sent to other processes."""
-        self._model = None
+        return _load(self.weights, self.local_files_only, self.device, self.threads)
 
     def __call__(self, item: VideoItem, target: Path) -> VideoFeatures:
         """Embed one video and write its files."""
@@ -172,35 +170,22 @@ class Extractor:
             if self.plot:
                 from endofm.visualize.timeline import plot_timeline
 
-                plot_timeline(features, target.with_name(target.name + ".png"), source=source)
+                plot_timeline(features, target.with_name(target.name + PICTURE_SUFFIX), source=source)
         features.save(target)
         return features
 
 
-_LOADED: dict[tuple[str, bool, str | None], EndoFM] = {}
-
-
+@lru_cache(maxsize=1)
 def _load(weights: str, local_files_only: bool, device: str | None, threads: int) -> EndoFM:
-    """Load a model once per process; tasks that arrive in a worker bring none."""
     import torch
 
     from endofm import EndoFM
 
     torch.set_num_threads(threads)
-    key = (weights, local_files_only, device)
-    if key not in _LOADED:
-        _LOADED.clear()
-        _LOADED[key] = EndoFM.from_pretrained(weights, local_files_only=local_files_only, device=device)
-    return _LOADED[key]
+    return EndoFM.from_pretrained(weights, local_files_only=local_files_only, device=device)
 
 
 def _threads_per_job(jobs: int) -> int:
     import torch
 
     return max(torch.get_num_threads() // jobs, 1)
-
-
-def _plain(model: EndoFM) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(model.config.preprocess)

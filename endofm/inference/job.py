@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -78,6 +77,7 @@ def run_job(
     *,
     suffix: str,
     settings: Mapping[str, Any],
+    companion: str = "",
     jobs: int = 1,
     overwrite: bool = False,
     progress: bool = True,
@@ -93,6 +93,8 @@ def run_job(
         extract: The work on one video; with several jobs it must be picklable, as it runs in processes of its own.
         suffix: Suffix of the feature files, which chooses their format.
         settings: Everything that the features depend on, plain JSON values. A folder holds features of one setting.
+        companion: What the name of a further file adds to that of its feature file, if ``extract`` writes one; a video
+            without it is not done.
         jobs: Processes that work side by side; 1 works in this process.
         overwrite: Begin anew, even with other settings.
         progress: Show a progress bar over the videos.
@@ -111,7 +113,7 @@ def run_job(
         for leftover in out.rglob(f"{PARTIAL_PREFIX}*"):
             leftover.unlink(missing_ok=True)  # of a run that was killed
         known = {} if overwrite else _read_manifest(out, settings)
-        tasks = [item for item in items if not _is_done(item, known.get(item.output + suffix), out)]
+        tasks = [item for item in items if not _is_done(item, known.get(item.output + suffix), out, companion)]
         skipped = len(items) - len(tasks)
         work = partial(_embed_one, extract=extract, out=out, suffix=suffix)
         results = ((task, work(task)) for task in tasks) if jobs == 1 else run_tasks(work, tasks, jobs)
@@ -164,10 +166,10 @@ def _state(path: Path) -> tuple[int, int]:
     return state.st_size if path.is_file() else -1, state.st_mtime_ns
 
 
-def _is_done(item: VideoItem, entry: Entry | None, out: Path) -> bool:
-    if entry is None or entry.status != "done" or not (out / entry.output).is_file():
+def _is_done(item: VideoItem, entry: Entry | None, out: Path, companion: str) -> bool:
+    if entry is None or entry.status != "done" or _state(item.path) != (entry.size_bytes, entry.modified):
         return False
-    return _state(item.path) == (entry.size_bytes, entry.modified)
+    return (out / entry.output).is_file() and (out / (entry.output + companion)).is_file()
 
 
 def _read_manifest(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
@@ -207,7 +209,10 @@ def _write_manifest(out: Path, settings: Mapping[str, Any], known: Mapping[str, 
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases when a process dies in whatever way."""
+    """Hold the folder's lock, which the system releases when a process dies in whatever way.
+
+    The empty file stays: whoever removed it could take it from under another run that is waiting for it.
+    """
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported without __all__
 
     lock = WeakFileLock(out / _LOCK_NAME, timeout=1.0)
@@ -221,5 +226,3 @@ def _alone(out: Path) -> Iterator[None]:
         yield
     finally:
         lock.__exit__(None, None, None)
-        if os.name == "posix":
-            (out / _LOCK_NAME).unlink(missing_ok=True)

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from endofm.errors import InputError
-
-VIDEO_SUFFIXES = frozenset(
-    [
-        *(".3gp", ".asf", ".avi", ".dv", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
-        *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-    ]
-)
-"""Suffixes by which videos are recognised in a folder; a file that is named itself may have any."""
+from endofm.video.find import walk
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ def find_videos(paths: Iterable[str | Path]) -> list[VideoItem]:
             that hold images and no video, each of which is one video. Hidden files are passed over.
 
     Returns:
-        Videos in the order given, those of one folder sorted by name.
+        Videos in the order given, those of one folder in natural order.
 
     Raises:
         InputError: If a path does not exist, a folder holds no video, or two outputs would have the same name.
@@ -79,20 +72,8 @@ def read_list(path: str | Path) -> list[Path]:
     return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _in_folder(folder: Path) -> Sequence[VideoItem]:
-    def visible(path: Path) -> bool:
-        return not any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-    files = sorted(path for path in folder.rglob("*") if visible(path) and path.is_file())
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    if videos:
-        return [VideoItem(path, path.relative_to(folder).as_posix()) for path in videos]
-    from endofm.video.images import IMAGE_SUFFIXES
-
-    folders = dict.fromkeys(path.parent for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not folders:
+def _in_folder(folder: Path) -> list[VideoItem]:
+    videos, folders = walk(folder)
+    if not videos and not folders:
         raise InputError(f"{folder}: there are no videos and no images in this folder or below it")
-    return [
-        VideoItem(found, folder.resolve().name if found == folder else found.relative_to(folder).as_posix())
-        for found in folders
-    ]
+    return [VideoItem(folder / name, folder.resolve().name if name == "." else name) for name in videos or folders]

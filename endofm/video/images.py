@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -11,9 +10,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from endofm.errors import VideoError
+from endofm.video.find import natural_key
 from endofm.video.frames import UInt8Array
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 _EXIF_ORIENTATION = 0x0112
 _READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
@@ -22,12 +20,7 @@ _READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionB
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
     """Sort by name with numbers compared as numbers: ``img_2`` comes before ``img_10``."""
-
-    def key(path: Path) -> tuple[list[str | int], str]:
-        parts = re.split(r"([0-9]+)", path.name.lower())
-        return [int(part) if part.isascii() and part.isdigit() else part for part in parts], path.name
-
-    return sorted(paths, key=key)
+    return sorted(paths, key=lambda path: (natural_key(path.name.lower()), path.name))
 
 
 def open_image(source: Path | BinaryIO) -> Image.Image:

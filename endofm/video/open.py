@@ -120,7 +120,8 @@ def _open_path(source: str | os.PathLike[str], fps: float | None, decoder_thread
     except (OSError, ValueError) as error:
         raise VideoError(f"{path}: cannot be opened ({error})") from error
 
-    from endofm.video.images import IMAGE_SUFFIXES, open_image
+    from endofm.video.find import IMAGE_SUFFIXES
+    from endofm.video.images import open_image
     from endofm.video.sequence_source import image_file_source
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -131,7 +132,8 @@ def _open_path(source: str | os.PathLike[str], fps: float | None, decoder_thread
 
 
 def _open_folder(folder: Path, fps: float | None) -> VideoSource:
-    from endofm.video.images import IMAGE_SUFFIXES, natural_order
+    from endofm.video.find import IMAGE_SUFFIXES
+    from endofm.video.images import natural_order
     from endofm.video.sequence_source import item_source
 
     paths = natural_order(

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endofm.data.prepare.clip_format import ClipFormat, split_lengths, split_stream
-from endofm.data.prepare.sources import naturally
 from endofm.errors import ConfigError
+from endofm.video.find import naturally
 
 sides = st.integers(17, 4000)
 

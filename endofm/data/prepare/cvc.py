@@ -17,9 +17,10 @@ from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.frame_folders import FrameFolder, read_frame
 from endofm.data.prepare.recipe import Found, SetRecipe
 from endofm.data.prepare.record import SourceRecord
-from endofm.data.prepare.sources import SourceItem, list_images, require_folder, walk
+from endofm.data.prepare.sources import SourceItem, list_images, require_folder
 from endofm.errors import InputError, VideoError
 from endofm.files import atomic_path
+from endofm.video.find import walk
 from endofm.video.images import open_image
 
 Run = tuple[int, int]

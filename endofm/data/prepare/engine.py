@@ -16,12 +16,13 @@ from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.lists import write_problems
 from endofm.data.prepare.recipe import Found, SetRecipe
 from endofm.data.prepare.record import SourceRecord, fingerprint
-from endofm.data.prepare.sources import SourceItem, naturally
+from endofm.data.prepare.sources import SourceItem
 from endofm.data.prepare.state import PreparedFolder
 from endofm.errors import InputError
 from endofm.files import atomic_path
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
+from endofm.video.find import naturally
 
 REPORT_NAME = "prepare.json"
 PROBLEMS_NAME = "problems.csv"

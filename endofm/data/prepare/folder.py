@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from endofm.data.prepare.recipe import Found, SetRecipe
-from endofm.data.prepare.sources import SourceItem, naturally, require_folder, walk
+from endofm.data.prepare.sources import SourceItem, require_folder
 from endofm.errors import InputError
+from endofm.video.find import naturally, walk
 
 
 def find(root: Path) -> Found:

@@ -21,10 +21,11 @@ from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.frame_folders import FrameFolder, read_frame
 from endofm.data.prepare.recipe import Found, SetRecipe
 from endofm.data.prepare.record import SourceRecord
-from endofm.data.prepare.sources import SourceItem, list_images, natural_key, require_folder, walk
+from endofm.data.prepare.sources import SourceItem, list_images, require_folder
 from endofm.data.prepare.voc import VocFile, read_voc
 from endofm.errors import InputError, VideoError
 from endofm.files import atomic_path
+from endofm.video.find import natural_key, walk
 
 CLASSES = {"adenomatous": 1, "hyperplastic": 2}
 PIECES = ("train2019", "val2019", "test2019")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from endofm.data.prepare.recipe import Found
-from endofm.data.prepare.sources import SourceItem, natural_key, require_folder, walk
+from endofm.data.prepare.sources import SourceItem, require_folder
 from endofm.errors import InputError
+from endofm.video.find import natural_key, walk
 
 
 @dataclass(frozen=True, kw_only=True)

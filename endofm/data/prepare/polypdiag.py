@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.recipe import Found, SetRecipe
-from endofm.data.prepare.sources import SourceItem, require_folder, walk
+from endofm.data.prepare.sources import SourceItem, require_folder
 from endofm.errors import InputError
 from endofm.files import atomic_path
+from endofm.video.find import walk
 
 SPLITS = ("train", "val", "test")
 LAYOUT = "videos/*.mp4 with splits/train.txt and splits/val.txt, one `path,label` per line"

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from endofm.errors import InputError
-from endofm.video.images import IMAGE_SUFFIXES, natural_order
-
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".mpg", ".mpeg", ".m2ts", ".mts", ".ts", ".vob", ".flv"}
-    | {".ogv", ".3gp", ".asf", ".gif"}
-)
+from endofm.video.find import IMAGE_SUFFIXES
+from endofm.video.images import natural_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +38,6 @@ class SourceItem:
     files: tuple[str, ...] = ()
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sorting key in which numbers count as numbers: ``img_2`` before ``img_10``."""
-    parts = re.split(r"([0-9]+)", name)
-    return tuple((1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts if part)
-
-
-def naturally(names: Iterable[str]) -> list[str]:
-    """Return names in natural order."""
-    return sorted(names, key=natural_key)
-
-
 def list_images(folder: Path) -> list[Path]:
     """Return the images directly in a folder, in natural order; hidden files are not images."""
     return natural_order(
@@ -62,24 +45,6 @@ def list_images(folder: Path) -> list[Path]:
         for entry in os.scandir(folder)
         if not entry.name.startswith(".") and Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
     )
-
-
-def walk(root: Path) -> tuple[list[str], list[str]]:
-    """Find video files and folders of images below ``root``.
-
-    Returns:
-        Relative paths with forward slashes in natural order: video files, and folders that directly hold images
-        (``"."`` for ``root`` itself). Hidden files and folders are left out.
-    """
-    videos, folders = [], []
-    for place, subfolders, files in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        relative = Path(place).relative_to(root)
-        suffixes = [(name, Path(name).suffix.lower()) for name in files if not name.startswith(".")]
-        videos += [(relative / name).as_posix() for name, suffix in suffixes if suffix in VIDEO_SUFFIXES]
-        if any(suffix in IMAGE_SUFFIXES for _, suffix in suffixes):
-            folders.append(relative.as_posix())
-    return naturally(videos), naturally(folders)
 
 
 def require_folder(root: Path) -> Path:

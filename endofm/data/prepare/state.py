@@ -13,9 +13,10 @@ from typing import Any
 
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.record import SourceRecord, fingerprint
-from endofm.data.prepare.sources import SourceItem, natural_key
+from endofm.data.prepare.sources import SourceItem
 from endofm.errors import InputError
 from endofm.files import atomic_path
+from endofm.video.find import natural_key
 
 STATE_FOLDER = ".prepare"
 _NUMBERED = re.compile(r"[0-9]{5,}\.mp4")

@@ -1,0 +1,47 @@
+"""Finding videos and folders of frames on disk, in natural order."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+VIDEO_SUFFIXES = frozenset(
+    [
+        *(".3gp", ".asf", ".avi", ".dv", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+    ]
+)
+"""Suffixes by which videos are recognised in a folder; a file that is named itself may have any."""
+
+
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sorting key in which numbers count as numbers: ``img_2`` before ``img_10``."""
+    # Every second part is a run of ASCII digits; other digits, such as a raised two, are letters here.
+    parts = re.split(r"([0-9]+)", name)
+    return tuple((1, int(part), part) if place % 2 else (0, 0, part) for place, part in enumerate(parts) if part)
+
+
+def naturally(names: Iterable[str]) -> list[str]:
+    """Return names in natural order."""
+    return sorted(names, key=natural_key)
+
+
+def walk(root: Path) -> tuple[list[str], list[str]]:
+    """Find video files and folders of images below ``root``.
+
+    Returns:
+        Relative paths with forward slashes in natural order: video files, and folders that directly hold images
+        (``"."`` for ``root`` itself). Hidden files and folders are left out.
+    """
+    videos, folders = [], []
+    for place, subfolders, files in os.walk(root, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        relative = Path(place).relative_to(root)
+        suffixes = [(name, Path(name).suffix.lower()) for name in files if not name.startswith(".")]
+        videos += [(relative / name).as_posix() for name, suffix in suffixes if suffix in VIDEO_SUFFIXES]
+        if any(suffix in IMAGE_SUFFIXES for _, suffix in suffixes):
+            folders.append(relative.as_posix())
+    return naturally(videos), naturally(folders)
