@@ -18,10 +18,10 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sorting key in which numbers count as numbers: ``img_2`` before ``img_10``."""
+    """Return a sorting key in which numbers count as numbers, and before letters: ``img_2`` before ``img_10``."""
     # Every second part is a run of ASCII digits; other digits, such as a raised two, are letters here.
     parts = re.split(r"([0-9]+)", name)
-    return tuple((1, int(part), part) if place % 2 else (0, 0, part) for place, part in enumerate(parts) if part)
+    return tuple((0, int(part), part) if place % 2 else (1, 0, part) for place, part in enumerate(parts) if part)
 
 
 def naturally(names: Iterable[str]) -> list[str]:
