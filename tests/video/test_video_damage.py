@@ -258,8 +258,12 @@ def test_any_damage_ends_in_frames_or_an_error_of_ours(
         assert {frame.data.shape for frame in frames} == {(96, 128, 3)}
         times = video.frame_times()
         assert bool((np.diff(times) >= 0).all())
-        assert len(frames) <= len(times) + 1
+        # A broken header can make the decoder hand pictures out in the wrong order; late ones then share a time.
+        assert len(set(stamps)) <= len(times) + 1
         assert all(isinstance(problem, str) and problem for problem in video.problems)
         assert len(list(video.sample([0.0, 0.8, 1.6, 2.4]))) <= 4
         if kind == "zero" and name not in ("mpeg4.avi", "mjpeg.avi"):  # AVI has no stamps to keep times by.
-            assert _right(frames) >= 0.75 * len(frames)
+            # Where the beginning is lost, which is told, time begins with the first frame that is left.
+            lost = any("before the first one" in problem for problem in video.problems)
+            first = read_number(frames[0].data) if lost else 0
+            assert _right(frames, first=first) >= 0.75 * len(frames)
