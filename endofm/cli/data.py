@@ -1,13 +1,17 @@
-"""``endofm data``: preparing and rendering data sets."""
+"""``endofm data``: preparing, checking, packing and rendering data sets."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 
-SUMMARY = "prepare data sets as clips, render synthetic ones"
+SUMMARY = "prepare, check, pack and render data sets"
 
-COMMANDS = (("prepare", "data_prepare"), ("synth", "data_synth"))
+COMMANDS = (
+    ("prepare", "data_prepare"),
+    ("check", "data_check"),
+    ("synth", "data_synth"),
+)
 """Name on the command line and module of ``endofm.cli`` of each subcommand."""
 
 

@@ -1,15 +1,92 @@
-"""Perceptual hashes of frames: equal content gives close hashes, whatever codec, size or quality it is stored in."""
+"""Perceptual hashes of frames: equal content gives close hashes, whatever codec, size or quality it is stored in.
+
+A hash holds the signs of the 128 lowest frequencies (without the mean) of the cosine transform of the grey frame at
+32 x 32 pixels. Only the middle of the frame counts, because recordings of one scope share border and text panel. On
+the real and rendered clips that it was tried on, a frame scaled to 70 % and coded again at a low quality kept all but 8
+bits in 95 % of cases and all but 13 in 99.9 %, while frames of different recordings behind the same panel differed in
+at least 28 bits in 99.99 %; see ``docs/data/check.md``.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from endofm.video.frames import UInt8Array
 
+UInt64Array = npt.NDArray[np.uint64]
+
+HASH_BITS = 128
+MATCH_BITS = 14
+"""Largest number of differing bits at which two frames count as the same picture."""
+
+BLANK = 0
+"""Hash of a frame that shows nothing: black, white, or blurred beyond recognition. It matches no other."""
+
+MIDDLE = 0.75
+"""Share of height and width that is looked at."""
+
+_SIDE, _LOW = 32, 16
+_MIN_CONTRAST = 3.0
+"""Standard deviation, in grey levels, below which a frame shows nothing."""
+
+
+def _cosines() -> npt.NDArray[np.float32]:
+    k, x = np.arange(_LOW)[:, None], np.arange(_SIDE)[None]
+    return np.cos(np.pi * k * (x + 0.5) / _SIDE).astype(np.float32)
+
+
+def _lowest() -> npt.NDArray[np.intp]:
+    """Return the positions of the lowest frequencies in the flattened low block, the mean left out."""
+    y, x = np.mgrid[:_LOW, :_LOW]
+    order = np.lexsort((x.ravel(), y.ravel(), (x + y).ravel()))
+    return order[1 : HASH_BITS + 1]
+
+
+_COSINES = _cosines()
+_LOWEST = _lowest()
+
 
 def frame_hash(frame: UInt8Array) -> int:
-    """Return a 64-bit difference hash of uint8 ``(height, width, 3)`` RGB."""
-    small = np.asarray(Image.fromarray(frame).convert("L").resize((9, 8), Image.Resampling.BOX), np.int16)
-    bits = (small[:, 1:] > small[:, :-1]).ravel()
+    """Return the hash of a frame.
+
+    Args:
+        frame: uint8 ``(height, width, 3)``, RGB.
+
+    Returns:
+        A number of 128 bits; :data:`BLANK` if the frame shows nothing.
+    """
+    height, width = frame.shape[:2]
+    margin = (1 - MIDDLE) / 2
+    middle = (width * margin, height * margin, width * (1 - margin), height * (1 - margin))
+    small = Image.fromarray(frame).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX, box=middle)
+    grey = np.asarray(small, np.float32)
+    if grey.std() < _MIN_CONTRAST:
+        return BLANK
+    spectrum = _COSINES @ grey @ _COSINES.T
+    bits = spectrum.ravel()[_LOWEST] > 0
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def pack_hashes(hashes: list[int]) -> UInt64Array:
+    """Return hashes as uint64 ``(count, 2)``."""
+    data = b"".join(value.to_bytes(HASH_BITS // 8, "big") for value in hashes)
+    return np.frombuffer(data, ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+_BITS_OF = np.array([bin(value).count("1") for value in range(1 << 16)], np.uint8)
+
+
+def differing_bits(a: UInt64Array, b: UInt64Array) -> npt.NDArray[np.uint16]:
+    """Return the number of bits in which packed hashes differ.
+
+    Args:
+        a: uint64 ``(..., 2)``.
+        b: uint64 ``(..., 2)``; the two are broadcast.
+
+    Returns:
+        uint16 ``(...)``, 0 to 128.
+    """
+    counts: npt.NDArray[np.uint16] = _BITS_OF[(a ^ b).view(np.uint16)].sum(axis=-1, dtype=np.uint16)
+    return counts

@@ -22,11 +22,12 @@ def picture(video: int, number: int, width: int = 96, height: int = 72) -> UInt8
     rng = np.random.default_rng(video)
     y, x = np.mgrid[0:height, 0:width] / min(height, width)
     luma = np.zeros((height, width))
-    for _ in range(9):
-        fy, fx = rng.uniform(-9, 9, 2)
-        luma += rng.uniform(0.3, 1) * np.sin(fy * y + fx * x + rng.uniform(0, 6.3) + rng.uniform(-0.04, 0.04) * number)
+    for _ in range(40):  # Strong low and weak high frequencies, as in pictures of real things.
+        size, angle = np.exp(rng.uniform(np.log(3), np.log(60))), rng.uniform(0, np.pi)
+        phase = rng.uniform(0, 6.3) + rng.uniform(-0.03, 0.03) * number
+        luma += size**-0.7 * np.sin(size * (np.cos(angle) * y + np.sin(angle) * x) + phase)
     tint = rng.uniform(0.6, 1, 3)
-    frame = np.clip((luma[..., None] * 28 + 120) * tint, 0, 255).astype(np.uint8)
+    frame = np.clip((luma[..., None] * 60 + 120) * tint, 0, 255).astype(np.uint8)
     band = height - height // 8
     fields = np.arange(width) * BITS // width
     frame[band:] = np.where((number >> fields) & 1, 230, 20)[None, :, None]

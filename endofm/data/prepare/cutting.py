@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from endofm.data.hash_file import HASH_EVERY
 from endofm.data.hashing import frame_hash
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat, split_stream
@@ -21,9 +22,6 @@ from endofm.hub.checksum import file_sha256
 from endofm.video.frames import Frame, UInt8Array
 from endofm.video.open import open_video
 from endofm.video.writer import write_video
-
-HASH_EVERY = 5
-"""Every how many frames of a clip are hashed; see :mod:`endofm.data.hashing`."""
 
 
 def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat) -> SourceRecord:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from endofm._version import __version__
-from endofm.data.hash_file import write_hashes
+from endofm.data.hash_file import ClipHashes, write_hashes
 from endofm.data.manifest import MANIFEST_NAME, ClipRow, write_manifest
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.lists import write_problems
@@ -189,7 +189,7 @@ def _convert(task: _Task) -> tuple[str, ...]:
 
 def _write_report(out: Path, report: PrepareReport, rows: list[ClipRow], records: Sequence[SourceRecord]) -> None:
     write_manifest(out / MANIFEST_NAME, rows)
-    write_hashes(out, [hashes for record in records for hashes in record.hashes])
+    write_hashes(out, rows, ClipHashes.join([hashes for record in records for hashes in record.hashes]))
     write_problems(out / PROBLEMS_NAME, report.problems, report.dropped)
     with atomic_path(out / REPORT_NAME) as temporary:
         text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=2)

@@ -1,0 +1,129 @@
+"""Looking at the files of clips: are they there, are they what the manifest says, what do they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from endofm.data.hash_file import HASH_EVERY
+from endofm.data.hashing import frame_hash
+from endofm.data.manifest import MANIFEST_NAME, ClipRow, read_manifest
+from endofm.data.prepare.frame_folders import folder_sha256
+from endofm.data.prepare.sources import list_images, require_folder
+from endofm.errors import EndoFMError
+from endofm.hub.checksum import file_sha256
+from endofm.video.find import walk
+from endofm.video.open import open_video
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found of one clip.
+
+    Attributes:
+        kind: ``"missing"``, ``"damaged"`` or empty.
+        text: What is wrong, as a sentence.
+        sha256: Checksum as it is now, empty if there is nothing.
+        hashes: Perceptual hashes, if they were asked for or the clip had to be decoded.
+    """
+
+    kind: str = ""
+    text: str = ""
+    sha256: str = ""
+    hashes: tuple[int, ...] | None = None
+
+
+def clip_sha256(path: Path) -> str:
+    """Return the checksum of a clip as the manifest defines it, of a file or of a folder of frames."""
+    return folder_sha256(list_images(path)) if path.is_dir() else file_sha256(path)
+
+
+def find_sets(root: Path) -> list[Path]:
+    """Return the prepared sets of a folder: itself, or the folders below that hold a manifest.
+
+    Raises:
+        InputError: If it is not a folder.
+    """
+    if (require_folder(root) / MANIFEST_NAME).is_file():
+        return [root]
+    return [path.parent for path in sorted(root.glob(f"*/{MANIFEST_NAME}"))] or [root]
+
+
+def clips_of(folder: Path) -> tuple[list[ClipRow], list[str]]:
+    """Return the clips of a set, and the video files that lie there and are not among them.
+
+    A folder without a manifest is read as it is: every video file and every folder of images is a clip.
+    """
+    videos, image_folders = walk(folder)
+    if not (folder / MANIFEST_NAME).is_file():
+        return [ClipRow(path=path, video=path) for path in [*videos, *image_folders]], []
+    rows = read_manifest(folder / MANIFEST_NAME)
+    return rows, sorted(set(videos) - {row.path for row in rows})
+
+
+def inspect(folder: Path, row: ClipRow, *, need_hashes: bool) -> Inspection:
+    """Look at one clip; it is decoded only if its checksum does not vouch for it or its hashes are needed.
+
+    Args:
+        folder: The set's folder.
+        row: The clip.
+        need_hashes: Compute its perceptual hashes.
+    """
+    path = folder / row.path
+    if not path.exists():
+        return Inspection("missing", "is in the manifest, but not there")
+    try:
+        sha256 = clip_sha256(path)
+    except OSError as error:
+        return Inspection("damaged", f"cannot be read ({error})")
+    changed = bool(row.sha256) and sha256 != row.sha256
+    if row.sha256 and not changed and not need_hashes:
+        return Inspection(sha256=sha256)
+    count, hashes, problems = _decode(path)
+    if row.num_frames and count != row.num_frames:
+        problems.append(f"{count} of {row.num_frames} frames can be decoded")
+    if changed:
+        problems.insert(0, "its content is not what was prepared (another checksum)")
+    if problems:
+        return Inspection("damaged", "; ".join(problems), sha256, hashes)
+    return Inspection("", "", sha256, hashes)
+
+
+@dataclass(frozen=True)
+class InspectTask:
+    """Several clips of a set that are looked at in one go.
+
+    Attributes:
+        folder: The set's folder.
+        rows: The clips.
+        first: Position of the first one in the set.
+        need_hashes: Compute perceptual hashes.
+    """
+
+    folder: Path
+    rows: Sequence[ClipRow]
+    first: int
+    need_hashes: bool
+
+
+def inspect_some(task: InspectTask) -> list[Inspection]:
+    """Look at several clips, in a worker."""
+    return [inspect(task.folder, row, need_hashes=task.need_hashes) for row in task.rows]
+
+
+def _decode(path: Path) -> tuple[int, tuple[int, ...], list[str]]:
+    """Return number of frames, hashes and problems of a clip."""
+    every = 1 if path.is_dir() else HASH_EVERY
+    hashes: list[int] = []
+    count = 0
+    try:
+        with open_video(path) as source:
+            for frame in source:
+                if count % every == 0:
+                    hashes.append(frame_hash(frame.data))
+                count += 1
+            problems = [text.removeprefix(f"{path}: ") for text in source.problems]
+    except EndoFMError as error:
+        problems = [str(error).removeprefix(f"{path}: ")]
+    return count, tuple(hashes), problems

@@ -1,0 +1,230 @@
+"""Planted damage, copies and overlap are found, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import made_sets
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_sets import make_video, picture, pictures
+from PIL import Image
+
+from endofm.data.check import CheckReport, Finding, check
+from endofm.data.hash_file import ClipHashes, read_hashes
+from endofm.data.hashing import BLANK, HASH_BITS, MATCH_BITS, differing_bits, frame_hash, pack_hashes
+from endofm.data.manifest import read_manifest
+from endofm.data.prepare.clip_format import ClipFormat
+from endofm.data.prepare.engine import prepare
+from endofm.data.prepare.sets import find_set
+from endofm.data.similar import find_similar
+from endofm.errors import InputError
+from endofm.video.writer import write_video
+
+CLIPS = ClipFormat(clip_frames=30, short_side=64)
+
+
+def prepared(source: Path, out: Path, name: str = "folder") -> Path:
+    prepare(find_set(name), source, out, clip_format=CLIPS, jobs=1, progress=False)
+    return out
+
+
+def quick(out: Path, *against: Path) -> CheckReport:
+    return check(out, against, jobs=1, progress=False)
+
+
+def kinds(report: CheckReport) -> list[tuple[str, str, str]]:
+    """Return kind and file names of the findings."""
+    return [(f.kind, Path(f.clip).name, Path(f.other).name if f.other else "") for f in report.findings]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sources of four recordings of three clips each."""
+    folder = tmp_path_factory.mktemp("base")
+    for number in range(4):
+        make_video(folder / f"{number}.mp4", 200 + number, 90)
+    return folder
+
+
+@pytest.fixture
+def out(base: Path, tmp_path: Path) -> Path:
+    return prepared(base, tmp_path / "out")
+
+
+def test_a_sound_set_passes(out: Path) -> None:
+    report = quick(out)
+    assert report.findings == ()
+    assert report.clips == 12
+
+
+def test_missing_damaged_and_unlisted(out: Path) -> None:
+    (out / "00001.mp4").unlink()
+    data = bytearray((out / "00002.mp4").read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (out / "00002.mp4").write_bytes(data)
+    (out / "00003.mp4").write_bytes(b"")
+    make_video(out / "extra.mp4", 300, 5)
+    result = subprocess.run([sys.executable, "-m", "endofm", "data", "check", str(out)], capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    stored = json.loads((out / "check.json").read_text())
+    found = {(f["kind"], Path(f["clip"]).name) for f in stored["findings"]}
+    assert found == {
+        ("missing", "00001.mp4"),
+        ("damaged", "00002.mp4"),
+        ("damaged", "00003.mp4"),
+        ("unlisted", "extra.mp4"),
+    }
+    for name in ("00001.mp4", "00002.mp4", "00003.mp4", "extra.mp4"):
+        assert name in result.stdout
+
+
+def test_copies_within_a_set(base: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for path in base.iterdir():
+        (source / path.name).write_bytes(path.read_bytes())
+    (source / "copy.mp4").write_bytes((base / "1.mp4").read_bytes())
+    # The same recording, smaller, slower, in another codec, and cut 13 frames later.
+    again = [np.asarray(Image.fromarray(frame).resize((72, 54))) for frame in pictures(203, 77, first=13)]
+    write_video(source / "recoded.mp4", again, 12.5, codec="mpeg4")
+    out = prepared(source, tmp_path / "out")
+    of = {row.path: row.source for row in read_manifest(out / "manifest.csv")}
+    pairs = {(kind, *sorted((of[clip], of[other]))) for kind, clip, other in kinds(quick(out))}
+    # A slow recording resembles itself a moment later, so that neighbouring clips of a copy may be named too.
+    assert pairs >= {("duplicate", "1.mp4", "copy.mp4"), ("near-duplicate", "3.mp4", "recoded.mp4")}
+    assert {pair[1:] for pair in pairs} == {("1.mp4", "copy.mp4"), ("3.mp4", "recoded.mp4")}
+
+
+def test_overlap_of_pretraining_and_downstream(base: Path, out: Path, tmp_path: Path) -> None:
+    made_sets.polypdiag(tmp_path / "polypdiag")
+    # One video of the downstream set is a recording of the pre-training set, coded anew at another size.
+    shown = [np.asarray(Image.fromarray(frame).resize((128, 96))) for frame in pictures(202, 90)]
+    write_video(tmp_path / "polypdiag" / "videos" / "a.mp4", shown, 25)
+    downstream = prepared(tmp_path / "polypdiag", tmp_path / "prepared", "polypdiag")
+    of = {row.path: row.source for row in read_manifest(out / "manifest.csv")}
+    report = quick(out, downstream)
+    found = [(kind, of[clip], other) for kind, clip, other in kinds(report)]
+    assert found == [("overlap", "2.mp4", "a.mp4")] * 3
+    assert all(f.share == 1.0 for f in report.findings)
+    # Found also against the plain folder that has no manifest, from the other side, and between sets of one folder.
+    assert len(quick(out, tmp_path / "polypdiag" / "videos").findings) == 3
+    assert len(quick(downstream, out).findings) == 3
+    both = tmp_path / "both"
+    both.mkdir()
+    out.rename(both / "pretraining")
+    downstream.rename(both / "polypdiag")
+    assert {kind for kind, _, _ in kinds(quick(both))} == {"overlap"}
+    (tmp_path / "empty").mkdir()
+    assert quick(both / "pretraining", tmp_path / "empty").findings == ()
+
+
+def test_frame_folders_are_checked_like_files(tmp_path: Path) -> None:
+    made_sets.cvc(tmp_path / "source", range(1, 51))
+    out = prepared(tmp_path / "source", tmp_path / "out", "cvc-12k")
+    assert quick(out).findings == ()
+    Image.fromarray(picture(1, 7)).save(out / "frames" / "001-025" / "7.png")
+    (out / "frames" / "026-050" / "30.png").unlink()
+    assert kinds(quick(out)) == [("damaged", "001-025", ""), ("damaged", "026-050", "")]
+
+
+def test_hashes_are_made_where_there_are_none(out: Path) -> None:
+    rows = read_manifest(out / "manifest.csv")
+    stored = read_hashes(out, rows)
+    assert stored is not None
+    (out / "hashes.npz").unlink()
+    assert quick(out).findings == ()
+    again = read_hashes(out, rows)
+    assert again is not None
+    assert len(again.hashes) == len(stored.hashes)
+    # Those of the preparation are of the frames before coding.
+    assert differing_bits(again.hashes, stored.hashes).max() <= MATCH_BITS
+    assert read_hashes(out, rows[:-1]) is None, "hashes of other clips are not taken"
+    (out / "hashes.npz").write_bytes(b"PK\x03\x04 damaged")
+    assert read_hashes(out, rows) is None
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        quick(tmp_path / "gone")
+
+
+def test_findings_are_counted_by_kind() -> None:
+    report = CheckReport("x", 3, (), (Finding("overlap", "a"), Finding("missing", "b"), Finding("overlap", "c")))
+    assert report.counts() == {"missing": 1, "overlap": 2}
+
+
+@given(video=st.integers(0, 50), scale=st.floats(0.5, 2), gain=st.floats(0.6, 1.0))
+def test_a_hash_survives_scale_and_brightness(video: int, scale: float, gain: float) -> None:
+    frame = picture(video, 3, 320, 240)
+    size = round(320 * scale), round(240 * scale)
+    other = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)) * gain
+    a, b = pack_hashes([frame_hash(frame), frame_hash(other.astype(np.uint8))])
+    assert differing_bits(a, b) <= MATCH_BITS
+
+
+def test_hashes_of_other_recordings_are_far() -> None:
+    hashes = pack_hashes([frame_hash(picture(video, 0)) for video in range(60)])
+    bits = differing_bits(hashes[:, None], hashes[None])
+    assert bits[~np.eye(60, dtype=bool)].min() > MATCH_BITS
+
+
+def test_frames_that_show_nothing_match_nothing() -> None:
+    assert frame_hash(np.zeros((50, 60, 3), np.uint8)) == BLANK
+    noise = np.random.default_rng(0).integers(100, 104, (50, 60, 3), dtype=np.uint8)
+    assert frame_hash(noise) == BLANK
+    blank = ClipHashes.join([[BLANK] * 5, [BLANK] * 5])
+    assert find_similar(blank, ["a", "b"]) == []
+    assert find_similar(ClipHashes.join([]), []) == []
+
+
+@given(value=st.integers(0, 2**HASH_BITS - 1), other=st.integers(0, 2**HASH_BITS - 1))
+def test_differing_bits_are_counted(value: int, other: int) -> None:
+    packed = pack_hashes([value, other])
+    assert differing_bits(packed[0], packed[1]) == bin(value ^ other).count("1")
+
+
+def _distance(a: int, b: int) -> int:
+    return bin(a ^ b).count("1")
+
+
+def _slow_similar(clips: list[list[int]], groups: list[str]) -> set[tuple[int, int]]:
+    """Return what :func:`find_similar` should, by comparing every frame with every other."""
+    found = set()
+    for j in range(len(clips)):
+        for i in range(j):
+            matches = 0
+            for fewer, more in ((clips[i], clips[j]), (clips[j], clips[i])):
+                if len(fewer) <= len(more):
+                    matches = sum(min(_distance(a, b) for b in more) <= MATCH_BITS for a in fewer)
+                    length = len(fewer)
+            if groups[i] != groups[j] and matches and matches >= max(min(2, length), 0.2 * length):
+                found.add((i, j))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_index_finds_what_comparing_everything_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def number() -> int:
+        return int.from_bytes(rng.bytes(16), "big")
+
+    def near(value: int) -> int:
+        for bit in rng.choice(HASH_BITS, rng.integers(0, 6), replace=False):
+            value ^= 1 << int(bit)
+        return value
+
+    clips = [[number() for _ in range(rng.integers(1, 12))] for _ in range(40)]
+    for i in range(0, 30, 3):  # Some clips take a few frames from another.
+        taken = [near(value) for value in clips[i + 1][: rng.integers(1, 4)]]
+        clips[i][: len(taken)] = taken
+    groups = [str((i + 1) // 2) for i in range(40)]
+    found = {(s.first, s.second) for s in find_similar(ClipHashes.join(clips), groups)}
+    assert found == _slow_similar(clips, groups)
+    assert found
