@@ -1,0 +1,64 @@
+"""Joining clips to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate
+
+from endofm.data.clips import Clip, SkippedClip
+
+
+@dataclass(frozen=True, eq=False)
+class ClipBatch:
+    """Some clips, joined.
+
+    Attributes:
+        frames: uint8 ``(batch, time, height, width, 3)``, or what the transform's results are joined to: tensors are
+            stacked, and lists, tuples and dictionaries of tensors keep their form. None in an empty batch.
+        pts_seconds: float64 ``(batch, time)``. None in an empty batch.
+        labels: int64 ``(batch,)``, -1 where there is none.
+        indices: int64 ``(batch,)``, positions in the data set.
+        ids: Names of the clips.
+        patients: Patients, empty where not known.
+        skipped: Clips that belong to this batch and could not be decoded; the batch is smaller by these.
+        number: Position of the batch in its epoch, from 0. What a training run stores to go on from: the next batch is
+            ``number + 1``, whatever was left out before.
+    """
+
+    frames: Any
+    pts_seconds: Any
+    labels: torch.Tensor
+    indices: torch.Tensor
+    ids: tuple[str, ...]
+    patients: tuple[str, ...]
+    skipped: tuple[SkippedClip, ...] = ()
+    number: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def pin_memory(self) -> ClipBatch:
+        """Return the batch with its tensors in pinned memory; called by ``DataLoader``."""
+        from torch.utils.data._utils.pin_memory import pin_memory
+
+        names = ("frames", "pts_seconds", "labels", "indices")
+        pinned = {name: pin_memory(getattr(self, name)) for name in names}  # type: ignore[no-untyped-call]
+        return replace(self, **pinned)
+
+
+def collate_clips(clips: Sequence[Clip | SkippedClip]) -> ClipBatch:
+    """Join clips to a batch; for ``DataLoader(collate_fn=...)``."""
+    good = [clip for clip in clips if isinstance(clip, Clip)]
+    return ClipBatch(
+        frames=default_collate([clip.frames for clip in good]) if good else None,
+        pts_seconds=default_collate([clip.pts_seconds for clip in good]) if good else None,
+        labels=torch.tensor([clip.label for clip in good], dtype=torch.int64),
+        indices=torch.tensor([clip.index for clip in good], dtype=torch.int64),
+        ids=tuple(clip.id for clip in good),
+        patients=tuple(clip.patient for clip in good),
+        skipped=tuple(clip for clip in clips if isinstance(clip, SkippedClip)),
+    )

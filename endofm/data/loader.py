@@ -1,0 +1,187 @@
+"""Batches of clips, epoch after epoch, and the account of clips that could not be decoded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Protocol
+
+from torch.utils.data import DataLoader, Dataset
+
+from endofm.data.batches import ClipBatch, collate_clips
+from endofm.data.clips import Clip, SkippedClip
+from endofm.data.order import require_rank
+from endofm.errors import EndoFMWarning, InputError, VideoError
+
+
+class SkippedClipWarning(EndoFMWarning):
+    """A clip could not be decoded and was left out of its batch."""
+
+
+class ClipSource(Protocol):
+    """What :class:`ClipLoader` reads from: a list of tasks per epoch and process, each of which gives one clip.
+
+    Tasks are made in the main process and depend on seed and epoch alone; they are carried out in any worker.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the tasks and of everything random."""
+
+    def share(self, world_size: int) -> int:
+        """Return how many clips each of ``world_size`` processes goes through in an epoch."""
+
+    def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[Any]:
+        """Yield the tasks of one process in this epoch, from number ``skip`` on."""
+
+    def read(self, task: Any) -> Clip | SkippedClip:
+        """Return the clip of a task."""
+
+
+class ClipLoader:
+    """Batches of clips, epoch after epoch.
+
+    Which clips form which batch, and everything random in them, depends on the data set's seed and on the epoch, not on
+    the number of workers. An epoch can be entered at any batch, without reading what comes before.
+
+    Clips that cannot be decoded make their batch smaller; a batch of which nothing is left is not handed out (with
+    several processes it is an error, because the others would wait for it). They are kept in :attr:`skipped` and told
+    of by a :class:`SkippedClipWarning`, each clip once.
+
+    Args:
+        dataset: A :class:`~endofm.data.clips.ClipDataset` or :class:`~endofm.data.shards.ShardDataset`.
+        batch_size: Clips per batch.
+        shuffle: Draw a new order for every epoch.
+        num_workers: Worker processes; 0 reads in this one.
+        drop_last: Leave out a last batch that is smaller than the others.
+        rank: Number of this process in distributed training.
+        world_size: Number of processes. All of them get the same number of batches, so clips that cannot be shared out
+            evenly are left out, others in every epoch.
+        strict: Raise VideoError at the first clip that cannot be decoded.
+        pin_memory: See ``torch.utils.data.DataLoader``.
+
+    Attributes:
+        skipped: Names of the clips that could not be decoded so far, with the reason.
+
+    Raises:
+        InputError: If a number is out of range, or there are too few clips for a batch on every process.
+
+    Example:
+        >>> loader = ClipLoader(ClipDataset("prepared/sun-seg"), 8, num_workers=4)  # doctest: +SKIP
+        >>> for epoch in range(30):  # doctest: +SKIP
+        ...     loader.set_epoch(epoch)
+        ...     for batch in loader:
+        ...         train(batch.frames)
+    """
+
+    def __init__(
+        self,
+        dataset: ClipSource,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        strict: bool = False,
+        pin_memory: bool = False,
+    ) -> None:
+        require_rank(rank, world_size)
+        if batch_size < 1 or num_workers < 0:
+            raise InputError(f"batch_size must be >= 1 and num_workers >= 0, got {batch_size} and {num_workers}")
+        self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
+        self.rank, self.world_size, self.strict = rank, world_size, strict
+        self.skipped: dict[str, str] = {}
+        self._share = dataset.share(world_size)
+        self._start = 0
+        if len(self) == 0:
+            raise InputError(
+                f"{self._share} clips per process are too few for a batch of {batch_size}; "
+                f"take a smaller batch_size or fewer processes, or set drop_last=False"
+            )
+        self._loader = DataLoader(
+            _Reader(dataset),
+            batch_sampler=_Batches(self),
+            num_workers=num_workers,
+            collate_fn=collate_clips,
+            pin_memory=pin_memory,
+            persistent_workers=num_workers > 0,
+        )
+
+    def __len__(self) -> int:
+        """Number of batches of a whole epoch, the same in every epoch and process."""
+        whole, rest = divmod(self._share, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose what is iterated over next.
+
+        Args:
+            epoch: Number of the epoch.
+            start: Batch that the epoch is entered at; the batches before it are not read. A run that was interrupted
+                after batch ``n`` goes on with ``set_epoch(epoch, n + 1)`` and sees what it would have seen.
+
+        Raises:
+            InputError: If ``start`` is not in ``0..len(loader)``.
+        """
+        if not 0 <= start <= len(self):
+            raise InputError(f"an epoch has {len(self)} batches; it cannot be entered at batch {start}")
+        self.dataset.set_epoch(epoch)
+        self._start = start
+
+    def __iter__(self) -> Iterator[ClipBatch]:
+        for number, batch in enumerate(self._loader, self._start):
+            for clip in batch.skipped:
+                self._note(clip)
+            if len(batch):
+                yield replace(batch, number=number)
+            elif self.world_size > 1:
+                raise VideoError(
+                    f"none of the clips of batch {number} can be decoded, and {self.world_size - 1} other processes "
+                    f"wait for it: {'; '.join(clip.id for clip in batch.skipped)}. Find such clips with "
+                    f"`endofm data check` and take them out of the manifest"
+                )
+
+    def _note(self, clip: SkippedClip) -> None:
+        if self.strict:
+            raise VideoError(f"{clip.id}: this clip cannot be decoded: {clip.reason}")
+        if clip.id not in self.skipped:
+            self.skipped[clip.id] = clip.reason
+            warnings.warn(
+                f"{clip.id} was left out ({len(self.skipped)} clips so far): {clip.reason}",
+                SkippedClipWarning,
+                stacklevel=3,
+            )
+
+    def _tasks(self) -> Iterator[list[Any]]:
+        """Yield the tasks of each batch that is left of the epoch."""
+        tasks = self.dataset.tasks(
+            shuffle=self.shuffle, rank=self.rank, world_size=self.world_size, skip=self._start * self.batch_size
+        )
+        for _ in range(self._start, len(self)):
+            yield list(islice(tasks, self.batch_size))
+
+
+class _Batches:
+    """The loader's tasks as ``DataLoader`` takes them: started anew for every epoch."""
+
+    def __init__(self, loader: ClipLoader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return self._loader._tasks()
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+
+class _Reader(Dataset["Clip | SkippedClip"]):
+    """What workers get: a task in, a clip out."""
+
+    def __init__(self, source: ClipSource) -> None:
+        self._source = source
+
+    def __getitem__(self, task: Any) -> Clip | SkippedClip:
+        return self._source.read(task)
