@@ -25,7 +25,7 @@ from endofm.errors import InputError
 from endofm.transforms.geometry import Box
 from endofm.transforms.regions import Mask, closing, heaviest_region, opening
 
-NUM_FRAMES = 24
+NUM_FRAMES = 16
 """Frames, spread over the whole video, that are enough for a stable answer."""
 
 GRID = 240
@@ -203,8 +203,10 @@ def _edge(
     begin, stop = max(first - 3, 0) * block, (first + 4) * block
     band = statistic(pixels[..., rows, begin:stop].max(0))
     if first > 0:
-        # Light that scatters into the border ends softly, the image sharply: ask for a good part of the step.
-        outside, inside = float(np.median(band[:, :block])), float(np.median(band[:, -block:]))
+        # Light that scatters into the border ends softly, the image sharply: ask for a good part of the step. The least
+        # column stands for the border, because a panel may lie close by.
+        outside = float(np.median(band[:, : first * block - begin], axis=0).min())
+        inside = float(np.median(band[:, -block:]))
         threshold = max(threshold, outside + 0.25 * (inside - outside))
     # From the inside outwards as far as it goes without a gap: letters beyond a gap stay outside.
     gaps = np.flatnonzero((band > threshold).mean(0) < 0.2)

@@ -45,12 +45,12 @@ def _neighbours(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Return for the positions ``begin .. stop - 1`` of a resized axis both source indices and the second's weight.
 
-    Coordinates are rounded to float32 at the same places as in ``torch.nn.functional.interpolate``, which the original
-    calls; on a wide frame this is the larger part of what would otherwise differ.
+    The scale and the coordinate are each rounded to float32 once, as by the fused multiply-add of
+    ``torch.nn.functional.interpolate``, which the original calls; on a wide frame this is the larger part of what
+    would otherwise differ.
     """
-    half = np.float32(0.5)
-    scale = np.float32(source) / np.float32(target)
-    position = np.maximum(scale * (np.arange(begin, stop, dtype=np.float32) + half) - half, np.float32(0))
+    scale = np.float64(np.float32(source) / np.float32(target))
+    position = np.maximum(scale * (np.arange(begin, stop) + 0.5) - 0.5, 0).astype(np.float32)
     first = np.minimum(position.astype(np.int64), source - 1)
     return first, np.minimum(first + 1, source - 1), position - first.astype(np.float32)
 
