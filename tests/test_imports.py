@@ -26,6 +26,7 @@ FLOORS = {
     "files": 1,
     "pool": 1,
     "transforms": 2,
+    "heads": 2,
     "inference": 3,
     "models": 4,
     "data": 5,
@@ -82,6 +83,12 @@ def test_the_encoder_alone_needs_torch_alone() -> None:
     loaded = loaded_by("from endofm import EndoFM, VideoTransformer, EncoderConfig")
     assert "torch" in loaded
     assert not {"av", "huggingface_hub", "timm", "torchvision", "matplotlib"} & loaded
+
+
+def test_torchvision_comes_with_the_detector_alone() -> None:
+    loaded = loaded_by("import endofm.models.endofm, endofm.hub.detection_keys, endofm.heads.detection")
+    assert "torchvision" not in loaded
+    assert "torchvision" in loaded_by("import endofm.models.detector")
 
 
 def test_public_names_exist() -> None:

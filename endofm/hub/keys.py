@@ -21,18 +21,24 @@ _LEGACY = {
 _PARAMETRIZED = {new: old for old, new in _LEGACY.items()}
 
 
-def encoder_name(name: str) -> str | None:
-    """Return a tensor's name without the prefixes of wrappers, or None if it belongs to a head.
-
-    The prefixes are those of the published files: ``module.backbone.`` (student), ``backbone.`` (teacher and the
-    Kinetics weights), ``module.`` (fine-tuned), ``model.`` (older TimeSformer files) or none.
-    """
+def strip_wrappers(name: str) -> str:
+    """Return a tensor's name without the prefixes that wrappers around a model put before it."""
     stripped = True
     while stripped:
         stripped = False
         for prefix in _WRAPPERS:
             if name.startswith(prefix):
                 name, stripped = name[len(prefix) :], True
+    return name
+
+
+def encoder_name(name: str) -> str | None:
+    """Return a tensor's name without the prefixes of wrappers, or None if it belongs to a head.
+
+    The prefixes are those of the published files: ``module.backbone.`` (student), ``backbone.`` (teacher and the
+    Kinetics weights), ``module.`` (fine-tuned), ``model.`` (older TimeSformer files) or none.
+    """
+    name = strip_wrappers(name)
     if name.startswith("backbone."):
         return name[len("backbone.") :]
     return None if name.startswith(_HEADS) else name

@@ -1,0 +1,149 @@
+"""Assignment, losses, decoding and suppression, against the original."""
+
+from __future__ import annotations
+
+import detection_fill as fill
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from endofm.heads.detection.cells import (
+    Level,
+    box_deltas,
+    cell_centres,
+    distances_to_boxes,
+    move_boxes,
+    pixel_iou,
+)
+from endofm.heads.detection.decoding import decode, suppress
+from endofm.heads.detection.losses import detection_losses
+from endofm.heads.detection.refinement import Refined
+from endofm.heads.detection.targets import all_boxes, first_stage_targets, second_stage_targets
+
+
+def stages(case: str) -> tuple[list[Level], list[Refined]]:
+    """Return made-up outputs of both stages about one frame."""
+    levels, refined = [], []
+    for stride, size, out in zip(fill.STRIDES, fill.SMALL_LEVELS, fill.head_outputs(case), strict=True):
+        distances = out["ltrb"][None]
+        boxes = distances_to_boxes(cell_centres(size, stride), distances.flatten(2).transpose(1, 2))
+        nothing = torch.zeros(1, 0, *size)
+        levels.append(Level(stride, nothing, nothing, out["logits"][None], out["centerness"][None], distances, boxes))
+        refined.append(Refined(out["stft_logits"][None], out["stft_reg"][None]))
+    return levels, refined
+
+
+def objects(case: str) -> tuple[torch.Tensor, torch.Tensor]:
+    boxes, labels = fill.ASSIGNMENT_CASES[case]
+    return torch.tensor(boxes, dtype=torch.float32).view(-1, 4), torch.tensor(labels)
+
+
+@pytest.mark.parametrize("case", fill.ASSIGNMENT_CASES)
+def test_assignment_and_losses_equal_the_original(case: str, goldens: fill.Goldens) -> None:
+    levels, refined = stages("a")
+    boxes, labels = objects(case)
+    first = first_stage_targets(boxes, labels, fill.SMALL_LEVELS, fill.STRIDES)
+    np.testing.assert_array_equal(first.labels, goldens[f"assign/{case}/labels"])
+    mine = first.labels > 0
+    goldens.check(f"assign/{case}/ltrb", first.distances[mine], 1e-6)
+    goldens.check(f"assign/{case}/centerness", first.centerness[mine], 1e-6)
+    second = second_stage_targets(all_boxes(levels)[0], boxes, labels)
+    np.testing.assert_array_equal(second.labels, goldens[f"assign/{case}/stft_labels"])
+    goldens.check(f"assign/{case}/stft_deltas", second.deltas[second.labels > 0], 1e-5)
+
+    losses = torch.stack(detection_losses(levels, refined, [boxes], [labels]))
+    np.testing.assert_allclose(losses.double(), goldens[f"loss/{case}"], rtol=1e-5, atol=1e-9)
+
+
+def test_a_frame_without_objects_is_background() -> None:
+    levels, refined = stages("a")
+    nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.long)
+    for level in (*levels, *refined):
+        level.logits.requires_grad_()
+    losses = detection_losses(levels, refined, [nothing[0]], [nothing[1]])
+    assert losses.classification > 0
+    assert losses.refined_classification > 0
+    assert losses.regression == losses.centerness == losses.refined_regression == 0
+    losses.total().backward()
+    assert all((level.logits.grad > 0).all() for level in (*levels, *refined))  # every score is pushed down
+
+
+def test_losses_of_two_frames_are_those_of_all_their_cells() -> None:
+    levels, refined = stages("a")
+    twice = [Level(level.stride, *(torch.cat((t, t)) for t in level.tensors())) for level in levels]
+    twice_refined = [Refined(*(torch.cat((t, t)) for t in second)) for second in refined]
+    boxes, labels = objects("two")
+    one = torch.stack(detection_losses(levels, refined, [boxes], [labels]))
+    two = torch.stack(detection_losses(twice, twice_refined, [boxes, boxes], [labels, labels]))
+    torch.testing.assert_close(one, two)  # twice the sum over twice the count
+
+
+def test_losses_use_the_average_over_processes() -> None:
+    levels, refined = stages("a")
+    boxes, labels = objects("two")
+    alone = detection_losses(levels, refined, [boxes], [labels])
+    halved = detection_losses(levels, refined, [boxes], [labels], average=lambda sums: sums * 2)
+    torch.testing.assert_close(torch.stack(halved) * 2, torch.stack(alone))
+
+
+def test_a_predicted_box_without_area_is_left_alone() -> None:
+    predicted = torch.tensor([[10.0, 10, 10, 20], [10, 10, 14, 12]])
+    targets = second_stage_targets(predicted, torch.tensor([[9.0, 9, 13, 15]]), torch.tensor([2]))
+    assert targets.labels.tolist() == [0, 2]
+    assert targets.deltas.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "options"),
+    [
+        ("a", "a", {}),
+        ("b", "b", {}),
+        ("a", "a_top20_post10", {"candidates": 20, "max_boxes": 10}),
+    ],
+)
+def test_decoding_equals_the_original(case: str, name: str, options: dict[str, int], goldens: fill.Goldens) -> None:
+    levels, refined = stages(case)
+    height, width = fill.SMALL_SIZE
+    found = decode(levels, refined, 0, limits=(width - 1, height - 1), **options)
+    np.testing.assert_allclose(found.boxes, goldens[f"decode/{name}/boxes"], atol=1e-4)
+    np.testing.assert_allclose(found.scores, goldens[f"decode/{name}/scores"], atol=1e-6)
+    np.testing.assert_array_equal(found.labels, goldens[f"decode/{name}/labels"])
+
+
+def test_suppression_equals_the_original(goldens: fill.Goldens) -> None:
+    case = fill.nms_case()
+    kept = suppress(case["boxes"], case["scores"], case["labels"], 0.6)
+    np.testing.assert_array_equal(kept, goldens["nms/keep_per_class"])
+    one_class = suppress(case["boxes"], case["scores"], torch.ones_like(case["labels"]), 0.6)
+    np.testing.assert_array_equal(one_class, goldens["nms/keep_all"])
+
+
+def test_decoding_of_a_frame_without_candidates_is_empty() -> None:
+    levels, refined = stages("b")
+    found = decode(levels, refined, 0, limits=(159, 127), score_threshold=0.999)
+    assert found.boxes.shape == (0, 4)
+    assert found.scores.shape == found.labels.shape == (0,)
+
+
+box = st.tuples(*(st.floats(0, 100, width=32),) * 2, *(st.floats(1, 50, width=32),) * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(box, box), min_size=1, max_size=5))
+def test_moves_lead_from_box_to_box(pairs: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:
+    start = torch.tensor([a for a, _ in pairs], dtype=torch.float64)
+    end = torch.tensor([b for _, b in pairs], dtype=torch.float64)
+    torch.testing.assert_close(move_boxes(start, box_deltas(start, end)), end, rtol=0, atol=1e-9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(box, box)
+def test_overlap_is_symmetric_and_a_share(one: tuple[float, ...], other: tuple[float, ...]) -> None:
+    a, b = torch.tensor([one], dtype=torch.float64), torch.tensor([other], dtype=torch.float64)
+    torch.testing.assert_close(pixel_iou(a, b), pixel_iou(b, a).T)
+    assert 0 <= pixel_iou(a, b) <= 1
+    torch.testing.assert_close(pixel_iou(a, a), torch.ones(1, 1, dtype=torch.float64))

@@ -1,0 +1,135 @@
+"""The whole detector with the encoder of the paper, against the original. Slow: one session-wide model."""
+
+from __future__ import annotations
+
+import detection_fill as fill
+import numpy as np
+import pytest
+import torch
+from test_detection_head_golden import check_level
+
+from endofm.heads.detection.cells import Level
+from endofm.heads.detection.decoding import decode
+from endofm.heads.detection.losses import detection_losses
+from endofm.heads.detection.refinement import Refined
+from endofm.hub.detection_keys import from_published
+from endofm.models.detector import VideoDetector, joined_levels
+
+
+def test_frames_one_by_one_equal_the_original(published_detector: VideoDetector, goldens: fill.Goldens) -> None:
+    head, frames = published_detector.head, fill.frames(3)
+    seen, pyramids = [], []
+    with torch.inference_mode():
+        check_tokens(published_detector, frames[:1, :, None], goldens, "test")
+        for i, frame in enumerate(frames):
+            scales = head.pyramid.scales(published_detector.tokens(frame[None, :, None]))
+            pyramids.append(head.pyramid.join(scales))
+            for level, scale in enumerate(scales):
+                goldens.check(f"test/frame{i}/vit_level{level}", scale)
+            for name, features in zip(fill.LEVELS, pyramids[-1], strict=True):
+                goldens.check(f"test/frame{i}/fpn/{name}", features)
+            seen.append(head.first(pyramids[-1]))
+        levels = joined_levels(seen)
+        for i in range(len(levels)):
+            check_level(head, goldens, "test", i, torch.cat([p[i] for p in pyramids]), levels[i])
+        targets, refined = refine_first(published_detector, levels, goldens, "test")
+        found = decode(targets, refined, 0, limits=(319, 223))
+        # Frames in one batch of clips of one frame are the same as frames one by one.
+        batch = published_detector.look(frames[:, :, None])
+    for together, alone in zip(batch, levels, strict=True):
+        torch.testing.assert_close(together.logits, alone.logits, rtol=1e-4, atol=1e-4)
+    check_detections(found.boxes, found.scores, found.labels, goldens)
+
+
+def check_detections(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, goldens: fill.Goldens) -> None:
+    """Match the stored detections to the found ones: scores lie so close together that their order may differ."""
+    wanted = goldens["test/detections/boxes"]
+    distance = np.abs(wanted[:, None] - boxes.numpy()[None]).max(-1)
+    distance[goldens["test/detections/labels"][:, None] != labels.numpy()[None]] = np.inf
+    nearest = distance.argmin(1)
+    score_distance = np.abs(goldens["test/detections/scores"] - scores.numpy()[nearest])
+    matched = (distance.min(1) < 1e-2) & (score_distance < 1e-5)
+    assert (~matched).sum() <= 2
+    assert abs(len(boxes) - len(wanted)) <= 2
+    assert (scores.diff() <= 0).all()
+
+
+def test_clip_and_losses_and_gradients_equal_the_original(
+    published_detector: VideoDetector, goldens: fill.Goldens
+) -> None:
+    names = goldens.texts("train/grad_names")
+    renamed = {old: next(iter(from_published({old: 0})[0])) for old in names}
+    parameters = dict(published_detector.named_parameters())
+    for parameter in parameters.values():
+        parameter.requires_grad_(False)
+    for name in renamed.values():
+        parameters[name].requires_grad_(True)
+    clip = fill.frames(3).transpose(0, 1)[None]
+    with torch.no_grad():
+        check_tokens(published_detector, clip, goldens, "train")
+    scales = published_detector.head.pyramid.scales(published_detector.tokens(clip))
+    for level, scale in enumerate(scales):
+        goldens.check(f"train/vit_level{level}", scale)
+    pyramid = published_detector.head.pyramid.join(scales)
+    levels = published_detector.head.first(pyramid)
+    with torch.no_grad():
+        for i, features in enumerate(pyramid):
+            check_level(published_detector.head, goldens, "train", i, features, levels[i])
+    targets, refined = refine_first(published_detector, levels, goldens, "train")
+    losses = detection_losses(targets, refined, [torch.tensor(fill.FULL_BOXES)], [torch.tensor(fill.FULL_LABELS)])
+    np.testing.assert_allclose(torch.stack(losses).detach().double(), goldens["train/losses"], rtol=1e-4)
+    losses.total().backward()
+    norms = np.array([float(parameters[renamed[name]].grad.norm()) for name in names])
+    np.testing.assert_allclose(norms, goldens["train/grad_norms"], rtol=1e-3, atol=1e-9)
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+        parameter.grad = None
+
+
+def refine_first(
+    detector: VideoDetector, levels: list[Level], goldens: fill.Goldens, prefix: str
+) -> tuple[list[Level], list[Refined]]:
+    targets = [level.take(0) for level in levels]
+    refined = detector.refine(targets, [level.take(slice(1, None)) for level in levels])
+    for name, second in zip(fill.LEVELS, refined, strict=True):
+        goldens.check(f"{prefix}/stft_logits/{name}", second.logits[0])
+        goldens.check(f"{prefix}/stft_reg/{name}", second.deltas[0])
+    return targets, refined
+
+
+def check_tokens(detector: VideoDetector, clip: torch.Tensor, goldens: fill.Goldens, prefix: str) -> None:
+    """Compare the tokens after three blocks and after the last norm, in the original's order."""
+    blocks = (0, 5, 11)
+    outputs = dict(zip(blocks, detector.backbone.get_intermediate_layers(clip, blocks, norm=False), strict=True))
+    for block, out in outputs.items():
+        goldens.check(f"{prefix}/vit/block{block}", as_published(out.cls_token, out.patch_tokens))
+    last = outputs[11]
+    normed = detector.backbone.norm(as_published(last.cls_token, last.patch_tokens))
+    goldens.check(f"{prefix}/vit/norm", normed)
+
+
+def as_published(cls_token: torch.Tensor, patch_tokens: torch.Tensor | None) -> torch.Tensor:
+    """Order tokens as the original: class token, then rows, columns, time fastest."""
+    assert patch_tokens is not None
+    patches = patch_tokens.permute(0, 2, 3, 1, 4).flatten(1, 3)
+    return torch.cat((cls_token[:, None], patches), dim=1)
+
+
+def test_every_published_name_has_one_of_ours(published_detector: VideoDetector) -> None:
+    renamed, unused = from_published(fill.published_shapes())
+    assert renamed == {name: tuple(t.shape) for name, t in published_detector.state_dict().items()}
+    assert len(renamed) + len(unused) == 325
+    assert all(name.startswith("backbone.body.fpn1.") for name in unused)
+    assert sum(p.numel() for p in published_detector.parameters()) == 137_816_402 - 4_721_664
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_names_are_renamed_back(prefix: str) -> None:
+    from endofm.hub.detection_keys import is_published_detector, to_published
+
+    shapes = fill.published_shapes()
+    wrapped = {prefix + name: shape for name, shape in shapes.items()}
+    assert is_published_detector(wrapped)
+    renamed, unused = from_published(wrapped)
+    back = to_published(renamed)
+    assert back == {n: s for n, s in shapes.items() if prefix + n not in unused}
