@@ -10,6 +10,7 @@ SUMMARY = "prepare, check, pack and render data sets"
 COMMANDS = (
     ("prepare", "data_prepare"),
     ("check", "data_check"),
+    ("shard", "data_shard"),
     ("synth", "data_synth"),
 )
 """Name on the command line and module of ``endofm.cli`` of each subcommand."""

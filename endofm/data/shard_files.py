@@ -1,0 +1,235 @@
+"""Tar shards in the WebDataset format: writing them, and reading them from front to back."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import tarfile
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+from endofm.data.clip_table import ClipTable
+from endofm.errors import InputError, VideoError, require_extra
+from endofm.files import atomic_path
+from endofm.progress import progress_bar
+
+INDEX_NAME = "shards.json"
+"""File beside the shards: how many clips each of them holds, and the names of the classes."""
+
+_ATTEMPTS = 3
+"""How often the rest of a shard is asked for when its connection breaks."""
+_TIMEOUT_SECONDS = 60.0
+_KNOWN = {"id", "label", "patient", "index", "time_scale"}
+
+
+@dataclass(frozen=True)
+class PackedClip:
+    """A clip as it lies in a shard.
+
+    Attributes:
+        about: Name, class, patient, recording, times and position in the table that was packed.
+        video: The clip's file.
+    """
+
+    about: dict[str, Any]
+    video: bytes
+
+
+@dataclass(frozen=True)
+class BrokenShard:
+    """What is told of a shard, or a part of it, that cannot be read.
+
+    Attributes:
+        name: The shard, or the clip in it.
+        reason: Why, as a sentence.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What ``shards.json`` says.
+
+    Attributes:
+        shards: Paths or addresses of the shards.
+        clips: Number of clips in each.
+        classes: Names of the classes.
+    """
+
+    shards: tuple[str, ...]
+    clips: tuple[int, ...]
+    classes: tuple[str, ...]
+
+
+def write_shards(
+    table: ClipTable, out: str | Path, *, clips_per_shard: int = 200, seed: int = 0, progress: bool = True
+) -> list[Path]:
+    """Pack clips into tar files ``clips-00000.tar``, ... and write ``shards.json`` beside them.
+
+    Each clip is a member ``<number>.mp4`` (or another suffix), unchanged, followed by ``<number>.json`` with its name,
+    class, patient, recording and times. The order is shuffled once, because readers go through a shard from front to
+    back. The numbers of clips in the shards differ by at most one, so that processes which share them out have equally
+    much to do. The same clips and seed give the same bytes.
+
+    Args:
+        table: The clips; video files only, whole ones.
+        out: Folder for the shards; files of the same names are replaced.
+        clips_per_shard: Most clips in a shard. 200 clips of 300 kB make 60 MB.
+        seed: Seed of the order.
+        progress: Show a progress bar.
+
+    Returns:
+        The shards.
+
+    Raises:
+        InputError: If a clip is a folder of frames or a part of a file, is missing, or ``clips_per_shard`` is below 1.
+    """
+    if clips_per_shard < 1:
+        raise InputError(f"clips_per_shard must be at least 1, got {clips_per_shard}")
+    if len(table) == 0:
+        raise InputError("there are no clips to pack")
+    out = Path(out)
+    order = np.random.default_rng(seed).permutation(len(table))
+    parts = np.array_split(order, math.ceil(len(order) / clips_per_shard))
+    shards: list[Path] = []
+    with progress_bar(total=len(table), description="Packing", unit="clip", disable=not progress) as bar:
+        for number, places in enumerate(parts):
+            shards.append(out / f"clips-{number:05}.tar")
+            with atomic_path(shards[-1]) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for place in places.tolist():
+                    _add_clip(tar, table, place)
+                    bar.update(1)
+    index = {
+        "classes": list(table.classes),
+        "shards": [{"name": shard.name, "clips": len(part)} for shard, part in zip(shards, parts, strict=True)],
+    }
+    with atomic_path(out / INDEX_NAME) as temporary:
+        temporary.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    return shards
+
+
+def _add_clip(tar: tarfile.TarFile, table: ClipTable, place: int) -> None:
+    path = Path(table.path[place])
+    if not path.is_file():
+        raise InputError(f"{path}: shards hold video files; this clip is a folder of frames, or is missing")
+    if table.start[place] > 0 or np.isfinite(table.end[place]):
+        raise InputError(f"{path}: shards hold whole files; cut the clip out first")
+    about = {
+        "id": table.id[place],
+        "label": int(table.label[place]),
+        "patient": table.patient[place],
+        "video": table.video[place],
+        "split": table.split[place],
+        "time_scale": float(table.time_scale[place]),
+        "index": place,
+    }
+    with path.open("rb") as file:
+        _add_member(tar, f"{place:08}{path.suffix.lower()}", file, path.stat().st_size)
+    text = json.dumps(about).encode()
+    _add_member(tar, f"{place:08}.json", io.BytesIO(text), len(text))
+
+
+def _add_member(tar: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = size  # Time, owner and rights stay at their defaults, so that equal clips give equal bytes.
+    tar.addfile(member, file)
+
+
+def read_index(folder: str) -> ShardIndex:
+    """Read ``shards.json`` from a folder or an address.
+
+    Raises:
+        InputError: If there is none, or it is damaged.
+    """
+    where = f"{folder.rstrip('/')}/{INDEX_NAME}"
+    try:
+        with _open(where) as file:
+            index = json.loads(file.read())
+        shards = [(f"{folder.rstrip('/')}/{shard['name']}", int(shard["clips"])) for shard in index["shards"]]
+        names, clips = zip(*shards, strict=True)
+        return ShardIndex(names, clips, tuple(index["classes"]))
+    except OSError as error:
+        raise InputError(
+            f"{where} cannot be read ({error}); give the folder, or its address, that `endofm data shard` filled"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{where} is damaged ({error!r}); pack the shards again") from error
+
+
+def read_shard(shard: str, clips: int) -> Iterator[PackedClip | BrokenShard]:
+    """Yield the clips of a shard, and a note at the end if some of them are missing.
+
+    A connection that breaks is opened again, and what came before the break is not yielded twice.
+
+    Args:
+        shard: Path or address.
+        clips: Number of clips that it should hold.
+    """
+    count, problem = 0, ""
+    for _ in range(_ATTEMPTS if _is_address(shard) else 1):
+        try:
+            with _open(shard) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+                for place, packed in enumerate(_clips(shard, tar)):
+                    if place >= count:
+                        count += 1
+                        yield packed
+            problem = ""
+        except Exception as error:  # whatever the opener of the address raises: network, pipe, tar
+            problem = f" ({error})"
+        if count >= clips:
+            return
+    yield BrokenShard(shard, f"{count} of the {clips} clips of this shard could be read{problem}")
+
+
+def _clips(shard: str, tar: tarfile.TarFile) -> Iterator[PackedClip | BrokenShard]:
+    """Yield the clips of an open shard: a video and a description that follow each other under one name."""
+    key, parts = "", dict[str, bytes]()
+    for member in tar:
+        name, _, suffix = member.name.rpartition(".")
+        if name != key and parts:
+            yield _join(f"{shard}: {key}", parts)
+            parts = {}
+        file = tar.extractfile(member)
+        if file is not None:
+            key, parts[suffix] = name, file.read()
+    if parts:
+        # A tar that is cut off between two members just ends.
+        if len(parts) < 2:
+            raise VideoError(f"it ends within the clip {key}")
+        yield _join(f"{shard}: {key}", parts)
+
+
+def _join(name: str, parts: dict[str, bytes]) -> PackedClip | BrokenShard:
+    try:
+        about = json.loads(parts.pop("json"))
+        if not about.keys() >= _KNOWN:
+            raise KeyError(", ".join(sorted(_KNOWN - about.keys())))
+        (video,) = parts.values()
+    except (KeyError, ValueError, AttributeError) as error:
+        return BrokenShard(name, f"not a clip as `endofm data shard` packs them ({error!r})")
+    return PackedClip(about, video)
+
+
+def _is_address(name: str) -> bool:
+    return "://" in name or name.startswith("pipe:")
+
+
+def _open(name: str) -> IO[bytes]:
+    """Open a file or an address for reading from front to back."""
+    if not _is_address(name):
+        return Path(name).open("rb")
+    if name.startswith(("http://", "https://")):
+        return cast("IO[bytes]", urllib.request.urlopen(name, timeout=_TIMEOUT_SECONDS))
+    gopen = require_extra("webdataset.gopen", "data", f"Reading {name.partition(':')[0]}: addresses")
+    try:
+        return cast("IO[bytes]", gopen.gopen(name))
+    except ValueError as error:
+        raise VideoError(f"{name}: this kind of address is not known ({error})") from error

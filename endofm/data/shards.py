@@ -1,0 +1,145 @@
+"""Clips from tar shards, for storage that is read from front to back (object stores, network disks)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from endofm.data.clips import Clip, ClipReader, Clock, SharedEpoch, SkippedClip, Transform, clip_generator
+from endofm.data.order import epoch_order
+from endofm.data.samplers import AllFrames, FrameSampler
+from endofm.data.shard_files import BrokenShard, PackedClip, read_index, read_shard
+from endofm.errors import InputError, VideoError
+from endofm.inference.prefetch import read_ahead
+
+T = TypeVar("T")
+
+_AHEAD = 32
+"""Clips that are read from storage ahead of the workers."""
+
+
+class ShardDataset:
+    """Clips from tar shards, read from front to back.
+
+    Not a part of :class:`~endofm.data.clips.ClipDataset`, because a shard has no random access: there is no ``[i]``,
+    and clips are mixed within a buffer only. What comes out for a clip is the same as from its file. Read it through
+    :class:`~endofm.data.loader.ClipLoader`, which reads the shards in the main process, ahead in a thread, and decodes
+    in its workers; or go through it in the order of the shards with ``for clip in data``.
+
+    With several processes each takes as many whole shards, and of these as many clips, as every other one; the rest is
+    left out, another one in every epoch. An epoch is entered in its middle by reading, not decoding, what comes before.
+
+    Args:
+        folder: Folder that ``endofm data shard`` filled, or its address: ``http://`` and ``https://``, and with the
+            extra ``data`` (the package ``webdataset`` and the provider's command-line tool) ``s3://``, ``gs://`` and
+            others.
+        sampler: See :class:`~endofm.data.clips.ClipDataset`.
+        transform: Likewise.
+        seed: Likewise; also of the order.
+        clock: Likewise.
+        buffer_clips: How many clips are held back for mixing; coded, not decoded, so each takes as much memory as its
+            file.
+
+    Attributes:
+        classes: Names of the classes.
+
+    Raises:
+        InputError: If the folder cannot be read or holds no shards.
+        MissingExtraError: If the address needs ``webdataset`` and that is not installed.
+
+    Example:
+        >>> data = ShardDataset("https://storage.example/sun-seg", sampler=RandomWindow(8, 5.0))  # doctest: +SKIP
+        >>> loader = ClipLoader(data, 8, num_workers=4)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        sampler: FrameSampler | None = None,
+        transform: Transform | None = None,
+        seed: int = 0,
+        clock: Clock = "file",
+        buffer_clips: int = 200,
+    ) -> None:
+        if buffer_clips < 1:
+            raise InputError(f"buffer_clips must be at least 1, got {buffer_clips}")
+        self.reader = ClipReader(sampler or AllFrames(), transform, seed, clock)
+        self.buffer_clips = buffer_clips
+        self._index = read_index(str(folder))
+        self.classes = self._index.classes
+        self._epoch = SharedEpoch()
+
+    def __len__(self) -> int:
+        return sum(self._index.clips)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw another order and other random numbers from now on, also in workers that are running."""
+        self._epoch.value = epoch
+
+    def share(self, world_size: int) -> int:
+        """Return how many clips each of ``world_size`` processes goes through in an epoch."""
+        if world_size == 1:
+            return len(self)
+        shards = len(self._index.shards)
+        if shards < world_size:
+            raise InputError(
+                f"{shards} shards cannot be shared out over {world_size} processes; pack more and smaller ones "
+                f"(`endofm data shard --clips-per-shard`)"
+            )
+        return shards // world_size * min(self._index.clips)
+
+    def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[PackedClip | BrokenShard]:
+        """Yield what one process decodes in this epoch, from its clip number ``skip`` on; for ``ClipLoader``."""
+        seed, epoch = self.reader.seed, self._epoch.value
+        shards = len(self._index.shards)
+        order = epoch_order(shards, seed=seed, epoch=epoch, shuffle=shuffle, rank=rank, world_size=world_size)
+        clips: Iterator[PackedClip | BrokenShard] = read_ahead(self._read(order.tolist()), _AHEAD)
+        if shuffle:
+            clips = _mixed(clips, self.buffer_clips, clip_generator(seed, epoch, f"mixing {rank}"))
+        # A damaged shard adds its note to the clips that it still gave.
+        return islice(clips, skip, self.share(world_size) if world_size > 1 else None)
+
+    def read(self, task: PackedClip | BrokenShard) -> Clip | SkippedClip:
+        """Decode a clip."""
+        if isinstance(task, BrokenShard):
+            return SkippedClip(task.name, task.reason)
+        about = task.about
+        try:
+            frames, times = self.reader.read(
+                task.video,
+                about["id"],
+                self._epoch.value,
+                fps=0.0,
+                scale=about["time_scale"],
+                start=0.0,
+                end=float("inf"),
+            )
+        except VideoError as error:
+            return SkippedClip(about["id"], str(error))
+        return Clip(frames, times, about["label"], about["index"], about["id"], about["patient"])
+
+    def __iter__(self) -> Iterator[Clip | SkippedClip]:
+        """Read all clips in the order of the shards."""
+        return map(self.read, self.tasks(shuffle=False, rank=0, world_size=1, skip=0))
+
+    def _read(self, shards: list[int]) -> Generator[PackedClip | BrokenShard, None, None]:
+        for place in shards:
+            yield from read_shard(self._index.shards[place], self._index.clips[place])
+
+
+def _mixed(items: Iterator[T], size: int, generator: np.random.Generator) -> Iterator[T]:
+    """Yield items in another order, holding back up to ``size`` of them."""
+    held: list[T] = []
+    for item in items:
+        held.append(item)
+        if len(held) >= size:
+            place = int(generator.integers(len(held)))
+            held[place], held[-1] = held[-1], held[place]
+            yield held.pop()
+    for place in generator.permutation(len(held)).tolist():
+        yield held[place]
