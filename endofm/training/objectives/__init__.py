@@ -1,0 +1,1 @@
+"""What a pre-training run optimises, and the parts that objectives share."""

@@ -1,0 +1,158 @@
+"""What is drawn for the views of one clip, apart from any pixel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from endofm.errors import InputError
+from endofm.training.views.config import CropRule, ViewConfig
+from endofm.transforms.geometry import Box
+from endofm.video.sampling import Int64Array
+from endofm.video.upstream_sampling import pick_indices
+
+Change = Literal["brightness", "contrast", "saturation"]
+CHANGES: tuple[Change, ...] = ("brightness", "contrast", "saturation")
+
+TRIES = 10
+"""Random boxes that are tried before the largest centred one is taken."""
+
+ASPECT = (3 / 4, 4 / 3)
+"""Range of width over height of a random box, drawn evenly in the logarithm."""
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """Flip and colours of one view.
+
+    Attributes:
+        flip: Mirror left and right.
+        changes: Changes of colour in their order, each with its factor (1 changes nothing).
+        grey: Take all colour away afterwards.
+    """
+
+    flip: bool = False
+    changes: tuple[tuple[Change, float], ...] = ()
+    grey: bool = False
+
+
+@dataclass(frozen=True)
+class ViewDraw:
+    """Everything that was drawn for one view; all its frames share it.
+
+    Attributes:
+        frames: Positions among the clip's frames, ascending; some may repeat.
+        box: Part of the frame that is cut out.
+        size: Side in pixels to which that part is resized.
+        appearance: Flip and colours.
+    """
+
+    frames: tuple[int, ...]
+    box: Box
+    size: int
+    appearance: Appearance
+
+
+def draw_views(
+    num_frames: int, height: int, width: int, config: ViewConfig, generator: np.random.Generator
+) -> list[ViewDraw]:
+    """Draw the views of a clip, global ones first.
+
+    Args:
+        num_frames: Frames of the clip.
+        height: Of a frame, in pixels.
+        width: Of a frame, in pixels.
+        config: What is drawn.
+        generator: Source of all draws; see :func:`endofm.data.clips.clip_generator`.
+
+    Raises:
+        InputError: If the clip is empty.
+    """
+    if min(num_frames, height, width) < 1:
+        raise InputError(f"a clip needs frames and pixels, got {num_frames} frames of {height} x {width}")
+    frames = draw_frames(num_frames, config, generator)
+    boxes = [draw_box(height, width, scale, generator, rule=config.crop_rule) for scale in config.scales]
+    if config.shared_draws:
+        generator = np.random.default_rng([0, int(generator.integers(config.shared_draws))])
+    return [
+        ViewDraw(tuple(picked.tolist()), box, size, draw_appearance(config, generator))
+        for picked, box, size in zip(frames, boxes, config.sizes, strict=True)
+    ]
+
+
+def draw_frames(num_frames: int, config: ViewConfig, generator: np.random.Generator) -> list[Int64Array]:
+    """Draw which frames each view takes, by the original's rule.
+
+    Global views span the clip but for ``global_margin`` frames; nothing about them is random. A local view spans
+    ``num_frames // local_parts`` frames at a random place; one draw each, in the order of the views.
+
+    Returns:
+        For each view the positions of its frames, int64, ascending, global views first.
+    """
+    views = []
+    for i, count in enumerate(config.global_frames):
+        start = round(config.global_margin * i / max(len(config.global_frames) - 1, 1))
+        views.append(pick_indices(start, num_frames - config.global_margin + start, count, num_frames))
+    length = num_frames // config.local_parts
+    for count in config.local_frames:
+        start = int(generator.integers(0, num_frames - length))
+        views.append(pick_indices(start, start + length, count, num_frames))
+    return views
+
+
+def draw_box(
+    height: int, width: int, scale: tuple[float, float], generator: np.random.Generator, *, rule: CropRule
+) -> Box:
+    """Draw the part of a frame that a view shows (random resized crop, Inception style).
+
+    Each try draws the area, then the logarithm of width over height, then, if the box fits, its top and its left.
+
+    Args:
+        height: Of the frame.
+        width: Of the frame.
+        scale: Range of the share of the area.
+        generator: Source of the draws.
+        rule: See :attr:`ViewConfig.crop_rule`.
+    """
+    low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
+    corner: tuple[int, int] | None = None
+    h = w = 0
+    for _ in range(TRIES):
+        area = height * width * float(generator.uniform(*scale))
+        aspect = math.exp(float(generator.uniform(low, high)))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            top = int(generator.integers(0, height - h + 1))
+            left = int(generator.integers(0, width - w + 1))
+            if rule == "first_fit":
+                return Box(top, left, h, w)
+            corner = top, left
+    if corner is None:
+        return _centred(height, width)
+    top, left = corner
+    # As published: the size is that of the last try, whether it fits or not.
+    return Box(top, left, max(min(h, height - top), 1), max(min(w, width - left), 1))
+
+
+def draw_appearance(config: ViewConfig, generator: np.random.Generator) -> Appearance:
+    """Draw flip and colours of a view, in the original's order: flip, whether to jitter, order, factors, grey."""
+    flip = bool(generator.random() < config.flip_probability)
+    changes: list[tuple[Change, float]] = []
+    if generator.random() < config.jitter_probability:
+        for i in generator.permutation(len(CHANGES)).tolist():
+            limit = getattr(config, CHANGES[i])
+            changes.append((CHANGES[i], 1 + float(generator.uniform(-limit, limit))))
+    return Appearance(flip, tuple(changes), bool(generator.random() < config.grey_probability))
+
+
+def _centred(height: int, width: int) -> Box:
+    """Return the largest centred box within the limits of the aspect."""
+    h, w = height, width
+    if width / height < ASPECT[0]:
+        h = round(width / ASPECT[0])
+    elif width / height > ASPECT[1]:
+        w = round(height * ASPECT[1])
+    return Box((height - h) // 2, (width - w) // 2, h, w)

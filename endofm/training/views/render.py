@@ -1,0 +1,57 @@
+"""From cut-out pixels to finished views, on any device."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from endofm.errors import InputError
+from endofm.training.views.colour import apply_colour
+from endofm.training.views.config import ViewConfig
+from endofm.training.views.crops import ViewCrops
+
+
+def render_views(crops: ViewCrops, config: ViewConfig) -> list[Tensor]:
+    """Resize, mirror, change colours and normalise, on the device that holds the pixels.
+
+    Resizing is bicubic with half-pixel centres, without antialiasing and without limiting the values, as in the
+    original. Views of equal shape have their colours changed together.
+
+    Args:
+        crops: Views of a batch of clips.
+        config: The configuration that they were drawn by.
+
+    Returns:
+        For each view float32 ``(clips, 3, time, size, size)``, RGB, normalised.
+
+    Raises:
+        InputError: If the crops hold other views than the configuration describes.
+    """
+    frames = crops.shapes[:, :, 0]
+    if frames.shape[1:] != (len(config.frames),) or (frames != torch.tensor(config.frames)).any():
+        raise InputError(
+            f"these crops were drawn for other views: frames {frames[0].tolist()}, expected {list(config.frames)}"
+        )
+    clips, flips = crops.split(), crops.flips.tolist()
+    groups: dict[tuple[int, int], list[int]] = {}
+    for view, shape in enumerate(zip(config.frames, config.sizes, strict=True)):
+        groups.setdefault(shape, []).append(view)
+    views: dict[int, Tensor] = {}
+    for (time, size), members in groups.items():
+        places = [(clip, view) for view in members for clip in range(len(crops))]
+        resized = crops.pixels.new_empty((len(places), time, 3, size, size), dtype=torch.float32)
+        for place, (clip, view) in zip(resized, places, strict=True):
+            place.copy_(_resized(clips[clip][view], size, flips[clip][view]))
+        colours = torch.cat([crops.colours[:, view] for view in members])
+        done = apply_colour(resized, colours, config)
+        views.update(zip(members, done.chunk(len(members)), strict=True))
+    return [views[view] for view in range(len(config.frames))]
+
+
+def _resized(pixels: Tensor, size: int, flip: bool) -> Tensor:
+    """Return uint8 ``(time, height, width, 3)`` as float32 ``(time, 3, size, size)``, range [0, 255]."""
+    frames = pixels.to(torch.float32).permute(0, 3, 1, 2).contiguous()
+    if frames.shape[-2:] != (size, size):
+        frames = F.interpolate(frames, size=(size, size), mode="bicubic", align_corners=False, antialias=False)
+    return frames.flip(-1) if flip else frames
