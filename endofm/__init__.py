@@ -13,32 +13,39 @@ from typing import TYPE_CHECKING, Any
 from endofm._version import __version__
 
 if TYPE_CHECKING:
-    from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+    from endofm.config import ClassificationHeadConfig, EncoderConfig, ModelConfig, PreprocessConfig
     from endofm.hub.registry import list_models
     from endofm.inference.features import VideoFeatures
+    from endofm.models.classification import EndoFMForVideoClassification
     from endofm.models.encoder import VideoTransformer
     from endofm.models.endofm import EndoFM
+    from endofm.models.pretrained import load_model
     from endofm.outputs import EncoderOutput
     from endofm.transforms.processor import Processor
     from endofm.video.open import open_video
 
 _HOMES = {
+    "ClassificationHeadConfig": "endofm.config",
     "EncoderConfig": "endofm.config",
     "EncoderOutput": "endofm.outputs",
     "EndoFM": "endofm.models.endofm",
+    "EndoFMForVideoClassification": "endofm.models.classification",
     "ModelConfig": "endofm.config",
     "PreprocessConfig": "endofm.config",
     "Processor": "endofm.transforms.processor",
     "VideoFeatures": "endofm.inference.features",
     "VideoTransformer": "endofm.models.encoder",
+    "load_model": "endofm.models.pretrained",
     "list_models": "endofm.hub.registry",
     "open_video": "endofm.video.open",
 }
 
 __all__ = [
+    "ClassificationHeadConfig",
     "EncoderConfig",
     "EncoderOutput",
     "EndoFM",
+    "EndoFMForVideoClassification",
     "ModelConfig",
     "PreprocessConfig",
     "Processor",
@@ -46,6 +53,7 @@ __all__ = [
     "VideoTransformer",
     "__version__",
     "list_models",
+    "load_model",
     "open_video",
 ]
 

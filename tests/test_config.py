@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.config import ClassificationHeadConfig, EncoderConfig, HeadConfig, ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError
+
+HEAD = ClassificationHeadConfig(labels=("normal", "polyp"))
 
 sizes = st.integers(1, 20)
 
@@ -62,6 +67,53 @@ def test_wrong_values_are_named(tmp_path: Path, change: object, message: str) ->
     with pytest.raises(ConfigError, match=message) as caught:
         ModelConfig.from_file(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("head", [HEAD, replace(HEAD, multi_label=True, thresholds=(0.3, 0.5), pooling="attentive")])
+def test_a_head_makes_the_task_and_survives_json(head: ClassificationHeadConfig) -> None:
+    config = ModelConfig(head=head)
+    assert config.task == "classification"
+    values = json.loads(config.to_json())
+    assert values["task"] == "classification"
+    assert ModelConfig.from_dict(values) == config
+
+
+def test_an_encoder_is_written_as_older_releases_read_it() -> None:
+    values = ModelConfig().to_dict()
+    assert ModelConfig().task == "features"
+    assert set(values) == {
+        "format_version", "model_type", "encoder", "preprocess", "name", "trained", "license", "source_sha256"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["head"].update(label=["a"]), "did you mean 'labels'"),
+        (lambda d: d["head"].update(labels=["a", "a"]), "holds a label twice"),
+        (lambda d: d["head"].update(labels="normal"), "must be a list of texts"),
+        (lambda d: d["head"].update(labels=["a", " "]), "none of them empty"),
+        (lambda d: d["head"].update(labels=["a"]), "always has probability 1"),
+        (lambda d: d["head"].update(thresholds=[0.5]), "hold 2 numbers"),
+        (lambda d: d["head"].update(thresholds=[0.5, 1]), "between 0 and 1"),
+        (lambda d: d["head"].update(pooling="mean"), "cls, attentive"),
+        (lambda d: d["head"].update(dropout=1.0), "dropout"),
+        (lambda d: d["head"].update(multi_label=1), "true or false"),
+        (lambda d: d.update(task="classify"), "unknown task 'classify'; this release knows features, classification"),
+        (lambda d: d.update(task="features"), "has no description of a head"),
+        (lambda d: d.pop("head"), "needs a description of a head"),
+    ],
+)
+def test_wrong_heads_are_named(change: Callable[[dict[str, Any]], Any], message: str) -> None:
+    values = json.loads(ModelConfig(head=HEAD).to_json())
+    change(values)
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig.from_dict(values, where="config.json")
+
+
+def test_only_known_heads_are_taken() -> None:
+    with pytest.raises(ConfigError, match=r"None or one of ClassificationHeadConfig"):
+        ModelConfig(head=HeadConfig(labels=("a",)))
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

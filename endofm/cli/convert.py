@@ -18,16 +18,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-heads", type=int, metavar="N", help="attention heads per block (default: heads of width 64)"
     )
+    parser.add_argument("--task", help="what to take: features leaves a head out (default: what the file was made for)")
+    parser.add_argument(
+        "--labels", metavar="A,B,...", help="names of the classes of a fine-tuned file (default: as registered)"
+    )
     parser.add_argument("--force", action="store_true", help="replace a model that is in the folder already")
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what was found, taken and left out."""
+    from endofm.config import model_class_of
     from endofm.errors import InputError, WeightsNotFoundError
     from endofm.hub.checksum import file_sha256
     from endofm.hub.convert import convert_checkpoint
     from endofm.hub.folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, save_folder
-    from endofm.hub.state_dict import count_parameters
+    from endofm.hub.tasks.table import hub_task
+    from endofm.models.pretrained import model_class
 
     if not args.checkpoint.is_file():
         raise WeightsNotFoundError(f"{args.checkpoint}: there is no such file")
@@ -35,28 +41,39 @@ def run(args: argparse.Namespace) -> int:
     if present and not args.force:
         raise InputError(f"{args.out} holds {', '.join(present)} already; pass --force to replace them")
 
-    converted = convert_checkpoint(args.checkpoint, part=args.part, num_heads=args.num_heads)
-    found, encoder = converted.found, converted.config.encoder
+    converted = convert_checkpoint(
+        args.checkpoint,
+        part=args.part,
+        num_heads=args.num_heads,
+        task=args.task,
+        labels=[label.strip() for label in args.labels.split(",")] if args.labels else None,
+    )
+    found, config = converted.found, converted.config
+    encoder = config.encoder
+    model_class(config.task).check_tensors(config, found.tensors, where=str(args.checkpoint))
     save_folder(args.out, config=converted.config, state_dict=found.tensors, record=converted.record)
 
     known = f"the published file of {converted.record.name}" if converted.record else "not a registered file"
     assumed = "" if args.num_heads or converted.record else " (assumed from the width; --num-heads changes it)"
+    numbers = sum(tensor.numel() for tensor in found.tensors.values())
     weights = args.out / WEIGHTS_NAME
     lines = {
         "checkpoint": f"{args.checkpoint}, {known}",
         "sha256": converted.sha256,
         "layout": found.layout,
-        "taken": f"{found.part or 'the file'}: {len(found.tensors)} tensors, {count_parameters(encoder):,} numbers",
+        "taken": f"{found.part or 'the file'}: {len(found.tensors)} tensors, {numbers:,} numbers",
         "left out": _left_out(found.left_out_tensors, found.left_out_entries),
         "encoder": f"{encoder.depth} blocks, {encoder.embed_dim} wide, {encoder.num_heads} heads{assumed}, "
         f"patches of {encoder.patch_size} x {encoder.patch_size}",
         "input": f"{encoder.num_frames} frames of {encoder.img_size} x {encoder.img_size}",
+        "task": config.task,
+        **hub_task(config.task).facts(config),
         "licence": converted.config.license or "not stated",
         "written": f"{weights} (sha256 {file_sha256(weights)}), {CONFIG_NAME}, {CARD_NAME}",
     }
     for key, value in lines.items():
         print(f"{key:<10}  {value}")
-    print(f'\nLoad it with EndoFM.from_pretrained("{args.out}")')
+    print(f'\nLoad it with {model_class_of(config.task)}.from_pretrained("{args.out}")')
     return 0
 
 

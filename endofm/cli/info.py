@@ -20,6 +20,7 @@ def run(args: argparse.Namespace) -> int:
     from endofm.hub.registry import find_record
     from endofm.hub.resolve import load_weights
     from endofm.hub.state_dict import count_parameters
+    from endofm.hub.tasks.table import hub_task
     from endofm.transforms.processor import Processor
 
     record = find_record(args.weights)
@@ -36,11 +37,13 @@ def run(args: argparse.Namespace) -> int:
     lines = {
         "name": config.name or str(args.weights),
         "weights": "trained" if config.trained else "RANDOM: features computed with them mean nothing",
+        "task": config.task,
+        **hub_task(config.task).facts(config),
         "licence": config.license or "not stated",
         "encoder": f"divided space-time ViT, {encoder.depth} blocks, {encoder.embed_dim} wide, "
         f"{encoder.num_heads} heads, patches of {encoder.patch_size} x {encoder.patch_size} pixels",
         "input": f"{encoder.num_frames} frames of {encoder.img_size} x {encoder.img_size}",
-        "parameters": f"{count_parameters(encoder):,}",
+        "parameters" if config.head is None else "parameters of the encoder": f"{count_parameters(encoder):,}",
         **provenance,
     }
     width = max(map(len, lines))

@@ -27,7 +27,9 @@ def run(args: argparse.Namespace) -> int:
 
     records = [get_record(name) for name in list_models()]
     if args.json:
-        print(json.dumps([{**asdict(r), "num_parameters": r.num_parameters} for r in records], indent=2))
+        print(
+            json.dumps([{**asdict(r), "task": r.task, "num_parameters": r.num_parameters} for r in records], indent=2)
+        )
         return 0
     rows = [tuple(_ROW), *(tuple(value(record) for value in _ROW.values()) for record in records)]
     if args.markdown:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from endofm.config import ModelConfig, PreprocessConfig
+from endofm.config import ModelConfig, PreprocessConfig, model_class_of
 from endofm.hub.registry import WeightRecord
 from endofm.hub.state_dict import count_parameters
+from endofm.hub.tasks.table import hub_task
 
 FOLDER_PLACEHOLDER = "path/to/this/folder"
 """Stands in the example of loading until the model is uploaded and has a name."""
@@ -35,11 +36,12 @@ def model_card(
     """
     from huggingface_hub import ModelCardData
 
+    task = hub_task(config.task)
     license_id = config.license or (record.license if record else "")
     datasets = [_slug(name) for name in record.datasets if not name.startswith("private")] if record else []
     metadata = ModelCardData(
         library_name="endofm",
-        pipeline_tag="feature-extraction",
+        pipeline_tag=task.pipeline_tag,
         license=(license_id if license_id in _HUB_LICENSES else "other") if license_id else None,
         license_name=license_id if license_id and license_id not in _HUB_LICENSES else None,
         datasets=datasets or None,
@@ -49,20 +51,21 @@ def model_card(
             *([] if config.trained else ["untrained"]),
         ],
     )
-    title = config.name or "Endoscopy video encoder"
+    title = config.name or task.title
+    model_class = model_class_of(config.task)
+    facts = task.facts(config)
     sections = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {title}",
         *_summary(config, record),
         "## Use\n\n"
-        "```python\nfrom endofm import EndoFM\n\n"
-        f'model = EndoFM.from_pretrained("{FOLDER_PLACEHOLDER}")\n'
-        'features = model.extract_features("procedure.mp4")\n'
-        f"features.embeddings  # (number of clips, {config.encoder.embed_dim})\n```",
-        "**Intended for** research on endoscopy video: features for retrieval, clustering and probing, and a starting "
-        "point for fine-tuning.\n\n"
+        f"```python\nfrom endofm import {model_class}\n\n"
+        f'model = {model_class}.from_pretrained("{FOLDER_PLACEHOLDER}")\n'
+        f"{task.usage(config)}\n```",
+        f"**Intended for** {task.intended_use}.\n\n"
         "**Not for diagnosis.** This is not a medical device. Nothing computed with it is medical advice, and it must "
         "not guide the care of a patient.",
+        *([f"## Output\n\n{_bullets([f'{key}: {value}' for key, value in facts.items()])}"] if facts else []),
         "## Preprocessing\n\n" + _preprocessing(config.preprocess),
         "## Training data\n\n" + _training(record, config.trained),
         "## Evaluation\n\n" + _evaluation(record, config.trained),
@@ -76,13 +79,14 @@ def _summary(config: ModelConfig, record: WeightRecord | None) -> Iterator[str]:
     if not config.trained:
         yield "**These weights are random. Nothing was learned, and features computed with them mean nothing.**"
     encoder = config.encoder
+    beside = " in the encoder" if config.head else ""
     description = f"{record.description}.\n\n" if record else ""
     yield (
         f"{description}A video transformer with divided space-time attention: {encoder.depth} blocks, width "
         f"{encoder.embed_dim}, {encoder.num_heads} heads, patches of {encoder.patch_size} x {encoder.patch_size} "
-        f"pixels, {count_parameters(encoder):,} parameters. It takes clips of {encoder.num_frames} frames of "
+        f"pixels, {count_parameters(encoder):,} parameters{beside}. It takes clips of {encoder.num_frames} frames of "
         f"{encoder.img_size} x {encoder.img_size} pixels (other sizes and lengths work by resizing its tables) and "
-        "gives one embedding per clip, and one token per patch and frame."
+        f"gives {hub_task(config.task).output(config)}."
     )
     if record and record.paper:
         yield f"Paper: <{record.paper}>"

@@ -147,6 +147,15 @@ def _choose(content: Mapping[str, Any], part: str | None, where: str) -> tuple[s
     )
 
 
+def plain_tensors(entries: Mapping[str, Any], where: str) -> dict[str, Tensor]:
+    """Return the tensors of an entry in memory of their own.
+
+    Raises:
+        CheckpointFormatError: If one of them is not an ordinary tensor of floating-point numbers.
+    """
+    return {name: _plain(tensor, name, where) for name, tensor in entries.items()}
+
+
 def _is_state_dict(value: object) -> bool:
     return (
         isinstance(value, Mapping)
@@ -155,8 +164,10 @@ def _is_state_dict(value: object) -> bool:
     )
 
 
-def _plain(tensor: Tensor, name: str, where: str) -> Tensor:
+def _plain(tensor: object, name: str, where: str) -> Tensor:
     """Return a tensor's values in memory of their own, refusing what is not an ordinary array of numbers."""
+    if not isinstance(tensor, Tensor):
+        raise CheckpointFormatError(f"{where}: {name!r} is not a tensor")
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_floating_point():
         raise CheckpointFormatError(f"{where}: tensor {name!r} is not an ordinary tensor of floating-point numbers")
     # Strides of zero let a small file describe an enormous tensor.

@@ -15,7 +15,7 @@ from endofm.files import atomic_path
 from endofm.hub.card import FOLDER_PLACEHOLDER, model_card
 from endofm.hub.checksum import file_sha256
 from endofm.hub.registry import WeightRecord, find_record
-from endofm.hub.state_dict import check_state_dict
+from endofm.hub.tasks.table import hub_task
 from endofm.hub.tensors import read_config, write_tensors
 
 WEIGHTS_NAME = "model.safetensors"
@@ -39,7 +39,7 @@ def save_folder(
     Args:
         folder: Folder to create or to write into.
         config: Configuration.
-        state_dict: The encoder's tensors.
+        state_dict: The model's tensors.
         card: Text of the model card; generated if not given.
         record: Record that the generated card tells about; by default the one that the provenance names.
         provenance: Where the weights came from, as :func:`~endofm.hub.resolve.load_weights` reports it.
@@ -54,7 +54,7 @@ def save_folder(
     folder = Path(folder)
     if folder.is_file():
         raise InputError(f"{folder} is a file; give the name of a folder")
-    check_state_dict(config.encoder, state_dict, where=str(folder))
+    hub_task(config.task).check(config, state_dict, where=str(folder))
     if record is None and provenance:
         record = find_record(provenance.get("record", ""))
     config_file = folder / CONFIG_NAME
@@ -79,7 +79,7 @@ def read_folder_config(folder: Path) -> ModelConfig:
 
     Raises:
         WeightsNotFoundError: If the folder lacks one of the two files.
-        ConfigError: If the configuration is not valid, or describes another encoder than the weights' own header.
+        ConfigError: If the configuration is not valid, or describes another network than the weights' own header.
     """
     weights = folder / WEIGHTS_NAME
     for file in (folder / CONFIG_NAME, weights):
@@ -94,7 +94,9 @@ def read_folder_config(folder: Path) -> ModelConfig:
 
 
 def matching_config(config_file: Path, weights: Path) -> ModelConfig:
-    """Return the configuration in ``config.json`` if it describes the encoder that the weights' own header describes.
+    """Return the configuration in ``config.json`` if it describes the network that the weights' own header describes.
+
+    Preprocessing, labels and thresholds may be changed there; the network may not.
 
     Raises:
         ConfigError: If it does not, or is not valid.
@@ -105,6 +107,14 @@ def matching_config(config_file: Path, weights: Path) -> ModelConfig:
         raise ConfigError(
             f"{config_file} describes another encoder ({config.encoder}) than the header of {weights} "
             f"({own.encoder}); the two files do not belong together"
+        )
+    if own is not None and (own.task, own.head and own.head.num_classes) != (
+        config.task,
+        config.head and config.head.num_classes,
+    ):
+        raise ConfigError(
+            f"{config_file} describes another head ({config.head}) than the header of {weights} ({own.head}); the two "
+            "files do not belong together"
         )
     return config
 

@@ -25,7 +25,7 @@ from endofm.hub.checksum import file_sha256, require_sha256
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.folder import WEIGHTS_NAME, save_folder
 from endofm.hub.registry import Mirror, WeightRecord
-from endofm.hub.state_dict import check_state_dict
+from endofm.hub.tasks.table import hub_task
 from endofm.hub.tensors import read_tensors
 from endofm.hub.transfer import DownloadOptions, fetch, file_lock
 
@@ -138,7 +138,7 @@ def _install(record: WeightRecord, mirror: Mirror, file: Path, entry: Path) -> N
     shutil.rmtree(entry, ignore_errors=True)
     state_dict = convert_checkpoint(file).state_dict if mirror.layout == "checkpoint" else read_tensors(file)
     where = mirror.url or str(file)
-    check_state_dict(record.config.encoder, state_dict, where=where)
+    hub_task(record.config.task).check(record.config, state_dict, where=where)
     config = replace(record.config, source_sha256=mirror.sha256)
     save_folder(entry, config=config, state_dict=state_dict, record=record)
     with atomic_path(entry / _CHECKSUM_NAME) as temporary:

@@ -90,7 +90,6 @@ class WeightRecord:
         name: Name that users type, lower case without slashes.
         description: One sentence for tables.
         config: Architecture and preprocessing.
-        task: What the model gives: ``"features"`` for encoders.
         hub_id: ``owner/name`` on the Hugging Face hub; empty if it is not there.
         revision: Commit of the hub repository that is loaded, empty for its newest.
         filename: Name of the weights file on the hub.
@@ -110,7 +109,6 @@ class WeightRecord:
     name: str
     description: str
     config: ModelConfig
-    task: str = "features"
     hub_id: str = ""
     revision: str = ""
     filename: str = "model.safetensors"
@@ -139,6 +137,11 @@ class WeightRecord:
             )
         if self.config.trained == (self.random_seed is not None):
             raise ConfigError(f"WeightRecord {self.name!r}: config.trained must be false exactly for random weights")
+
+    @property
+    def task(self) -> str:
+        """What the model gives: ``"features"`` for encoders, otherwise the task of its head."""
+        return self.config.task
 
     @property
     def num_parameters(self) -> int:

@@ -24,12 +24,13 @@ from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ChecksumError, InputError, WeightsError, WeightsNotFoundError
 from endofm.hub.checkpoint import find_encoder
 from endofm.hub.checksum import file_sha256
-from endofm.hub.convert import convert_checkpoint, default_preprocess, read_encoder_config
+from endofm.hub.convert import convert_checkpoint
+from endofm.hub.encoder_tensors import default_preprocess, read_encoder_config
 from endofm.hub.folder import CONFIG_NAME, WEIGHTS_NAME, matching_config, read_folder_config
 from endofm.hub.mirror import mirrored_folder
 from endofm.hub.registry import WeightRecord, find_record_of_file, get_record, list_models
 from endofm.hub.remote import hub_file
-from endofm.hub.state_dict import check_state_dict
+from endofm.hub.tasks.table import hub_task
 from endofm.hub.tensors import read_config, read_tensors
 from endofm.hub.transfer import DownloadOptions
 
@@ -46,7 +47,7 @@ class LoadedWeights:
 
     Attributes:
         config: Architecture and preprocessing.
-        state_dict: The encoder's tensors by name; None for random encoders, which are made from the record's seed.
+        state_dict: The model's tensors by name; None for random encoders, which are made from the record's seed.
         record: Registered record, None for weights of one's own.
         provenance: Plain texts: ``source`` (what was asked for), ``record`` (registered name), ``file`` (what was
             read), ``revision`` (commit on the hub), ``sha256`` (of the file), each only where there is one.
@@ -217,7 +218,7 @@ def _load_files(
     sha256: str = "",
 ) -> LoadedWeights:
     tensors = read_tensors(weights)
-    check_state_dict(config.encoder, tensors, where=str(weights))
+    hub_task(config.task).check(config, tensors, where=str(weights))
     sha256 = sha256 or file_sha256(weights)
     record = record or find_record_of_file(sha256) or _converted_from(config)
     provenance = _provenance(source, record=record, file=weights, revision=commit, sha256=sha256)

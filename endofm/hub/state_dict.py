@@ -78,7 +78,22 @@ def check_state_dict(config: EncoderConfig, state_dict: Mapping[str, Tensor], *,
     Raises:
         StateDictError: Naming the first few tensors that are missing, unexpected or of another shape.
     """
-    expected = encoder_shapes(config)
+    what = f"an encoder of width {config.embed_dim} with {config.depth} blocks"
+    check_shapes(encoder_shapes(config), state_dict, where=where, what=what)
+
+
+def check_shapes(expected: Mapping[str, Shape], state_dict: Mapping[str, Tensor], *, where: str, what: str) -> None:
+    """Raise unless a state dict has exactly the expected names and shapes.
+
+    Args:
+        expected: Shapes by name.
+        state_dict: Tensors by name.
+        where: Name of the file, for messages.
+        what: What the tensors should be, in words with their article.
+
+    Raises:
+        StateDictError: Naming the first few tensors that are missing, unexpected or of another shape.
+    """
     missing = [name for name in expected if name not in state_dict]
     unexpected = [name for name in state_dict if name not in expected]
     reshaped = [
@@ -93,7 +108,7 @@ def check_state_dict(config: EncoderConfig, state_dict: Mapping[str, Tensor], *,
     ]
     if problems:
         raise StateDictError(
-            f"{where}: the tensors are not those of an encoder of width {config.embed_dim} with {config.depth} blocks: "
+            f"{where}: the tensors are not those of {what}: "
             f"{'; '.join(problems)}. Nothing was loaded. Check that the weights and the configuration belong together; "
             "original checkpoints are read with `endofm convert`."
         )

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from endofm.config import ModelConfig
-from endofm.errors import InputError, UntrainedWeightsWarning
+from endofm.hub.state_dict import encoder_shapes
 from endofm.models.encoder import VideoTransformer
+from endofm.models.pretrained import Pretrained, usable_device
 from endofm.outputs import EncoderOutput
 from endofm.transforms.processor import Processor
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
+    from endofm.hub.resolve import LoadedWeights
     from endofm.inference.features import VideoFeatures
     from endofm.video.open import VideoInput
 
 Level = Literal["clip", "frame", "patch"]
 
+_BACKBONE = "backbone."
+"""Prefix of the encoder's tensors in a model with a head."""
 
-class EndoFM(VideoTransformer):
+
+class EndoFM(VideoTransformer, Pretrained):
     """Video encoder with weights and preprocessing: what users load and call.
 
     As a module it is the encoder (``model(clip)`` embeds prepared clips); :meth:`extract_features` takes any video.
+    :meth:`from_pretrained` also takes the weights of a model fine-tuned for a task if there is a whole encoder in it (a
+    classifier); its head is left out, and its preprocessing is kept.
 
     Args:
         config: Architecture and preprocessing.
@@ -48,136 +51,21 @@ class EndoFM(VideoTransformer):
         ((24, 192), array([0., 5.]))
     """
 
+    task = "features"
+
     def __init__(self, config: ModelConfig | None = None, *, provenance: Mapping[str, Any] | None = None) -> None:
         config = config or ModelConfig(trained=False)
         super().__init__(config.encoder)
-        self.config = config
-        self.processor = Processor(config.preprocess)
-        self.provenance: dict[str, Any] = dict(provenance or {})
+        self._describe(config, provenance)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        source: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> Self:
-        """Load a model.
-
-        Args:
-            source: A registry name (``endofm models`` lists them), a Hugging Face id ``"owner/repo"`` or
-                ``"owner/repo@revision"``, a folder with ``config.json`` and ``model.safetensors``, a ``.safetensors``
-                file, or an original ``.pth`` checkpoint.
-            revision: Branch, tag or commit of a hub repository.
-            cache_dir: Where downloads are kept; by default where huggingface_hub keeps them (``HF_HOME``).
-            force_download: Fetch again what is in the cache.
-            local_files_only: Never touch the network (``HF_HUB_OFFLINE=1`` does the same for everything).
-            token: Access token for private or gated repositories; by default the one that is logged in.
-            device: Where to put the model; the CPU by default.
-            dtype: Floating-point type of the parameters.
-
-        Returns:
-            The model in evaluation mode. Every tensor of the file was used and every parameter was filled.
-
-        Raises:
-            WeightsError: If the weights cannot be found, fetched, verified, safely read or do not fit; the subclasses
-                in :mod:`endofm.errors` tell which.
-            ConfigError: If the configuration beside the weights is not valid.
-            InputError: If the device or type is not to be had.
-
-        Warns:
-            UntrainedWeightsWarning: If the weights are random.
-        """
-        from endofm.hub.resolve import load_weights
-
-        target = _usable_device(device)
-        if not dtype.is_floating_point:
-            raise InputError(
-                f"dtype must be a floating-point type such as torch.float32 or torch.bfloat16, got {dtype}"
-            )
-        loaded = load_weights(
-            source,
-            revision=revision,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            token=token,
-        )
-        if loaded.state_dict is None:
-            assert loaded.record is not None
-            assert loaded.record.random_seed is not None
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(loaded.record.random_seed)
-                model = cls(loaded.config, provenance=loaded.provenance)
-        else:
-            # Built without memory and given the file's own tensors: nothing is initialised only to be overwritten.
-            with torch.device("meta"):
-                model = cls(loaded.config, provenance=loaded.provenance)
-            model.load_state_dict(loaded.state_dict, strict=True, assign=True)
-        if not loaded.config.trained:
-            warnings.warn(
-                f"{loaded.config.name or source}: these weights are random, nothing was learnt: "
-                f"features computed with them mean nothing",
-                UntrainedWeightsWarning,
-                stacklevel=2,
-            )
-        return model.to(device=target, dtype=dtype).eval()
-
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors``, ``config.json`` and a model card, readable by :meth:`from_pretrained`.
-
-        Args:
-            folder: Created if missing; the three files in it are replaced.
-
-        Returns:
-            The folder.
-        """
-        from endofm.hub.folder import save_folder
-
-        return save_folder(folder, config=self.config, state_dict=self.state_dict(), provenance=self.provenance)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        token: str | bool | None = None,
-        private: bool | None = None,
-        revision: str | None = None,
-        commit_message: str | None = None,
-    ) -> str:
-        """Upload what :meth:`save_pretrained` writes to a Hugging Face repository, which is created if missing.
-
-        Args:
-            repo_id: ``"owner/repo"``.
-            token: Access token with the right to write; by default the one that is logged in.
-            private: Make a new repository private.
-            revision: Branch to commit to.
-            commit_message: First line of the commit.
-
-        Returns:
-            Address of the commit.
-
-        Raises:
-            DownloadError: If the hub refuses or cannot be reached.
-        """
-        from endofm.hub.folder import push_to_hub
-
-        return push_to_hub(
-            repo_id,
-            config=self.config,
-            state_dict=self.state_dict(),
-            provenance=self.provenance,
-            token=token,
-            private=private,
-            revision=revision,
-            commit_message=commit_message,
-        )
+    def _adopt(cls, loaded: LoadedWeights) -> LoadedWeights:
+        """Take the encoder of a model that has a whole one inside."""
+        tensors = loaded.state_dict or {}
+        own = {name.removeprefix(_BACKBONE): t for name, t in tensors.items() if name.startswith(_BACKBONE)}
+        if set(own) != set(encoder_shapes(loaded.config.encoder)):
+            return super()._adopt(loaded)
+        return replace(loaded, config=replace(loaded.config, head=None), state_dict=own)
 
     def extract_features(
         self,
@@ -226,7 +114,7 @@ class EndoFM(VideoTransformer):
         from endofm.video.open import open_video
 
         if device is not None:
-            self.to(_usable_device(device))
+            self.to(usable_device(device))
         processor = self.processor
         if field_of_view is not None:
             processor = Processor(replace(processor.config, field_of_view=field_of_view))
@@ -246,28 +134,8 @@ class EndoFM(VideoTransformer):
                 hop_frames=hop_frames,
                 level=level,
                 progress=progress,
-                provenance=self._weights_provenance(),
+                provenance=self.weights_provenance(),
             )
-
-    def _weights_provenance(self) -> dict[str, Any]:
-        """Return what features say of their weights: no folders of this machine, which are nobody else's business."""
-        told = {key: Path(value).name if key in ("file", "source") else value for key, value in self.provenance.items()}
-        if self.provenance.get("source") and not Path(self.provenance["source"]).exists():
-            told["source"] = self.provenance["source"]  # a registered name or a repository
-        return {**told, "config": asdict(self.config)}
 
     def _encode(self, clips: Tensor, *, level: str) -> EncoderOutput:
         return EncoderOutput(self(clips), None) if level == "clip" else self.forward_features(clips)
-
-
-def _usable_device(device: str | torch.device | None) -> torch.device:
-    """Return the device, or say plainly that it is not to be had."""
-    try:
-        target = torch.device(device or "cpu")
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"device {str(device)!r} cannot be used here ({reason}); `endofm doctor` lists what can"
-        ) from error
-    return target

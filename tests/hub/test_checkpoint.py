@@ -58,7 +58,7 @@ LAYOUTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_known_layout_gives_the_encoder(layout: str, tmp_path: Path) -> None:
-    converted = convert_checkpoint(saved(tmp_path / "x.pth", LAYOUTS[layout]()), num_heads=4)
+    converted = convert_checkpoint(saved(tmp_path / "x.pth", LAYOUTS[layout]()), num_heads=4, task="features")
     assert same(converted.state_dict, tensors())
     assert converted.config.encoder == ENCODER
     assert converted.config.preprocess.crop_size == 32

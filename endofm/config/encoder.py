@@ -1,0 +1,98 @@
+"""Architecture of the encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from endofm.config.fields import require_positive, require_positive_ints
+from endofm.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Architecture of the divided space-time video transformer.
+
+    The defaults are the published Endo-FM backbone (ViT-B/16, 8 frames of 224 x 224).
+
+    Attributes:
+        img_size: Side in pixels of the square image that the position table ``pos_embed`` was made for.
+        patch_size: Side of a patch in pixels.
+        num_frames: Number of rows of the time table ``time_embed``.
+        in_chans: Number of input channels.
+        embed_dim: Width of the tokens.
+        depth: Number of blocks.
+        num_heads: Attention heads per block; divides ``embed_dim``.
+        mlp_ratio: Hidden width of the MLP over ``embed_dim``.
+        qkv_bias: Whether the fused query-key-value projections have a bias.
+        layer_norm_eps: Epsilon of every layer norm.
+        drop_path_rate: Stochastic depth of the last block; blocks before it grow linearly from 0. Acts in training
+            mode only. The original trains with 0.1.
+    """
+
+    img_size: int = 224
+    patch_size: int = 16
+    num_frames: int = 8
+    in_chans: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    layer_norm_eps: float = 1e-6
+    drop_path_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_positive_ints(
+            self, ("img_size", "patch_size", "num_frames", "in_chans", "embed_dim", "depth", "num_heads")
+        )
+        require_positive(self, "mlp_ratio")
+        require_positive(self, "layer_norm_eps")
+        if not isinstance(self.qkv_bias, bool):
+            raise ConfigError(f"EncoderConfig.qkv_bias must be true or false, got {self.qkv_bias!r}")
+        if not isinstance(self.drop_path_rate, (int, float)) or not 0 <= self.drop_path_rate < 1:
+            raise ConfigError(f"EncoderConfig.drop_path_rate must be in [0, 1), got {self.drop_path_rate!r}")
+        if self.img_size % self.patch_size:
+            raise ConfigError(
+                f"EncoderConfig.img_size {self.img_size} is not a multiple of patch_size {self.patch_size}"
+            )
+        if self.embed_dim % self.num_heads:
+            raise ConfigError(
+                f"EncoderConfig.embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
+            )
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side of the image that the position table was made for."""
+        return self.img_size // self.patch_size
+
+    @property
+    def mlp_dim(self) -> int:
+        """Hidden width of the MLP."""
+        return int(self.embed_dim * self.mlp_ratio)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> EncoderConfig:
+        """Return a named architecture, optionally with some fields changed.
+
+        Args:
+            name: ``"tiny"`` (192 wide), ``"small"`` (384) or ``"base"`` (768, the paper's).
+            **changes: Fields to replace.
+
+        Raises:
+            ConfigError: If the name is unknown or a changed field is not valid.
+        """
+        if name not in ENCODER_PRESETS:
+            raise ConfigError(f"unknown encoder preset {name!r}; choose one of {', '.join(ENCODER_PRESETS)}")
+        try:
+            return replace(ENCODER_PRESETS[name], **changes)
+        except TypeError as error:
+            raise ConfigError(f"EncoderConfig.preset({name!r}): {error}") from error
+
+
+ENCODER_PRESETS: dict[str, EncoderConfig] = {
+    # Widths and heads of DeiT's tiny, small and base image transformers (arXiv 2012.12877, table 1).
+    "tiny": EncoderConfig(embed_dim=192, num_heads=3),
+    "small": EncoderConfig(embed_dim=384, num_heads=6),
+    "base": EncoderConfig(),
+}

@@ -1,0 +1,63 @@
+"""How frames become a clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from endofm.config.fields import require_positive, require_positive_ints
+from endofm.errors import ConfigError
+
+CropMode = Literal["center", "upstream"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """How frames become a clip; stored with the weights because features depend on it.
+
+    Attributes:
+        num_frames: Frames per clip.
+        window_seconds: Time that one clip spans, in seconds. The default is the 5 s of the pre-training clips.
+        short_side: Length in pixels that the shorter side of a frame is resized to (bilinear, half-pixel centres,
+            no antialiasing, as in the original).
+        crop_size: Side in pixels of the square crop that follows.
+        crop: ``"center"`` (sound default) or ``"upstream"``: the left part of a landscape frame, the top part of a
+            portrait frame, as the original's evaluation does it (an accident that its published numbers rest on).
+        mean: Per-channel mean (RGB, frames scaled to [0, 1]).
+        std: Per-channel standard deviation.
+        field_of_view: Crop every frame to the endoscope's image first, leaving out black borders and side panels.
+    """
+
+    num_frames: int = 8
+    window_seconds: float = 5.0
+    short_side: int = 256
+    crop_size: int = 224
+    crop: CropMode = "center"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    field_of_view: bool = False
+
+    def __post_init__(self) -> None:
+        require_positive_ints(self, ("num_frames", "short_side", "crop_size"))
+        require_positive(self, "window_seconds")
+        if self.crop not in get_args(CropMode):
+            raise ConfigError(
+                f"PreprocessConfig.crop must be one of {', '.join(get_args(CropMode))}, got {self.crop!r}"
+            )
+        if self.short_side < self.crop_size:
+            raise ConfigError(
+                f"PreprocessConfig.short_side {self.short_side} is smaller than crop_size {self.crop_size}"
+            )
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != 3 or not all(isinstance(v, (int, float)) for v in values):
+                raise ConfigError(f"PreprocessConfig.{name} must hold 3 numbers, got {values!r}")
+        if min(self.std) <= 0:
+            raise ConfigError(f"PreprocessConfig.std must be positive, got {self.std!r}")
+        if not isinstance(self.field_of_view, bool):
+            raise ConfigError(f"PreprocessConfig.field_of_view must be true or false, got {self.field_of_view!r}")
+
+    @classmethod
+    def for_image_size(cls, size: int, **changes: Any) -> PreprocessConfig:
+        """Return the default preprocessing scaled to another crop size (256:224 kept between resize and crop)."""
+        return cls(crop_size=size, short_side=round(size * 256 / 224), **changes)

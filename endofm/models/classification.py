@@ -1,0 +1,129 @@
+"""``EndoFMForVideoClassification``: an encoder with a class head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from endofm.config import ClassificationHeadConfig, ModelConfig
+from endofm.heads.classification import ClassificationHead
+from endofm.models.encoder import VideoTransformer
+from endofm.models.endofm import EndoFM
+from endofm.models.pretrained import Pretrained
+from endofm.outputs import EncoderOutput
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class EndoFMForVideoClassification(Pretrained):
+    """Video classifier: labels, thresholds and preprocessing travel with the weights.
+
+    As a module it maps prepared clips to logits. Not for diagnosis.
+
+    Args:
+        config: Architecture, head and preprocessing.
+        provenance: Where the weights came from, as plain JSON values.
+
+    Attributes:
+        backbone: The encoder.
+        head: From its tokens to logits.
+
+    Example:
+        >>> import torch
+        >>> from endofm import ClassificationHeadConfig, EncoderConfig
+        >>> head = ClassificationHeadConfig(labels=("normal", "polyp"))
+        >>> config = ModelConfig(encoder=EncoderConfig.preset("tiny", depth=1), head=head, trained=False)
+        >>> EndoFMForVideoClassification(config)(torch.zeros(1, 3, 8, 224, 224)).shape
+        torch.Size([1, 2])
+    """
+
+    task = "classification"
+
+    def __init__(self, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self._describe(config, provenance)
+        assert isinstance(config.head, ClassificationHeadConfig)
+        encoder = config.encoder
+        self.backbone = VideoTransformer(encoder)
+        self.head = ClassificationHead(config.head, encoder.embed_dim, layer_norm_eps=encoder.layer_norm_eps)
+
+    @classmethod
+    def from_backbone(
+        cls, source: str | Path | EndoFM, head: ClassificationHeadConfig, *, drop_path_rate: float = 0.0, **options: Any
+    ) -> Self:
+        """Put a new head, whose weights are random, on an encoder, to be trained.
+
+        Args:
+            source: An encoder, or where to load one from, as for :meth:`EndoFM.from_pretrained`; the encoder of a
+                classifier is taken as well.
+            head: What to put on it.
+            drop_path_rate: Stochastic depth while training; the original trains with 0.1.
+            **options: Further arguments of :meth:`EndoFM.from_pretrained`.
+
+        Returns:
+            The model in evaluation mode; ``config.trained`` is false until it is trained.
+
+        Raises:
+            WeightsError: If the encoder cannot be loaded.
+        """
+        encoder = source if isinstance(source, EndoFM) else EndoFM.from_pretrained(source, **options)
+        config = replace(
+            encoder.config,
+            encoder=replace(encoder.config.encoder, drop_path_rate=drop_path_rate),
+            head=head,
+            name="",
+            trained=False,
+        )
+        model = cls(config, provenance=encoder.provenance)
+        model.backbone.load_state_dict(encoder.state_dict())
+        return model.to(device=encoder.pos_embed.device, dtype=encoder.pos_embed.dtype).eval()
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return logits.
+
+        Args:
+            clip: ``(batch, channels, time, height, width)``, RGB, normalised as the weights' preprocessing says.
+
+        Returns:
+            ``(batch, num_classes)``.
+
+        Raises:
+            InputError: If the clip has another form.
+        """
+        logits: Tensor = self.head(self.encode(clip))
+        return logits
+
+    def encode(self, clip: Tensor) -> EncoderOutput:
+        """Return the tokens that the head reads; arguments and errors as :meth:`forward`."""
+        if self.head.needs_patch_tokens:
+            return self.backbone.forward_features(clip)
+        return EncoderOutput(self.backbone(clip), None)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return probabilities of logits ``(..., num_classes)``: a softmax, or sigmoids if several labels may hold."""
+        return logits.sigmoid() if self.head_config.multi_label else logits.softmax(-1)
+
+    @property
+    def head_config(self) -> ClassificationHeadConfig:
+        """Labels, thresholds and form of the head."""
+        assert isinstance(self.config.head, ClassificationHeadConfig)
+        return self.config.head
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the logits."""
+        return self.head_config.labels
+
+    @classmethod
+    def _hint_for(cls, task: str) -> str:
+        if task != "features":
+            return ""
+        return "To train a classifier on it: EndoFMForVideoClassification.from_backbone, or `endofm finetune`."
+
+    def _untrained_words(self) -> str:
+        return "this classifier was not trained: its probabilities mean nothing"
