@@ -46,6 +46,10 @@ class JobError(EndoFMError):
     """An output folder is in use, or was filled with other settings."""
 
 
+class TrainingError(EndoFMError):
+    """A training run cannot go on: the loss is not finite, the network has collapsed, the data ran out."""
+
+
 class WeightsError(EndoFMError):
     """Base class of everything that can go wrong between a weight name and a loaded model."""
 

@@ -1,0 +1,136 @@
+"""From a run's settings to processes and devices, with Lightning Fabric."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+from endofm.errors import ConfigError, EndoFMError, require_extra
+from endofm.training.engine.task import TrainingTask
+from endofm.training.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.precision import Precision
+    from lightning_fabric.strategies.strategy import Strategy
+    from torch.distributed.device_mesh import DeviceMesh
+
+T = TypeVar("T")
+
+
+def open_fabric(run: RunConfig, task: TrainingTask) -> Fabric:
+    """Start or join the processes of a run.
+
+    Under ``torchrun`` and ``srun`` their numbers are taken from there; otherwise this process starts the others itself
+    by running the same command again.
+
+    Raises:
+        ConfigError: If there is no such device, or the numbers contradict one another.
+        MissingExtraError: If Lightning Fabric is not installed.
+    """
+    require_extra("lightning_fabric", "train", "Training")
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    accelerator = _accelerator(run)
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
+    elif "SLURM_NTASKS_PER_NODE" in os.environ and SLURMEnvironment.detect():
+        devices = int(os.environ["SLURM_NTASKS_PER_NODE"])
+        num_nodes = int(os.environ["SLURM_NTASKS"]) // devices
+    else:
+        devices, num_nodes = _devices(run, accelerator), run.num_nodes
+    world_size = devices * num_nodes
+    per_step = world_size * run.accumulate
+    if run.batch_size % per_step:
+        raise ConfigError(
+            f"run.batch_size {run.batch_size} cannot be shared out evenly: {world_size} processes x accumulate "
+            f"{run.accumulate} = {per_step} parts; take a multiple of {per_step}"
+        )
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
+            strategy=_strategy(run, task, world_size),
+            plugins=[_precision(run, accelerator)],
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"the processes of the run cannot be set up: {error}") from error
+    return fabric
+
+
+def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
+    """Do something on the first process and give its result to all; an error of ours is raised on all."""
+    if fabric.world_size == 1:
+        return work()
+    outcome: Any = None
+    if fabric.is_global_zero:
+        try:
+            outcome = (work(), None)
+        except EndoFMError as error:
+            outcome = (None, error)
+    result, problem = fabric.broadcast(outcome)
+    if problem is not None:
+        raise problem
+    done: T = result
+    return done
+
+
+def _accelerator(run: RunConfig) -> str:
+    if run.accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if run.accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "run.accelerator is cuda, but torch finds no GPU here; `endofm doctor` lists what it finds. "
+            "Set run.accelerator=cpu to train on the CPU"
+        )
+    return run.accelerator
+
+
+def _devices(run: RunConfig, accelerator: str) -> int:
+    if accelerator == "cpu":
+        return max(run.devices, 1)
+    there = torch.cuda.device_count()
+    if run.devices > there:
+        raise ConfigError(f"run.devices asks for {run.devices} GPUs, but there are {there} here")
+    return run.devices or there
+
+
+def _precision(run: RunConfig, accelerator: str) -> Precision:
+    from lightning_fabric.plugins.precision import MixedPrecision, Precision
+
+    return Precision() if run.precision == "32-true" else MixedPrecision(run.precision, device=accelerator)
+
+
+def _strategy(run: RunConfig, task: TrainingTask, world_size: int) -> Strategy | str:
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+    if run.strategy == "fsdp":
+        return ModelParallelStrategy(
+            lambda module, mesh: shard(module, mesh["data_parallel"], task.shard_units),
+            data_parallel_size=world_size,
+            tensor_parallel_size=1,
+        )
+    if world_size == 1:
+        return "auto"
+    return DDPStrategy(find_unused_parameters=task.find_unused_parameters)
+
+
+def shard(module: nn.Module, mesh: DeviceMesh, units: tuple[type[nn.Module], ...]) -> nn.Module:
+    """Share a module's parameters out over a mesh of devices (FSDP2), units first, then what is left."""
+    from torch.distributed.fsdp import fully_shard
+
+    for part in module.modules():
+        if isinstance(part, units):
+            fully_shard(part, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+    return module

@@ -1,0 +1,102 @@
+"""State dicts as whole tensors on the CPU, whatever the strategy; and back.
+
+Under FSDP parameters and the optimiser's moments are distributed tensors. Checkpoints hold whole ones under the
+parameters' names, so that a run can go on with another strategy or another number of devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from endofm.errors import CheckpointFormatError
+
+
+def module_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's state dict as whole CPU tensors; to be called on every process."""
+    return {name: _whole(value) for name, value in module.state_dict().items()}
+
+
+def load_module_state(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    """Give a module the state that :func:`module_state` returned.
+
+    Raises:
+        CheckpointFormatError: If names or shapes do not match.
+    """
+    current = module.state_dict()
+    placed = {name: _like(current[name], value) if name in current else value for name, value in state.items()}
+    try:
+        module.load_state_dict(placed, strict=True)
+    except RuntimeError as error:
+        raise CheckpointFormatError(f"{where}: holds another network than this run's: {error}") from error
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Any]:
+    """Return the optimiser's state by names of parameters; to be called on every process."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
+    state = {
+        names[parameter]: {key: _whole(value) if isinstance(value, Tensor) else value for key, value in values.items()}
+        for parameter, values in optimizer.state.items()
+    }
+    groups = [
+        {
+            **{key: value for key, value in group.items() if key != "params"},
+            "names": [names[p] for p in group["params"]],
+        }
+        for group in optimizer.param_groups
+    ]
+    return {"state": state, "groups": groups}
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, module: nn.Module, saved: Mapping[str, Any], where: str
+) -> None:
+    """Give the optimiser the state that :func:`optimizer_state` returned.
+
+    Raises:
+        CheckpointFormatError: If the parameter groups do not match.
+    """
+    names = {parameter: name for name, parameter in module.named_parameters()}
+    current = [[names[parameter] for parameter in group["params"]] for group in optimizer.param_groups]
+    if current != [list(group["names"]) for group in saved["groups"]]:
+        raise CheckpointFormatError(f"{where}: its optimiser trained other parameters than this run's")
+    numbers = dict(_numbered(optimizer))
+    parameters = {name: parameter for parameter, name in names.items()}
+    state = {
+        numbers[parameters[name]]: {
+            key: _like(parameters[name], value) if isinstance(value, Tensor) else value for key, value in values.items()
+        }
+        for name, values in saved["state"].items()
+    }
+    groups = [
+        {
+            **{key: value for key, value in group.items() if key != "names"},
+            "params": [numbers[parameters[n]] for n in group["names"]],
+        }
+        for group in saved["groups"]
+    ]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _numbered(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, int]]:
+    """Number parameters as ``Optimizer.state_dict`` does."""
+    parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return ((parameter, number) for number, parameter in enumerate(parameters))
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    if isinstance(tensor, DTensor):
+        tensor = tensor.full_tensor()
+    return tensor.detach().cpu()
+
+
+def _like(model: Tensor, value: Tensor) -> Tensor:
+    """Distribute a whole tensor as another of its shape is."""
+    if isinstance(model, DTensor) and model.shape == value.shape:
+        local = value.to(model.device)
+        return distribute_tensor(local, model.device_mesh, model.placements, src_data_rank=None)
+    return value
