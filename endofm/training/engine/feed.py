@@ -29,7 +29,7 @@ def steps(
         count: Steps of the epoch.
         parts: Batches per step.
     """
-    data.set_epoch(epoch, start_batch=first * parts)
+    data.set_epoch(epoch, first * parts)
     batches = _undisturbed(iter(data))
     for _ in range(first, count):
         group = []

@@ -73,7 +73,7 @@ class TrainingData(Protocol):
         """Return the number of batches of an epoch."""
         ...
 
-    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the epoch to iterate over next, and the batch to begin with; those before it are not read."""
         ...
 

@@ -63,8 +63,8 @@ class ToyData:
     def __len__(self) -> int:
         return self.config.clips // self.share.world_size // self.share.batch_size
 
-    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        self.epoch, self.start = epoch, start_batch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[ToyBatch]:
         torch.rand(3)  # As a DataLoader does.
