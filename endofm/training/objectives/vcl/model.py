@@ -1,0 +1,258 @@
+"""The network that VCL trains: a backbone, the heads and the concepts, from six inputs to the terms of the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from endofm.errors import ConfigError, InputError
+from endofm.models.encoder import VideoTransformer
+from endofm.training.objectives.vcl.collective import Batch
+from endofm.training.objectives.vcl.config import VCLConfig
+from endofm.training.objectives.vcl.heads import (
+    ConceptAttention,
+    ConceptVectors,
+    Kind,
+    contrast_head,
+    norm_head,
+    part,
+)
+from endofm.training.objectives.vcl.local import local_contrast, selected_concepts
+from endofm.training.objectives.vcl.losses import alignment, contrast, fidelity, negative_entropy
+from endofm.training.objectives.vcl.queue import ScoreQueue
+from endofm.training.objectives.vcl.sinkhorn import balanced_assignment
+from endofm.training.objectives.vcl.views import VCLViews, six_inputs
+
+KINDS: tuple[Kind, ...] = ("v", "s", "d")
+CLIPS: dict[Kind, slice] = {"v": slice(0, 2), "s": slice(2, 4), "d": slice(4, 6)}
+"""Which of the six inputs v1, v2, s1, s2, d1, d2 are of a kind."""
+PAIRS: tuple[tuple[Kind, Kind], ...] = (("v", "v"), ("v", "s"), ("v", "d"), ("s", "v"), ("d", "v"))
+"""Contrast heads: the kind of the input, and of the one that it is compared with."""
+
+
+@dataclass(frozen=True)
+class VCLTerms:
+    """The terms of the loss, scalars; names as in the paper's notation.
+
+    Attributes:
+        contrast_vv: Video against video, the mean of two directions.
+        contrast_vs: Video against static input, four directions over two.
+        contrast_vd: Video against dynamic input, likewise.
+        align_static: Alignment on the static concepts.
+        align_dynamic: Alignment on the dynamic concepts.
+        decouple_static: Negative entropy of dynamic inputs on the static concepts.
+        decouple_dynamic: Negative entropy of static inputs on the dynamic concepts.
+        fidelity_v: Minus the cosine of features and what scores rebuild of them, video.
+        fidelity_s: Likewise, static.
+        fidelity_d: Likewise, dynamic.
+        local_v: Local contrast, video; 0 before it counts.
+        local_s: Likewise, static.
+        local_d: Likewise, dynamic.
+    """
+
+    contrast_vv: Tensor
+    contrast_vs: Tensor
+    contrast_vd: Tensor
+    align_static: Tensor
+    align_dynamic: Tensor
+    decouple_static: Tensor
+    decouple_dynamic: Tensor
+    fidelity_v: Tensor
+    fidelity_s: Tensor
+    fidelity_d: Tensor
+    local_v: Tensor
+    local_s: Tensor
+    local_d: Tensor
+
+    def total(self, decoupling_weight: float) -> Tensor:
+        """Return the loss: the sum of all terms, decoupling weighted."""
+        decoupling = self.decouple_static + self.decouple_dynamic
+        others = [value for name, value in self.items() if not name.startswith("decouple")]
+        return torch.stack(others).sum() + decoupling_weight * decoupling
+
+    def items(self) -> list[tuple[str, Tensor]]:
+        """Return names and values."""
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+class Encoded(NamedTuple):
+    """What the backbone says of the six inputs.
+
+    Attributes:
+        pooled: ``(6, batch, embed_dim)``.
+        local: ``(6, batch, positions, embed_dim)``; None where local contrast does not count.
+    """
+
+    pooled: Tensor
+    local: Tensor | None
+
+
+class VCLModel(nn.Module):
+    """Backbone, heads, concepts and queue of VCL.
+
+    Args:
+        backbone: The encoder that is trained; all six inputs go through it.
+        config: Settings.
+
+    Attributes:
+        concepts: For each kind of input its static and dynamic concept vectors.
+        queue: The last scores.
+    """
+
+    def __init__(self, backbone: VideoTransformer, config: VCLConfig) -> None:
+        super().__init__()
+        if config.crop_size % backbone.patch_size:
+            raise ConfigError(
+                f"VCLConfig.crop_size {config.crop_size} is not a multiple of the patch size {backbone.patch_size}"
+            )
+        self.config = config
+        self.backbone = backbone
+        width, hidden, k = backbone.embed_dim, config.hidden_dim, config.concepts
+        self.contrast_heads = nn.ModuleDict(
+            {f"{a}_{b}": contrast_head(width, hidden, config.contrast_dim) for a, b in PAIRS}
+        )
+        self.concept_heads = nn.ModuleDict({kind: norm_head(width, hidden, hidden) for kind in KINDS})
+        self.concepts = nn.ModuleDict({kind: ConceptVectors(k, hidden) for kind in KINDS})
+        self.decoders = nn.ModuleDict({kind: norm_head(2 * k if kind == "v" else k, hidden, width) for kind in KINDS})
+        self.attention = ConceptAttention(width, hidden)
+        self.queue = ScoreQueue(config.queue_size, 2 * k)
+
+    def forward(self, views: VCLViews, *, use_queue: bool, use_local: bool) -> VCLTerms:
+        """Compute the terms of the loss and, in training, put the scores into the queue.
+
+        Args:
+            views: The clips and held frames of a batch.
+            use_queue: Balance the assignment over the queue as well.
+            use_local: Compute local contrast.
+
+        Raises:
+            InputError: If the batch holds fewer than two videos: there is nothing to contrast with, and batch norm
+                would divide by zero.
+        """
+        batch = Batch(len(views.clips), views.clips.device, gather=self.config.gather)
+        # Batch norm reaches over all processes in any case; contrast only where rows are gathered.
+        if batch.total < 2:
+            raise InputError(
+                f"VCL contrasts the videos of a batch with each other and needs at least 2 of them, got {batch.total}; "
+                "set a larger batch size and leave out a last, smaller batch"
+            )
+        encoded = self._encode(six_inputs(views), local=use_local)
+        scores = self._scores(encoded.pooled)  # 6 B 2K
+        vv, vs, vd = self._contrast(encoded.pooled, batch)
+        static, dynamic = self._align(scores, batch, use_queue=use_queue)
+        entropy = [negative_entropy(x, temperature=self.config.score_temp) for x in self._foreign(scores)]
+        faithful = [self._fidelity(encoded.pooled, scores, kind) for kind in KINDS]
+        local = [self._local(encoded.local, scores, kind, batch) for kind in KINDS]
+        if self.training:
+            self.queue.push(batch.gather(scores.transpose(0, 1)))
+        return VCLTerms(vv, vs, vd, static, dynamic, *entropy, *faithful, *local)
+
+    @torch.no_grad()
+    def normalize_concepts(self) -> None:
+        """Set every concept vector to unit length; due after every step of the optimiser."""
+        for kind in KINDS:
+            self._concepts(kind).normalize()
+
+    def _concepts(self, kind: Kind) -> ConceptVectors:
+        return self.concepts[kind]  # type: ignore[return-value]
+
+    def _encode(self, inputs: Tensor, *, local: bool) -> Encoded:
+        """Run the inputs ``(6, batch, 3, time, height, width)`` through the backbone in one go."""
+        count, batch = inputs.shape[:2]
+        clips = inputs.flatten(0, 1)
+        if not local and self.config.pooling == "class_token":
+            pooled: Tensor = self.backbone(clips)
+            return Encoded(pooled.view(count, batch, -1), None)
+        output = self.backbone.forward_features(clips)
+        if output.patch_tokens is None:
+            raise InputError("the backbone returned no patch tokens, which VCL pools or compares")
+        tokens = output.patch_tokens.flatten(1, 3)  # (6 B) P D
+        pooled = output.cls_token if self.config.pooling == "class_token" else tokens.mean(dim=1)
+        return Encoded(pooled.unflatten(0, (count, batch)), tokens.unflatten(0, (count, batch)) if local else None)
+
+    def _scores(self, pooled: Tensor) -> Tensor:
+        """Return the cosines of the six inputs with the concepts of their kind, float32 ``(6, batch, 2K)``.
+
+        Each input has its own batch statistics, as in the original.
+        """
+        found = []
+        for kind in KINDS:
+            found += [self._concepts(kind).scores(self.concept_heads[kind](x)) for x in pooled[CLIPS[kind]]]
+        return torch.stack(found)
+
+    def _contrast(self, pooled: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the three terms of global contrast, each with the other half of the video."""
+        heads = {(a, b): self.contrast_heads[f"{a}_{b}"](pooled[CLIPS[a]]) for a, b in PAIRS}
+        keys = {pair: [batch.gather(x) for x in out] for pair, out in heads.items()}
+
+        def both_ways(a: Kind, b: Kind) -> Tensor:
+            return sum(
+                (
+                    contrast(
+                        heads[a, b][i], keys[b, a][1 - i], temperature=self.config.contrast_temp, first=batch.first
+                    )
+                    for i in (0, 1)
+                ),
+                start=pooled.new_zeros((), dtype=torch.float32),
+            )
+
+        return (
+            both_ways("v", "v") / 2,
+            (both_ways("v", "s") + both_ways("s", "v")) / 2,
+            (both_ways("v", "d") + both_ways("d", "v")) / 2,
+        )
+
+    def _align(self, scores: Tensor, batch: Batch, *, use_queue: bool) -> tuple[Tensor, Tensor]:
+        """Return the alignment of video and static inputs on the static concepts, and likewise for dynamic ones."""
+        config = self.config
+        rows = batch.gather(scores.transpose(0, 1))  # N 6 2K
+        if use_queue:
+            rows = torch.cat((rows, self.queue.scores))
+        own = slice(batch.first, batch.first + scores.shape[1])
+        losses = []
+        for kind in KINDS[1:]:
+            inputs = [0, 1, *range(6)[CLIPS[kind]]]
+            concerned = part(rows, kind, config.concepts)
+            assignments = torch.stack(
+                [
+                    balanced_assignment(
+                        concerned[:, i], temperature=config.assign_temp, iterations=config.assign_iterations
+                    )[own]
+                    for i in inputs
+                ]
+            )
+            mine = part(scores[inputs], kind, config.concepts)
+            losses.append(alignment(mine, assignments, temperature=config.score_temp))
+        return losses[0], losses[1]
+
+    def _foreign(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores that should say nothing: dynamic inputs on static concepts, static ones on dynamic."""
+        k = self.config.concepts
+        return part(scores[CLIPS["d"]], "s", k), part(scores[CLIPS["s"]], "d", k)
+
+    def _fidelity(self, pooled: Tensor, scores: Tensor, kind: Kind) -> Tensor:
+        features = pooled[CLIPS[kind]].flatten(0, 1)
+        concerned = part(scores[CLIPS[kind]], kind, self.config.concepts).flatten(0, 1)
+        return fidelity(features, self.decoders[kind](concerned))
+
+    def _local(self, local: Tensor | None, scores: Tensor, kind: Kind, batch: Batch) -> Tensor:
+        if local is None:
+            return scores.new_zeros(())
+        tokens = local[CLIPS[kind]]
+        found = self.attention(tokens.flatten(0, 1), self._concepts(kind).rows(kind)).unflatten(0, tokens.shape[:2])
+        first, second = part(scores[CLIPS[kind]], kind, self.config.concepts)
+        selected = selected_concepts(first, second, rank=self.config.top_concepts)
+        cost = sum(
+            (
+                local_contrast(
+                    found[i], batch.gather(found[1 - i]), selected, margin=self.config.margin, first=batch.first
+                )
+                for i in (0, 1)
+            ),
+            start=scores.new_zeros(()),
+        )
+        # Averaged over processes, this is the cost of all over the number of all.
+        return cost * batch.processes / (batch.sum(2 * selected.sum().float()) + 1)
