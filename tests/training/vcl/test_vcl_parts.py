@@ -28,12 +28,12 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
 @settings(max_examples=20, deadline=None)
 @given(samples=st.integers(64, 200), concepts=st.integers(2, 12), seed=st.integers(0, 99))
 def test_assignment_rows_sum_to_one_and_columns_are_nearly_equal(samples: int, concepts: int, seed: int) -> None:
-    scores = unit(samples, 64, seed=seed) @ unit(concepts, 64, seed=seed + 100).T
+    scores = unit(samples, 512, seed=seed) @ unit(concepts, 512, seed=seed + 100).T
     rough, exact = (balanced_assignment(scores, temperature=0.05, iterations=n) for n in (3, 100))
     torch.testing.assert_close(rough.sum(1), torch.ones(samples))
     share = samples / concepts
     torch.testing.assert_close(exact.sum(0), torch.full((concepts,), share), rtol=1e-3, atol=1e-4)
-    assert float((rough.sum(0) - share).abs().max()) < 0.2 * share
+    assert float((rough.sum(0) - share).abs().max()) < 0.05 * share
 
 
 def test_assignment_is_what_plain_sinkhorn_gives() -> None:

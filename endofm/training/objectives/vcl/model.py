@@ -171,7 +171,7 @@ class VCLModel(nn.Module):
             raise InputError("the backbone returned no patch tokens, which VCL pools or compares")
         tokens = output.patch_tokens.flatten(1, 3)  # (6 B) P D
         pooled = output.cls_token if self.config.pooling == "class_token" else tokens.mean(dim=1)
-        return Encoded(pooled.unflatten(0, (count, batch)), tokens.unflatten(0, (count, batch)) if local else None)
+        return Encoded(pooled.view(count, batch, -1), tokens.view(count, batch, *tokens.shape[1:]) if local else None)
 
     def _scores(self, pooled: Tensor) -> Tensor:
         """Return the cosines of the six inputs with the concepts of their kind, float32 ``(6, batch, 2K)``.
