@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from endofm.errors import InputError
-from endofm.video.frames import Float64Array
+from endofm.training.objectives.vcl.colour import change_hue
+from endofm.training.objectives.vcl.config import VCLConfig
+from endofm.training.views.config import ViewConfig
+from endofm.training.views.crops import ViewCrops
+from endofm.training.views.draws import ViewDraw, draw_appearance, draw_box
+from endofm.training.views.render import render_views
+from endofm.video.frames import Float64Array, UInt8Array
+
+LARGEST_TURN = 0.25
+"""Largest change of hue of the original's colours, as a part of a full turn."""
 
 
 class VCLViews(NamedTuple):
@@ -72,3 +81,55 @@ class TwoHalves:
         places = np.rint(start + stride * np.arange(count)).astype(np.int64)
         chosen: Float64Array = times[np.minimum(places, len(times) - 1)]
         return chosen
+
+
+def view_config(config: VCLConfig) -> ViewConfig:
+    """Return how the two clips and the two stills are cut and coloured, in the words of Endo-FM's views."""
+    cuts = ViewConfig(
+        global_frames=(config.clip_frames, config.clip_frames, 1, 1),
+        local_frames=(),
+        global_size=config.crop_size,
+        global_scale=config.crop_scale,
+    )
+    if config.colour == "endofm":
+        return cuts
+    # Greying an already jittered picture gives what jittering a grey one does.
+    return replace(cuts, jitter_probability=1.0, brightness=0.5, contrast=0.5, saturation=0.5, grey_probability=0.5)
+
+
+@dataclass(frozen=True)
+class MakeVCLViews:
+    """Transform that makes two clips and two stills of the frames of a window.
+
+    The halves of the window are the clips; the still of each is a frame of it at a random place, the same in both. Each
+    of the four has its own crop, flip and colours, shared by its frames.
+
+    Attributes:
+        config: What is drawn.
+    """
+
+    config: VCLConfig
+
+    def __call__(self, frames: UInt8Array, generator: np.random.Generator) -> VCLViews:
+        """Return clips ``(2, 3, time, size, size)`` and stills ``(2, 3, size, size)`` of one video.
+
+        Args:
+            frames: uint8 ``(2 * clip_frames, height, width, 3)``, RGB.
+            generator: Source of everything random.
+
+        Raises:
+            InputError: If there is another number of frames.
+        """
+        length, cuts = self.config.clip_frames, view_config(self.config)
+        if len(frames) != 2 * length:
+            raise InputError(f"VCL takes windows of 2 x {length} frames, got {len(frames)}")
+        still = int(generator.integers(length))
+        places = [range(length), range(length, 2 * length), [still], [length + still]]
+        draws, turns = [], []
+        for chosen in places:
+            box = draw_box(*frames.shape[1:3], self.config.crop_scale, generator, rule="first_fit")
+            draws.append(ViewDraw(tuple(chosen), box, self.config.crop_size, draw_appearance(cuts, generator)))
+            turns.append(generator.uniform(-LARGEST_TURN, LARGEST_TURN) if self.config.colour == "vcl" else 0.0)
+        views = [view[0] for view in render_views(ViewCrops.cut(frames, draws), cuts)]
+        views = [change_hue(v, turn, cuts.mean, cuts.std) for v, turn in zip(views, turns, strict=True)]
+        return VCLViews(torch.stack(views[:2]), torch.stack([view[:, 0] for view in views[2:]]))

@@ -1,0 +1,49 @@
+"""Change of hue, the one colour change of VCL that Endo-FM's views do not have."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from endofm.training.views.colour import LUMA
+
+_YIQ = torch.tensor([LUMA["rgb"], (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
+"""From RGB to luma and two axes of chroma (NTSC)."""
+
+
+def hue_matrix(turn: float) -> Tensor:
+    """Return the map of RGB that turns chroma about the axis of grey and leaves the grey value as it is.
+
+    Unlike a shift of hue in HSV it is linear, so it may come before or after changes of brightness, contrast,
+    saturation and grey, which all leave the axis of grey alone.
+
+    Args:
+        turn: Angle as a part of a full turn, from red by green to blue.
+
+    Returns:
+        float64 ``(3, 3)``.
+    """
+    cos, sin = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
+    turned = torch.tensor([[1, 0, 0], [0, cos, sin], [0, -sin, cos]], dtype=torch.float64)
+    return torch.linalg.inv(_YIQ) @ turned @ _YIQ
+
+
+def change_hue(view: Tensor, turn: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Turn the hue of a normalised view.
+
+    Args:
+        view: float32 ``(3, time, height, width)``, RGB, normalised.
+        turn: Angle as a part of a full turn; 0.5 turns a colour into its opposite.
+        mean: What was subtracted per channel.
+        std: What was divided by per channel.
+
+    Returns:
+        The view in other hues, normalised likewise.
+    """
+    centre, scale = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
+    matrix = hue_matrix(turn)
+    gain = (matrix * scale / scale.unsqueeze(1)).to(view)
+    shift = ((matrix @ centre - centre) / scale).to(view)
+    return torch.einsum("ij,jthw->ithw", gain, view) + shift.view(3, 1, 1, 1)
