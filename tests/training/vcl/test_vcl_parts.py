@@ -133,7 +133,7 @@ def test_local_contrast_is_zero_when_no_concept_is_selected() -> None:
     query = unit(2, 3, 5).requires_grad_()
     loss = local_contrast(query, unit(2, 3, 5, seed=1), torch.zeros(2, 3, dtype=torch.bool), margin=1.4)
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert query.grad is not None
     assert not query.grad.any()
 

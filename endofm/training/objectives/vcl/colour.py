@@ -27,7 +27,8 @@ def hue_matrix(turn: float) -> Tensor:
     """
     cos, sin = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
     turned = torch.tensor([[1, 0, 0], [0, cos, sin], [0, -sin, cos]], dtype=torch.float64)
-    return torch.linalg.inv(_YIQ) @ turned @ _YIQ
+    matrix: Tensor = torch.linalg.inv(_YIQ) @ turned @ _YIQ
+    return matrix
 
 
 def change_hue(view: Tensor, turn: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from endofm.errors import ConfigError
+from endofm.training.checks import require_bool, require_choice, require_int, require_number
 
 Colour = Literal["vcl", "endofm"]
 Pooling = Literal["class_token", "patch_mean"]
@@ -13,9 +14,13 @@ Pooling = Literal["class_token", "patch_mean"]
 
 @dataclass(frozen=True, kw_only=True)
 class VCLConfig:
-    """Settings of VCL (Qian et al., ECCV 2022, arXiv 2207.12795); the defaults are those of its code.
+    """Settings of VCL (Qian et al., ECCV 2022, arXiv 2207.12795).
+
+    Defaults of the method are those of its code. Optimiser and schedules are Endo-FM's, whatever the objective, so that
+    a comparison compares objectives; the original trains a convolutional network by Adam at 1e-3.
 
     Attributes:
+        name: What a configuration file chooses this objective by.
         concepts: Concepts of each kind, static and dynamic.
         hidden_dim: Hidden width of the heads, and width of the space of the concepts.
         contrast_dim: Width that global contrast is done in.
@@ -39,7 +44,17 @@ class VCLConfig:
         margin: Distance from which on local negatives are far enough.
         queue_size: Score sets kept for the balanced assignment.
         gather: In a distributed run, contrast with and balance over the clips of all processes.
+        learning_rate: Highest learning rate for 256 clips per step; the one used is in proportion to the clips.
+        final_learning_rate: Learning rate that the cosine approaches, whatever the clips per step.
+        warmup_epochs: Epochs over which the learning rate rises from 0.
+        weight_decay: At the beginning.
+        final_weight_decay: Weight decay that the cosine approaches.
+        clip_gradient: Largest norm of each tensor's gradient.
+        drop_path_rate: Stochastic depth of the last block in training.
+        decay_embeddings: Weight decay acts on the class token and the position and time tables, too.
     """
+
+    name: Literal["vcl"] = "vcl"
 
     concepts: int = 100
     hidden_dim: int = 512
@@ -60,47 +75,37 @@ class VCLConfig:
     margin: float = 1.4
     queue_size: int = 1024
     gather: bool = True
+    learning_rate: float = 5e-4
+    final_learning_rate: float = 1e-6
+    warmup_epochs: int = 10
+    weight_decay: float = 0.04
+    final_weight_decay: float = 0.4
+    clip_gradient: float = 3.0
+    drop_path_rate: float = 0.1
+    decay_embeddings: bool = False
 
     def __post_init__(self) -> None:
-        for name in (
-            "concepts",
-            "hidden_dim",
-            "contrast_dim",
-            "clip_frames",
-            "crop_size",
-            "assign_iterations",
-            "top_concepts",
-        ):
-            self._check_int(name, 1)
-        self._check_int("queue_size", 0)
+        require_int(self, "concepts", "hidden_dim", "contrast_dim", "clip_frames", "crop_size")
+        require_int(self, "assign_iterations", "top_concepts")
+        require_int(self, "queue_size", "warmup_epochs", low=0)
         if self.local_start_epoch is not None:
-            self._check_int("local_start_epoch", 0)
-        for name in ("contrast_temp", "score_temp", "assign_temp", "margin"):
-            self._check_number(name, above=0)
-        if self._check_number("max_stride", above=0) < 1:
-            raise ConfigError(f"VCLConfig.max_stride must be at least 1, got {self.max_stride!r}")
-        if not isinstance(self.decoupling_weight, (int, float)) or self.decoupling_weight < 0:
-            raise ConfigError(f"VCLConfig.decoupling_weight must be a number >= 0, got {self.decoupling_weight!r}")
+            require_int(self, "local_start_epoch", low=0)
+        require_number(self, "max_stride", low=1)
+        require_number(self, "contrast_temp", "score_temp", "assign_temp", "margin", low=0, open_low=True)
+        require_number(self, "learning_rate", "clip_gradient", low=0, open_low=True)
+        require_number(self, "final_learning_rate", "weight_decay", "final_weight_decay", "decoupling_weight", low=0)
+        require_number(self, "drop_path_rate", low=0, high=1)
+        if self.drop_path_rate == 1:
+            raise ConfigError("VCLConfig.drop_path_rate must be < 1: nothing would be left")
         low, high = self.crop_scale if len(self.crop_scale) == 2 else (0.0, 0.0)
         if not 0 < low <= high <= 1:
             raise ConfigError(f"VCLConfig.crop_scale must be two shares in (0, 1], got {self.crop_scale!r}")
-        for name, words in (("colour", get_args(Colour)), ("pooling", get_args(Pooling))):
-            if getattr(self, name) not in words:
-                raise ConfigError(f"VCLConfig.{name} must be one of {', '.join(words)}, got {getattr(self, name)!r}")
+        require_bool(self, "gather", "decay_embeddings")
+        require_choice(self, "colour", get_args(Colour))
+        require_choice(self, "pooling", get_args(Pooling))
 
     def local_start(self, epochs: int) -> int:
         """Return the epoch from which local contrast counts, in a run of so many epochs."""
         if self.local_start_epoch is not None:
             return self.local_start_epoch
         return 10 if epochs >= 30 else epochs // 3
-
-    def _check_int(self, name: str, least: int) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ConfigError(f"VCLConfig.{name} must be a whole number >= {least}, got {value!r}")
-
-    def _check_number(self, name: str, *, above: float) -> float:
-        value = getattr(self, name)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not above < value < float("inf"):
-            raise ConfigError(f"VCLConfig.{name} must be a number > {above:g}, got {value!r}")
-        return value

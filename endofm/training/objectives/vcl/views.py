@@ -125,9 +125,10 @@ class MakeVCLViews:
             raise InputError(f"VCL takes windows of 2 x {length} frames, got {len(frames)}")
         still = int(generator.integers(length))
         places = [range(length), range(length, 2 * length), [still], [length + still]]
+        height, width = frames.shape[1:3]
         draws, turns = [], []
         for chosen in places:
-            box = draw_box(*frames.shape[1:3], self.config.crop_scale, generator, rule="first_fit")
+            box = draw_box(height, width, self.config.crop_scale, generator, rule="first_fit")
             draws.append(ViewDraw(tuple(chosen), box, self.config.crop_size, draw_appearance(cuts, generator)))
             turns.append(generator.uniform(-LARGEST_TURN, LARGEST_TURN) if self.config.colour == "vcl" else 0.0)
         views = [view[0] for view in render_views(ViewCrops.cut(frames, draws), cuts)]
