@@ -52,8 +52,11 @@ def _undisturbed(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """Move the tensors in a batch (dataclass, mapping, list or tuple of such) to a device."""
-    if isinstance(value, Tensor):
+    """Move the tensors in a batch (dataclass, mapping, list or tuple of such) to a device.
+
+    What has a method ``to(device, non_blocking=...)`` of its own decides by itself what it moves.
+    """
+    if isinstance(value, Tensor) or callable(getattr(value, "to", None)):
         return value.to(device, non_blocking=True)
     if is_dataclass(value) and not isinstance(value, type):
         # Field by field on a copy, as a batch may be frozen.
