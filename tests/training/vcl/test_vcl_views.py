@@ -12,7 +12,7 @@ from endofm.errors import InputError
 from endofm.training.objectives.vcl import views as vcl_views
 from endofm.training.objectives.vcl.colour import change_hue, hue_matrix
 from endofm.training.objectives.vcl.config import VCLConfig
-from endofm.training.objectives.vcl.views import MakeVCLViews, VCLViews, view_config
+from endofm.training.objectives.vcl.views import CutVCLViews, VCLCrops, VCLViews, render_vcl_views, view_config
 from endofm.training.views.draws import Appearance
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -24,7 +24,9 @@ def window(seed: int = 0) -> np.ndarray:
 
 
 def make(config: VCLConfig, seed: int, frames: np.ndarray | None = None) -> VCLViews:
-    return MakeVCLViews(config)(window() if frames is None else frames, np.random.default_rng(seed))
+    crops = CutVCLViews(config)(window() if frames is None else frames, np.random.default_rng(seed))
+    clips, stills = render_vcl_views(crops, config)
+    return VCLViews(clips[0], stills[0])
 
 
 @pytest.mark.parametrize("colour", ["vcl", "endofm"])
@@ -38,9 +40,17 @@ def test_shapes_and_repeatability(colour: str) -> None:
     torch.testing.assert_close(clips, again.clips)
     torch.testing.assert_close(stills, again.stills)
     assert not torch.allclose(clips, other.clips)
-    batch = torch.utils.data.default_collate([make(config, 1), other])
-    assert isinstance(batch, VCLViews)
-    assert batch.clips.shape == (2, 2, 3, 4, 32, 32)
+
+
+def test_a_batch_holds_what_its_videos_hold() -> None:
+    cut = CutVCLViews(CONFIG)
+    batch = VCLCrops.collate([cut(window(), np.random.default_rng(seed)) for seed in (1, 2, 3)])
+    assert len(batch) == 3
+    clips, stills = render_vcl_views(batch, CONFIG)
+    assert clips.shape == (3, 2, 3, 4, 32, 32)
+    for place, seed in enumerate((1, 2, 3)):
+        torch.testing.assert_close(clips[place], make(CONFIG, seed).clips)
+        torch.testing.assert_close(stills[place], make(CONFIG, seed).stills)
 
 
 def test_all_frames_of_a_clip_share_one_draw_and_the_stills_have_their_own() -> None:
@@ -86,11 +96,10 @@ def test_faithful_colours_are_stronger_than_those_of_endofm() -> None:
 
 
 def test_a_full_turn_of_hue_is_no_turn_and_grey_stays_grey() -> None:
-    view = torch.randn(3, 2, 4, 4)
-    for turn in (0.0, 1.0):
-        torch.testing.assert_close(change_hue(view, turn, MEAN, STD), view, atol=1e-4, rtol=1e-4)
-    there_and_back = change_hue(change_hue(view, 0.2, MEAN, STD), -0.2, MEAN, STD)
-    torch.testing.assert_close(there_and_back, view, atol=1e-4, rtol=1e-4)
+    views = torch.randn(2, 3, 2, 4, 4)
+    torch.testing.assert_close(change_hue(views, (0, 1), MEAN, STD), views, atol=1e-4, rtol=1e-4)
+    there_and_back = change_hue(change_hue(views, (0.2, -0.1), MEAN, STD), (-0.2, 0.1), MEAN, STD)
+    torch.testing.assert_close(there_and_back, views, atol=1e-4, rtol=1e-4)
     grey = torch.full((3,), 0.7, dtype=torch.float64)
     torch.testing.assert_close(hue_matrix(0.17) @ grey, grey, atol=1e-3, rtol=0)
     colour = torch.rand(3, dtype=torch.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,20 +32,20 @@ def hue_matrix(turn: float) -> Tensor:
     return matrix
 
 
-def change_hue(view: Tensor, turn: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Turn the hue of a normalised view.
+def change_hue(views: Tensor, turns: Sequence[float], mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Turn the hue of normalised views.
 
     Args:
-        view: float32 ``(3, time, height, width)``, RGB, normalised.
-        turn: Angle as a part of a full turn; 0.5 turns a colour into its opposite.
+        views: float32 ``(views, 3, time, height, width)``, RGB, normalised.
+        turns: Angle for each view as a part of a full turn; 0.5 turns a colour into its opposite.
         mean: What was subtracted per channel.
         std: What was divided by per channel.
 
     Returns:
-        The view in other hues, normalised likewise.
+        The views in other hues, normalised likewise.
     """
     centre, scale = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
-    matrix = hue_matrix(turn)
-    gain = (matrix * scale / scale.unsqueeze(1)).to(view)
-    shift = ((matrix @ centre - centre) / scale).to(view)
-    return torch.einsum("ij,jthw->ithw", gain, view) + shift.view(3, 1, 1, 1)
+    matrices = torch.stack([hue_matrix(turn) for turn in turns])
+    gain = (matrices * scale / scale.unsqueeze(1)).to(views)
+    shift = ((matrices @ centre - centre) / scale).to(views)
+    return torch.einsum("vij,vjthw->vithw", gain, views) + shift.view(-1, 3, 1, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -97,12 +98,40 @@ def view_config(config: VCLConfig) -> ViewConfig:
     return replace(cuts, jitter_probability=1.0, brightness=0.5, contrast=0.5, saturation=0.5, grey_probability=0.5)
 
 
+@dataclass(frozen=True, eq=False)
+class VCLCrops:
+    """Cut-out uint8 pixels of some videos with what was drawn for them: what a data worker hands over.
+
+    Attributes:
+        crops: Of each video the two clips and the two stills.
+        turns: Change of hue of each, as a part of a full turn.
+    """
+
+    crops: ViewCrops
+    turns: tuple[tuple[float, ...], ...]
+
+    def __len__(self) -> int:
+        """Number of videos."""
+        return len(self.turns)
+
+    @classmethod
+    def collate(cls, videos: Sequence[VCLCrops]) -> VCLCrops:
+        """Join videos to a batch; called by the data loader."""
+        crops = ViewCrops.collate([video.crops for video in videos])
+        return cls(crops, tuple(turns for video in videos for turns in video.turns))
+
+    def pin_memory(self) -> VCLCrops:
+        """Return the crops with their pixels in pinned memory; called by ``DataLoader``."""
+        return replace(self, crops=self.crops.pin_memory())
+
+
 @dataclass(frozen=True)
-class MakeVCLViews:
-    """Transform that makes two clips and two stills of the frames of a window.
+class CutVCLViews:
+    """Transform that draws two clips and two stills of a window and cuts them out; pixels stay uint8.
 
     The halves of the window are the clips; the still of each is a frame of it at a random place, the same in both. Each
-    of the four has its own crop, flip and colours, shared by its frames.
+    of the four has its own crop, flip and colours, shared by its frames. The rest is done by :func:`render_vcl_views`,
+    on the device that trains.
 
     Attributes:
         config: What is drawn.
@@ -110,8 +139,8 @@ class MakeVCLViews:
 
     config: VCLConfig
 
-    def __call__(self, frames: UInt8Array, generator: np.random.Generator) -> VCLViews:
-        """Return clips ``(2, 3, time, size, size)`` and stills ``(2, 3, size, size)`` of one video.
+    def __call__(self, frames: UInt8Array, generator: np.random.Generator) -> VCLCrops:
+        """Draw and cut.
 
         Args:
             frames: uint8 ``(2 * clip_frames, height, width, 3)``, RGB.
@@ -123,14 +152,32 @@ class MakeVCLViews:
         length, cuts = self.config.clip_frames, view_config(self.config)
         if len(frames) != 2 * length:
             raise InputError(f"VCL takes windows of 2 x {length} frames, got {len(frames)}")
-        still = int(generator.integers(length))
-        places = [range(length), range(length, 2 * length), [still], [length + still]]
         height, width = frames.shape[1:3]
+        still = int(generator.integers(length))
         draws, turns = [], []
-        for chosen in places:
+        for places in (range(length), range(length, 2 * length), [still], [length + still]):
             box = draw_box(height, width, self.config.crop_scale, generator, rule="first_fit")
-            draws.append(ViewDraw(tuple(chosen), box, self.config.crop_size, draw_appearance(cuts, generator)))
+            draws.append(ViewDraw(tuple(places), box, self.config.crop_size, draw_appearance(cuts, generator)))
             turns.append(generator.uniform(-LARGEST_TURN, LARGEST_TURN) if self.config.colour == "vcl" else 0.0)
-        views = [view[0] for view in render_views(ViewCrops.cut(frames, draws), cuts)]
-        views = [change_hue(v, turn, cuts.mean, cuts.std) for v, turn in zip(views, turns, strict=True)]
-        return VCLViews(torch.stack(views[:2]), torch.stack([view[:, 0] for view in views[2:]]))
+        return VCLCrops(ViewCrops.cut(frames, draws), (tuple(turns),))
+
+
+def render_vcl_views(batch: VCLCrops, config: VCLConfig) -> VCLViews:
+    """Resize, mirror, change colours and normalise, on the device that holds the pixels.
+
+    Args:
+        batch: Cut-out pixels.
+        config: The settings that they were drawn by.
+
+    Returns:
+        Clips and stills, normalised.
+
+    Raises:
+        InputError: If the crops were drawn by other settings.
+    """
+    cuts = view_config(config)
+    views = render_views(batch.crops, cuts)
+    if config.colour == "vcl":
+        by_view = zip(*batch.turns, strict=True)
+        views = [change_hue(view, turns, cuts.mean, cuts.std) for view, turns in zip(views, by_view, strict=True)]
+    return VCLViews(torch.stack(views[:2], dim=1), torch.stack([view[:, :, 0] for view in views[2:]], dim=1))
