@@ -16,7 +16,7 @@ from endofm.config import EncoderConfig
 from endofm.errors import ConfigError, InputError
 from endofm.models.encoder import VideoTransformer
 from endofm.training.objectives.vcl.config import VCLConfig
-from endofm.training.objectives.vcl.model import VCLModel, VCLTerms
+from endofm.training.objectives.vcl.model import VCLModel, VCLOutput, VCLTerms, spread
 from endofm.training.objectives.vcl.views import VCLViews
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)
@@ -42,8 +42,8 @@ def make_views(batch: int, seed: int = 0) -> VCLViews:
 
 
 def test_total_is_the_weighted_sum_of_all_terms() -> None:
-    terms = make_model()(make_views(4), use_queue=True, use_local=True)
-    values = {name: value.item() for name, value in terms.items()}
+    terms = make_model()(make_views(4), use_queue=True, use_local=True).terms
+    values = {name: value.item() for name, value in terms._asdict().items()}
     assert len(values) == 13
     assert all(math.isfinite(value) for value in values.values())
     assert all(values[f"local_{kind}"] > 0 for kind in "vsd")
@@ -54,7 +54,7 @@ def test_total_is_the_weighted_sum_of_all_terms() -> None:
 def test_terms_are_those_of_the_formula() -> None:
     """Global contrast, decoupling and fidelity, restated from the pooled features of single passes."""
     model, views = make_model(), make_views(4)
-    terms = model(views, use_queue=False, use_local=False)
+    terms = model(views, use_queue=False, use_local=False).terms
     clips, stills = views
     v = [model.backbone(clips[:, i]) for i in (0, 1)]
     s = [model.backbone(stills[:, i].unsqueeze(2).expand(-1, -1, 4, -1, -1)) for i in (0, 1)]
@@ -84,7 +84,7 @@ def test_terms_are_those_of_the_formula() -> None:
 @pytest.mark.parametrize("pooling", ["class_token", "patch_mean"])
 def test_every_parameter_receives_a_gradient_once_local_contrast_counts(pooling: str) -> None:
     model = make_model(VCLConfig(**{**vars(CONFIG), "pooling": pooling}))
-    model(make_views(4), use_queue=True, use_local=True).total(0.1).backward()
+    model(make_views(4), use_queue=True, use_local=True).terms.total(0.1).backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     # The key bias has no effect on a softmax and a bias before batch norm none on anything: both gradients are zero
     # but for rounding. The class token passes no gradient to its last MLP if it is not looked at.
@@ -93,7 +93,7 @@ def test_every_parameter_receives_a_gradient_once_local_contrast_counts(pooling:
 
 def test_before_local_contrast_only_its_attention_goes_without_gradient() -> None:
     model = make_model()
-    model(make_views(4), use_queue=False, use_local=False).total(0.1).backward()
+    model(make_views(4), use_queue=False, use_local=False).terms.total(0.1).backward()
     without = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is None}
     assert without == {"attention"}
 
@@ -104,7 +104,7 @@ def test_decoupling_alone_makes_differences_say_nothing_of_static_concepts() -> 
     found = []
     for _ in range(60):
         optimizer.zero_grad()
-        entropy = model(views, use_queue=False, use_local=False).decouple_static
+        entropy = model(views, use_queue=False, use_local=False).terms.decouple_static
         entropy.backward()
         optimizer.step()
         found.append(entropy.item())
@@ -127,7 +127,7 @@ def test_queue_changes_the_assignment_only_when_it_is_used() -> None:
     def align(*, use_queue: bool, seed: int) -> float:
         model = make_model()
         model.queue.scores.copy_(torch.randn(20, 6, 24, generator=torch.Generator().manual_seed(seed)))
-        return model(make_views(4), use_queue=use_queue, use_local=False).align_static.item()
+        return model(make_views(4), use_queue=use_queue, use_local=False).terms.align_static.item()
 
     assert align(use_queue=False, seed=1) == align(use_queue=False, seed=2)
     assert align(use_queue=True, seed=1) != align(use_queue=True, seed=2)
@@ -140,12 +140,18 @@ def test_a_batch_of_one_and_a_crop_that_does_not_fit_are_refused() -> None:
         make_model(VCLConfig(**{**vars(CONFIG), "crop_size": 40}))
 
 
+def test_spread_tells_a_collapse() -> None:
+    one_way = torch.ones(8, 5) * torch.rand(8, 1)
+    assert spread(one_way).item() == pytest.approx(0, abs=1e-3)
+    assert spread(torch.eye(8)).item() == pytest.approx(math.sqrt(7 / 8))
+
+
 def test_half_precision_leaves_the_terms_close() -> None:
     model, views = make_model().eval(), make_views(4)
-    exact = model(views, use_queue=True, use_local=True)
+    exact = model(views, use_queue=True, use_local=True).terms
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough = model(views, use_queue=True, use_local=True)
-    for (name, a), (_, b) in zip(exact.items(), rough.items(), strict=True):
+        rough = model(views, use_queue=True, use_local=True).terms
+    for (name, a), (_, b) in zip(exact._asdict().items(), rough._asdict().items(), strict=True):
         assert b.dtype == torch.float32, name
         assert a.item() == pytest.approx(b.item(), abs=0.15, rel=0.15), name
 
@@ -154,7 +160,7 @@ def steps(model: VCLModel, views: Callable[[int], VCLViews], number: int, lr: fl
     optimizer, terms = torch.optim.Adam(model.parameters(), lr=lr), []
     for step in range(number):
         optimizer.zero_grad()
-        terms.append(model(views(step), use_queue=step > 0, use_local=step > 1))
+        terms.append(model(views(step), use_queue=step > 0, use_local=step > 1).terms)
         terms[-1].total(model.config.decoupling_weight).backward()
         optimizer.step()
         model.normalize_concepts()
@@ -171,13 +177,13 @@ def test_loss_falls_on_eight_toy_videos() -> None:
     assert terms[-1].contrast_vv.item() < 0.5 * terms[0].contrast_vv.item()
 
 
-def train_on_share(rank: int, size: int, trained: Callable[..., VCLTerms], model: VCLModel) -> list[float]:
+def train_on_share(rank: int, size: int, trained: Callable[..., VCLOutput], model: VCLModel) -> list[float]:
     """Take four steps on one process's share of six videos; returns its losses."""
     optimizer, losses = torch.optim.SGD(model.parameters(), lr=0.02), []
     for step in range(4):
         views = VCLViews(*(x.chunk(size)[rank] for x in make_views(6, seed=step)))
         optimizer.zero_grad()
-        loss = trained(views, use_queue=step > 0, use_local=step > 1).total(0.1)
+        loss = trained(views, use_queue=step > 0, use_local=step > 1).terms.total(0.1)
         loss.backward()
         optimizer.step()
         model.normalize_concepts()

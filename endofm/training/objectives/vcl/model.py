@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -33,9 +32,8 @@ PAIRS: tuple[tuple[Kind, Kind], ...] = (("v", "v"), ("v", "s"), ("v", "d"), ("s"
 """Contrast heads: the kind of the input, and of the one that it is compared with."""
 
 
-@dataclass(frozen=True)
-class VCLTerms:
-    """The terms of the loss, scalars; names as in the paper's notation.
+class VCLTerms(NamedTuple):
+    """The terms of the loss, scalars.
 
     Attributes:
         contrast_vv: Video against video, the mean of two directions.
@@ -70,12 +68,20 @@ class VCLTerms:
     def total(self, decoupling_weight: float) -> Tensor:
         """Return the loss: the sum of all terms, decoupling weighted."""
         decoupling = self.decouple_static + self.decouple_dynamic
-        others = [value for name, value in self.items() if not name.startswith("decouple")]
+        others = [value for name, value in self._asdict().items() if not name.startswith("decouple")]
         return torch.stack(others).sum() + decoupling_weight * decoupling
 
-    def items(self) -> list[tuple[str, Tensor]]:
-        """Return names and values."""
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+class VCLOutput(NamedTuple):
+    """What a pass over a batch gives.
+
+    Attributes:
+        terms: Terms of the loss.
+        feature_std: How much the features of the videos v1 differ, see :func:`spread`; a scalar without gradient.
+    """
+
+    terms: VCLTerms
+    feature_std: Tensor
 
 
 class Encoded(NamedTuple):
@@ -120,7 +126,7 @@ class VCLModel(nn.Module):
         self.attention = ConceptAttention(width, hidden)
         self.queue = ScoreQueue(config.queue_size, 2 * k)
 
-    def forward(self, views: VCLViews, *, use_queue: bool, use_local: bool) -> VCLTerms:
+    def forward(self, views: VCLViews, *, use_queue: bool, use_local: bool) -> VCLOutput:
         """Compute the terms of the loss and, in training, put the scores into the queue.
 
         Args:
@@ -148,7 +154,8 @@ class VCLModel(nn.Module):
         local = [self._local(encoded.local, scores, kind, batch) for kind in KINDS]
         if self.training:
             self.queue.push(batch.gather(scores.transpose(0, 1)))
-        return VCLTerms(vv, vs, vd, static, dynamic, *entropy, *faithful, *local)
+        terms = VCLTerms(vv, vs, vd, static, dynamic, *entropy, *faithful, *local)
+        return VCLOutput(terms, spread(encoded.pooled[0]))
 
     @torch.no_grad()
     def normalize_concepts(self) -> None:
@@ -256,3 +263,17 @@ class VCLModel(nn.Module):
         )
         # Averaged over processes, this is the cost of all over the number of all.
         return cost * batch.processes / (batch.sum(2 * selected.sum().float()) + 1)
+
+
+@torch.no_grad()
+def spread(features: Tensor) -> Tensor:
+    """Return the standard deviation of features of unit length over a batch, as a part of the largest one there is.
+
+    Args:
+        features: ``(batch, width)``, any length.
+
+    Returns:
+        Scalar: 0 if all point the same way (collapse), about 1 if they point everywhere.
+    """
+    unit = torch.nn.functional.normalize(features.float(), dim=1)
+    return (unit - unit.mean(dim=0)).square().sum(dim=1).mean().sqrt()
