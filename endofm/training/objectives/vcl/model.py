@@ -247,7 +247,8 @@ class VCLModel(nn.Module):
 
     def _local(self, local: Tensor | None, scores: Tensor, kind: Kind, batch: Batch) -> Tensor:
         if local is None:
-            return scores.new_zeros(())
+            # Part of the graph all the same: processes that average gradients want the same ones in every step.
+            return torch.stack([parameter.sum() for parameter in self.attention.parameters()]).sum() * 0
         tokens = local[CLIPS[kind]]
         found = self.attention(tokens.flatten(0, 1), self._concepts(kind).rows(kind)).unflatten(0, tokens.shape[:2])
         first, second = part(scores[CLIPS[kind]], kind, self.config.concepts)

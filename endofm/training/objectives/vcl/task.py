@@ -69,8 +69,6 @@ class VCLTask(PretrainingTask):
         self.learning_rate = CosineSchedule(peak, c.final_learning_rate, steps, warmup)
         self.weight_decay = CosineSchedule(c.weight_decay, c.final_weight_decay, steps)
         self.local_start = c.local_start(plan.epochs)
-        # The attention of local contrast has no part in the loss before.
-        self.find_unused_parameters = self.local_start > 0
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW with two groups, of which the first is decayed."""
