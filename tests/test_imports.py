@@ -31,10 +31,12 @@ FLOORS = {
     "models": 4,
     "data": 5,
     "visualize": 5,
+    "adapters": 5,
     "entrypoints": 6,
-    "cli": 6,
-    "__main__": 7,
+    "evaluation": 6,
     "training": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 # Drawn from on their own floor as well: they know nothing of anything else.
 SHARED = {"errors", "progress", "files", "pool"}

@@ -130,6 +130,18 @@ def run_job(
     return JobReport(tuple(known[item.output + suffix] for item in items), skipped)
 
 
+def read_entries(out: str | Path) -> list[Entry]:
+    """Return the videos whose features are in a folder.
+
+    Args:
+        out: Folder that :func:`run_job` has filled.
+
+    Raises:
+        InputError: If it has no manifest of an extraction.
+    """
+    return [entry for entry in _parse_manifest(Path(out) / MANIFEST_NAME)[1] if entry.status == "done"]
+
+
 def _embed_one(item: VideoItem, *, extract: Extract, out: Path, suffix: str) -> Entry:
     try:
         features = extract(item, out / (item.output + suffix))
@@ -173,19 +185,9 @@ def _is_done(item: VideoItem, entry: Entry | None, out: Path, companion: str) ->
 
 
 def _read_manifest(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
-    path = out / MANIFEST_NAME
-    if not path.exists():
+    if not (out / MANIFEST_NAME).exists():
         return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        found, entries = (
-            values["settings"],
-            [Entry(**{**v, "problems": tuple(v["problems"])}) for v in values["videos"]],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: this is not the manifest of an extraction ({error}); choose another output folder"
-        ) from error
+    found, entries = _parse_manifest(out / MANIFEST_NAME)
     asked = json.loads(json.dumps(dict(settings)))
     if found != asked:
         differing = sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
@@ -195,6 +197,17 @@ def _read_manifest(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
             f"replace them"
         )
     return {entry.output: entry for entry in entries}
+
+
+def _parse_manifest(path: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """Return the settings and the videos of a manifest."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return values["settings"], [Entry(**{**v, "problems": tuple(v["problems"])}) for v in values["videos"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: this is not the manifest of an extraction ({error}); choose another output folder"
+        ) from error
 
 
 def _write_manifest(out: Path, settings: Mapping[str, Any], known: Mapping[str, Entry]) -> None:

@@ -1,0 +1,147 @@
+"""Saved features with labels: which clip shows what, and what may not be torn apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from endofm.data.clip_table import ClipTable
+from endofm.data.listing import read_clips
+from endofm.errors import InputError
+from endofm.inference.feature_files import FEATURE_SUFFIXES
+from endofm.inference.features import VideoFeatures
+from endofm.inference.job import MANIFEST_NAME, read_entries
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelledFeatures:
+    """Embeddings of clips beside their classes.
+
+    Attributes:
+        embeddings: float32 ``(num_clips, embed_dim)``.
+        labels: int64 ``(num_clips,)``, positions in ``classes``.
+        groups: Patient of every clip, else its video; never split.
+        items: Labelled item (a video, or a labelled part of one) that every clip belongs to.
+        classes: Names of the classes.
+        untrained: Whether the features come from random weights.
+    """
+
+    embeddings: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    groups: Sequence[str]
+    items: Sequence[str]
+    classes: tuple[str, ...]
+    untrained: bool = False
+
+    def __post_init__(self) -> None:
+        count = len(self.embeddings)
+        if self.embeddings.ndim != 2 or not count:
+            raise InputError(f"features need at least one row of embeddings, got shape {self.embeddings.shape}")
+        if not (len(self.labels) == len(self.groups) == len(self.items) == count):
+            raise InputError(f"{count} embeddings need as many labels, groups and items")
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def take(self, places: npt.ArrayLike) -> LabelledFeatures:
+        """Return the clips at some places."""
+        chosen = np.asarray(places, np.int64)
+        return replace(
+            self,
+            embeddings=self.embeddings[chosen],
+            labels=self.labels[chosen],
+            groups=[self.groups[place] for place in chosen],
+            items=[self.items[place] for place in chosen],
+        )
+
+
+def load_labelled(
+    features: str | Path, labels: str | Path, *, classes: Sequence[str] | None = None
+) -> LabelledFeatures:
+    """Read what ``endofm extract`` wrote, with the labels of a list.
+
+    Args:
+        features: Folder of feature files.
+        labels: Manifest of a prepared set, or a list ``path,label[,start,end]``; see
+            :func:`~endofm.data.listing.read_clips`. Its paths are those of the videos, or the names of the feature
+            files without their suffix. A line with ``start`` and ``end`` labels the clips whose middle lies between.
+        classes: Names of the classes in order; those of the list by default.
+
+    Raises:
+        InputError: If the folder or list cannot be understood, or a labelled video has no features.
+        FeatureFileError: If a feature file is damaged.
+    """
+    folder = Path(features)
+    table = read_clips(labels, classes=classes)
+    known = _feature_files(folder)
+    files = [_find(known, table, place) for place in range(len(table))]
+    wanted = [place for place in range(len(table)) if table.label[place] >= 0]
+    missing = [table.id[place] for place in wanted if files[place] is None]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise InputError(
+            f"{folder}: there are no features of {', '.join(missing[:_SHOWN])}{more}, which {labels} lists; extract "
+            "them first, or give the paths as `endofm extract` was given them"
+        )
+    parts: list[npt.NDArray[np.float32]] = []
+    numbers: list[int] = []
+    groups: list[str] = []
+    items: list[str] = []
+    untrained = False
+    opened: tuple[Path, VideoFeatures] | None = None
+    for place in wanted:
+        file = files[place]
+        assert file is not None
+        if opened is None or opened[0] != file:
+            opened = (file, VideoFeatures.load(file))
+        found = opened[1]
+        untrained = untrained or found.untrained
+        middle = (found.start_seconds + found.end_seconds) / 2
+        inside = (middle >= table.start[place]) & (middle < table.end[place])
+        if parts and found.embed_dim != parts[0].shape[1]:
+            raise InputError(
+                f"{file}: embeddings of width {found.embed_dim} beside others of width {parts[0].shape[1]}"
+            )
+        parts.append(found.embeddings[inside])
+        numbers += [int(table.label[place])] * int(inside.sum())
+        groups += [table.group(place)] * int(inside.sum())
+        items += [table.id[place]] * int(inside.sum())
+    if not numbers:
+        raise InputError(f"{labels}: none of its lines has a label that applies to a clip in {folder}")
+    return LabelledFeatures(
+        embeddings=np.concatenate(parts),
+        labels=np.array(numbers, np.int64),
+        groups=groups,
+        items=items,
+        classes=table.classes,
+        untrained=untrained,
+    )
+
+
+def _feature_files(folder: Path) -> dict[str, Path]:
+    """Return feature files by the path of their video and by their own name without the suffix."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder of features")
+    found = {
+        path.relative_to(folder).as_posix().removesuffix(path.suffix): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in FEATURE_SUFFIXES
+    }
+    if not found:
+        raise InputError(f"{folder}: there are no feature files ({', '.join(FEATURE_SUFFIXES)}) in it")
+    if (folder / MANIFEST_NAME).is_file():
+        for entry in read_entries(folder):
+            found[str(Path(entry.source).resolve())] = folder / entry.output
+    return found
+
+
+def _find(known: dict[str, Path], table: ClipTable, place: int) -> Path | None:
+    """Return the features of a line: by the video's path, else by the name as listed."""
+    names = (str(Path(table.path[place]).resolve()), table.video[place], table.id[place], table.path[place])
+    return next((known[name] for name in names if name in known), None)

@@ -1,0 +1,97 @@
+"""ROC curves and confusion matrices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from endofm.errors import require_extra
+from endofm.evaluation.metrics import confusion_matrix, per_class_metrics
+from endofm.evaluation.predictions import Predictions
+from endofm.files import atomic_path
+
+
+def plot_roc(predictions: Predictions, path: str | Path) -> Path:
+    """Draw the ROC curve of every class against the rest; of the last label alone where there are two classes.
+
+    Args:
+        predictions: Probabilities beside the truth. Classes that never or always hold are left out.
+        path: Picture to write; the suffix chooses the format.
+
+    Returns:
+        The path.
+
+    Raises:
+        MissingExtraError: If matplotlib or scikit-learn is not installed.
+    """
+    sklearn_metrics = require_extra("sklearn.metrics", "train", "A ROC curve")
+    head, path = predictions.head, Path(path)
+    figure, axes = _figure(5.2, 5)
+    rows = per_class_metrics(predictions)
+    shown = head.labels[1:] if head.num_classes == 2 and not head.multi_label else head.labels
+    for label in shown:
+        number, area = head.labels.index(label), rows[label]["auroc"]
+        if np.isnan(area):
+            continue
+        truth = predictions.targets[:, number] if head.multi_label else predictions.targets == number
+        false_alarms, found, _ = sklearn_metrics.roc_curve(truth, predictions.probabilities[:, number])
+        axes.step(false_alarms, found, where="post", label=f"{label} (area {area:.3f})")
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
+    axes.set(
+        xlim=(0, 1), ylim=(0, 1), xlabel="1 - specificity", ylabel="sensitivity", title=f"{len(predictions)} items"
+    )
+    axes.set_aspect("equal")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower right")
+    return _save(figure, path)
+
+
+def plot_confusion(predictions: Predictions, path: str | Path) -> Path:
+    """Draw the confusion matrix, one per label if several labels may hold; colours are shares of a row.
+
+    Args:
+        predictions: Probabilities beside the truth.
+        path: Picture to write; the suffix chooses the format.
+
+    Returns:
+        The path.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    head, path = predictions.head, Path(path)
+    matrices = np.array(confusion_matrix(predictions))
+    if not head.multi_label:
+        matrices = matrices[None]
+    side = 1.6 + 0.7 * matrices.shape[-1]
+    figure, axes = _figure(side * len(matrices) + 0.6, side, columns=len(matrices))
+    for place, (matrix, axis) in enumerate(zip(matrices, np.atleast_1d(axes), strict=True)):
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, str(count), ha="center", va="center", color=colour)
+        names = ("no", "yes") if head.multi_label else head.labels
+        ticks = range(len(names))
+        axis.set_xticks(ticks, names, rotation=45, ha="right")
+        axis.set_yticks(ticks, names)
+        axis.set(xlabel="predicted", ylabel="truth", title=head.labels[place] if head.multi_label else "")
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, Any]:
+    require_extra("matplotlib", "viz", "Drawing a picture of a report")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    return path
