@@ -97,12 +97,13 @@ def main() -> None:
         before = memory()
         start = time.perf_counter()
         table = read_clips(folder)
-        opened = time.perf_counter()
+        opened = time.perf_counter() - start
+        grown = memory() - before
         held = sum(column.nbytes if hasattr(column, "nbytes") else 0 for column in vars(table).values()) / 2**20
         loader = ClipLoader(ClipDataset(table, sampler=FirstFrame()), args.batch, num_workers=args.workers)
         next(iter(loader))
-        print(f"opened in {opened - start:.2f} s, first batch after {time.perf_counter() - start:.2f} s")
-        print(f"the table holds {held:.1f} MiB; the process grew by {memory() - before:.0f} MiB with everything loaded")
+        print(f"opened in {opened:.2f} s, first batch after {time.perf_counter() - start:.2f} s")
+        print(f"the table holds {held:.1f} MiB; reading it let the process grow by {grown:.0f} MiB")
         print("\n| epoch | clips | main process, MiB | workers, MiB |\n|---:|---:|---:|---|")
         for epoch in range(args.epochs):
             loader.set_epoch(epoch)

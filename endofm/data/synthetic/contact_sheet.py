@@ -36,7 +36,7 @@ def clip_tile(clip: SyntheticClip, index: int, *, outline: bool = True) -> Tile:
     picture = clip.frames[k].copy()
     if outline and areas[k]:
         picture[_outline(clip.masks[k] > 0)] = _GREEN
-    seen = f", in {np.count_nonzero(areas)}/{len(areas)} frames" if clip.label else ""
+    seen = f", {np.count_nonzero(areas)}/{len(areas)}" if clip.label else ""
     return Tile(
         picture, (f"{'no polyp' if clip.kind == 'none' else clip.kind}{seen}", f"clip {index + 1}, {clip.patient}")
     )

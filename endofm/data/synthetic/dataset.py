@@ -208,7 +208,8 @@ def _write_sheet(root: Path, settings: SetSettings, shown: Sequence[int], record
     render = settings.render
     title = (
         f"{settings.task}, {settings.clips} clips, {settings.patients} patients, {render.width} x {render.height}, "
-        f"{render.num_frames} frames, difficulty {render.difficulty:g}, seed {render.seed}"
+        f"{render.num_frames} frames, difficulty {render.difficulty:g}, seed {render.seed}; "
+        "k/n: polyp in view in k of n frames"
     )
     with atomic_path(root / CONTACT_SHEET) as temporary:
         contact_sheet(tiles, title).save(temporary)
@@ -216,5 +217,5 @@ def _write_sheet(root: Path, settings: SetSettings, shown: Sequence[int], record
 
 def _caption(record: ClipRecord) -> tuple[str, str]:
     seen = sum(frame is not None for frame in record.frames)
-    what = f"{record.kind}, in {seen}/{len(record.frames)} frames" if record.label else "no polyp"
+    what = f"{record.kind}, {seen}/{len(record.frames)}" if record.label else "no polyp"
     return what, f"clip {record.index + 1}, {record.patient}, {record.split}"

@@ -221,7 +221,7 @@ class Lesion:
         rough = self._world(np.stack([du, dv, np.zeros_like(du)]))
         shift = (surface.normals - surface.smooth_normals).take(index, axis=1)
         surface.normals[:, index] = normalise(normal + rough * weight + shift * (1 - weight))
-        surface.gloss[index] = surface.gloss.take(index) * (1 + np.float32(0.15) * weight)
+        surface.gloss[index] = surface.gloss.take(index) * (1 + np.float32(2.0) * weight)
 
 
 def place_lesion(spec: LesionSpec, anatomy: Anatomy) -> Lesion:
