@@ -17,6 +17,7 @@ from endofm._version import __version__
 from endofm.data.synthetic.card import write_readme
 from endofm.data.synthetic.clip import SyntheticClip, render_clip
 from endofm.data.synthetic.contact_sheet import Tile, clip_tile, contact_sheet
+from endofm.data.synthetic.image_files import save_image
 from endofm.data.synthetic.layouts import layout_of
 from endofm.data.synthetic.plan import PlannedClip, SetSettings, plan_set
 from endofm.data.synthetic.population import draw_clip, draw_patient
@@ -169,8 +170,7 @@ def _render_some(task: _Task) -> list[ClipRecord]:
         paths = layout.write_clip(root, planned, clip)
         record = ClipRecord.of(root, planned, clip, paths)
         if planned.index in task.tiles:
-            with atomic_path(_tile_file(root, planned.index)) as temporary:
-                Image.fromarray(clip_tile(clip, planned.index).picture).save(temporary)
+            save_image(_tile_file(root, planned.index), clip_tile(clip, planned.index).picture)
         record.save(_record_file(root, planned.index))
         records.append(record)
     return records
@@ -211,8 +211,7 @@ def _write_sheet(root: Path, settings: SetSettings, shown: Sequence[int], record
         f"{render.num_frames} frames, difficulty {render.difficulty:g}, seed {render.seed}; "
         "k/n: polyp in view in k of n frames"
     )
-    with atomic_path(root / CONTACT_SHEET) as temporary:
-        contact_sheet(tiles, title).save(temporary)
+    save_image(root / CONTACT_SHEET, np.asarray(contact_sheet(tiles, title)))
 
 
 def _caption(record: ClipRecord) -> tuple[str, str]:

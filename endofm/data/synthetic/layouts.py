@@ -7,21 +7,16 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from endofm.data.manifest import MANIFEST_NAME, ClipRow, write_manifest
 from endofm.data.prepare.lists import write_clip_list
 from endofm.data.synthetic.annotations import coco_annotations, voc_annotation
 from endofm.data.synthetic.clip import SyntheticClip
+from endofm.data.synthetic.image_files import save_image
 from endofm.data.synthetic.plan import SPLITS, PlannedClip, SetSettings
 from endofm.data.synthetic.records import ClipRecord
 from endofm.data.synthetic.specs import HISTOLOGIES, NOTICE, SHAPES
 from endofm.files import atomic_path
-from endofm.video.frames import UInt8Array
 from endofm.video.writer import write_video
 
 KINDS = ("none", *(f"{shape} {histology}" for shape in SHAPES for histology in HISTOLOGIES))
@@ -115,8 +110,8 @@ class ClinicSegmentationLayout(Layout):
         for k, (frame, mask) in enumerate(zip(clip.frames, clip.masks, strict=True)):
             images.append(f"CVC-ClinicDB/Original/{first + k}.tif")
             masks.append(f"CVC-ClinicDB/Ground Truth/{first + k}.tif")
-            _save_image(root / images[-1], frame)
-            _save_image(root / masks[-1], mask)
+            save_image(root / images[-1], frame)
+            save_image(root / masks[-1], mask)
         return images + masks
 
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
@@ -146,8 +141,8 @@ class FolderSegmentationLayout(Layout):
         for k, (frame, mask) in enumerate(zip(clip.frames, clip.masks, strict=True), start=1):
             images.append(f"frames/{name}/{k:05d}.png")
             masks.append(f"masks/{name}/{k:05d}.png")
-            _save_image(root / images[-1], frame)
-            _save_image(root / masks[-1], mask)
+            save_image(root / images[-1], frame)
+            save_image(root / masks[-1], mask)
         return images + masks
 
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
@@ -178,7 +173,7 @@ class DetectionLayout(Layout):
         for k, frame in enumerate(clip.frames, start=1):
             images.append(f"{planned.split}2019/Image/{name}/{k}.jpg")
             notes.append(f"{planned.split}2019/Annotation/{name}/{k}.xml")
-            _save_image(root / images[-1], frame)
+            save_image(root / images[-1], frame)
             _write_text(root / notes[-1], [voc_annotation(name, k, clip)])
         return images + notes
 
@@ -249,17 +244,3 @@ def _joint_checksum(digests: Sequence[str]) -> str:
 def _write_text(path: Path, lines: Iterable[str]) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _save_image(path: Path, data: UInt8Array) -> None:
-    """Save an image with the notice in its metadata, in the format that the suffix names."""
-    if path.suffix == ".png":
-        text = PngInfo()
-        text.add_text("Comment", NOTICE)
-        options: dict[str, Any] = {"pnginfo": text}
-    elif path.suffix == ".tif":
-        options = {"compression": "tiff_adobe_deflate", "description": NOTICE}
-    else:
-        options = {"quality": 95, "comment": NOTICE}
-    with atomic_path(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(data)).save(temporary, **options)
