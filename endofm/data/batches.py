@@ -18,7 +18,8 @@ class ClipBatch:
 
     Attributes:
         frames: uint8 ``(batch, time, height, width, 3)``, or what the transform's results are joined to: tensors are
-            stacked, and lists, tuples and dictionaries of tensors keep their form. None in an empty batch.
+            stacked, and lists, tuples and dictionaries of tensors keep their form; objects with a class method
+            ``collate`` are joined by it. None in an empty batch.
         pts_seconds: float64 ``(batch, time)``. None in an empty batch.
         labels: int64 ``(batch,)``, -1 where there is none.
         indices: int64 ``(batch,)``, positions in the data set.
@@ -54,7 +55,7 @@ def collate_clips(clips: Sequence[Clip | SkippedClip]) -> ClipBatch:
     """Join clips to a batch; for ``DataLoader(collate_fn=...)``."""
     good = [clip for clip in clips if isinstance(clip, Clip)]
     return ClipBatch(
-        frames=default_collate([clip.frames for clip in good]) if good else None,
+        frames=_join([clip.frames for clip in good]) if good else None,
         pts_seconds=default_collate([clip.pts_seconds for clip in good]) if good else None,
         labels=torch.tensor([clip.label for clip in good], dtype=torch.int64),
         indices=torch.tensor([clip.index for clip in good], dtype=torch.int64),
@@ -62,3 +63,9 @@ def collate_clips(clips: Sequence[Clip | SkippedClip]) -> ClipBatch:
         patients=tuple(clip.patient for clip in good),
         skipped=tuple(clip for clip in clips if isinstance(clip, SkippedClip)),
     )
+
+
+def _join(results: list[Any]) -> Any:
+    """Join what the transform made; an object with a class method ``collate`` knows better than PyTorch how."""
+    collate = getattr(type(results[0]), "collate", default_collate)
+    return collate(results)

@@ -40,19 +40,19 @@ def colour_coefficients(appearance: Appearance) -> Coefficients:
     return p, q, r
 
 
-def apply_colour(pixels: Tensor, coefficients: Sequence[Coefficients] | Tensor, config: ViewConfig) -> Tensor:
+def apply_colour(pixels: Tensor, coefficients: Sequence[Coefficients], config: ViewConfig) -> Tensor:
     """Change colours and normalise.
 
     Args:
         pixels: float32 ``(views, time, 3, height, width)``, RGB, range [0, 255]; values a little outside are fine.
-        coefficients: Of each view, ``(views, 3)``.
+        coefficients: Of each view.
         config: Grey weights, mean and deviation.
 
     Returns:
         float32 ``(views, 3, time, height, width)``.
     """
     device = pixels.device
-    p, q, r = torch.as_tensor(coefficients, dtype=torch.float64).view(-1, 1, 1, 3).unbind(-1)  # each V 1 1
+    p, q, r = torch.tensor(coefficients, dtype=torch.float64).view(-1, 1, 1, 3).unbind(-1)  # each V 1 1
     std = torch.tensor(config.std, dtype=torch.float64)
     shift = (-torch.tensor(config.mean, dtype=torch.float64) / std).float().to(device)
     gain = 1 / (255 * std)

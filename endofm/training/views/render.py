@@ -28,12 +28,11 @@ def render_views(crops: ViewCrops, config: ViewConfig) -> list[Tensor]:
     Raises:
         InputError: If the crops hold other views than the configuration describes.
     """
-    frames = crops.shapes[:, :, 0]
-    if frames.shape[1:] != (len(config.frames),) or (frames != torch.tensor(config.frames)).any():
-        raise InputError(
-            f"these crops were drawn for other views: frames {frames[0].tolist()}, expected {list(config.frames)}"
-        )
-    clips, flips = crops.split(), crops.flips.tolist()
+    for cuts in crops.views:
+        drawn = tuple(cut.frames for cut in cuts)
+        if drawn != config.frames:
+            raise InputError(f"these crops were drawn for other views: frames {drawn}, expected {config.frames}")
+    pixels = crops.split()
     groups: dict[tuple[int, int], list[int]] = {}
     for view, shape in enumerate(zip(config.frames, config.sizes, strict=True)):
         groups.setdefault(shape, []).append(view)
@@ -42,8 +41,8 @@ def render_views(crops: ViewCrops, config: ViewConfig) -> list[Tensor]:
         places = [(clip, view) for view in members for clip in range(len(crops))]
         resized = crops.pixels.new_empty((len(places), time, 3, size, size), dtype=torch.float32)
         for place, (clip, view) in zip(resized, places, strict=True):
-            place.copy_(_resized(clips[clip][view], size, flips[clip][view]))
-        colours = torch.cat([crops.colours[:, view] for view in members])
+            place.copy_(_resized(pixels[clip][view], size, crops.views[clip][view].flip))
+        colours = [crops.views[clip][view].colour for clip, view in places]
         done = apply_colour(resized, colours, config)
         views.update(zip(members, done.chunk(len(members)), strict=True))
     return [views[view] for view in range(len(config.frames))]
