@@ -6,10 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from endofm.errors import InputError
+from endofm.training.objectives.gradients import local_parts
 
 
 class MovingAverage:
     """Keeps the parameters of one module a running average of another's, all tensors in a few kernels.
+
+    Build it when both lie where they stay; under FSDP both must be shared out alike.
 
     Args:
         teacher: Module that is written to; its parameters are set not to require gradients.
@@ -32,9 +35,9 @@ class MovingAverage:
     @torch.no_grad()
     def copy(self) -> None:
         """Set the teacher to the student."""
-        torch._foreach_copy_(self.teacher, self.student)
+        torch._foreach_copy_(local_parts(self.teacher), local_parts(self.student))
 
     @torch.no_grad()
     def update(self, momentum: float) -> None:
         """Set ``teacher = momentum * teacher + (1 - momentum) * student``."""
-        torch._foreach_lerp_(self.teacher, self.student, 1 - momentum)
+        torch._foreach_lerp_(local_parts(self.teacher), local_parts(self.student), 1 - momentum)

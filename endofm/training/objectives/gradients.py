@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+
+def local_parts(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return the tensors themselves, or under FSDP the part of each that this process holds."""
+    return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
 
 
 def clip_each(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
@@ -25,9 +32,14 @@ def clip_each(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return torch.zeros(0)
-    norms = torch.stack(torch._foreach_norm(gradients)).float()
+    local = local_parts(gradients)
+    norms = torch.stack(torch._foreach_norm(local)).float()
+    if isinstance(gradients[0], DTensor):  # FSDP: every process has a part of each tensor
+        squares = norms.square()
+        dist.all_reduce(squares, group=gradients[0].device_mesh.get_group())
+        norms = squares.sqrt()
     factors = (max_norm / (norms + 1e-6)).clamp_(max=1.0)
-    torch._foreach_mul_(gradients, list(factors.unbind()))
+    torch._foreach_mul_(local, list(factors.unbind()))
     return norms
 
 

@@ -37,6 +37,7 @@ class CrossViewLoss(nn.Module):
         self.student_temp = student_temp
         self.center_momentum = center_momentum
         self.register_buffer("center", torch.zeros(1, out_dim))
+        self._collected: Tensor | None = None
 
     def targets(self, teacher: Tensor, teacher_temp: float) -> Tensor:
         """Return the teacher's distributions for logits ``(rows, out_dim)``, without gradient."""
@@ -68,22 +69,37 @@ class CrossViewLoss(nn.Module):
         return loss
 
     @torch.no_grad()
-    def update_center(self, teacher: Tensor) -> None:
-        """Move the centre towards the mean of the teacher's logits ``(rows, out_dim)`` over all processes."""
+    def collect(self, teacher: Tensor) -> None:
+        """Keep the sum of the teacher's logits ``(rows, out_dim)`` for the next :meth:`update_center`."""
         total = teacher.detach().float().sum(dim=0)
         packed = torch.cat((total, total.new_tensor([float(len(teacher))])))
+        self._collected = packed if self._collected is None else self._collected + packed
+
+    @torch.no_grad()
+    def update_center(self) -> None:
+        """Move the centre towards the mean of all logits collected since the last call, over all processes."""
+        if self._collected is None:
+            return
         if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(packed)
-        mean = packed[:-1] / packed[-1]
+            dist.all_reduce(self._collected)
+        mean = self._collected[:-1] / self._collected[-1]
         self.center.lerp_(mean.unsqueeze(0), 1 - self.center_momentum)
+        self._collected = None
 
 
 @torch.no_grad()
 def mean_entropy(targets: Tensor) -> Tensor:
-    """Return the mean entropy in nats of distributions ``(rows, out_dim)``, a scalar.
-
-    0 if every row chose one prototype, ``log(out_dim)`` if all are uniform; the second, or a falling first, tells that
-    training has collapsed.
-    """
+    """Return the mean entropy in nats of distributions ``(rows, out_dim)``, a scalar from 0 to ``log(out_dim)``."""
     entropy: Tensor = torch.special.entr(targets).sum(dim=-1).mean()
     return entropy
+
+
+@torch.no_grad()
+def mutual_information(targets: Tensor) -> Tensor:
+    """Return how much distributions ``(rows, out_dim)`` tell of their row, in nats, a scalar from 0 to ``log(rows)``.
+
+    It is the entropy of their mean less their mean entropy. 0 tells of either collapse: all rows uniform, or all rows
+    on the same prototypes.
+    """
+    entropy: Tensor = torch.special.entr(targets.mean(dim=0)).sum()
+    return (entropy - mean_entropy(targets)).clamp_min(0)
