@@ -92,7 +92,7 @@ class VideoTransformer(nn.Module):
         *blocks, last = self._blocks()
         x, _ = self.embed(clip)
         for block in blocks:
-            x = self._run(block.forward, x)
+            x = self._run(block, x)
         out: Tensor = self.norm(self._run(last.forward_cls, x))
         return out
 
@@ -123,7 +123,7 @@ class VideoTransformer(nn.Module):
         x, grid = self.embed(clip)
         found: dict[int, EncoderOutput] = {}
         for i, block in enumerate(self._blocks()[: max(indices) + 1]):
-            x = self._run(block.forward, x)
+            x = self._run(block, x)
             if i in indices:
                 tokens = self.norm(x) if norm else x
                 patches = tokens[:, :, 1:].unflatten(2, grid).movedim(0, 1)  # B T h w D
@@ -146,7 +146,7 @@ class VideoTransformer(nn.Module):
         *blocks, last = self._blocks()
         x, _ = self.embed(clip)
         for block in blocks:
-            x = self._run(block.forward, x)
+            x = self._run(block, x)
         return last.spatial_attention(x).transpose(0, 1)
 
     def embed(self, clip: Tensor) -> tuple[Tensor, tuple[int, int]]:

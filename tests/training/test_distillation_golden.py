@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +14,16 @@ from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
 from endofm.models.encoder import VideoTransformer
-from endofm.training.objectives.distillation.config import HeadConfig
+from endofm.training.engine.task import Plan
+from endofm.training.objectives.distillation.config import EndoFMConfig, HeadConfig
 from endofm.training.objectives.distillation.head import ProjectionHead
 from endofm.training.objectives.distillation.loss import CrossViewLoss
 from endofm.training.objectives.distillation.multicrop import MultiCropNetwork
-from endofm.training.objectives.ema import MovingAverage
-from endofm.training.objectives.gradients import cancel_gradients, clip_each
+from endofm.training.objectives.distillation.task import DistillationTask
+from endofm.training.objectives.gradients import clip_each
 from endofm.training.objectives.parameter_groups import split_by_decay
 from endofm.training.objectives.schedules import CosineSchedule, WarmupTable
+from endofm.training.views.config import ViewConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = EncoderConfig(img_size=64, num_frames=4, embed_dim=64, depth=3, num_heads=4)
@@ -158,13 +161,6 @@ def test_views_of_equal_shape_that_do_not_follow_each_other_keep_their_order() -
     assert network(views)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def network(salt: str = "") -> MultiCropNetwork:
-    made = MultiCropNetwork(VideoTransformer(TINY), ProjectionHead(64, TINY_HEAD))
-    fill(made.backbone, salt)
-    fill(made.head, salt)
-    return made
-
-
 def key_third_left_out(name: str, values: Tensor) -> Tensor:
     """The gradient of a key's bias is zero in truth; Adam blows its rounding noise up (notes of the golden data)."""
     if name.endswith("qkv.bias"):
@@ -172,66 +168,67 @@ def key_third_left_out(name: str, values: Tensor) -> Tensor:
     return values
 
 
+def golden_task() -> DistillationTask:
+    config = EndoFMConfig(
+        views=ViewConfig(global_size=64, local_size=32),
+        head=TINY_HEAD,
+        learning_rate=2e-3,
+        warmup_epochs=1,
+        warmup_teacher_temp=0.04,
+        teacher_temp=0.07,
+        warmup_teacher_temp_epochs=2,
+        teacher_momentum=0.9,
+        clip_gradient=0.3,
+        drop_path_rate=0.0,
+    )
+    task = DistillationTask(config, VideoTransformer(TINY))
+    for module, salt in ((task.network, ""), (task.teacher, "teacher/")):
+        fill(module.backbone, salt)
+        fill(module.head, salt)
+    task.prepare(Plan(steps_per_epoch=2, total_steps=6, batch_size=256))  # 256: the learning rate is the stated one
+    return task
+
+
 def test_four_whole_steps() -> None:
     golden = dict(np.load(GOLDEN / "pretraining_step.npz"))
-    student, teacher = network(), network("teacher/")
-    average = MovingAverage(teacher, student)
-    objective = CrossViewLoss(128)
-    groups = split_by_decay(student, decay_embeddings=True)
-    by_name = dict(student.named_parameters())
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [by_name[name] for name in groups.decayed]},
-            {"params": [by_name[name] for name in groups.kept], "weight_decay": 0.0},
-        ],
-        lr=0.0,
-        fused=True,
-    )
-    lr, decay = CosineSchedule(2e-3, 1e-6, 6, 2), CosineSchedule(0.04, 0.4, 6)
-    momentum, temperature = CosineSchedule(0.9, 1, 6), WarmupTable(0.04, 0.07, 2)
-    for schedule, name in ((lr, "lr"), (decay, "wd"), (momentum, "momentum")):
-        np.testing.assert_allclose([schedule(i) for i in range(6)], golden[name], rtol=1e-6)
+    task = golden_task()
+    student, teacher = task.network, task.teacher
+    optimizer = task.make_optimizer()
+    for name, values in (("lr", task.learning_rate), ("wd", task.weight_decay), ("momentum", task.momentum)):
+        np.testing.assert_allclose([values(i) for i in range(6)], golden[name], rtol=1e-12)
+    outputs: list[Tensor] = []
+    hooks = [module.register_forward_hook(lambda _, __, out: outputs.append(out)) for module in (student, teacher)]
 
-    frames, sizes = (8, 16, 2, 2, 4, 4, 8, 8, 16, 16), (64, 64) + (32,) * 8
     whole = [str(name) for name in golden["names"] if not str(name).endswith("qkv.bias")]
     places = [i for i, name in enumerate(golden["names"]) if str(name) in whole]
     for step in range(4):
-        for group in optimizer.param_groups:
-            group["lr"] = lr(step)
-        optimizer.param_groups[0]["weight_decay"] = decay(step)
-        views = [
-            tensor(f"step/it{step}/view{v}", (2, 3, t, s, s))
-            for v, (t, s) in enumerate(zip(frames, sizes, strict=True))
-        ]
-        with torch.no_grad():
-            teacher_out = teacher(views[:2])
-        student_out = student(views)
-        loss = objective(student_out, objective.targets(teacher_out, temperature(step // 2)))
-        objective.collect(teacher_out)
-        objective.update_center()
+        shapes = [(2, 3, t, s, s) for t, s in zip(task.config.views.frames, task.config.views.sizes, strict=True)]
+        views = [tensor(f"step/it{step}/view{v}", shape) for v, shape in enumerate(shapes)]
+        task.schedule(optimizer, step)
+        outputs.clear()
+        loss = task.training_step(student, SimpleNamespace(frames=views), step).loss
         optimizer.zero_grad()
         loss.backward()
-        norms = clip_each(student.parameters(), 0.3)
-        if step // 2 == 0:
-            cancel_gradients(student.named_parameters(), "last_layer")
+        unclipped = {name: p.grad.norm().item() for name, p in student.named_parameters() if p.grad is not None}
+        task.after_backward(step)
         optimizer.step()
-        average.update(momentum(step))
+        task.after_step(step)
 
         assert loss.item() == pytest.approx(golden["loss"][step], rel=1e-6)
-        np.testing.assert_allclose(objective.center, golden["center"][step : step + 1], rtol=0, atol=1e-6)
-        expected = dict(zip(golden["grad_norm_names"].tolist(), golden["grad_norm"][step], strict=True))
-        trained = [name for name, p in student.named_parameters() if p.requires_grad]
-        for name, norm in zip(trained, norms.tolist(), strict=True):
-            assert norm == pytest.approx(expected[name], rel=1e-4, abs=1e-6), name
+        np.testing.assert_allclose(task.loss.center, golden["center"][step : step + 1], rtol=0, atol=1e-6)
+        for name, norm in zip(golden["grad_norm_names"].tolist(), golden["grad_norm"][step], strict=True):
+            assert unclipped[name] == pytest.approx(norm, rel=1e-4, abs=1e-6), name
         if step == 0:
-            np.testing.assert_allclose(student_out.detach(), golden["student_out_it0"], rtol=0, atol=1e-5)
-            np.testing.assert_allclose(teacher_out, golden["teacher_out_it0"], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(outputs[0], golden["teacher_out_it0"], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(outputs[1].detach(), golden["student_out_it0"], rtol=0, atol=1e-5)
         for who, module in (("student", student), ("teacher", teacher)):
             values = dict(module.named_parameters())
             doubles = [values[name].detach().double() for name in whole]
             norms_now, sums = [d.norm().item() for d in doubles], [d.sum().item() for d in doubles]
             np.testing.assert_allclose(norms_now, golden[f"{who}_l2"][step, places], rtol=1e-4, atol=1e-6)
             np.testing.assert_allclose(sums, golden[f"{who}_sum"][step, places], rtol=1e-4, atol=1e-4)
+    for hook in hooks:
+        hook.remove()
     for key in (key for key in golden if key.startswith("final/")):
         _, who, name = key.split("/")
         value = dict((student if who == "student" else teacher).named_parameters())[name].detach()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +18,9 @@ from endofm.training.views.config import ViewConfig
 from endofm.training.views.crops import ViewCrops
 from endofm.training.views.draws import Appearance, draw_appearance, draw_box, draw_frames, draw_views
 from endofm.training.views.render import render_views
-from endofm.training.views.transform import CutViews, MakeViews
+from endofm.training.views.span import RandomSpan
+from endofm.training.views.transform import CutViews
+from endofm.video.upstream_sampling import upstream_clip
 
 SMALL = ViewConfig(global_frames=(2, 3), local_frames=(1, 2, 2), global_size=32, local_size=16)
 CLIPS = [uint8_clip("a", (12, 40, 56, 3)), uint8_clip("b", (9, 48, 32, 3))]
@@ -108,24 +113,29 @@ def test_the_joined_colour_map_is_the_changes_one_after_the_other(weights: str) 
         )
 
 
-def test_workers_and_device_make_the_same_views() -> None:
-    cut = [CutViews(SMALL)(clip, generator(i)) for i, clip in enumerate(CLIPS)]
-    batch = ViewCrops.collate(cut)
+def finished(clip: np.ndarray, seed: int, device: str = "cpu") -> list[torch.Tensor]:
+    return [view[0] for view in render_views(CutViews(SMALL)(clip, generator(seed)).to(device), SMALL)]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_views_of_a_batch_are_those_of_its_clips_wherever_they_are_made(device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    clips = [CutViews(SMALL)(clip, generator(i)) for i, clip in enumerate(CLIPS)]
+    batch = ViewCrops.collate(clips)
     assert len(batch) == 2
-    on_device = render_views(batch.to("cpu"), SMALL)
-    in_workers = [MakeViews(SMALL)(clip, generator(i)) for i, clip in enumerate(CLIPS)]
+    together = render_views(batch.to(device), SMALL)
+    alone = [finished(clip, i) for i, clip in enumerate(CLIPS)]
     for view, frames, size in zip(range(5), SMALL.frames, SMALL.sizes, strict=True):
-        assert on_device[view].shape == (2, 3, frames, size, size)
-        torch.testing.assert_close(
-            on_device[view], torch.stack([views[view] for views in in_workers]), rtol=0, atol=2e-6
-        )
-    again = render_views(CutViews(SMALL)(CLIPS[0], generator(0)), SMALL)
-    assert all(torch.equal(a[0], b) for a, b in zip(again, in_workers[0], strict=True))
+        assert together[view].shape == (2, 3, frames, size, size)
+        expected = torch.stack([views[view] for views in alone])
+        torch.testing.assert_close(together[view].cpu(), expected, rtol=0, atol=2e-6)
+    assert all(torch.equal(a, b) for a, b in zip(alone[0], finished(CLIPS[0], 0), strict=True))
 
 
 def test_all_frames_of_a_view_share_its_draws() -> None:
     still = np.repeat(CLIPS[0][:1], 12, axis=0)
-    for view in MakeViews(SMALL)(still, generator(1)):
+    for view in finished(still, 1):
         torch.testing.assert_close(view, view[:, :1].expand_as(view))
 
 
@@ -145,6 +155,28 @@ def test_shared_draws_repeat_over_clips_but_leave_place_and_time_free() -> None:
     assert len({tuple(view.box for view in views) for views in drawn}) == 12
     own = [draw_views(150, 100, 100, ViewConfig(), generator(seed)) for seed in range(12)]
     assert len({tuple(view.appearance for view in views) for views in own}) == 12
+
+
+@given(frames=st.integers(1, 700), fps=st.sampled_from([30.0, 25.0, 59.94]), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_the_span_is_that_of_the_original(frames: int, fps: float, seed: int) -> None:
+    tick = 1000
+    times = np.arange(frames) / fps
+    share = generator(seed).random()
+
+    def uniform(low: float, high: float) -> float:
+        return low + share * (high - low)
+
+    decoded = upstream_clip(
+        np.arange(frames) * tick, fps, duration_pts=frames * tick, clip_idx=-1, uniform=uniform
+    ).decoded
+    draws = cast(np.random.Generator, SimpleNamespace(uniform=uniform))
+    span = RandomSpan(256 / 30)(times, frames / fps, draws)
+    # A time that falls onto a frame may count as before or after it by rounding; at most that frame is different.
+    assert abs(round(span[0] * fps) - decoded[0]) <= 1
+    assert abs(round(span[-1] * fps) + 1 - decoded[1]) <= 1
+    if frames / fps <= 256 / 30:
+        assert len(span) == frames
 
 
 @pytest.mark.parametrize(

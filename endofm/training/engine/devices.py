@@ -126,11 +126,17 @@ def _strategy(run: RunConfig, task: TrainingTask, world_size: int) -> Strategy |
 
 
 def shard(module: nn.Module, mesh: DeviceMesh, units: tuple[type[nn.Module], ...]) -> nn.Module:
-    """Share a module's parameters out over a mesh of devices (FSDP2), units first, then what is left."""
-    from torch.distributed.fsdp import fully_shard
+    """Share a module's parameters out over a mesh of devices (FSDP2), units first, then what is left.
+
+    Every part is shared out again after its forward, also the outermost: a teacher has no backward that would do it,
+    and its update needs the same parts as the student's.
+    """
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     for part in module.modules():
         if isinstance(part, units):
-            fully_shard(part, mesh=mesh)
-    fully_shard(module, mesh=mesh)
+            fully_shard(part, mesh=mesh, reshard_after_forward=True)
+            if hasattr(part, "forward_cls"):  # the other way into a block of the encoder
+                register_fsdp_forward_method(part, "forward_cls")
+    fully_shard(module, mesh=mesh, reshard_after_forward=True)
     return module

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from endofm.training.views.config import ViewConfig
 from endofm.training.views.crops import ViewCrops
 from endofm.training.views.draws import draw_views
-from endofm.training.views.render import render_views
 from endofm.video.frames import UInt8Array
 
 
@@ -30,20 +28,3 @@ class CutViews:
         """Draw and cut; ``frames`` is uint8 ``(time, height, width, 3)``."""
         time, height, width = frames.shape[:3]
         return ViewCrops.cut(frames, draw_views(time, height, width, self.config, generator))
-
-
-@dataclass(frozen=True)
-class MakeViews:
-    """Transform that makes the finished views of a clip in the worker, for training without a device of its own.
-
-    The numbers are those of :class:`CutViews` followed by rendering.
-
-    Attributes:
-        config: What is drawn.
-    """
-
-    config: ViewConfig
-
-    def __call__(self, frames: UInt8Array, generator: np.random.Generator) -> list[Tensor]:
-        """Return each view, float32 ``(3, time, size, size)``; ``frames`` is uint8 ``(time, height, width, 3)``."""
-        return [view[0] for view in render_views(CutViews(self.config)(frames, generator), self.config)]

@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from endofm.errors import ConfigError
 from endofm.models.encoder import VideoTransformer
-from endofm.training.engine.task import HealthRule, Plan, StepOutput, TrainingTask
+from endofm.training.engine.task import HealthRule, Plan, StepOutput
 from endofm.training.objectives.distillation.config import DistillationConfig
 from endofm.training.objectives.distillation.head import ProjectionHead
 from endofm.training.objectives.distillation.loss import CrossViewLoss, mean_entropy, mutual_information
 from endofm.training.objectives.distillation.multicrop import MultiCropNetwork
 from endofm.training.objectives.ema import MovingAverage
 from endofm.training.objectives.gradients import cancel_gradients, clip_each
+from endofm.training.objectives.interface import PretrainingTask
 from endofm.training.objectives.parameter_groups import split_by_decay
 from endofm.training.objectives.schedules import CosineSchedule, WarmupTable
 from endofm.training.views.crops import ViewCrops
@@ -27,7 +28,7 @@ CLIPS_OF_LEARNING_RATE = 256
 """Clips per step that ``learning_rate`` is stated for."""
 
 
-class DistillationTask(TrainingTask):
+class DistillationTask(PretrainingTask):
     """Trains a student to match its running average across views.
 
     Args:
@@ -45,6 +46,7 @@ class DistillationTask(TrainingTask):
     """
 
     network: MultiCropNetwork
+    export_from = ("teacher", "backbone.")
 
     def __init__(self, config: DistillationConfig, encoder: VideoTransformer) -> None:
         for name in ("global_size", "local_size"):
@@ -63,6 +65,11 @@ class DistillationTask(TrainingTask):
             center_momentum=config.center_momentum,
         )
         self.helpers = {"teacher": self.teacher, "loss": self.loss}
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The teacher's encoder."""
+        return self.teacher.backbone
 
     def prepare(self, plan: Plan) -> None:
         """Lay out the schedules.

@@ -1,0 +1,125 @@
+"""Self-distillation in the training loop: on one process and two, with parts of a batch, in half precision."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from distillation_run import HEAD, MODEL, VIEWS, TinyConfig, train
+from torch import Tensor
+
+from endofm.config import EncoderConfig
+from endofm.errors import ConfigError
+from endofm.models.encoder import VideoTransformer
+from endofm.training.engine import checkpoint
+from endofm.training.engine.task import Plan
+from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
+from endofm.training.objectives.distillation.loss import mutual_information
+from endofm.training.objectives.distillation.task import DistillationTask
+
+HERE = Path(__file__).parent
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    (path,) = sorted((folder / "checkpoints").glob("*"))[-1:]
+    content: dict[str, Any] = checkpoint.read(path)
+    return content
+
+
+def close(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """The same weights and the same centre, but for rounding; see the golden test for the biases of keys."""
+    for a, b in (
+        (one["network"], other["network"]),
+        *((one["helpers"][n], other["helpers"][n]) for n in one["helpers"]),
+    ):
+        assert a.keys() == b.keys()
+        for name, tensor in a.items():
+            if not name.endswith("qkv.bias"):
+                torch.testing.assert_close(tensor, b[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DistillationTask, dict[str, float]]:
+    folder = tmp_path_factory.mktemp("whole")
+    task, result = train(folder)
+    assert result.finished
+    return folder, task, result.metrics
+
+
+def test_a_run_moves_everything_and_saves_it(whole: tuple[Path, DistillationTask, dict[str, float]]) -> None:
+    folder, task, metrics = whole
+    assert set(metrics) >= {
+        "loss", "learning_rate", "weight_decay", "teacher_momentum", "teacher_temp", "teacher_entropy",
+        "teacher_information", "center_norm", "largest_gradient", "clipped",
+    }  # fmt: skip
+    content = saved(folder)
+    assert content["helpers"]["loss"]["center"].norm() > 0
+    assert "head.last_layer.weight_g" in content["network"]
+    torch.manual_seed(0)
+    student, teacher = content["network"], content["helpers"]["teacher"]
+    assert student.keys() == teacher.keys()
+    different = [name for name in student if not torch.equal(student[name], teacher[name])]
+    assert set(student) - set(different) == {"head.last_layer.weight_g"}
+    assert task.encoder is task.teacher.backbone
+
+
+def test_parts_of_a_batch_make_the_same_step(whole: tuple[Path, Any, Any], tmp_path: Path) -> None:
+    train(tmp_path, accumulate=2)
+    close(saved(tmp_path), saved(whole[0]))
+
+
+def test_two_processes_train_as_one(whole: tuple[Path, Any, Any], tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*launch, str(HERE / "distillation_run.py"), str(tmp_path), "ddp", "fsdp"]
+    paths = os.pathsep.join([str(HERE.parent), str(HERE.parents[1])])
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for strategy in ("ddp", "fsdp"):
+        close(saved(tmp_path / strategy), saved(whole[0]))
+
+
+def test_half_precision_trains(tmp_path: Path) -> None:
+    _, result = train(tmp_path, precision="bf16-mixed", epochs=1)
+    assert result.finished
+    assert saved(tmp_path)["helpers"]["teacher"]["backbone.cls_token"].dtype == torch.float32
+
+
+def test_drop_path_acts_in_the_published_teacher_alone() -> None:
+    clip = torch.randn(8, 3, 2, 32, 32)
+    encoder = VideoTransformer(MODEL.encoder)
+    for block in encoder.blocks:
+        torch.nn.init.normal_(block.temporal_fc.weight, std=0.1)
+    for config, still in ((EndoFMFixedConfig(drop_path_rate=0.5), True), (EndoFMConfig(drop_path_rate=0.5), False)):
+        task = DistillationTask(replace(config, views=VIEWS, head=HEAD), encoder)
+        task.set_training(True)
+        with torch.no_grad():
+            assert not torch.equal(task.network([clip]), task.network([clip]))
+            assert torch.equal(task.teacher([clip]), task.teacher([clip])) == still
+        task.set_training(False)
+        with torch.no_grad():
+            assert torch.equal(task.network([clip]), task.teacher([clip]))
+
+
+def test_settings_that_do_not_fit_each_other_are_refused() -> None:
+    with pytest.raises(ConfigError, match="local_size 20 is not a multiple of the patch size 16"):
+        DistillationTask(EndoFMFixedConfig(views=replace(VIEWS, local_size=20)), VideoTransformer(MODEL.encoder))
+    task = DistillationTask(TinyConfig().objective, VideoTransformer(EncoderConfig(**vars(MODEL.encoder))))
+    with pytest.raises(ConfigError, match="warmup_epochs 1 is longer than the run of 1 epochs"):
+        task.prepare(Plan(steps_per_epoch=10, total_steps=5, batch_size=4))
+
+
+def test_information_tells_both_kinds_of_collapse() -> None:
+    def information(rows: Tensor) -> float:
+        return mutual_information(rows).item()
+
+    assert information(torch.full((4, 8), 1 / 8)) == pytest.approx(0, abs=1e-6)
+    assert information(torch.eye(8)[[3, 3, 3, 3]]) == pytest.approx(0, abs=1e-6)
+    assert information(torch.eye(8)[:4]) == pytest.approx(torch.tensor(4.0).log().item())
