@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +38,8 @@ def open_fabric(run: RunConfig, task: TrainingTask) -> Fabric:
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
+    # It tells of every process that joins, in the middle of our own lines.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = _accelerator(run)
     if TorchElasticEnvironment.detect():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 
 def world_size() -> int:
@@ -18,6 +19,11 @@ def world_size() -> int:
 def rank() -> int:
     """Return the number of this process."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor that is shared out over processes (FSDP) in one piece; to be called on every process."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def all_reduce_mean(tensor: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from endofm.training.engine.distributed import all_reduce_mean
+from endofm.training.engine.distributed import all_reduce_mean, whole
 
 
 class Meter:
@@ -26,7 +26,7 @@ class Meter:
     def add(self, metrics: Mapping[str, Tensor | float]) -> None:
         """Take one step's values."""
         for name, value in metrics.items():
-            value = value.detach().float() if isinstance(value, Tensor) else float(value)
+            value = whole(value.detach()).float() if isinstance(value, Tensor) else float(value)
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 

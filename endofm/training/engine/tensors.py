@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from endofm.errors import CheckpointFormatError
+from endofm.training.engine.distributed import whole
 
 
 def module_state(module: nn.Module) -> dict[str, Tensor]:
     """Return a module's state dict as whole CPU tensors; to be called on every process."""
-    return {name: _whole(value) for name, value in module.state_dict().items()}
+    return {name: _on_cpu(value) for name, value in module.state_dict().items()}
 
 
 def load_module_state(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
@@ -39,7 +40,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict
     """Return the optimiser's state by names of parameters; to be called on every process."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     state = {
-        names[parameter]: {key: _whole(value) if isinstance(value, Tensor) else value for key, value in values.items()}
+        names[parameter]: {key: _on_cpu(value) if isinstance(value, Tensor) else value for key, value in values.items()}
         for parameter, values in optimizer.state.items()
     }
     groups = [
@@ -88,10 +89,8 @@ def _numbered(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, int]]:
     return ((parameter, number) for number, parameter in enumerate(parameters))
 
 
-def _whole(tensor: Tensor) -> Tensor:
-    if isinstance(tensor, DTensor):
-        tensor = tensor.full_tensor()
-    return tensor.detach().cpu()
+def _on_cpu(tensor: Tensor) -> Tensor:
+    return whole(tensor.detach()).cpu()
 
 
 def _like(model: Tensor, value: Tensor) -> Tensor:

@@ -33,13 +33,11 @@ class Start:
         encoder: Tensors of the encoder to begin with, None for random ones.
         checkpoint: Content of an original training checkpoint (``student``, ``teacher``, ``dino_loss``) whose head and
             centre are to be used as well; None if there is none.
-        batch_size: Clips per step over all processes, which learning rates may depend on.
     """
 
     model: ModelConfig
     encoder: Mapping[str, Tensor] | None = None
     checkpoint: Mapping[str, Any] | None = None
-    batch_size: int = 1
 
     def make_encoder(self, *, drop_path_rate: float = 0.0) -> VideoTransformer:
         """Return an encoder with the initial weights; random ones come from torch's generator, seeded before."""

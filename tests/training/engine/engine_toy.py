@@ -1,6 +1,8 @@
 """A task of a few hundred weights with everything a real one has: teacher, centre, schedules, clipping, random draws.
 
-As a script, ``python engine_toy.py FOLDER [key=value ...]``, it trains in processes that tests start, kill and resume.
+As a script, ``python engine_toy.py FOLDER [key=value ...] [-- FOLDER ...]``, it trains in processes of their own, one
+run after the other. With ``--again`` in front it trains in a fork of itself, whose number it prints, and again and
+again until one has not been killed: this saves the seconds that imports take.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from endofm.errors import EndoFMError
-from endofm.training.config import load_config
+from endofm.training.config import free, load_config
 from endofm.training.engine.distributed import all_reduce_mean
 from endofm.training.engine.loop import fit
 from endofm.training.engine.random_state import seed_all
@@ -40,7 +42,7 @@ class ToyConfig:
     clips: int = 24
     empty: tuple[int, ...] = ()
     nan_at: int | None = None
-    sleep: float = 0.0
+    sleep: float = free(0.0)
     frozen_steps: int = 3
 
 
@@ -173,10 +175,35 @@ def train(folder: Path, config: ToyConfig, **changes: Any) -> tuple[ToyTask, Any
     return task, result
 
 
+def main(arguments: list[str]) -> int:
+    status = 0
+    while arguments:
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        folder, *overrides = arguments[:end]
+        arguments = arguments[end + 1 :]
+        try:
+            status = train(Path(folder), load_config(ToyConfig, None, overrides))[1].exit_status
+        except EndoFMError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            status = 1
+    return status
+
+
+def again_and_again(arguments: list[str]) -> int:
+    import lightning_fabric  # noqa: F401 (so that the forks have it)
+
+    while True:
+        pid = os.fork()
+        if not pid:
+            status = main(arguments)
+            sys.stderr.flush()
+            os._exit(status)
+        print(pid, flush=True)
+        _, status = os.waitpid(pid, 0)
+        if not os.WIFSIGNALED(status):
+            return os.waitstatus_to_exitcode(status)
+
+
 if __name__ == "__main__":
-    try:
-        _, outcome = train(Path(sys.argv[1]), load_config(ToyConfig, None, sys.argv[2:]))
-    except EndoFMError as error:
-        print(f"error: {error}", file=sys.stderr)
-        os._exit(1)
-    sys.exit(outcome.exit_status)
+    given = sys.argv[1:]
+    sys.exit(again_and_again(given[1:]) if given[0] == "--again" else main(given))

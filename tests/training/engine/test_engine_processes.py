@@ -1,0 +1,78 @@
+"""Several processes over gloo: DDP and FSDP compute what one process does, and stay in step."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import engine_toy
+import pytest
+import torch
+from engine_toy import ToyConfig, train
+from test_engine_fit import rows, weights
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of runs on two processes, all made by one ``torchrun``, as starting it is what takes the time."""
+    folder = tmp_path_factory.mktemp("processes")
+    plain = ["dropout=0", "run.checkpoint_every_steps=6", "run.keep=9"]
+    arguments = [
+        *(str(folder / "ddp"), *plain, "--"),
+        *(str(folder / "fsdp"), *plain, "run.strategy=fsdp", "--"),
+        # Process 1 has the second, fourth, ... of every order; whichever it is, some batches lack their only clip.
+        *(str(folder / "empty"), "run.batch_size=2", "empty=[0, 3, 5, 8, 13, 21]", "--"),
+        *(str(folder / "nan"), "nan_at=3"),
+    ]
+    command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d"]
+    result = subprocess.run(
+        [sys.executable, "-m", *command, "--rdzv-endpoint=localhost:0", engine_toy.__file__, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    (folder / "errors").write_text(result.stderr, encoding="utf-8")
+    assert (folder / "nan/config.yaml").exists(), result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    train(folder, ToyConfig(dropout=0.0))
+    return folder
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_train_as_one(runs: Path, alone: Path, strategy: str) -> None:
+    one, two = rows(alone / "logs/train.csv"), rows(runs / strategy / "logs/train.csv")
+    assert len(one) == len(two) == 9
+    for name in ("loss", "entropy", "grad_norm", "lr"):
+        expected = [float(row[name]) for row in one]
+        assert [float(row[name]) for row in two] == pytest.approx(expected, rel=1e-5), name
+    trained, reference = weights(runs / strategy), weights(alone)
+    assert all(torch.allclose(trained[name], reference[name], atol=1e-6) for name in reference)
+
+
+def test_a_sharded_run_goes_on_in_one_process(runs: Path, alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = runs / "fsdp"
+    for step in (12, 18):
+        (folder / f"checkpoints/step-{step:08}.pt").unlink()
+    train(folder, ToyConfig(dropout=0.0), checkpoint_every_steps=6, keep=9)
+    assert "the run had 2 processes and now has 1" in capsys.readouterr().err
+    trained, reference = weights(folder), weights(alone)
+    assert all(torch.allclose(trained[name], reference[name], atol=1e-6) for name in reference)
+
+
+def test_an_empty_batch_on_one_process_is_passed_over_on_all(runs: Path) -> None:
+    assert (runs / "empty/checkpoints/last").read_text(encoding="utf-8") == "step-00000036.pt\n"
+    assert 0 < len(rows(runs / "empty/logs/train.csv")) <= 18
+    assert "Traceback" not in (runs / "errors").read_text(encoding="utf-8")
+
+
+def test_all_processes_stop_at_a_loss_that_is_not_finite(runs: Path) -> None:
+    errors = (runs / "errors").read_text(encoding="utf-8")
+    assert "error: step 3: the loss is not finite (nan in process 0)" in errors
+    assert "error: step 3: the loss is not finite (nan in process 1)" in errors
+    assert len(list((runs / "nan").glob("not-finite-*.pt"))) == 2
