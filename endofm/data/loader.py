@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -46,7 +47,8 @@ class ClipLoader:
     the number of workers. An epoch can be entered at any batch, without reading what comes before.
 
     Clips that cannot be decoded make their batch smaller; a batch of which nothing is left is not handed out (with
-    several processes it is an error, because the others would wait for it). They are kept in :attr:`skipped` and told
+    several processes it is an error, because the others would wait for it), unless empty batches are asked for. They
+    are kept in :attr:`skipped` and told
     of by a :class:`SkippedClipWarning`, each clip once.
 
     Args:
@@ -59,6 +61,8 @@ class ClipLoader:
         world_size: Number of processes. All of them get the same number of batches, so clips that cannot be shared out
             evenly are left out, others in every epoch.
         strict: Raise VideoError at the first clip that cannot be decoded.
+        keep_empty: Hand out batches of which nothing is left (``len(batch) == 0``), for a loop that counts them and
+            passes over them on every process.
         pin_memory: See ``torch.utils.data.DataLoader``.
 
     Attributes:
@@ -86,13 +90,14 @@ class ClipLoader:
         rank: int = 0,
         world_size: int = 1,
         strict: bool = False,
+        keep_empty: bool = False,
         pin_memory: bool = False,
     ) -> None:
         require_rank(rank, world_size)
         if batch_size < 1 or num_workers < 0:
             raise InputError(f"batch_size must be >= 1 and num_workers >= 0, got {batch_size} and {num_workers}")
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
-        self.rank, self.world_size, self.strict = rank, world_size, strict
+        self.rank, self.world_size, self.strict, self.keep_empty = rank, world_size, strict, keep_empty
         self.skipped: dict[str, str] = {}
         self._share = dataset.share(world_size)
         self._start = 0
@@ -108,6 +113,7 @@ class ClipLoader:
             collate_fn=collate_clips,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
+            worker_init_fn=_leave_interrupts,
         )
 
     def __len__(self) -> int:
@@ -135,7 +141,7 @@ class ClipLoader:
         for number, batch in enumerate(self._loader, self._start):
             for clip in batch.skipped:
                 self._note(clip)
-            if len(batch):
+            if len(batch) or self.keep_empty:
                 yield replace(batch, number=number)
             elif self.world_size > 1:
                 raise VideoError(
@@ -162,6 +168,11 @@ class ClipLoader:
         )
         for _ in range(self._start, len(self)):
             yield list(islice(tasks, self.batch_size))
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the main one, which stops the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Batches:

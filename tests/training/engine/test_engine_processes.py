@@ -21,9 +21,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = [
         *(str(folder / "ddp"), *plain, "--"),
         *(str(folder / "fsdp"), *plain, "run.strategy=fsdp", "--"),
+        *(str(folder / "nan"), "nan_at=3", "--"),
         # Process 1 has the second, fourth, ... of every order; whichever it is, some batches lack their only clip.
-        *(str(folder / "empty"), "run.batch_size=2", "empty=[0, 3, 5, 8, 13, 21]", "--"),
-        *(str(folder / "nan"), "nan_at=3"),
+        *(str(folder / "empty"), "run.batch_size=2", "empty=[0, 3, 5, 8, 13, 21]"),
     ]
     command = ["torch.distributed.run", "--nproc-per-node=2", "--master-port=0", "--rdzv-backend=c10d"]
     result = subprocess.run(
@@ -33,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=240,
     )
     (folder / "errors").write_text(result.stderr, encoding="utf-8")
-    assert (folder / "nan/config.yaml").exists(), result.stderr
+    assert result.returncode == 0, result.stderr
     return folder
 
 
@@ -68,7 +68,6 @@ def test_a_sharded_run_goes_on_in_one_process(runs: Path, alone: Path, capsys: p
 def test_an_empty_batch_on_one_process_is_passed_over_on_all(runs: Path) -> None:
     assert (runs / "empty/checkpoints/last").read_text(encoding="utf-8") == "step-00000036.pt\n"
     assert 0 < len(rows(runs / "empty/logs/train.csv")) <= 18
-    assert "Traceback" not in (runs / "errors").read_text(encoding="utf-8")
 
 
 def test_all_processes_stop_at_a_loss_that_is_not_finite(runs: Path) -> None:
