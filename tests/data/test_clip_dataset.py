@@ -185,6 +185,8 @@ def test_a_batch_of_which_nothing_is_left_is_not_handed_out(damaged: Path) -> No
     loader = ClipLoader(data, 2, shuffle=False)
     with pytest.warns(SkippedClipWarning):
         assert [batch.ids for batch in loader] == [("00001.mp4",)]
+    with pytest.warns(SkippedClipWarning):
+        assert [len(batch) for batch in ClipLoader(data, 2, shuffle=False, keep_empty=True)] == [0, 1]
     with pytest.raises(VideoError, match=r"00003\.mp4"):
         list(ClipLoader(data, 2, shuffle=False, strict=True))
 
