@@ -59,8 +59,8 @@ class Waves:
     def __len__(self) -> int:
         return 12 // self.share.world_size // self.share.batch_size
 
-    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        self.epoch, self.start = epoch, start_batch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[ClipBatch]:
         mine = range(12)[self.share.rank :: self.share.world_size]
@@ -77,7 +77,7 @@ def train(folder: Path, config: TinyConfig | None = None, **run: Any) -> tuple[D
     config = config or TinyConfig()
     config = replace(config, run=replace(config.run, **run))
     seed_all(config.run.seed)
-    parts = build(config.objective, Start(model=MODEL, batch_size=config.run.batch_size))
+    parts = build(config.objective, Start(model=MODEL))
     assert isinstance(parts.task, DistillationTask)
     result = fit(parts.task, lambda share: Waves(parts, share), config.run, folder, config=config, progress=False)
     return parts.task, result

@@ -51,8 +51,8 @@ class ToyVideos:
     def __len__(self) -> int:
         return VIDEOS // self.batch_size
 
-    def set_epoch(self, epoch: int, start_batch: int = 0) -> None:
-        self.epoch, self.start = epoch, start_batch
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        self.epoch, self.start = epoch, start
 
     def __iter__(self) -> Iterator[Any]:
         for number in range(self.start, len(self)):
