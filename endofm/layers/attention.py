@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from endofm.layers.arithmetic import PLAIN, Arithmetic
 
 
 class Attention(nn.Module):
@@ -25,34 +26,36 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
         self.proj = nn.Linear(embed_dim, embed_dim)
 
-    def over_space(self, x: Tensor) -> Tensor:
+    def over_space(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Let the tokens of one frame attend to each other.
 
         Args:
             x: ``(time, batch, tokens, embed_dim)``.
+            arithmetic: How to multiply.
 
         Returns:
             Concatenated heads before the output projection, of the same shape.
         """
         time, batch, tokens, dim = x.shape
-        qkv = self.qkv(x).view(time * batch, tokens, 3, self.num_heads, self.head_dim)
+        qkv = arithmetic.linear(x, self.qkv).view(time * batch, tokens, 3, self.num_heads, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (T B) H N d
-        heads = F.scaled_dot_product_attention(q, k, v)
+        heads = arithmetic.attend(q, k, v)
         return heads.transpose(1, 2).reshape(time, batch, tokens, dim)
 
-    def over_time(self, x: Tensor) -> Tensor:
+    def over_time(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Let the tokens at one position attend to each other across frames.
 
         Args:
             x: ``(time, batch, tokens, embed_dim)``.
+            arithmetic: How to multiply.
 
         Returns:
             Concatenated heads before the output projection, of the same shape.
         """
         time, batch, tokens, dim = x.shape
-        qkv = self.qkv(x).view(time, batch * tokens, 3, self.num_heads, self.head_dim)
+        qkv = arithmetic.linear(x, self.qkv).view(time, batch * tokens, 3, self.num_heads, self.head_dim)
         q, k, v = qkv.permute(2, 1, 3, 0, 4).unbind(0)  # each (B N) H T d
-        heads = F.scaled_dot_product_attention(q, k, v)
+        heads = arithmetic.attend(q, k, v)
         return heads.permute(2, 0, 1, 3).reshape(time, batch, tokens, dim)
 
     def spatial_weights(self, x: Tensor) -> Tensor:

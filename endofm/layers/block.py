@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
+from endofm.layers.arithmetic import PLAIN, Arithmetic, add, is_plain
 from endofm.layers.attention import Attention
 
 
@@ -36,6 +37,10 @@ class Mlp(nn.Module):
         out: Tensor = self.fc2(self.act(self.fc1(x)))
         return out
 
+    def add_to(self, x: Tensor, normed: Tensor, arithmetic: Arithmetic) -> Tensor:
+        """Return ``x`` plus the MLP of ``normed``, both ``(..., embed_dim)``."""
+        return arithmetic.add(x, arithmetic.linear(normed, self.fc1, gelu=True), self.fc2)
+
 
 class DividedSpaceTimeBlock(nn.Module):
     """Block of the divided space-time video transformer (TimeSformer, arXiv 2102.05095, section 3).
@@ -60,26 +65,37 @@ class DividedSpaceTimeBlock(nn.Module):
         self.attn = Attention(dim, config.num_heads, qkv_bias=config.qkv_bias)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, config.mlp_dim)
-        self._folded: tuple[object, Tensor, Tensor] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the whole block on ``(time, batch, 1 + patches, embed_dim)``."""
-        x = self.attend_over_time(x)
-        r = self._drop(self.attn.proj(self.attn.over_space(self.norm1(x))), axes=(0, 1))
-        r[:, :, 0] = r[:, :, 0].mean(dim=0)
-        x = _add(x, r)
-        return _add(x, self._drop(self.mlp(self.norm2(x)), axes=(1,)))
+    def forward(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
+        """Run the whole block.
 
-    def forward_cls(self, x: Tensor) -> Tensor:
+        Args:
+            x: ``(time, batch, 1 + patches, embed_dim)``.
+            arithmetic: How to multiply; without gradients something faster than the modules as they are.
+        """
+        x = self.attend_over_time(x, arithmetic)
+        heads = self.attn.over_space(arithmetic.norm(self.norm1, x), arithmetic)
+        if arithmetic.fuses_residual:
+            x = arithmetic.add(x, heads, self.attn.proj)
+            x[:, :, 0] = x[:, :, 0].mean(dim=0)
+            if type(self.mlp) is Mlp:
+                return self.mlp.add_to(x, arithmetic.norm(self.norm2, x), arithmetic)
+        else:
+            r = self._drop(self.attn.proj(heads), axes=(0, 1))
+            r[:, :, 0] = r[:, :, 0].mean(dim=0)
+            x = add(x, r)
+        return add(x, self._drop(self.mlp(self.norm2(x)), axes=(1,)))
+
+    def forward_cls(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Run the block for the class token only, ``(batch, embed_dim)``; equal to ``forward(x)[0, :, 0]``.
 
         With one query per clip, keys and values need not be formed: a score is ``x . (Wk^T q)``, the key bias cancels
         in the softmax, and the values' map and the mean over frames commute with the weighted sum. That leaves one
         column per head instead of two full projections, and the MLP sees one token.
         """
-        if (self.training and self.drop_path_rate > 0) or type(self.attn.qkv) is not nn.Linear:
-            return self.forward(x)[0, :, 0]
-        x = self.attend_over_time(x)
+        if (self.training and self.drop_path_rate > 0) or not is_plain(self.attn.qkv):
+            return self.forward(x, arithmetic)[0, :, 0]
+        x = self.attend_over_time(x, arithmetic)
         c = x[0, :, 0]  # B D
         n = self.norm1(x)  # T B N D
         heads, head_dim, dim = self.attn.num_heads, self.attn.head_dim, c.shape[-1]
@@ -98,56 +114,23 @@ class DividedSpaceTimeBlock(nn.Module):
         result: Tensor = c + self.mlp(self.norm2(c))
         return result
 
-    def attend_over_time(self, x: Tensor) -> Tensor:
+    def attend_over_time(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Run the temporal step, in which the class token takes no part."""
-        r = self.temporal_attn.over_time(self.temporal_norm1(x))
-        folded = self._temporal_projection()
-        if folded is not None:
-            r = nn.functional.linear(r, *folded)
-        else:
-            # The branch is dropped before the last linear layer, whose bias is therefore always added: as published.
-            r = self.temporal_fc(self._drop(self.temporal_attn.proj(r), axes=(1, 2)))
+        heads = self.temporal_attn.over_time(arithmetic.norm(self.temporal_norm1, x), arithmetic)
+        if arithmetic.fuses_residual:
+            out = arithmetic.add(x, heads, self.temporal_attn.proj, self.temporal_fc)
+            out[:, :, 0] = x[:, :, 0]
+            return out
+        # The branch is dropped before the last linear layer, whose bias is therefore always added: as published.
+        r = self.temporal_fc(self._drop(self.temporal_attn.proj(heads), axes=(1, 2)))
         r[:, :, 0] = 0
-        return _add(x, r)
+        return add(x, r)
 
-    def spatial_attention(self, x: Tensor) -> Tensor:
+    def spatial_attention(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Return the softmax weights of the spatial step, ``(time, batch, heads, 1 + patches, 1 + patches)``."""
-        return self.attn.spatial_weights(self.norm1(self.attend_over_time(x)))
+        return self.attn.spatial_weights(self.norm1(self.attend_over_time(x, arithmetic)))
 
     def _drop(self, x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
         if self.training and self.drop_path_rate > 0:
             return drop_path(x, self.drop_path_rate, axes=axes)
         return x
-
-    def _temporal_projection(self) -> tuple[Tensor, Tensor] | None:
-        """Return weight and bias of ``temporal_attn.proj`` and ``temporal_fc`` as one linear map, or None.
-
-        Two linear maps in a row are one. Only where nothing acts or learns between them: in inference, with plain
-        layers (an adapter that replaced one must not be bypassed). Kept until a parameter changes.
-        """
-        proj, fc = self.temporal_attn.proj, self.temporal_fc
-        if (
-            self.training
-            or torch.is_grad_enabled()
-            or torch.compiler.is_compiling()
-            or type(proj) is not nn.Linear
-            or type(fc) is not nn.Linear
-        ):
-            return None
-        parameters = (proj.weight, proj.bias, fc.weight, fc.bias)
-        if any(p.is_inference() for p in parameters):
-            return None  # such tensors have no version counter, so a change could not be noticed
-        key = tuple((p.data_ptr(), p._version, p.dtype, p.device) for p in parameters)
-        if self._folded is None or self._folded[0] != key:
-            w_proj, b_proj, w_fc, b_fc = (p.detach().double() for p in parameters)
-            weight = (w_fc @ w_proj).to(fc.weight.dtype)
-            bias = (w_fc @ b_proj + b_fc).to(fc.weight.dtype)
-            self._folded = (key, weight, bias)
-        return self._folded[1:]
-
-
-def _add(x: Tensor, residual: Tensor) -> Tensor:
-    """Add a residual branch, reusing its memory where no gradient needs it and it has the stream's precision."""
-    if torch.is_grad_enabled() or residual.dtype != x.dtype:
-        return x + residual
-    return residual.add_(x)

@@ -10,8 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
+from endofm.layers.arithmetic import PLAIN, Arithmetic
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.layers.embedding import PatchEmbed, resize_position_table, resize_time_table
+from endofm.layers.precision import ArithmeticChoice, Precision
 from endofm.outputs import EncoderOutput
 
 
@@ -29,6 +31,8 @@ class VideoTransformer(nn.Module):
         embed_dim: Width of the tokens and of the clip embedding.
         patch_size: Side of a patch in pixels.
         num_frames: Frames that the time table was made for.
+        precision: How exactly to compute in inference: ``"exact"`` (the default), ``"bfloat16"`` or ``"int8"``; see
+            :mod:`endofm.layers.precision`. Where gradients are recorded the modules are always run as they are.
 
     Example:
         >>> encoder = VideoTransformer(EncoderConfig.preset("tiny"))
@@ -44,6 +48,7 @@ class VideoTransformer(nn.Module):
         self.patch_size = config.patch_size
         self.num_frames = config.num_frames
         self.grad_checkpointing = False
+        self._arithmetic = ArithmeticChoice()
 
         self.patch_embed = PatchEmbed(config.patch_size, config.in_chans, config.embed_dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.embed_dim))
@@ -55,6 +60,15 @@ class VideoTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
         self.init_weights()
+
+    @property
+    def precision(self) -> Precision:
+        """How exactly the encoder computes in inference."""
+        return self._arithmetic.precision
+
+    @precision.setter
+    def precision(self, precision: Precision) -> None:
+        self._arithmetic.precision = precision
 
     def init_weights(self) -> None:
         """Draw fresh weights by the original's rule.
@@ -91,9 +105,10 @@ class VideoTransformer(nn.Module):
         """
         *blocks, last = self._blocks()
         x, _ = self.embed(clip)
+        arithmetic = self._arithmetic.choose(self, x)
         for block in blocks:
-            x = self._run(block, x)
-        out: Tensor = self.norm(self._run(last.forward_cls, x))
+            x = self._run(block, x, arithmetic)
+        out: Tensor = self.norm(self._run(last.forward_cls, x, arithmetic))
         return out
 
     def forward_features(self, clip: Tensor) -> EncoderOutput:
@@ -121,9 +136,10 @@ class VideoTransformer(nn.Module):
         if not indices or min(indices) < 0 or max(indices) >= depth:
             raise InputError(f"get_intermediate_layers: n={n!r} does not name blocks of an encoder with {depth} blocks")
         x, grid = self.embed(clip)
+        arithmetic = self._arithmetic.choose(self, x)
         found: dict[int, EncoderOutput] = {}
         for i, block in enumerate(self._blocks()[: max(indices) + 1]):
-            x = self._run(block, x)
+            x = self._run(block, x, arithmetic)
             if i in indices:
                 tokens = self.norm(x) if norm else x
                 patches = tokens[:, :, 1:].unflatten(2, grid).movedim(0, 1)  # B T h w D
@@ -145,9 +161,10 @@ class VideoTransformer(nn.Module):
         """
         *blocks, last = self._blocks()
         x, _ = self.embed(clip)
+        arithmetic = self._arithmetic.choose(self, x)
         for block in blocks:
-            x = self._run(block, x)
-        return last.spatial_attention(x).transpose(0, 1)
+            x = self._run(block, x, arithmetic)
+        return last.spatial_attention(x, arithmetic).transpose(0, 1)
 
     def embed(self, clip: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Turn clips into the tokens that enter the first block.
@@ -175,7 +192,9 @@ class VideoTransformer(nn.Module):
         """Recompute the blocks in the backward pass instead of keeping their activations."""
         self.grad_checkpointing = enable
 
-    def _run(self, step: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def _run(self, step: Callable[..., Tensor], x: Tensor, arithmetic: Arithmetic) -> Tensor:
+        if arithmetic is not PLAIN:
+            return step(x, arithmetic)
         if self.grad_checkpointing and torch.is_grad_enabled():
             return checkpoint(step, x, use_reentrant=False)
         return step(x)

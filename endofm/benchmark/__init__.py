@@ -1,0 +1,1 @@
+"""How fast this is on the machine at hand: what ``endofm benchmark`` measures."""

@@ -1,0 +1,179 @@
+"""How the layers of a block are multiplied: as they are, or as inference can do it faster.
+
+A block asks an :class:`Arithmetic` for its products, and so is written once. :data:`PLAIN` calls the modules; the
+others work from copies of the weights in another form (two linear maps as one, packed for the processor, another
+number type), made once and made again when a parameter changes. Only layers that are ``nn.Linear`` and nothing else
+are treated so: one that was replaced (an adapter) or is watched by a hook is called as the module that it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from endofm.layers.weight_cache import WeightCache
+
+_SCORES_AT_ONCE = 2**19
+"""Attention scores that a step of :func:`matmul_attention` makes; in bfloat16 they stay in a core's own cache."""
+
+
+class Arithmetic:
+    """The modules as they are: with gradients, on every device, in every type."""
+
+    fuses_residual = False
+    """Whether :meth:`add` is free to round differently from adding a branch that was finished before."""
+
+    def norm(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """Normalise the stream, in the type that :meth:`linear` likes best."""
+        out: Tensor = layer(x)
+        return out
+
+    def linear(self, x: Tensor, *layers: nn.Module, gelu: bool = False) -> Tensor:
+        """Apply linear layers, one after the other, and then an exact (erf) GELU if asked for.
+
+        Args:
+            x: ``(..., width)``.
+            layers: One linear layer, or several with nothing between them.
+            gelu: Apply the GELU.
+        """
+        for layer in layers:
+            x = layer(x)
+        return F.gelu(x) if gelu else x
+
+    def add(self, x: Tensor, branch: Tensor, *layers: nn.Module) -> Tensor:
+        """Return ``x`` plus the linear layers applied to ``branch``, as new memory in the type of ``x``."""
+        return add(x, self.linear(branch, *layers))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend, ``(sequences, heads, tokens, head_dim)`` each."""
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+PLAIN = Arithmetic()
+"""The modules as they are."""
+
+
+class Weights(NamedTuple):
+    """A linear map in the form in which it is multiplied: ``y = x @ weight.T + bias``."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Inference(Arithmetic):
+    """Products without gradients: linear layers in a row become one, in another floating-point type if asked for.
+
+    The stream of tokens keeps its type; norms and sums are worked out in that.
+
+    Args:
+        dtype: Type of the products; that of the parameters if None.
+    """
+
+    fuses_residual = True
+
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
+        self._dtype = dtype
+        self._cache = WeightCache()
+
+    def norm(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """Normalise in the type of the stream and round to that of the products."""
+        return super().norm(layer, x).to(self._dtype or x.dtype)
+
+    def linear(self, x: Tensor, *layers: nn.Module, gelu: bool = False) -> Tensor:
+        """Apply linear layers as one."""
+        weights = self._prepared(layers)
+        if weights is None:
+            return self._as_they_are(x, layers, gelu=gelu)
+        return self.multiply(x, weights, gelu=gelu)
+
+    def add(self, x: Tensor, branch: Tensor, *layers: nn.Module) -> Tensor:
+        """Return ``x`` plus the linear layers applied to ``branch``."""
+        weights = self._prepared(layers)
+        if weights is None:
+            return add(x, self._as_they_are(branch, layers, gelu=False))
+        return self.multiply_add(x, branch, weights)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend with the kernel that is fastest for the device and the type."""
+        if q.dtype is torch.bfloat16 and q.device.type == "cpu":
+            return matmul_attention(q, k, v)
+        return super().attend(q, k, v)
+
+    def multiply(self, x: Tensor, weights: Weights, *, gelu: bool) -> Tensor:
+        """Return ``x @ weight.T + bias``, with a GELU if asked for."""
+        out = F.linear(x, *weights)
+        return F.gelu(out) if gelu else out
+
+    def multiply_add(self, x: Tensor, branch: Tensor, weights: Weights) -> Tensor:
+        """Return ``x + branch @ weight.T + bias``."""
+        return add(x, self.multiply(branch, weights, gelu=False))
+
+    def prepare(self, weight: Tensor, bias: Tensor | None) -> Weights:
+        """Bring a linear map, in the type of its parameters or in float64, into the form of :meth:`multiply`."""
+        return Weights(weight.to(self._dtype), None if bias is None else bias.to(self._dtype))
+
+    def _prepared(self, layers: Sequence[nn.Module]) -> Weights | None:
+        """Return the layers as one map; None if that would bypass something, or could not follow a change."""
+        if not all(is_plain(layer) for layer in layers):
+            return None
+        parameters = [p for layer in layers for p in (layer.weight, layer.bias) if p is not None]
+        return self._cache.get(layers[-1], parameters, lambda: self._compose(layers))  # type: ignore[arg-type]
+
+    def _compose(self, layers: Sequence[nn.Linear]) -> Weights:
+        first, *others = layers
+        dtype = first.weight.dtype
+        weight, bias = first.weight.detach(), None if first.bias is None else first.bias.detach()
+        for layer in others:  # in float64, so that folding is exact up to the final rounding
+            w = layer.weight.detach().double()
+            bias = None if bias is None else w @ bias.double()
+            if layer.bias is not None:
+                bias = layer.bias.detach().double() + (0 if bias is None else bias)
+            weight = w @ weight.double()
+        if others:
+            weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+        return self.prepare(weight, bias)
+
+    def _as_they_are(self, x: Tensor, layers: Sequence[nn.Module], *, gelu: bool) -> Tensor:
+        for layer in layers:
+            own = next((p.dtype for p in layer.parameters() if p.is_floating_point()), x.dtype)
+            x = layer(x.to(own))
+        return (F.gelu(x) if gelu else x).to(self._dtype or x.dtype)
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Return whether calling this module is ``x @ weight.T + bias`` and nothing else."""
+    return type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
+
+
+def add(x: Tensor, branch: Tensor) -> Tensor:
+    """Add a residual branch, reusing its memory where no gradient needs it and it has the stream's precision."""
+    if torch.is_grad_enabled():
+        return x + branch
+    return branch.add_(x) if branch.dtype == x.dtype else branch.to(x.dtype).add_(x)
+
+
+def matmul_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend by two batched products with a softmax between them, a few sequences at a time.
+
+    On processors this is faster in bfloat16 than the fused kernel, which works in float32 inside.
+
+    Args:
+        q: Queries ``(sequences, heads, tokens, head_dim)``, with any strides.
+        k: Keys, likewise.
+        v: Values, likewise.
+
+    Returns:
+        Like ``q``; in memory the heads of a token lie side by side, ready to be joined.
+    """
+    sequences, heads, tokens, head_dim = q.shape
+    out = q.new_empty(sequences, tokens, heads, head_dim).transpose(1, 2)
+    step = max(_SCORES_AT_ONCE // (heads * tokens * tokens), 1)
+    for i in range(0, sequences, step):
+        part = slice(i, i + step)
+        weights = ((q[part] * head_dim**-0.5) @ k[part].transpose(-2, -1)).softmax(dim=-1)
+        out[part] = weights @ v[part]
+    return out

@@ -1,0 +1,82 @@
+"""One switch for how exactly inference computes, and which arithmetic follows from it.
+
+``"exact"`` is float32 (or whatever type the parameters have), equal to the modules as they are up to rounding. ``"bfloat16"`` multiplies
+in bfloat16 and keeps tokens, norms and sums in float32. ``"int8"`` multiplies in 8-bit integers, which suits no
+training and not every network: compare before you rely on it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from endofm.errors import InputError
+from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference
+from endofm.layers.packed import Packed, can_pack
+
+Precision = Literal["exact", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+AUTO = "auto"
+
+
+class ArithmeticChoice:
+    """The arithmetic of one model, with the weights that were prepared for it.
+
+    A copy of a model prepares its own.
+
+    Attributes:
+        precision: One of :data:`PRECISIONS`.
+    """
+
+    def __init__(self, precision: Precision = "exact") -> None:
+        self._precision: Precision = precision
+        self._made: dict[tuple[str, torch.dtype | None], Arithmetic] = {}
+
+    @property
+    def precision(self) -> Precision:
+        """One of :data:`PRECISIONS`."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: Precision) -> None:
+        if precision not in PRECISIONS:
+            raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+        if precision != self._precision:
+            self._made.clear()  # The weights of the other one would only take memory.
+        self._precision = precision
+
+    def choose(self, model: nn.Module, x: Tensor) -> Arithmetic:
+        """Return how to multiply now.
+
+        Args:
+            model: Owns the parameters.
+            x: What enters the first block.
+
+        Returns:
+            :data:`~endofm.layers.arithmetic.PLAIN` in training, where a gradient may be asked for, and while PyTorch
+            compiles or exports the model.
+        """
+        if model.training or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return PLAIN
+        if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in model.parameters())):
+            return PLAIN
+        if torch.is_autocast_enabled(x.device.type):
+            return self._get("cast", None)  # The caller has chosen types; weights stay as they are.
+        if self._precision == "exact":
+            return self._get(x.device.type, x.dtype)
+        return self._get(x.device.type, torch.bfloat16)
+
+    def _get(self, device: str, dtype: torch.dtype | None) -> Arithmetic:
+        key = device, dtype
+        if key not in self._made:
+            packs = device == "cpu" and dtype is not None and can_pack(dtype)
+            self._made[key] = Packed(dtype) if packs else Inference(dtype)  # type: ignore[arg-type]
+        return self._made[key]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> ArithmeticChoice:
+        return ArithmeticChoice(self._precision)
+
+    def __reduce__(self) -> tuple[type[ArithmeticChoice], tuple[Precision]]:
+        return ArithmeticChoice, (self._precision,)
