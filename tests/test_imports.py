@@ -32,6 +32,7 @@ FLOORS = {
     "data": 5,
     "visualize": 5,
     "adapters": 5,
+    "benchmark": 5,
     "entrypoints": 6,
     "evaluation": 6,
     "training": 7,

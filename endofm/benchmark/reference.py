@@ -39,7 +39,7 @@ class Reference(nn.Module):
         x = torch.cat((encoder.cls_token.expand(len(x), -1, -1), x), dim=1)
         x = x + resize_position_table(encoder.pos_embed, grid)
         cls_token = x[:batch, :1]
-        patches = x[:, 1:].unflatten(0, (batch, time)).transpose(1, 2)  # B N T D
+        patches = x[:, 1:].reshape(batch, time, -1, x.shape[-1]).transpose(1, 2)  # B N T D
         patches = patches + resize_time_table(encoder.time_embed, time)
         x = torch.cat((cls_token, patches.flatten(1, 2)), dim=1)  # B (1 + N T) D
         for block in encoder.blocks:
@@ -58,14 +58,15 @@ def run_block(block: DividedSpaceTimeBlock, x: Tensor, time: int) -> Tensor:
     patches = patches + block.temporal_fc(r.reshape(batch, -1, dim))
 
     repeated = cls_token.repeat(1, time, 1).reshape(-1, 1, dim)  # (B T) 1 D
-    by_frame = patches.unflatten(1, (-1, time)).transpose(1, 2).reshape(batch * time, -1, dim)  # (B T) N D
+    by_frame = patches.view(batch, -1, time, dim).transpose(1, 2).reshape(batch * time, -1, dim)  # (B T) N D
     r = attend(block.attn, block.norm1(torch.cat((repeated, by_frame), dim=1)))
-    mean = r[:, 0].unflatten(0, (batch, time)).mean(dim=1, keepdim=True)
-    r = r[:, 1:].unflatten(0, (batch, time)).transpose(1, 2).reshape(batch, -1, dim)  # B (N T) D
+    r = r.view(batch, time, -1, dim)
+    mean = r[:, :, 0].mean(dim=1, keepdim=True)
+    r = r[:, :, 1:].transpose(1, 2).reshape(batch, -1, dim)  # B (N T) D
     x = torch.cat((cls_token, patches), dim=1) + torch.cat((mean, r), dim=1)
 
-    n = block.norm2(x)
-    return x + block.mlp.fc2(F.gelu(block.mlp.fc1(n)))
+    out: Tensor = x + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm2(x))))
+    return out
 
 
 def attend(attention: Attention, x: Tensor) -> Tensor:

@@ -50,7 +50,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     work = parser.add_argument_group("work")
     work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
     work.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="arithmetic (default: float32)"
+        "--precision",
+        choices=("auto", "exact", "bfloat16"),
+        default="exact",
+        help="exact (default), or bfloat16: faster; auto takes bfloat16 on a GPU that has it",
     )
     work.add_argument("--batch-size", type=int, default=4, metavar="N", help="clips per forward pass (default: 4)")
     work.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time, each with its own model")
@@ -92,19 +95,21 @@ def run(args: argparse.Namespace) -> int:
             "field_of_view": args.field_of_view,
         },
         fps=args.fps,
-        dtype=args.dtype,
+        precision=args.precision,
         plot=args.plot,
         progress=not args.quiet and args.jobs == 1,
     )
     # Loaded here too when other processes do the work: wrong weights are one error now, not one per video.
     model = extractor.load()
+    if args.precision == "auto" and not args.quiet:
+        print(f"endofm: precision: {model.precision} (chosen for {model.pos_embed.device})", file=sys.stderr)
     config = model.config
     settings = {
         "weights": config.name or Path(args.weights).name,
         "weights_sha256": model.provenance.get("sha256", ""),
         **{key: value for key, value in extractor.options.items() if key != "batch_size"},
         "fps": args.fps,
-        "dtype": args.dtype,
+        "precision": model.precision,
         "preprocess": asdict(config.preprocess),
     }
     if args.jobs > 1:
@@ -148,25 +153,21 @@ class Extractor:
     threads: int
     options: dict[str, Any]
     fps: float | None
-    dtype: str
+    precision: str
     plot: bool
     progress: bool
 
     def load(self) -> EndoFM:
         """Return the model, loading it at the first call in this process."""
-        return _load(self.weights, self.local_files_only, self.device, self.threads)
+        return _load(self.weights, self.local_files_only, self.device, self.precision, self.threads)
 
     def __call__(self, item: VideoItem, target: Path) -> VideoFeatures:
         """Embed one video and write its files."""
-        import torch
-
         from endofm.video.open import open_video
 
         model = self.load()
         with open_video(item.path, fps=self.fps if item.path.is_dir() else None) as source:
-            features = model.extract_features(
-                source, dtype=getattr(torch, self.dtype), progress=self.progress, **self.options
-            )
+            features = model.extract_features(source, progress=self.progress, **self.options)
             if self.plot:
                 from endofm.visualize.timeline import plot_timeline
 
@@ -176,13 +177,13 @@ class Extractor:
 
 
 @lru_cache(maxsize=1)
-def _load(weights: str, local_files_only: bool, device: str | None, threads: int) -> EndoFM:
+def _load(weights: str, local_files_only: bool, device: str | None, precision: Any, threads: int) -> EndoFM:
     import torch
 
     from endofm import EndoFM
 
     torch.set_num_threads(threads)
-    return EndoFM.from_pretrained(weights, local_files_only=local_files_only, device=device)
+    return EndoFM.from_pretrained(weights, local_files_only=local_files_only, device=device, precision=precision)
 
 
 def _threads_per_job(jobs: int) -> int:

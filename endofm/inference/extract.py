@@ -25,7 +25,7 @@ def extract_features(
     processor: Processor,
     *,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    precision: str = "exact",
     batch_size: int = 4,
     window_seconds: float | None = None,
     hop_seconds: float | None = None,
@@ -44,7 +44,7 @@ def extract_features(
         source: Open video.
         processor: Turns frames into what the encoder takes.
         device: Where the encoder is.
-        dtype: Type of the encoder's arithmetic.
+        precision: How exactly the encoder computes, as it is told in the provenance.
         batch_size: Clips per forward pass.
         window_seconds: Length of a window.
         hop_seconds: Step between windows.
@@ -65,7 +65,7 @@ def extract_features(
         source,
         processor,
         device=device,
-        dtype=dtype,
+        precision=precision,
         batch_size=batch_size,
         window_seconds=window_seconds,
         hop_seconds=hop_seconds,

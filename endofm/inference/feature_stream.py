@@ -28,7 +28,6 @@ from endofm.video.sampling import clip_times
 
 _BATCHES_AHEAD = 2
 _FIELD_OF_VIEW_FRAMES = 16
-_DTYPES = (torch.float32, torch.bfloat16)
 
 
 class Encode(Protocol):
@@ -55,7 +54,7 @@ class FeatureStream:
         processor: Turns frames into what the encoder takes; its configuration gives the frames per clip, the default
             window, and whether to crop to the field of view.
         device: Where the encoder is.
-        dtype: ``torch.float32``, or ``torch.bfloat16`` to run the encoder under autocast.
+        precision: How exactly the encoder computes, as it is told in the provenance; the encoder sees to it.
         batch_size: Clips per forward pass; the features do not depend on it beyond rounding.
         window_seconds: Length of a window.
         hop_seconds: Step between windows; the window's length by default.
@@ -90,7 +89,7 @@ class FeatureStream:
         processor: Processor,
         *,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
+        precision: str = "exact",
         batch_size: int = 4,
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
@@ -102,12 +101,10 @@ class FeatureStream:
             raise InputError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
-        if dtype not in _DTYPES:
-            raise InputError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
         if frame_stride is not None and window_seconds is not None:
             raise InputError("give window_seconds or frame_stride, not both: each says how long a window is")
         self._encode, self._source, self._processor = encode, source, processor
-        self._device, self._dtype = torch.device(device), dtype
+        self._device, self._precision = torch.device(device), precision
         self._batch_size, self._level = batch_size, level
         self._problems: list[str] = []
         self._windows = WindowSettings(
@@ -141,8 +138,7 @@ class FeatureStream:
                 yield clips, pixels.pin_memory() if self._device.type == "cuda" else pixels
 
     def _features(self, clips: list[Clip], pixels: Tensor) -> VideoFeatures:
-        autocast = torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32)
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode():
             output = self._encode(pixels.to(self._device, non_blocking=True), level=self._level)
         tokens = None if self._level == "clip" else output.patch_tokens
         if tokens is None and self._level != "clip":
@@ -153,8 +149,8 @@ class FeatureStream:
         if not np.isfinite(embeddings).all() or (per_frame is not None and not np.isfinite(per_frame).all()):
             raise EncoderOutputError(
                 f"{self._source.metadata.name}: the encoder returned values that are not numbers for the clips from "
-                f"{clock(clips[0].start_seconds)} on. Its weights are damaged, or do not bear "
-                f"{_name(self._dtype)}: check the file of the weights, or use float32"
+                f"{clock(clips[0].start_seconds)} on. Its weights are damaged, or do not bear the precision "
+                f"{self._precision!r}: check the file of the weights, or use 'exact'"
             )
         return VideoFeatures(
             embeddings,
@@ -177,7 +173,7 @@ class FeatureStream:
             "field_of_view": asdict(self.box) if self.box else None,
             "windows": self._windows.describe(),
             "level": self._level,
-            "dtype": _name(self._dtype),
+            "precision": self._precision,
             "device": self._device.type,
             "video": self._describe_video(),
             "problems": [*self._source.problems, *self._problems],
@@ -190,10 +186,6 @@ class FeatureStream:
         size = path.stat().st_size if path.is_file() else None
         end = float(self._source.end_seconds())
         return {**metadata, "name": path.name, "size_bytes": size, "end_seconds": end}
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _find_field_of_view(source: VideoSource, processor: Processor) -> Box | None:

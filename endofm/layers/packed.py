@@ -37,8 +37,8 @@ class Packed(Inference):
     def multiply(self, x: Tensor, weights: Weights, *, gelu: bool) -> Tensor:
         """Return ``x @ weight.T + bias``, with a GELU if asked for."""
         rows = x.reshape(-1, x.shape[-1])
-        kind = ("gelu", [], "none") if gelu else ("none", [], "")
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weights.weight, weights.bias, *kind)
+        post, form = ("gelu", "none") if gelu else ("none", "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weights.weight, weights.bias, post, [], form)
         return out.view(*x.shape[:-1], -1)
 
     def multiply_add(self, x: Tensor, branch: Tensor, weights: Weights) -> Tensor:
@@ -53,7 +53,7 @@ class Packed(Inference):
 @lru_cache
 def can_pack(dtype: torch.dtype) -> bool:
     """Return whether this build of PyTorch packs weights of this type on this processor, and computes with them."""
-    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     x, stream, weight, bias = (torch.linspace(-1, 1, n * 32, dtype=torch.float32).sin() for n in (3, 3, 32, 1))
     x, stream, weight = x.view(3, 32).to(dtype), stream.view(3, 32).to(dtype), weight.view(32, 32)

@@ -1,12 +1,13 @@
 """One switch for how exactly inference computes, and which arithmetic follows from it.
 
-``"exact"`` is float32 (or whatever type the parameters have), equal to the modules as they are up to rounding. ``"bfloat16"`` multiplies
-in bfloat16 and keeps tokens, norms and sums in float32. ``"int8"`` multiplies in 8-bit integers, which suits no
-training and not every network: compare before you rely on it.
+``"exact"`` is float32 (or whatever type the parameters have), equal to the modules as they are up to rounding.
+``"bfloat16"`` multiplies in bfloat16 and keeps tokens, norms and sums in float32.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
@@ -16,9 +17,29 @@ from endofm.errors import InputError
 from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference
 from endofm.layers.packed import Packed, can_pack
 
-Precision = Literal["exact", "bfloat16", "int8"]
+Precision = Literal["exact", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-AUTO = "auto"
+
+_log = logging.getLogger(__name__)
+
+
+def resolve_precision(precision: Precision | Literal["auto"], device: torch.device) -> Precision:
+    """Return the precision to use on a device.
+
+    ``"auto"`` is bfloat16 on a CUDA GPU that multiplies in it (from the Ampere generation on), exact everywhere else;
+    what it picked is logged.
+
+    Raises:
+        InputError: If there is no such precision, or the device does not have it.
+    """
+    if precision == "auto":
+        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        picked: Precision = "bfloat16" if native else "exact"
+        _log.info("precision 'auto' on %s: %s", device, picked)
+        return picked
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {precision!r}")
+    return precision
 
 
 class ArithmeticChoice:
@@ -47,6 +68,14 @@ class ArithmeticChoice:
             self._made.clear()  # The weights of the other one would only take memory.
         self._precision = precision
 
+    @staticmethod
+    def within(model: nn.Module) -> Iterator[ArithmeticChoice]:
+        """Yield those of a model and its parts; a part that has one keeps it as ``_arithmetic``."""
+        for module in model.modules():
+            choice = getattr(module, "_arithmetic", None)
+            if isinstance(choice, ArithmeticChoice):
+                yield choice
+
     def choose(self, model: nn.Module, x: Tensor) -> Arithmetic:
         """Return how to multiply now.
 
@@ -58,9 +87,12 @@ class ArithmeticChoice:
             :data:`~endofm.layers.arithmetic.PLAIN` in training, where a gradient may be asked for, and while PyTorch
             compiles or exports the model.
         """
-        if model.training or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if model.training or torch.compiler.is_compiling():
             return PLAIN
-        if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in model.parameters())):
+        parameters = list(model.parameters())
+        if any(type(p) is not nn.Parameter for p in parameters):
+            return PLAIN  # Sharded over processes or quantised by another library: theirs to multiply.
+        if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in parameters)):
             return PLAIN
         if torch.is_autocast_enabled(x.device.type):
             return self._get("cast", None)  # The caller has chosen types; weights stay as they are.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from endofm.config import ModelConfig
 from endofm.hub.state_dict import encoder_shapes
+from endofm.layers.precision import Precision, resolve_precision
 from endofm.models.encoder import VideoTransformer
 from endofm.models.pretrained import Pretrained, usable_device
 from endofm.outputs import EncoderOutput
@@ -78,7 +79,7 @@ class EndoFM(VideoTransformer, Pretrained):
         hop_frames: int | None = None,
         batch_size: int = 4,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        precision: Precision | Literal["auto"] | None = None,
         fps: float | None = None,
         field_of_view: bool | None = None,
         progress: bool = True,
@@ -96,8 +97,7 @@ class EndoFM(VideoTransformer, Pretrained):
             hop_frames: Step between those windows in source frames; the window's length by default.
             batch_size: Clips per forward pass.
             device: Move the model there first; where it is by default.
-            dtype: ``torch.float32``, or ``torch.bfloat16`` to multiply in bfloat16 (faster, slightly inexact); by
-                default bfloat16 only if the parameters are.
+            precision: Switch the model to it first, as in :meth:`from_pretrained`; what it has by default.
             fps: Frame rate of sources that have none (folders, arrays, images).
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; as the weights'
                 preprocessing says by default.
@@ -115,6 +115,8 @@ class EndoFM(VideoTransformer, Pretrained):
 
         if device is not None:
             self.to(usable_device(device))
+        if precision is not None:
+            self.precision = resolve_precision(precision, self.pos_embed.device)
         processor = self.processor
         if field_of_view is not None:
             processor = Processor(replace(processor.config, field_of_view=field_of_view))
@@ -126,7 +128,7 @@ class EndoFM(VideoTransformer, Pretrained):
                 source,
                 processor,
                 device=self.pos_embed.device,
-                dtype=dtype or (torch.bfloat16 if self.pos_embed.dtype is torch.bfloat16 else torch.float32),
+                precision=self.precision,
                 batch_size=batch_size,
                 window_seconds=window_seconds,
                 hop_seconds=hop_seconds,

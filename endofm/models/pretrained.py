@@ -6,13 +6,14 @@ import importlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from endofm.config import HEAD_CONFIGS, ModelConfig, model_class_of
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning
+from endofm.layers.precision import ArithmeticChoice, Precision, resolve_precision
 from endofm.transforms.processor import Processor
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ class Pretrained(nn.Module):
         self.processor = Processor(config.preprocess)
         self.provenance = dict(provenance or {})
 
+    @property
+    def precision(self) -> Precision:
+        """How exactly the encoder computes in inference; see :meth:`from_pretrained`."""
+        return next(ArithmeticChoice.within(self)).precision
+
+    @precision.setter
+    def precision(self, precision: Precision) -> None:
+        for choice in ArithmeticChoice.within(self):
+            choice.precision = precision
+
     @classmethod
     def from_pretrained(
         cls,
@@ -65,7 +76,7 @@ class Pretrained(nn.Module):
         local_files_only: bool = False,
         token: str | bool | None = None,
         device: str | torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
+        precision: Precision | Literal["auto"] = "exact",
     ) -> Self:
         """Load a model.
 
@@ -79,7 +90,9 @@ class Pretrained(nn.Module):
             local_files_only: Never touch the network (``HF_HUB_OFFLINE=1`` does the same for everything).
             token: Access token for private or gated repositories; by default the one that is logged in.
             device: Where to put the model; the CPU by default.
-            dtype: Floating-point type of the parameters.
+            precision: How exactly the encoder computes in inference: ``"exact"`` (float32), ``"bfloat16"`` (faster on
+                processors and GPUs that have it, slightly inexact), or ``"auto"``: bfloat16 on a GPU that has it,
+                exact elsewhere. Parameters stay float32; ``model.precision`` tells, and switches.
 
         Returns:
             The model in evaluation mode. Every tensor of the file was used and every parameter was filled.
@@ -88,14 +101,14 @@ class Pretrained(nn.Module):
             WeightsError: If the weights cannot be found, fetched, verified, safely read, do not fit or are those of
                 another task; the subclasses in :mod:`endofm.errors` tell which.
             ConfigError: If the configuration beside the weights is not valid.
-            InputError: If the device or type is not to be had.
+            InputError: If the device or precision is not to be had.
 
         Warns:
             UntrainedWeightsWarning: If the weights are random.
         """
         from endofm.hub.resolve import load_weights
 
-        require_place(device, dtype)
+        resolve_precision(precision, usable_device(device))
         loaded = load_weights(
             source,
             revision=revision,
@@ -104,7 +117,7 @@ class Pretrained(nn.Module):
             local_files_only=local_files_only,
             token=token,
         )
-        return cls.from_loaded(loaded, device=device, dtype=dtype)
+        return cls.from_loaded(loaded, device=device, precision=precision)
 
     @classmethod
     def from_loaded(
@@ -112,13 +125,14 @@ class Pretrained(nn.Module):
         loaded: LoadedWeights,
         *,
         device: str | torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
+        precision: Precision | Literal["auto"] = "exact",
     ) -> Self:
         """Build the model from weights that :func:`~endofm.hub.resolve.load_weights` has read.
 
         Returns, errors and warnings are those of :meth:`from_pretrained`, which most programs want.
         """
-        target = require_place(device, dtype)
+        target = usable_device(device)
+        precision = resolve_precision(precision, target)
         if loaded.config.task != cls.task:
             loaded = cls._adopt(loaded)
         config, provenance = loaded.config, loaded.provenance
@@ -142,7 +156,9 @@ class Pretrained(nn.Module):
                 UntrainedWeightsWarning,
                 stacklevel=3,
             )
-        return model.to(device=target, dtype=dtype).eval()
+        model = model.to(device=target, dtype=torch.float32).eval()
+        model.precision = precision
+        return model
 
     @classmethod
     def check_tensors(cls, config: ModelConfig, state_dict: Mapping[str, Tensor], *, where: str) -> None:
@@ -284,8 +300,8 @@ def load_model(source: str | Path, **options: Any) -> Pretrained:
     """
     from endofm.hub.resolve import load_weights
 
-    place = {key: options.pop(key) for key in ("device", "dtype") if key in options}
-    require_place(place.get("device"), place.get("dtype", torch.float32))
+    place = {key: options.pop(key) for key in ("device", "precision") if key in options}
+    resolve_precision(place.get("precision", "exact"), usable_device(place.get("device")))
     loaded = load_weights(source, **options)
     return model_class(loaded.config.task).from_loaded(loaded, **place)
 
@@ -294,17 +310,6 @@ def model_class(task: str) -> type[Pretrained]:
     """Return the public model class of a task."""
     found: type[Pretrained] = getattr(importlib.import_module("endofm"), model_class_of(task))
     return found
-
-
-def require_place(device: str | torch.device | None, dtype: torch.dtype) -> torch.device:
-    """Return the device, after checking that parameters can be there and of this type.
-
-    Raises:
-        InputError: If the device is not to be had or the type is not a floating-point type.
-    """
-    if not dtype.is_floating_point:
-        raise InputError(f"dtype must be a floating-point type such as torch.float32 or torch.bfloat16, got {dtype}")
-    return usable_device(device)
 
 
 def usable_device(device: str | torch.device | None) -> torch.device:

@@ -121,7 +121,7 @@ def test_provenance_says_how() -> None:
     assert features.provenance["weights"] == {"sha256": "ab"}
     assert features.provenance["windows"] == {"num_frames": 4, "frame_stride": 2, "hop_frames": 4}
     assert features.provenance["preprocess"]["crop_size"] == 16
-    assert (features.provenance["level"], features.provenance["dtype"]) == ("frame", "float32")
+    assert (features.provenance["level"], features.provenance["precision"]) == ("frame", "exact")
     assert features.provenance["library"]["torch"] == torch.__version__
     assert features.problems == ()
 
@@ -154,17 +154,13 @@ def test_field_of_view_is_found_once_and_used() -> None:
     assert np.allclose(features.embeddings[0], by_hand[0])
 
 
-def test_bfloat16_runs_the_encoder_under_autocast() -> None:
-    linear = torch.nn.Linear(3, 5)
+def test_embeddings_are_float32_whatever_the_encoder_computes_in() -> None:
+    def low(clips: Tensor, *, level: str) -> EncoderOutput:
+        return EncoderOutput(clips.mean((2, 3, 4)).bfloat16(), None)
 
-    def check(clips: Tensor, *, level: str) -> EncoderOutput:
-        out = linear(clips.mean((2, 3, 4)))
-        assert out.dtype == torch.bfloat16
-        return EncoderOutput(out, None)
-
-    features = extract_features(check, regular(20), SMALL, dtype=torch.bfloat16, progress=False)
+    features = extract_features(low, regular(20), SMALL, precision="bfloat16", progress=False)
     assert features.embeddings.dtype == np.float32
-    assert features.provenance["dtype"] == "bfloat16"
+    assert features.provenance["precision"] == "bfloat16"
 
 
 def test_large_results_go_to_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -205,7 +201,6 @@ def test_an_encoder_without_patch_tokens() -> None:
     [
         ({"level": "pixel"}, "level must be one of clip, frame, patch"),
         ({"batch_size": 0}, "batch_size"),
-        ({"dtype": torch.float16}, r"float32 or torch\.bfloat16"),
         ({"frame_stride": 2, "window_seconds": 3.0}, "not both"),
         ({"hop_seconds": 0}, "hop_seconds"),
     ],

@@ -78,14 +78,21 @@ def test_random_weights_are_always_the_same_and_say_so(frames: np.ndarray) -> No
 
 def test_precision_and_device(model: EndoFM, frames: np.ndarray, tmp_path: Path) -> None:
     folder = model.save_pretrained(tmp_path / "mine")
-    low = EndoFM.from_pretrained(folder, dtype=torch.bfloat16, device="cpu")
-    assert low.cls_token.dtype is torch.bfloat16
+    low = EndoFM.from_pretrained(folder, precision="bfloat16", device="cpu")
+    assert (low.precision, low.cls_token.dtype) == ("bfloat16", torch.float32)
+    assert EndoFM.from_pretrained(folder, precision="auto").precision == "exact"
     exact = model.extract_features(frames, fps=10)
-    for other in (low.extract_features(frames, fps=10), model.extract_features(frames, fps=10, dtype=torch.bfloat16)):
-        assert other.provenance["dtype"] == "bfloat16"
-        assert np.diag(exact.similarity(other)).min() > 0.99
-    with pytest.raises(InputError, match="floating-point"):
-        EndoFM.from_pretrained(folder, dtype=torch.int8)
+    assert exact.provenance["precision"] == "exact"
+    switched = EndoFM.from_pretrained(folder)
+    for other in (
+        low.extract_features(frames, fps=10),
+        switched.extract_features(frames, precision="bfloat16", fps=10),
+    ):
+        assert other.provenance["precision"] == "bfloat16"
+        assert 0.99 < np.diag(exact.similarity(other)).min() < 1
+    assert switched.precision == "bfloat16"
+    with pytest.raises(InputError, match="precision must be one of auto, exact, bfloat16"):
+        EndoFM.from_pretrained(folder, precision="float16")
     for device in ("cuda:99", "nonsense"):
         with pytest.raises(InputError, match=device):
             EndoFM.from_pretrained(folder, device=device)

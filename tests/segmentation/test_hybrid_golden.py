@@ -15,6 +15,7 @@ from torch import Tensor
 from endofm.heads.segmentation.hybrid import HybridMaskModel
 from endofm.heads.segmentation.loss import mask_loss
 from endofm.hub.segmentation_keys import to_published
+from endofm.layers.arithmetic import Arithmetic
 
 # Bounds of the golden data for float32 on other machines: about six times the original's own float32 error.
 STAGE_TOLERANCE = {
@@ -92,8 +93,8 @@ def stages(model: HybridMaskModel, inputs: Tensor) -> tuple[dict[str, np.ndarray
     handles = [module.register_forward_hook(keeper(name, view)) for name, (module, view) in hooks.items()]
     first, attend = backbone.blocks[0], backbone.blocks[0].attend_over_time
 
-    def recorded(x: Tensor) -> Tensor:
-        out = attend(x)
+    def recorded(x: Tensor, arithmetic: Arithmetic) -> Tensor:
+        out = attend(x, arithmetic)
         keep("layer0_temporal", upstream_tokens(out - x)[:, 1:])
         return out
 

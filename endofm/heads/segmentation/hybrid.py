@@ -15,6 +15,7 @@ from endofm.config import EncoderConfig
 from endofm.heads.segmentation.decoder import SkipDecoder
 from endofm.heads.segmentation.stem import HybridStem
 from endofm.layers.block import DividedSpaceTimeBlock
+from endofm.layers.precision import ArithmeticChoice
 
 MIN_SIDE = 32
 """Smallest side of a frame in pixels: below it the stem's last norm has a single value per channel."""
@@ -35,6 +36,7 @@ class TokenTransformer(nn.Module):
         self.encoder_config = config
         self.embed_dim = config.embed_dim
         self.grad_checkpointing = False
+        self._arithmetic = ArithmeticChoice()
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.embed_dim))
         last = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(
@@ -71,11 +73,12 @@ class TokenTransformer(nn.Module):
         time, batch = tokens.shape[:2]
         cls_token = self.cls_token.to(tokens.dtype).expand(time, batch, 1, -1)
         x = torch.cat((cls_token, tokens), dim=2)  # T B 1+N D
+        arithmetic = self._arithmetic.choose(self, x)
         for block in self.blocks:
             if self.grad_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, x, arithmetic, use_reentrant=False)
             else:
-                x = block(x)
+                x = block(x, arithmetic)
         out: Tensor = self.norm(x)[:, :, 1:]
         return out
 

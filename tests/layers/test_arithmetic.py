@@ -1,0 +1,258 @@
+"""Every fast path against the modules as they are."""
+
+from __future__ import annotations
+
+import copy
+import io
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from endofm.benchmark.reference import Reference
+from endofm.config import EncoderConfig
+from endofm.layers import packed
+from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference, matmul_attention
+from endofm.layers.packed import Packed, can_pack
+from endofm.layers.precision import Precision
+from endofm.models.encoder import VideoTransformer
+
+SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=3, num_heads=2)
+TOLERANCE: dict[Precision, float] = {"exact": 1e-5, "bfloat16": 0.1}
+SIMILARITY: dict[Precision, float] = {"exact": 1 - 1e-6, "bfloat16": 0.999}
+
+
+def random_encoder(precision: Precision = "exact", config: EncoderConfig = SMALL) -> VideoTransformer:
+    """An encoder in which nothing is zero, so that no path can hide."""
+    torch.manual_seed(0)
+    model = VideoTransformer(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.precision = precision
+    return model
+
+
+def arithmetics() -> list[Arithmetic]:
+    made: list[Arithmetic] = [Inference(), Inference(torch.bfloat16)]
+    return made + [Packed(dtype) for dtype in (torch.float32, torch.bfloat16) if can_pack(dtype)]
+
+
+def assert_near(found: Tensor, wanted: Tensor, precision: Precision) -> None:
+    assert found.dtype == wanted.dtype
+    similar = torch.cosine_similarity(found.double(), wanted.double(), dim=-1)
+    assert similar.min() > SIMILARITY[precision]
+    torch.testing.assert_close(found, wanted, atol=TOLERANCE[precision], rtol=TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@settings(max_examples=12, deadline=None)
+@given(
+    batch=st.integers(1, 5),
+    time=st.sampled_from([1, 2, 3, 4, 8, 9, 16]),
+    rows=st.integers(1, 4),
+    columns=st.integers(1, 4),
+)
+def test_inference_agrees_with_the_modules(
+    precision: Precision, batch: int, time: int, rows: int, columns: int
+) -> None:
+    model = random_encoder(precision)
+    clip = torch.randn(batch, 3, time, 16 * rows, 16 * columns)
+    wanted = model.forward_features(clip)  # gradients are recorded: the modules as they are
+    assert wanted.cls_token.requires_grad
+    assert wanted.patch_tokens is not None
+    with torch.inference_mode():
+        found, short = model.forward_features(clip), model(clip)
+        published = Reference(model)(clip)
+    assert found.patch_tokens is not None
+    assert_near(found.cls_token, wanted.cls_token.detach(), precision)
+    assert_near(found.patch_tokens, wanted.patch_tokens.detach(), precision)
+    assert_near(short, wanted.cls_token.detach(), precision)
+    assert_near(published, wanted.cls_token.detach(), "exact")
+
+
+@pytest.mark.parametrize("qkv_bias", [True, False])
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_other_outputs_agree(precision: Precision, qkv_bias: bool) -> None:
+    model = random_encoder(precision, EncoderConfig(img_size=48, embed_dim=24, depth=3, num_heads=3, qkv_bias=qkv_bias))
+    clip = torch.randn(3, 3, 5, 32, 48)
+    wanted, attention = model.get_intermediate_layers(clip, n=3, norm=False), model.get_last_attention(clip)
+    with torch.no_grad():
+        found = model.get_intermediate_layers(clip, n=3, norm=False)
+        assert_near(model.get_last_attention(clip), attention.detach(), precision)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.patch_tokens is not None
+        assert other.patch_tokens is not None
+        assert_near(one.patch_tokens, other.patch_tokens.detach(), precision)
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_gradients_are_those_of_the_modules(precision: Precision) -> None:
+    model, plain = random_encoder(precision), random_encoder()
+    clip = torch.randn(2, 3, 4, 32, 32)
+    with torch.no_grad():
+        model(clip)  # prepares weights that the gradients must not see
+    for network in (model, plain):
+        network(clip).square().sum().backward()
+    for (name, parameter), other in zip(model.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(parameter.grad, other.grad), name  # type: ignore[arg-type]
+    model.requires_grad_(False)
+    clip.requires_grad_()
+    model(clip).sum().backward()
+    assert clip.grad is not None
+
+
+def test_frozen_encoders_are_fast_without_no_grad() -> None:
+    model = random_encoder().requires_grad_(False)
+    clip = torch.randn(1, 3, 4, 32, 32)
+    tokens, _ = model.embed(clip)
+    assert model._arithmetic.choose(model, tokens) is not PLAIN
+    assert not model(clip).requires_grad
+    model.norm.requires_grad_()
+    assert model._arithmetic.choose(model, tokens) is PLAIN
+    assert model(clip).requires_grad
+
+
+@pytest.mark.parametrize("arithmetic", arithmetics(), ids=lambda a: f"{type(a).__name__}-{a._dtype}")
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1,), (3, 1), (2, 5, 7)])
+def test_products(arithmetic: Inference, bias: bool, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    first, second = nn.Linear(24, 40, bias=bias), nn.Linear(40, 24, bias=bias)
+    x, dtype = torch.randn(*shape, 24), arithmetic._dtype or torch.float32
+    tolerance = 1e-5 if dtype is torch.float32 else 0.05
+    with torch.no_grad():
+        low = x.to(dtype)
+        found = {
+            "linear": (arithmetic.linear(low, first), first(x)),
+            "gelu": (arithmetic.linear(low, first, gelu=True), nn.functional.gelu(first(x))),
+            "in a row": (arithmetic.linear(low, first, second), second(first(x))),
+            "sum": (arithmetic.add(x, low, first, second), x + second(first(x))),
+        }
+        for name, (one, other) in found.items():
+            torch.testing.assert_close(one.float(), other, atol=tolerance, rtol=tolerance, msg=name)
+        assert found["sum"][0].dtype == torch.float32
+        assert found["linear"][0].dtype == dtype
+        assert torch.equal(x, x.clone())
+
+
+@pytest.mark.parametrize("tokens", [1, 8, 197, 300])
+@pytest.mark.parametrize("limit", [1, 2**19])
+def test_attention_by_products(tokens: int, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("endofm.layers.arithmetic._SCORES_AT_ONCE", limit)
+    qkv = torch.randn(3, tokens, 3, 2, 16)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    wanted = nn.functional.scaled_dot_product_attention(q, k, v)
+    with torch.no_grad():
+        torch.testing.assert_close(matmul_attention(q / 4, k, v), wanted, atol=1e-5, rtol=1e-5)
+        low = matmul_attention(*(z.bfloat16() for z in (q / 4, k, v)))
+    torch.testing.assert_close(low.float(), wanted, atol=0.03, rtol=0.03)
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_a_build_without_packed_products_gives_the_same(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = torch.randn(2, 3, 4, 32, 32)
+    with torch.no_grad():
+        usual = random_encoder(precision)(clip)
+        monkeypatch.setattr("endofm.layers.precision.can_pack", lambda dtype: False)
+        without = random_encoder(precision)
+        assert_near(without(clip), usual, precision)
+    assert not any(isinstance(a, Packed) for a in without._arithmetic._made.values())
+
+
+def test_vanished_and_wrong_operators_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not can_pack(torch.float32):
+        pytest.skip("this build does not pack weights")
+    can_pack.cache_clear()
+    monkeypatch.setattr(Packed, "multiply", lambda self, x, weights, *, gelu: x)
+    assert not can_pack(torch.float32)
+    can_pack.cache_clear()
+
+    def gone(*args: Any) -> None:
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_reorder_linear_weight'")
+
+    monkeypatch.setattr(packed.Packed, "prepare", gone)
+    assert not can_pack(torch.float32)
+    can_pack.cache_clear()
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("way", ["in place", "data", "load", "assign", "optimizer", "average"])
+def test_changed_weights_are_noticed(precision: Precision, way: str) -> None:
+    model, other = random_encoder(precision), random_encoder()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+    clip = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        before = model(clip)
+        pairs = list(zip(model.parameters(), other.parameters(), strict=True))
+        if way == "in place":
+            for mine, new in pairs:
+                mine.copy_(new)
+        elif way == "data":
+            for mine, new in pairs:
+                mine.data.mul_(0).add_(new.data)
+        elif way == "average":
+            torch._foreach_lerp_([mine for mine, _ in pairs], [new for _, new in pairs], 1.0)
+        elif way in ("load", "assign"):
+            model.load_state_dict(other.state_dict(), assign=way == "assign")
+        else:
+            optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+            for mine, new in pairs:
+                mine.grad = mine - new
+            optimizer.step()
+        after = model(clip)
+    assert not torch.allclose(before, after, atol=1e-3)
+    assert_near(after, other(clip).detach(), precision)
+
+
+def test_prepared_weights_belong_to_no_copy_and_no_file() -> None:
+    model = random_encoder("bfloat16")
+    clip = torch.randn(1, 3, 4, 32, 32)
+    names = set(model.state_dict())
+    with torch.no_grad():
+        wanted = model(clip)
+    assert set(model.state_dict()) == names
+    twin = copy.deepcopy(model)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    for one in (twin, torch.load(file, weights_only=False)):
+        assert one.precision == "bfloat16"
+        assert not one._arithmetic._made
+        with torch.no_grad():
+            assert torch.equal(one(clip), wanted)
+
+
+def test_weights_made_in_inference_mode_are_used_as_they_are() -> None:
+    with torch.inference_mode():
+        model = random_encoder()
+        clip = torch.randn(1, 3, 4, 32, 32)
+        first = model(clip)
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+        assert not torch.allclose(model(clip), first, atol=1e-3)
+        assert_near(model(clip), Reference(model)(clip), "exact")
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_hooked_and_replaced_layers_are_called(precision: Precision) -> None:
+    class Doubled(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    model = random_encoder(precision)
+    clip = torch.randn(2, 3, 4, 32, 32)
+    for block in model.blocks:
+        for name in ("temporal_fc", "attn.proj", "mlp.fc1", "mlp.fc2", "temporal_attn.qkv"):
+            block.get_submodule(name).__class__ = Doubled
+    seen: list[Tensor] = []
+    model.blocks[0].temporal_attn.proj.register_forward_hook(lambda module, args, out: seen.append(out))
+    wanted = model.forward_features(clip)
+    with torch.no_grad():
+        assert_near(model(clip), wanted.cls_token.detach(), precision)
+    assert len(seen) == 2
