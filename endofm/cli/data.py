@@ -8,6 +8,7 @@ import importlib
 SUMMARY = "prepare, check, pack and render data sets"
 
 COMMANDS = (
+    ("sets", "data_sets"),
     ("prepare", "data_prepare"),
     ("check", "data_check"),
     ("shard", "data_shard"),

@@ -20,12 +20,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="OTHER",
         help="other data that must not show the same recordings, such as a downstream set",
     )
+    parser.add_argument(
+        "--write-clean",
+        action="store_true",
+        help="write clean.csv beside the manifest: without what is missing, damaged, doubled or shared with OTHER",
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes side by side (default: one per core)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check the data; the status is 1 if something was found."""
     from endofm.data.check import KINDS, REPORT_NAME, check
+    from endofm.data.clean import write_clean
     from endofm.errors import InputError
 
     if args.jobs is not None and args.jobs < 1:
@@ -44,4 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if not report.findings:
         print("nothing was found to be missing, damaged, doubled or shared")
     print(f"\nwritten to {args.out}/{REPORT_NAME}")
+    if args.write_clean:
+        for path, clips, left_out in write_clean(report):
+            print(f"{path}: {clips:,} clips, {left_out:,} left out")
     return int(bool(report.findings))

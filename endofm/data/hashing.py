@@ -1,10 +1,8 @@
 """Perceptual hashes of frames: equal content gives close hashes, whatever codec, size or quality it is stored in.
 
 A hash holds the signs of the 128 lowest frequencies (without the mean) of the cosine transform of the grey frame at
-32 x 32 pixels. Only the middle of the frame counts, because recordings of one scope share border and text panel. On
-the real and rendered clips that it was tried on, a frame scaled to 70 % and coded again at a low quality kept all but 8
-bits in 95 % of cases and all but 13 in 99.9 %, while frames of different recordings behind the same panel differed in
-at least 28 bits in 99.99 %; see ``docs/data/check.md``.
+32 x 32 pixels. Only the middle of the frame counts, because recordings of one scope share border and text panel.
+``benchmarks/frame_hashes.py`` measures how far copies and other recordings are apart; see ``docs/data/check.md``.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from PIL import Image
 from endofm.data.check import CheckReport, Finding, check
 from endofm.data.hash_file import ClipHashes, read_hashes
 from endofm.data.hashing import BLANK, HASH_BITS, MATCH_BITS, differing_bits, frame_hash, pack_hashes
+from endofm.data.listing import read_clips
 from endofm.data.manifest import read_manifest
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.engine import prepare
@@ -122,6 +123,22 @@ def test_overlap_of_pretraining_and_downstream(base: Path, out: Path, tmp_path: 
     assert {kind for kind, _, _ in kinds(quick(both))} == {"overlap"}
     (tmp_path / "empty").mkdir()
     assert quick(both / "pretraining", tmp_path / "empty").findings == ()
+
+
+def test_a_manifest_without_what_was_found(base: Path, out: Path, tmp_path: Path) -> None:
+    rows = read_manifest(out / "manifest.csv")
+    (out / rows[0].path).unlink()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "shared.mp4").write_bytes((base / "3.mp4").read_bytes())
+    base_command = [sys.executable, "-m", "endofm", "data", "check", str(out), "--jobs", "1", "--write-clean"]
+    result = subprocess.run([*base_command, "--against", str(other)], capture_output=True, text=True)
+    assert result.returncode == 1
+    kept = read_manifest(out / "clean.csv")
+    assert kept == [row for row in rows[1:] if row.source != "3.mp4"]
+    assert f"{len(kept)} clips, 4 left out" in result.stdout
+    assert read_manifest(out / "manifest.csv") == rows, "the manifest stays"
+    assert len(read_clips(out / "clean.csv")) == len(kept)
 
 
 def test_frame_folders_are_checked_like_files(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ COLONOSCOPIC = SetRecipe(
     obtain="free download",
     clips=210,
     frames=36_534,
+    overlaps=("kumc: part of its images come from here (the GLRC part of the archive)",),
 )
 
 SUN_SEG = SetRecipe(
@@ -55,7 +56,7 @@ SUN_SEG = SetRecipe(
         layout="TrainDataset/Frame/case1_1/*.jpg (also TestEasyDataset and TestHardDataset, with Seen/ and Unseen/), "
         "as the reorganisation of SUN-SEG leaves them, and SUN-Negative/case1/*.jpg",
     ),
-    license="research use only, no redistribution; granted per applicant",
+    license="research only, no commercial use, no redistribution; granted per applicant",
     source="http://amed8k.sundatabase.org and https://github.com/GewelsJI/VPS",
     obtain="frames: apply to the SUN database by e-mail; pieces: the SUN-SEG annotation, free download",
     clips=1_018,
@@ -98,7 +99,7 @@ HYPER_KVASIR = SetRecipe(
         ),
         layout="labeled-videos/lower-gi-tract/pathological-findings/polyps/*.avi and likewise upper-gi-tract/",
     ),
-    license="research and education; other uses need written permission of the providers",
+    license="research and education; competitions and commercial use need prior written permission",
     source="https://datasets.simula.no/hyper-kvasir/",
     obtain="free download of hyper-kvasir-labeled-videos.zip",
     clips=5_704,
@@ -120,7 +121,7 @@ KVASIR_CAPSULE = SetRecipe(
         ),
         layout="labelled_videos/*.mp4 and unlabelled_videos/*.mp4",
     ),
-    license="research and education; other uses need written permission of the providers",
+    license="stated in two ways: research and education on its page, CC BY 4.0 in the archive",
     source="https://datasets.simula.no/kvasir-capsule/",
     obtain="free download from https://osf.io/dv2ag/",
     clips=1_000,

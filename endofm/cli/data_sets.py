@@ -1,0 +1,44 @@
+"""``endofm data sets``: which data sets can be prepared, and what must be asked of whom."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "list the data sets that can be prepared: counts, licence, what must be requested from whom"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("name", nargs="?", metavar="SET", help="show everything that is known of one set")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the documentation")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the sets."""
+    from endofm.data.prepare.sets import SETS, find_set
+
+    if args.name is not None:
+        recipe = find_set(args.name)
+        print(f"{recipe.name}: {recipe.title}")
+        counts = f"{recipe.clips:,} clips or videos, {recipe.frames:,} frames" if recipe.clips else ""
+        for name, text in (
+            ("from", recipe.source),
+            ("to obtain", recipe.obtain),
+            ("licence", recipe.license),
+            ("reported", counts),
+        ):
+            if text:
+                print(f"  {name}: {text}")
+        for text in recipe.overlaps:
+            print(f"  overlap: {text}")
+        return 0
+    if args.markdown:
+        print("| set | name | clips | frames | licence | to obtain |\n|---|---|---:|---:|---|---|")
+    for recipe in SETS.values():
+        clips, frames = (f"{count:,}" if count else "" for count in (recipe.clips, recipe.frames))
+        if args.markdown:
+            link = f"[{recipe.title}]({recipe.name}.md)"
+            print(f"| `{recipe.name}` | {link} | {clips} | {frames} | {recipe.license} | {recipe.obtain} |")
+        else:
+            print(f"{recipe.name:15} {clips:>6} {frames:>8}  {recipe.title}")
+    return 0
