@@ -4,6 +4,7 @@
 that a misspelt setting never passes silently.
 """
 
+from endofm.config.adapter import STAdapterConfig
 from endofm.config.classification import ClassificationHeadConfig
 from endofm.config.encoder import ENCODER_PRESETS, EncoderConfig
 from endofm.config.head import HeadConfig
@@ -23,5 +24,6 @@ __all__ = [
     "HeadConfig",
     "ModelConfig",
     "PreprocessConfig",
+    "STAdapterConfig",
     "model_class_of",
 ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
-from endofm.config.fields import require_positive, require_positive_ints
+from endofm.config.adapter import STAdapterConfig
+from endofm.config.fields import require_choice, require_positive, require_positive_ints
 from endofm.errors import ConfigError
+
+AttentionType = Literal["divided_space_time", "space_only"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,9 @@ class EncoderConfig:
         layer_norm_eps: Epsilon of every layer norm.
         drop_path_rate: Stochastic depth of the last block; blocks before it grow linearly from 0. Acts in training
             mode only. The original trains with 0.1.
+        attention_type: ``"divided_space_time"``, or ``"space_only"``: an image transformer run on every frame, without
+            time table and attention over time.
+        st_adapter: Adapters in the blocks, None for none.
     """
 
     img_size: int = 224
@@ -41,6 +47,8 @@ class EncoderConfig:
     qkv_bias: bool = True
     layer_norm_eps: float = 1e-6
     drop_path_rate: float = 0.0
+    attention_type: AttentionType = "divided_space_time"
+    st_adapter: STAdapterConfig | None = None
 
     def __post_init__(self) -> None:
         require_positive_ints(
@@ -52,6 +60,9 @@ class EncoderConfig:
             raise ConfigError(f"EncoderConfig.qkv_bias must be true or false, got {self.qkv_bias!r}")
         if not isinstance(self.drop_path_rate, (int, float)) or not 0 <= self.drop_path_rate < 1:
             raise ConfigError(f"EncoderConfig.drop_path_rate must be in [0, 1), got {self.drop_path_rate!r}")
+        require_choice(self, "attention_type", get_args(AttentionType))
+        if self.st_adapter is not None and not isinstance(self.st_adapter, STAdapterConfig):
+            raise ConfigError(f"EncoderConfig.st_adapter must be None or an STAdapterConfig, got {self.st_adapter!r}")
         if self.img_size % self.patch_size:
             raise ConfigError(
                 f"EncoderConfig.img_size {self.img_size} is not a multiple of patch_size {self.patch_size}"

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from endofm.config.adapter import STAdapterConfig
 from endofm.config.encoder import EncoderConfig
 from endofm.config.fields import from_mapping
 from endofm.config.head import HeadConfig
@@ -17,6 +18,8 @@ from endofm.errors import ConfigError
 
 FORMAT_VERSION = 1
 """Version of the ``config.json`` layout; raised when an older reader would misread a newer file."""
+
+_NEWER: dict[str, Any] = {"attention_type": "divided_space_time", "st_adapter": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +62,12 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, with the format's version and kind first."""
         values = {"format_version": FORMAT_VERSION, "model_type": "endofm", **asdict(self)}
+        # What an encoder need not have is written only where it has it, so that older releases can read the rest.
+        for key, plain in _NEWER.items():
+            if values["encoder"][key] == plain:
+                del values["encoder"][key]
         if self.head is None:
-            del values["head"]  # so that older releases can read the configuration of an encoder
+            del values["head"]
             return values
         return {**values, "task": self.task}
 
@@ -91,6 +98,10 @@ class ModelConfig:
                 f"{where}: format_version {version!r} cannot be read by this release, which reads "
                 f"{FORMAT_VERSION}; update endofm"
             )
+        encoder = rest.get("encoder")
+        if isinstance(encoder, Mapping) and encoder.get("st_adapter") is not None:
+            adapter = from_mapping(STAdapterConfig, encoder["st_adapter"], f"{where}: encoder: st_adapter")
+            rest["encoder"] = {**encoder, "st_adapter": adapter}
         for key, part in (("encoder", EncoderConfig), ("preprocess", PreprocessConfig)):
             if key in rest:
                 rest[key] = from_mapping(part, rest[key], f"{where}: {key}")

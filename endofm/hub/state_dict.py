@@ -31,7 +31,11 @@ def encoder_shapes(config: EncoderConfig) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {
         "cls_token": (1, 1, width),
         "pos_embed": (1, 1 + config.grid_size**2, width),
-        "time_embed": (1, config.num_frames, width),
+    }
+    divided = config.attention_type == "divided_space_time"
+    if divided:
+        shapes["time_embed"] = (1, config.num_frames, width)
+    shapes |= {
         "patch_embed.proj.weight": (width, config.in_chans, config.patch_size, config.patch_size),
         "patch_embed.proj.bias": (width,),
     }
@@ -52,13 +56,23 @@ def encoder_shapes(config: EncoderConfig) -> dict[str, Shape]:
         block = f"blocks.{index}"
         norm(f"{block}.norm1")
         attention(f"{block}.attn")
-        norm(f"{block}.temporal_norm1")
-        attention(f"{block}.temporal_attn")
-        linear(f"{block}.temporal_fc", width, width)
+        if divided:
+            norm(f"{block}.temporal_norm1")
+            attention(f"{block}.temporal_attn")
+            linear(f"{block}.temporal_fc", width, width)
         norm(f"{block}.norm2")
         linear(f"{block}.mlp.fc1", hidden, width)
         linear(f"{block}.mlp.fc2", width, hidden)
     norm("norm")
+    adapter = config.st_adapter
+    if adapter is None:
+        return shapes
+    for index, place in adapter.places(config.depth):
+        name = f"blocks.{index}.{place}"
+        linear(f"{name}.down", adapter.width, width)
+        shapes[f"{name}.conv.weight"] = (adapter.width, 1, *adapter.kernel)
+        shapes[f"{name}.conv.bias"] = (adapter.width,)
+        linear(f"{name}.up", width, adapter.width)
     return shapes
 
 

@@ -49,10 +49,15 @@ class DividedSpaceTimeBlock(nn.Module):
     0.5 % more rows, and no concatenation or rearrangement anywhere in the block. All copies stay equal, because the
     block replaces what space attention gives them by its mean over frames.
 
+    Adapters, which change the patch tokens alone, may be put at ``before_attention`` (over time) and ``before_mlp``.
+
     Args:
         config: Architecture.
         drop_path_rate: Stochastic depth of this block.
     """
+
+    before_attention: nn.Module | None
+    before_mlp: nn.Module | None
 
     def __init__(self, config: EncoderConfig, drop_path_rate: float) -> None:
         super().__init__()
@@ -65,6 +70,7 @@ class DividedSpaceTimeBlock(nn.Module):
         self.attn = Attention(dim, config.num_heads, qkv_bias=config.qkv_bias)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, config.mlp_dim)
+        self.before_attention = self.before_mlp = None
 
     def forward(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Run the whole block.
@@ -78,12 +84,14 @@ class DividedSpaceTimeBlock(nn.Module):
         if arithmetic.fuses_residual:
             x = arithmetic.add(x, heads, self.attn.proj)
             x[:, :, 0] = x[:, :, 0].mean(dim=0)
-            if type(self.mlp) is Mlp:
-                return self.mlp.add_to(x, arithmetic.norm(self.norm2, x), arithmetic)
         else:
             r = self._drop(self.attn.proj(heads), axes=(0, 1))
             r[:, :, 0] = r[:, :, 0].mean(dim=0)
             x = add(x, r)
+        if self.before_mlp is not None:
+            x = self.before_mlp(x)
+        if arithmetic.fuses_residual and type(self.mlp) is Mlp:
+            return self.mlp.add_to(x, arithmetic.norm(self.norm2, x), arithmetic)
         return add(x, self._drop(self.mlp(self.norm2(x)), axes=(1,)))
 
     def forward_cls(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
@@ -91,7 +99,8 @@ class DividedSpaceTimeBlock(nn.Module):
 
         With one query per clip, keys and values need not be formed: a score is ``x . (Wk^T q)``, the key bias cancels
         in the softmax, and the values' map and the mean over frames commute with the weighted sum. That leaves one
-        column per head instead of two full projections, and the MLP sees one token.
+        column per head instead of two full projections, and the MLP sees one token. An adapter before the MLP does not
+        change the class token, so it is left out.
         """
         if (self.training and self.drop_path_rate > 0) or not is_plain(self.attn.qkv):
             return self.forward(x, arithmetic)[0, :, 0]
@@ -116,6 +125,8 @@ class DividedSpaceTimeBlock(nn.Module):
 
     def attend_over_time(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Run the temporal step, in which the class token takes no part."""
+        if self.before_attention is not None:
+            x = self.before_attention(x)
         heads = self.temporal_attn.over_time(arithmetic.norm(self.temporal_norm1, x), arithmetic)
         if arithmetic.fuses_residual:
             out = arithmetic.add(x, heads, self.temporal_attn.proj, self.temporal_fc)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from endofm.config import ClassificationHeadConfig, ModelConfig
 from endofm.heads.classification import ClassificationHead
-from endofm.models.encoder import VideoTransformer
 from endofm.models.endofm import EndoFM
+from endofm.models.frame_encoder import build_encoder
 from endofm.models.pretrained import Pretrained
 from endofm.outputs import EncoderOutput
 
@@ -49,7 +49,7 @@ class EndoFMForVideoClassification(Pretrained):
         self._describe(config, provenance)
         assert isinstance(config.head, ClassificationHeadConfig)
         encoder = config.encoder
-        self.backbone = VideoTransformer(encoder)
+        self.backbone = build_encoder(encoder)
         self.head = ClassificationHead(config.head, encoder.embed_dim, layer_norm_eps=encoder.layer_norm_eps)
 
     @classmethod

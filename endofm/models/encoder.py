@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from endofm.config import EncoderConfig
-from endofm.errors import InputError
+from endofm.errors import ConfigError, InputError
 from endofm.layers.arithmetic import PLAIN, Arithmetic
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.layers.embedding import PatchEmbed, resize_position_table, resize_time_table
 from endofm.layers.precision import ArithmeticChoice, Precision
+from endofm.layers.st_adapter import insert_st_adapters
 from endofm.outputs import EncoderOutput
 
 
@@ -43,6 +44,8 @@ class VideoTransformer(nn.Module):
     def __init__(self, config: EncoderConfig | None = None) -> None:
         super().__init__()
         config = config or EncoderConfig()
+        if config.attention_type != "divided_space_time":
+            raise ConfigError(f"VideoTransformer has divided attention, not {config.attention_type!r}")
         self.encoder_config = config
         self.embed_dim = config.embed_dim
         self.patch_size = config.patch_size
@@ -60,6 +63,7 @@ class VideoTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
         self.init_weights()
+        insert_st_adapters(self.blocks, config.embed_dim, config.st_adapter)
 
     @property
     def precision(self) -> Precision:
@@ -176,7 +180,7 @@ class VideoTransformer(nn.Module):
         Raises:
             InputError: If the clip has another form.
         """
-        self._check(clip)
+        require_clip(clip, in_chans=self.encoder_config.in_chans, patch_size=self.patch_size)
         batch, _, time, height, width = clip.shape
         grid = (height // self.patch_size, width // self.patch_size)
         frames = clip.to(self.pos_embed.dtype).permute(2, 0, 1, 3, 4).flatten(0, 1)  # (T B) C H W
@@ -193,31 +197,42 @@ class VideoTransformer(nn.Module):
         self.grad_checkpointing = enable
 
     def _run(self, step: Callable[..., Tensor], x: Tensor, arithmetic: Arithmetic) -> Tensor:
-        if arithmetic is not PLAIN:
-            return step(x, arithmetic)
-        if self.grad_checkpointing and torch.is_grad_enabled():
-            return checkpoint(step, x, use_reentrant=False)
-        return step(x)
+        return run_block(step, x, arithmetic, recompute=self.grad_checkpointing)
 
     def _blocks(self) -> list[DividedSpaceTimeBlock]:
         return list(self.blocks)  # type: ignore[arg-type]
 
-    def _check(self, clip: Tensor) -> None:
-        expected = "(batch, channels, time, height, width)"
-        if not isinstance(clip, Tensor):
-            raise InputError(f"a clip is a tensor {expected}, got {type(clip).__name__}")
-        if clip.ndim != 5:
-            raise InputError(f"a clip has 5 axes {expected}, got shape {tuple(clip.shape)}")
-        if not clip.is_floating_point():
-            raise InputError(f"a clip is normalised and floating point, got {clip.dtype}; use the model's processor")
-        chans, size = self.encoder_config.in_chans, self.patch_size
-        if clip.shape[1] != chans:
-            raise InputError(f"this encoder takes {chans} channels in axis 1 of {expected}, got {tuple(clip.shape)}")
-        if clip.shape[2] < 1:
-            raise InputError(f"a clip has at least one frame, got shape {tuple(clip.shape)}")
-        height, width = clip.shape[3:]
-        if height % size or width % size or not height or not width:
-            raise InputError(
-                f"height and width must be multiples of the patch size {size}, got {height} x {width}; "
-                f"resize or crop the frames first"
-            )
+
+def run_block(step: Callable[..., Tensor], x: Tensor, arithmetic: Arithmetic, *, recompute: bool) -> Tensor:
+    """Run a block, or have it recomputed in the backward pass instead of keeping its activations."""
+    if arithmetic is not PLAIN:
+        return step(x, arithmetic)
+    if recompute and torch.is_grad_enabled():
+        recomputed: Tensor = checkpoint(step, x, use_reentrant=False)
+        return recomputed
+    return step(x)
+
+
+def require_clip(clip: Tensor, *, in_chans: int, patch_size: int) -> None:
+    """Raise unless a clip has the form that an encoder takes.
+
+    Raises:
+        InputError: Saying what is wrong with it.
+    """
+    expected = "(batch, channels, time, height, width)"
+    if not isinstance(clip, Tensor):
+        raise InputError(f"a clip is a tensor {expected}, got {type(clip).__name__}")
+    if clip.ndim != 5:
+        raise InputError(f"a clip has 5 axes {expected}, got shape {tuple(clip.shape)}")
+    if not clip.is_floating_point():
+        raise InputError(f"a clip is normalised and floating point, got {clip.dtype}; use the model's processor")
+    if clip.shape[1] != in_chans:
+        raise InputError(f"this encoder takes {in_chans} channels in axis 1 of {expected}, got {tuple(clip.shape)}")
+    if clip.shape[2] < 1:
+        raise InputError(f"a clip has at least one frame, got shape {tuple(clip.shape)}")
+    height, width = clip.shape[3:]
+    if height % patch_size or width % patch_size or not height or not width:
+        raise InputError(
+            f"height and width must be multiples of the patch size {patch_size}, got {height} x {width}; "
+            f"resize or crop the frames first"
+        )

@@ -16,6 +16,7 @@ from endofm.heads.segmentation.decoder import SkipDecoder
 from endofm.heads.segmentation.stem import HybridStem
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.layers.precision import ArithmeticChoice
+from endofm.layers.st_adapter import insert_st_adapters
 
 MIN_SIDE = 32
 """Smallest side of a frame in pixels: below it the stem's last norm has a single value per channel."""
@@ -44,6 +45,7 @@ class TokenTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
         self.init_weights()
+        insert_st_adapters(self.blocks, config.embed_dim, config.st_adapter)
 
     def init_weights(self) -> None:
         """Draw fresh weights by the encoder's rule: truncated normals of deviation 0.02, ``temporal_fc`` zero."""

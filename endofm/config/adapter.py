@@ -1,0 +1,58 @@
+"""Description of ST-Adapters in an encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from endofm.config.fields import require_choice, require_positive_ints
+from endofm.errors import ConfigError
+
+AdapterPlacement = Literal["attn", "mlp", "both"]
+AdapterActivation = Literal["none", "gelu", "quick_gelu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class STAdapterConfig:
+    """Bottlenecks with a depthwise convolution over time and space in the blocks of an encoder (arXiv 2206.13559).
+
+    Attributes:
+        width: Channels of the bottleneck. The paper takes 384, half the width of its tokens.
+        kernel: Size of the convolution over time, rows and columns; odd numbers. Both published models have (3, 1, 1).
+        placement: ``"attn"``: before the attention of a block (over time, where there is one); ``"mlp"``: before its
+            MLP; ``"both"``. With 12 blocks ``"mlp"`` is the paper's 12x384 and ``"both"`` its 24x384.
+        last_blocks: How many blocks have adapters, counted from the last; None for all.
+        activation: What follows the convolution; the reference implementation has nothing there.
+    """
+
+    width: int = 384
+    kernel: tuple[int, int, int] = (3, 1, 1)
+    placement: AdapterPlacement = "both"
+    last_blocks: int | None = None
+    activation: AdapterActivation = "none"
+
+    def __post_init__(self) -> None:
+        require_positive_ints(self, ("width",) if self.last_blocks is None else ("width", "last_blocks"))
+        require_choice(self, "placement", get_args(AdapterPlacement))
+        require_choice(self, "activation", get_args(AdapterActivation))
+        kernel = self.kernel
+        odd = isinstance(kernel, tuple) and len(kernel) == 3 and all(type(k) is int and k > 0 and k % 2 for k in kernel)
+        if not odd:
+            raise ConfigError(
+                f"STAdapterConfig.kernel must hold 3 odd whole numbers (time, rows, columns), got {kernel!r}"
+            )
+
+    def places(self, depth: int) -> list[tuple[int, str]]:
+        """Return where the adapters are: number of the block, and the block's name for the place.
+
+        Args:
+            depth: Blocks of the encoder.
+        """
+        first = 0 if self.last_blocks is None else max(depth - self.last_blocks, 0)
+        slots = {"attn": ("before_attention",), "mlp": ("before_mlp",), "both": ("before_attention", "before_mlp")}
+        return [(block, slot) for block in range(first, depth) for slot in slots[self.placement]]
+
+    def num_parameters(self, embed_dim: int) -> int:
+        """Return the parameters of one adapter in tokens of a width."""
+        time, rows, columns = self.kernel
+        return 2 * embed_dim * self.width + self.width * time * rows * columns + 2 * self.width + embed_dim
