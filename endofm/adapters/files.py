@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,8 +20,9 @@ from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.files import atomic_path
 from endofm.hub.state_dict import check_shapes
+from endofm.layers.precision import Precision, resolve_precision
 from endofm.models.endofm import EndoFM
-from endofm.models.pretrained import Pretrained, model_class
+from endofm.models.pretrained import Pretrained, model_class, usable_device
 
 ADAPTER_NAME = "adapter.safetensors"
 _KEY = "endofm_adapter"
@@ -59,7 +60,7 @@ def load_adapter(
     base: str | Path | EndoFM | None = None,
     *,
     device: str | torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
+    precision: Precision | Literal["auto"] = "exact",
     **options: Any,
 ) -> Pretrained:
     """Load an adapter onto the encoder that it was trained on.
@@ -69,7 +70,7 @@ def load_adapter(
         base: The encoder, or where to load one from, as for ``EndoFM.from_pretrained``; by default the registered
             weights that it was trained on.
         device: Where to put the model; the CPU by default.
-        dtype: Floating-point type of the parameters.
+        precision: How exactly the encoder computes; see ``EndoFM.from_pretrained``.
         **options: Further arguments of ``EndoFM.from_pretrained``.
 
     Returns:
@@ -111,7 +112,10 @@ def load_adapter(
     check_shapes(expected, tensors, where=str(path), what=f"a {config.task} model with transfer {transfer.name}")
     model.load_state_dict(tensors, strict=False)
     model.provenance = {**encoder.provenance, "adapter": path.name}
-    return model.to(device=device or "cpu", dtype=dtype).eval()
+    target = usable_device(device)
+    model = model.to(target).eval()
+    model.precision = resolve_precision(precision, target)
+    return model
 
 
 def _frozen_tensors(model: Pretrained) -> dict[str, Tensor]:

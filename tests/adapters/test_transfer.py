@@ -94,6 +94,7 @@ def test_what_was_learnt_is_saved_alone_and_fits_its_encoder_only(word: str, tmp
     assert path.stat().st_size < (0.9 if word in ("st-adapter", "lora") else 0.3) * whole
     loaded = load_adapter(tmp_path, base())
     assert torch.equal(loaded(clip()), model(clip()))
+    assert load_adapter(path, base(), precision="bfloat16").precision == "bfloat16"
     other = base()
     with torch.no_grad():
         other.blocks[0].mlp.fc1.bias[3] += 1e-6  # type: ignore[union-attr,index]
@@ -141,9 +142,10 @@ def test_low_rank_additions_merge_into_a_plain_model(tmp_path: Path) -> None:
 def test_a_whole_model_with_adapters_loads_in_one_line(word: str, tmp_path: Path) -> None:
     model = trained(word)
     loaded = EndoFMForVideoClassification.from_pretrained(model.save_pretrained(tmp_path))
-    assert torch.equal(loaded(clip()), model(clip()))
     encoder = EndoFM.from_pretrained(tmp_path)
-    assert torch.equal(encoder(clip()), model.backbone(clip()))
+    with torch.no_grad():  # a frozen encoder is multiplied in another way than one that learns
+        assert torch.equal(loaded(clip()), model(clip()))
+        assert torch.equal(encoder(clip()), model.backbone(clip()))
 
 
 def test_what_does_not_fit_is_refused() -> None:

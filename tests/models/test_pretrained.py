@@ -32,7 +32,7 @@ def test_a_classifier_comes_back_as_it_was(folder: Path) -> None:
     assert torch.equal(loaded(clip()), classifier()(clip()))
     assert len(loaded.provenance["sha256"]) == 64
     assert isinstance(load_model(folder), EndoFMForVideoClassification)
-    assert load_model(folder, dtype=torch.bfloat16).dtype is torch.bfloat16
+    assert load_model(folder, precision="bfloat16").precision == "bfloat16"
 
 
 def test_an_encoder_is_loaded_as_what_it_is(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_configuration_of_another_task_is_refused() -> None:
 
 
 def test_places_that_are_not_to_be_had(folder: Path) -> None:
-    with pytest.raises(InputError, match="floating-point"):
-        load_model(folder, dtype=torch.int8)
+    with pytest.raises(InputError, match="auto, exact, bfloat16"):
+        load_model(folder, precision="float8")
     with pytest.raises(InputError, match="cuda:99"):
         load_model(folder, device="cuda:99")
 
