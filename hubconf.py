@@ -6,6 +6,9 @@ from endofm.entrypoints import (  # noqa: E402, F401
     endofm_base_8x224,
     endofm_base_8x224_random,
     endofm_processor,
+    endofm_segmentation,
+    endofm_segmentation_base_random,
+    endofm_segmentation_tiny_random,
     endofm_small_8x224_random,
     endofm_tiny_8x224_random,
 )

@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Any
 from endofm._version import __version__
 
 if TYPE_CHECKING:
-    from endofm.config import ClassificationHeadConfig, EncoderConfig, ModelConfig, PreprocessConfig
+    from endofm.config import (
+        ClassificationHeadConfig,
+        EncoderConfig,
+        ModelConfig,
+        PreprocessConfig,
+        SegmentationHeadConfig,
+    )
     from endofm.hub.registry import list_models
     from endofm.inference.features import VideoFeatures
+    from endofm.inference.masks.video_masks import VideoMasks
     from endofm.models.classification import EndoFMForVideoClassification
     from endofm.models.encoder import VideoTransformer
     from endofm.models.endofm import EndoFM
     from endofm.models.pretrained import load_model
+    from endofm.models.segmentation import EndoFMForSegmentation
     from endofm.outputs import EncoderOutput
     from endofm.transforms.processor import Processor
     from endofm.video.open import open_video
@@ -29,11 +37,14 @@ _HOMES = {
     "EncoderConfig": "endofm.config",
     "EncoderOutput": "endofm.outputs",
     "EndoFM": "endofm.models.endofm",
+    "EndoFMForSegmentation": "endofm.models.segmentation",
     "EndoFMForVideoClassification": "endofm.models.classification",
     "ModelConfig": "endofm.config",
     "PreprocessConfig": "endofm.config",
     "Processor": "endofm.transforms.processor",
+    "SegmentationHeadConfig": "endofm.config",
     "VideoFeatures": "endofm.inference.features",
+    "VideoMasks": "endofm.inference.masks.video_masks",
     "VideoTransformer": "endofm.models.encoder",
     "load_model": "endofm.models.pretrained",
     "list_models": "endofm.hub.registry",
@@ -45,11 +56,14 @@ __all__ = [
     "EncoderConfig",
     "EncoderOutput",
     "EndoFM",
+    "EndoFMForSegmentation",
     "EndoFMForVideoClassification",
     "ModelConfig",
     "PreprocessConfig",
     "Processor",
+    "SegmentationHeadConfig",
     "VideoFeatures",
+    "VideoMasks",
     "VideoTransformer",
     "__version__",
     "list_models",

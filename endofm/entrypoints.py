@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from endofm.models.endofm import EndoFM
+    from endofm.models.segmentation import EndoFMForSegmentation
     from endofm.transforms.processor import Processor
 
 
@@ -97,6 +98,63 @@ def endofm_tiny_8x224_random(*, device: str | torch.device | None = None) -> End
         ``torch.hub.load("med-air/Endo-FM", "endofm_tiny_8x224_random")``
     """
     return _random("tiny", device)
+
+
+def endofm_segmentation(
+    *,
+    weights: str | Path,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    device: str | torch.device | None = None,
+) -> EndoFMForSegmentation:
+    """Load a mask model: a class for every pixel of every frame of a video.
+
+    The authors' ``cvc.pth`` is read as it is; it is not fetched by name, because its checksum is not known here.
+
+    Args:
+        weights: Registry name, hub id, folder, ``.safetensors`` or original ``.pth``.
+        cache_dir: Where downloads are kept.
+        local_files_only: Never touch the network.
+        device: Where to put the model; the CPU by default.
+
+    Returns:
+        The model in evaluation mode. ``model.predict(video)`` and ``model.paint(video, "overlay.mp4")`` take any video.
+
+    Raises:
+        WeightsError: If the weights cannot be found, fetched, verified or do not fit.
+
+    Example:
+        ``torch.hub.load("med-air/Endo-FM", "endofm_segmentation", weights="cvc.pth")``
+    """
+    from endofm.models.segmentation import EndoFMForSegmentation
+
+    return EndoFMForSegmentation.from_pretrained(
+        weights, cache_dir=cache_dir, local_files_only=local_files_only, device=device
+    )
+
+
+def endofm_segmentation_base_random(*, device: str | torch.device | None = None) -> EndoFMForSegmentation:
+    """Return the authors' mask network (hybrid, 768 wide) with fixed random weights; its masks mean nothing.
+
+    Args:
+        device: Where to put the model; the CPU by default.
+
+    Example:
+        ``torch.hub.load("med-air/Endo-FM", "endofm_segmentation_base_random")``
+    """
+    return endofm_segmentation(weights="endofm-segmentation-base-random", device=device)
+
+
+def endofm_segmentation_tiny_random(*, device: str | torch.device | None = None) -> EndoFMForSegmentation:
+    """Return a light mask model (192 wide) with fixed random weights; its masks mean nothing.
+
+    Args:
+        device: Where to put the model; the CPU by default.
+
+    Example:
+        ``torch.hub.load("med-air/Endo-FM", "endofm_segmentation_tiny_random")``
+    """
+    return endofm_segmentation(weights="endofm-segmentation-tiny-random", device=device)
 
 
 def endofm_processor(*, weights: str = "endofm-base-8x224") -> Processor:

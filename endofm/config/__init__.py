@@ -11,6 +11,7 @@ from endofm.config.head import HeadConfig
 from endofm.config.heads import FEATURES, HEAD_CONFIGS, TASKS, model_class_of
 from endofm.config.model import FORMAT_VERSION, ModelConfig
 from endofm.config.preprocess import CropMode, PreprocessConfig
+from endofm.config.segmentation import SegmentationHeadConfig
 
 __all__ = [
     "ENCODER_PRESETS",
@@ -25,5 +26,6 @@ __all__ = [
     "ModelConfig",
     "PreprocessConfig",
     "STAdapterConfig",
+    "SegmentationHeadConfig",
     "model_class_of",
 ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from endofm.config.fields import require_positive, require_positive_ints
+from endofm.config.fields import require_bools, require_choice, require_positive, require_positive_ints
 from endofm.errors import ConfigError
 
-CropMode = Literal["center", "upstream"]
+CropMode = Literal["center", "upstream", "none"]
+ChannelOrder = Literal["rgb", "bgr"]
+ValueRange = Literal["fixed", "frame"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,14 @@ class PreprocessConfig:
         crop_size: Side in pixels of the square crop that follows.
         crop: ``"center"`` (sound default) or ``"upstream"``: the left part of a landscape frame, the top part of a
             portrait frame, as the original's evaluation does it (an accident that its published numbers rest on).
-        mean: Per-channel mean (RGB, frames scaled to [0, 1]).
+            ``"none"`` resizes the whole frame to the square, without keeping its aspect ratio, so that nothing of it is
+            lost; ``short_side`` then equals ``crop_size``.
+        antialias: Resize as Pillow does it: an enlarged filter when making smaller, results rounded to whole values.
+        values: ``"fixed"``, or ``"frame"``: the values of every frame are stretched to the full range, before resizing
+            (to whole values) and again after it, so that mean and std act on values that fill [0, 1]. As published for
+            segmentation. A frame of one single value becomes 0.
+        channels: Order of the channels that the network sees.
+        mean: Per-channel mean (RGB, frames scaled to [0, 1]), whatever the order of channels.
         std: Per-channel standard deviation.
         field_of_view: Crop every frame to the endoscope's image first, leaving out black borders and side panels.
     """
@@ -36,17 +45,24 @@ class PreprocessConfig:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     field_of_view: bool = False
+    antialias: bool = False
+    values: ValueRange = "fixed"
+    channels: ChannelOrder = "rgb"
 
     def __post_init__(self) -> None:
         require_positive_ints(self, ("num_frames", "short_side", "crop_size"))
         require_positive(self, "window_seconds")
-        if self.crop not in get_args(CropMode):
-            raise ConfigError(
-                f"PreprocessConfig.crop must be one of {', '.join(get_args(CropMode))}, got {self.crop!r}"
-            )
+        require_choice(self, "crop", get_args(CropMode))
+        require_choice(self, "values", get_args(ValueRange))
+        require_choice(self, "channels", get_args(ChannelOrder))
         if self.short_side < self.crop_size:
             raise ConfigError(
                 f"PreprocessConfig.short_side {self.short_side} is smaller than crop_size {self.crop_size}"
+            )
+        if self.crop == "none" and self.short_side != self.crop_size:
+            raise ConfigError(
+                f"PreprocessConfig.short_side {self.short_side} must equal crop_size {self.crop_size} where nothing is "
+                f"cropped (crop 'none')"
             )
         for name in ("mean", "std"):
             values = getattr(self, name)
@@ -54,10 +70,14 @@ class PreprocessConfig:
                 raise ConfigError(f"PreprocessConfig.{name} must hold 3 numbers, got {values!r}")
         if min(self.std) <= 0:
             raise ConfigError(f"PreprocessConfig.std must be positive, got {self.std!r}")
-        if not isinstance(self.field_of_view, bool):
-            raise ConfigError(f"PreprocessConfig.field_of_view must be true or false, got {self.field_of_view!r}")
+        require_bools(self, ("field_of_view", "antialias"))
 
     @classmethod
     def for_image_size(cls, size: int, **changes: Any) -> PreprocessConfig:
         """Return the default preprocessing scaled to another crop size (256:224 kept between resize and crop)."""
         return cls(crop_size=size, short_side=round(size * 256 / 224), **changes)
+
+    @classmethod
+    def whole_frame(cls, size: int, **changes: Any) -> PreprocessConfig:
+        """Return the default preprocessing without a crop: the whole frame, resized to a square of this size."""
+        return cls(crop_size=size, short_side=size, crop="none", **changes)

@@ -93,20 +93,34 @@ def _summary(config: ModelConfig, record: WeightRecord | None) -> Iterator[str]:
 
 
 def _preprocessing(preprocess: PreprocessConfig) -> str:
-    crop = (
-        "the central square"
-        if preprocess.crop == "center"
-        else "the left square of a landscape frame, the top one of a portrait frame (as the original's evaluation does)"
+    size = f"{preprocess.crop_size} x {preprocess.crop_size} pixels"
+    filters = "bilinear, half-pixel centres, no antialiasing"
+    if preprocess.antialias:
+        filters = "bilinear with antialiasing, as Pillow does it on bytes"
+    steps = [f"{preprocess.num_frames} RGB frames, evenly spaced over {preprocess.window_seconds:g} s"]
+    if preprocess.field_of_view:
+        steps.insert(0, "the endoscope's image, without borders and side panels")
+    if preprocess.values == "frame":
+        steps.append("the values of every frame stretched to [0, 255], cut to whole numbers")
+    if preprocess.crop == "none":
+        steps.append(f"the whole frame resized to {size}, aspect ratio not kept, {filters}")
+    else:
+        place = {
+            "center": "the central square",
+            "upstream": "the left square of a landscape frame, the top one of a portrait frame (as the original's "
+            "evaluation does)",
+        }[preprocess.crop]
+        steps.append(f"shorter side resized to {preprocess.short_side} pixels, {filters}")
+        steps.append(f"{place}, {size}")
+    if preprocess.values == "frame":
+        steps.append("the values of every frame stretched to [0, 255] again")
+    order = "red, green, blue" if preprocess.channels == "rgb" else "blue, green, red: the order that the network takes"
+    steps.append(
+        f"values scaled to [0, 1], then minus mean {_numbers(preprocess.mean)}, "
+        f"divided by standard deviation {_numbers(preprocess.std)} ({order})"
     )
-    first = "0. the endoscope's image, without borders and side panels\n" if preprocess.field_of_view else ""
-    return (
-        f"`endofm` does this by itself; elsewhere it has to be done exactly so.\n\n{first}"
-        f"1. {preprocess.num_frames} RGB frames, evenly spaced over {preprocess.window_seconds:g} s\n"
-        f"2. shorter side resized to {preprocess.short_side} pixels, bilinear, half-pixel centres, no antialiasing\n"
-        f"3. {crop}, {preprocess.crop_size} x {preprocess.crop_size} pixels\n"
-        f"4. values scaled to [0, 1], then minus mean {_numbers(preprocess.mean)}, "
-        f"divided by standard deviation {_numbers(preprocess.std)} (red, green, blue)"
-    )
+    numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+    return f"`endofm` does this by itself; elsewhere it has to be done exactly so.\n\n{numbered}"
 
 
 def _training(record: WeightRecord | None, trained: bool) -> str:

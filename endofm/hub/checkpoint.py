@@ -147,13 +147,18 @@ def _choose(content: Mapping[str, Any], part: str | None, where: str) -> tuple[s
     )
 
 
-def plain_tensors(entries: Mapping[str, Any], where: str) -> dict[str, Tensor]:
+def plain_tensors(entries: Mapping[str, Any], where: str, *, integers: bool = False) -> dict[str, Tensor]:
     """Return the tensors of an entry in memory of their own.
+
+    Args:
+        entries: Tensors by name.
+        where: Name of the file, for messages.
+        integers: Let whole numbers (counters of batch norms) pass as well.
 
     Raises:
         CheckpointFormatError: If one of them is not an ordinary tensor of floating-point numbers.
     """
-    return {name: _plain(tensor, name, where) for name, tensor in entries.items()}
+    return {name: _plain(tensor, name, where, integers=integers) for name, tensor in entries.items()}
 
 
 def _is_state_dict(value: object) -> bool:
@@ -164,11 +169,12 @@ def _is_state_dict(value: object) -> bool:
     )
 
 
-def _plain(tensor: object, name: str, where: str) -> Tensor:
+def _plain(tensor: object, name: str, where: str, *, integers: bool = False) -> Tensor:
     """Return a tensor's values in memory of their own, refusing what is not an ordinary array of numbers."""
     if not isinstance(tensor, Tensor):
         raise CheckpointFormatError(f"{where}: {name!r} is not a tensor")
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or not tensor.is_floating_point():
+    number = tensor.is_floating_point() or (integers and tensor.dtype == torch.int64)
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or not number:
         raise CheckpointFormatError(f"{where}: tensor {name!r} is not an ordinary tensor of floating-point numbers")
     # Strides of zero let a small file describe an enormous tensor.
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from endofm.config import EncoderConfig, ModelConfig
+from typing import Literal
+
+from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig, SegmentationHeadConfig
 from endofm.hub.registry import Mirror, Score, WeightRecord
+from endofm.hub.tasks.segmentation import published_preprocess
 
 _ORIGINAL_SHA256 = "6fc7a64a044f1eff3b7f9eb233df37a3607735848d534364f12c2aebad1aea70"
 """sha256 of the authors' 2.2 GB ``endo_fm.pth``, from independent public inspections of the file behind their link."""
@@ -90,4 +93,45 @@ def _random(size: str) -> WeightRecord:
     )
 
 
-RECORDS = (_ENDOFM_BASE, _random("tiny"), _random("small"), _random("base"))
+def _random_segmentation(size: str, network: Literal["hybrid", "light"]) -> WeightRecord:
+    name = f"endofm-segmentation-{size}-random"
+    preprocess = published_preprocess() if network == "hybrid" else PreprocessConfig.whole_frame(224)
+    return WeightRecord(
+        name=name,
+        description=f"Untrained {network} mask model: random weights from a fixed seed, for trying the software. Its "
+        "masks mean nothing",
+        config=ModelConfig(
+            encoder=EncoderConfig.preset(size),
+            preprocess=preprocess,
+            head=SegmentationHeadConfig(labels=("background", "polyp"), network=network),
+            name=name,
+            trained=False,
+            license="apache-2.0",
+        ),
+        license="apache-2.0",
+        random_seed=0,
+        notes=(
+            "Nothing was learned: the masks mean nothing, and no result from them says anything about a video.",
+            *_SEGMENTATION_NOTES[network],
+        ),
+    )
+
+
+_SEGMENTATION_NOTES = {
+    "hybrid": (
+        "Architecture and preprocessing of the authors' cvc.pth, which is read with `endofm convert`: blue comes "
+        "first, and the values of every frame are stretched to the full range twice.",
+        "That file has no record of its own, because its checksum is not known here. Seven of the nine clips of the "
+        "list that its published Dice was measured on are in the authors' training list as well.",
+    ),
+    "light": (),
+}
+
+RECORDS = (
+    _ENDOFM_BASE,
+    _random("tiny"),
+    _random("small"),
+    _random("base"),
+    _random_segmentation("tiny", "light"),
+    _random_segmentation("base", "hybrid"),
+)

@@ -98,6 +98,49 @@ def resize(frames: Frames, shape: tuple[int, int], window: Box | None = None) ->
     return out.view(*as_tensor(frames).shape[:-3], window.height, window.width, channels)
 
 
+def resize_antialiased(frames: Frames, shape: tuple[int, int], window: Box | None = None) -> torch.Tensor:
+    """Resize as Pillow's ``BILINEAR`` does: with a filter as wide as the reduction, rounded to whole values.
+
+    Args:
+        frames: uint8 ``(..., height, width, channels)``.
+        shape: New height and width.
+        window: Part of the resized frame to return, everything if None.
+
+    Returns:
+        float32 ``(..., window.height, window.width, channels)``, whole values in [0, 255], on the frames' device.
+
+    Raises:
+        InputError: If the frames are not uint8.
+    """
+    tensor = as_tensor(frames)
+    if tensor.dtype != torch.uint8:
+        raise InputError(
+            f"frames must be uint8 values from 0 to 255 to be resized as Pillow does it, got {tensor.dtype}"
+        )
+    window = window or Box(0, 0, *shape)
+    flat = tensor.reshape(-1, *tensor.shape[-3:]).movedim(-1, 1)
+    # On bytes in the processor's memory torch has Pillow's own fixed-point arithmetic, and nowhere else.
+    small = torch.nn.functional.interpolate(
+        flat.cpu(), size=shape, mode="bilinear", align_corners=False, antialias=True
+    )
+    out = small[..., window.top : window.bottom, window.left : window.right].movedim(1, -1)
+    return out.reshape(*tensor.shape[:-3], *out.shape[-3:]).to(device=tensor.device, dtype=torch.float32)
+
+
+def stretch_values(frames: Frames) -> torch.Tensor:
+    """Stretch the values of every frame to [0, 255], over all its pixels and channels together.
+
+    Args:
+        frames: ``(..., height, width, channels)``.
+
+    Returns:
+        float32 of the same shape. A frame of one single value becomes 0.
+    """
+    tensor = as_tensor(frames).to(torch.float32)
+    low, high = tensor.amin((-3, -2, -1), keepdim=True), tensor.amax((-3, -2, -1), keepdim=True)
+    return (tensor - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny) * 255
+
+
 def resize_short_side(frames: Frames, size: int) -> torch.Tensor:
     """Resize so that the shorter side is ``size`` and the other ``floor(long / short * size)``; see :func:`resize`."""
     height, width = frames.shape[-3:-1]

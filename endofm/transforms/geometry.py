@@ -111,12 +111,27 @@ class Geometry:
         Raises:
             InputError: If the box does not lie within the frame.
         """
-        box = box or Box(0, 0, height, width)
-        if box.bottom > height or box.right > width:
-            raise InputError(f"{box} does not lie within the frame of {height} x {width} pixels (height x width)")
+        box = cls._inside(box, height, width)
         resized = resized_shape(box.height, box.width, short_side)
         crop = Box(*crop_corner(*resized, crop_size, position), crop_size, crop_size)
         return cls(height, width, box, resized, crop)
+
+    @classmethod
+    def squeeze(cls, height: int, width: int, *, size: int, box: Box | None = None) -> Geometry:
+        """Return the map for a frame that is resized to a square as a whole, whatever its aspect ratio.
+
+        Raises:
+            InputError: If the box does not lie within the frame.
+        """
+        box = cls._inside(box, height, width)
+        return cls(height, width, box, (size, size), Box(0, 0, size, size))
+
+    @staticmethod
+    def _inside(box: Box | None, height: int, width: int) -> Box:
+        box = box or Box(0, 0, height, width)
+        if box.bottom > height or box.right > width:
+            raise InputError(f"{box} does not lie within the frame of {height} x {width} pixels (height x width)")
+        return box
 
     @property
     def scale(self) -> npt.NDArray[np.float64]:

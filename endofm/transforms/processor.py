@@ -7,7 +7,14 @@ import torch
 from endofm.config import PreprocessConfig
 from endofm.errors import InputError
 from endofm.transforms.field_of_view import find_field_of_view
-from endofm.transforms.functional import Frames, as_tensor, normalize, resize
+from endofm.transforms.functional import (
+    Frames,
+    as_tensor,
+    normalize,
+    resize,
+    resize_antialiased,
+    stretch_values,
+)
 from endofm.transforms.geometry import Box, Geometry, Position
 
 MIN_SIDE = 16
@@ -17,8 +24,9 @@ MIN_SIDE = 16
 class Processor:
     """Turns decoded frames into a clip; the only path from frames to the input of a model.
 
-    Field of view (if a box is given) -> resize of the shorter side -> square crop -> normalise. The result depends on
-    the frames, the box and the configuration alone, and a frame gives the same numbers alone as within a clip.
+    Field of view (if a box is given) -> resize of the shorter side -> square crop -> normalise (or what else the
+    configuration says). The result depends on the frames, the box and the configuration alone, and a frame gives the
+    same numbers alone as within a clip.
 
     Args:
         config: What to do, stored with the weights.
@@ -71,10 +79,18 @@ class Processor:
         return self._pixels(tensor, box).permute(2, 0, 1).contiguous()
 
     def _pixels(self, frames: torch.Tensor, box: Box | None) -> torch.Tensor:
+        config = self.config
         geometry = self.geometry(frames.shape[-3], frames.shape[-2], box)
         box = geometry.box
         view = frames[..., box.top : box.bottom, box.left : box.right, :]
-        return normalize(resize(view, geometry.resized, geometry.crop), self.config.mean, self.config.std)
+        if config.values == "frame":
+            view = stretch_values(view).to(torch.uint8)
+        make_smaller = resize_antialiased if config.antialias else resize
+        small = make_smaller(view, geometry.resized, geometry.crop)
+        if config.values == "frame":
+            small = stretch_values(small)
+        prepared = normalize(small, config.mean, config.std)
+        return prepared.flip(-1) if config.channels == "bgr" else prepared
 
     @staticmethod
     def _checked(frames: Frames, shape: str, ndim: int) -> torch.Tensor:
@@ -117,6 +133,8 @@ class Processor:
         Raises:
             InputError: If the box does not lie within the frame.
         """
+        if self.config.crop == "none":
+            return Geometry.squeeze(height, width, size=self.config.crop_size, box=box)
         position: Position = 0 if self.config.crop == "upstream" else 1
         return Geometry.plan(
             height,
@@ -132,15 +150,27 @@ class Processor:
         c = self.config
         place = {
             "center": "from the centre",
+            "none": "",
             "upstream": "from the left of a landscape frame, the top of a portrait frame (as the original evaluates)",
         }[c.crop]
         view = "the endoscope's image, without borders and side panels" if c.field_of_view else "whole frames"
+        filters = "bilinear, half-pixel centres, no antialiasing"
+        if c.antialias:
+            filters = "bilinear with antialiasing, as Pillow"
+        size = f"{c.crop_size} x {c.crop_size} pixels"
         lines = [
             f"clip:       {c.num_frames} frames spread over {c.window_seconds:g} s",
             f"view:       {view}",
-            f"resize:     shorter side to {c.short_side} pixels (bilinear, half-pixel centres, no antialiasing)",
-            f"crop:       {c.crop_size} x {c.crop_size} pixels {place}",
-            f"normalise:  RGB in [0, 1], mean {' '.join(f'{v:g}' for v in c.mean)}, "
-            f"std {' '.join(f'{v:g}' for v in c.std)}",
         ]
+        if c.values == "frame":
+            lines.append("values:     of every frame stretched to the full range, before and after the resize")
+        if c.crop == "none":
+            lines.append(f"resize:     to {size}, aspect ratio not kept ({filters})")
+        else:
+            lines.append(f"resize:     shorter side to {c.short_side} pixels ({filters})")
+            lines.append(f"crop:       {size} {place}")
+        lines.append(
+            f"normalise:  {c.channels.upper()} in [0, 1], mean {' '.join(f'{v:g}' for v in c.mean)}, "
+            f"std {' '.join(f'{v:g}' for v in c.std)}"
+        )
         return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from types import TracebackType
 
 from endofm.errors import InputError, VideoError
@@ -111,6 +112,26 @@ class FileSource:
                 f"only {count} of {frames} frames that the header announces were found; the file has no time stamps, "
                 f"so times after a gap are early",
             )
+
+    @property
+    def medium(self) -> Medium:
+        """The file, which can be opened again for what else is in it."""
+        return self._medium
+
+    @property
+    def tick(self) -> Fraction:
+        """Seconds per tick of the video's clock; the time of every frame is a whole number of ticks."""
+        return self._clock.tick
+
+    @property
+    def start_seconds(self) -> float:
+        """Where on the clock of the file time zero lies, in seconds; by so much the times of its sound are later."""
+        if self._clock.source == "pts":
+            return self._clock.seconds(self._origin.tick)
+        # A decoding clock counts packets; the first of them, not the first picture out of the decoder, is time zero.
+        with self._borrow_reader() as reader:
+            stream = reader.decoder.stream
+            return float((stream.start_time or 0) * (stream.time_base or 0))
 
     @property
     def metadata(self) -> VideoMetadata:

@@ -18,11 +18,12 @@ from endofm.video.frames import UInt8Array
 # One thread, because the number of threads changes the bits; work is spread over files, not within one.
 # cpu-independent, because x264's vector code for the macroblock tree gave other bits from one call to the next
 # (seen at 64 x 64 pixels with x264 core 165).
-_CODECS: dict[str, dict[str, str]] = {
+CODECS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "18", "preset": "veryfast", "x264-params": "threads=1:cpu-independent=1"},
     "mpeg4": {"qmin": "2", "qmax": "4"},
 }
-_BT601 = 6  # SMPTE 170M: what the conversion from RGB uses; written down so that players invert the same matrix.
+"""Options of the encoders that videos are written with, best first."""
+BT601 = 6  # SMPTE 170M: what the conversion from RGB uses; written down so that players invert the same matrix.
 
 
 def choose_codec() -> str:
@@ -31,14 +32,14 @@ def choose_codec() -> str:
     Raises:
         VideoError: If the FFmpeg libraries have neither.
     """
-    for name in _CODECS:
+    for name in CODECS:
         if name in av.codecs_available:
             try:
                 av.codec.Codec(name, "w")
             except ValueError:  # Known for reading only.
                 continue
             return name
-    raise VideoError(f"this build of PyAV can encode neither of {', '.join(_CODECS)}; install av from PyPI")
+    raise VideoError(f"this build of PyAV can encode neither of {', '.join(CODECS)}; install av from PyPI")
 
 
 def _check(frame: object, shape: tuple[int, ...] | None, position: int, target: Path) -> UInt8Array:
@@ -86,8 +87,8 @@ def write_video(
     if not 0 < fps < float("inf"):
         raise InputError(f"{path}: fps must be a number > 0, got {fps!r}")
     codec = choose_codec() if codec is None else codec
-    if codec not in _CODECS:
-        raise InputError(f"{path}: unknown codec {codec!r}; choose one of {', '.join(_CODECS)}")
+    if codec not in CODECS:
+        raise InputError(f"{path}: unknown codec {codec!r}; choose one of {', '.join(CODECS)}")
     iterator: Iterator[UInt8Array] = iter(frames)
     first = next(iterator, None)
     if first is None:
@@ -115,12 +116,12 @@ def _encode(
         if comment:
             container.metadata["comment"] = comment
         # 65535 is the largest denominator that MPEG-4 part 2 stores.
-        stream = container.add_stream(codec, rate=fps.limit_denominator(65535), options=_CODECS[codec])
+        stream = container.add_stream(codec, rate=fps.limit_denominator(65535), options=CODECS[codec])
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context.thread_count = 1
         context.flags |= Flags.bitexact
-        context.colorspace = context.color_primaries = context.color_trc = _BT601
+        context.colorspace = context.color_primaries = context.color_trc = BT601
         for position, frame in enumerate(frames):
             data = _check(frame, shape, position, target)
             if height % 2 or width % 2:

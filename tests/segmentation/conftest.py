@@ -1,8 +1,10 @@
-"""The published mask model at full size, filled once for the whole session (it has 140 million parameters)."""
+"""The published mask model at full size, with 140 million parameters: written, converted and loaded once a session."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,8 @@ import pytest
 import segmentation_fill
 import torch
 
-from endofm.config import EncoderConfig
-from endofm.heads.segmentation.hybrid import HybridMaskHead, HybridMaskModel, TokenTransformer
-from endofm.hub.segmentation_keys import from_published
+from endofm.cli.main import main
+from endofm.models.segmentation import EndoFMForSegmentation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -38,8 +39,15 @@ def published_tensors(published_shapes: dict[str, list[int]]) -> dict[str, torch
 
 
 @pytest.fixture(scope="session")
-def full_model(published_tensors: dict[str, torch.Tensor]) -> HybridMaskModel:
-    with torch.device("meta"):
-        model = HybridMaskModel(TokenTransformer(EncoderConfig()), HybridMaskHead(dropout=0))
-    model.load_state_dict(from_published(published_tensors), assign=True)
-    return model.eval()
+def converted(published_tensors: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The model folder that ``endofm convert`` makes of such a file."""
+    folder = tmp_path_factory.mktemp("published")
+    torch.save(published_tensors, folder / "cvc.pth")
+    assert main(["convert", str(folder / "cvc.pth"), str(folder / "model")]) == 0
+    yield folder / "model"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def full_model(converted: Path) -> EndoFMForSegmentation:
+    return EndoFMForSegmentation.from_pretrained(converted)

@@ -12,10 +12,12 @@ import torch
 from segmentation_fill import clip, clip_labels, sample
 from torch import Tensor
 
-from endofm.heads.segmentation.hybrid import HybridMaskModel
+from endofm.config import EncoderConfig, SegmentationHeadConfig
 from endofm.heads.segmentation.loss import mask_loss
 from endofm.hub.segmentation_keys import to_published
+from endofm.hub.tasks.segmentation import published_preprocess
 from endofm.layers.arithmetic import Arithmetic
+from endofm.models.segmentation import EndoFMForSegmentation
 
 # Bounds of the golden data for float32 on other machines: about six times the original's own float32 error.
 STAGE_TOLERANCE = {
@@ -57,7 +59,7 @@ def upstream_tokens(x: Tensor) -> Tensor:
     return torch.cat((x[:1, 0, 0], patches))[None]
 
 
-def stages(model: HybridMaskModel, inputs: Tensor) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def stages(model: EndoFMForSegmentation, inputs: Tensor) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Run the model; return what the golden data keeps of every stage, and the logits per frame."""
     found: dict[str, np.ndarray] = {}
 
@@ -109,7 +111,7 @@ def stages(model: HybridMaskModel, inputs: Tensor) -> tuple[dict[str, np.ndarray
 
 
 @pytest.fixture(scope="module")
-def run(full_model: HybridMaskModel) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def run(full_model: EndoFMForSegmentation) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return stages(full_model, prepared())
 
 
@@ -134,25 +136,31 @@ def test_logits(run: tuple[dict[str, np.ndarray], np.ndarray], golden: dict[str,
 
 
 @pytest.mark.parametrize("frames", [1, 3])
-def test_other_lengths(full_model: HybridMaskModel, golden: dict[str, np.ndarray], frames: int) -> None:
+def test_other_lengths(full_model: EndoFMForSegmentation, golden: dict[str, np.ndarray], frames: int) -> None:
     with torch.no_grad():
         logits = per_frame(full_model(prepared(frames)))
     np.testing.assert_allclose(logits[:, :, ::8, ::8], golden[f"frames{frames}/strided"], rtol=0, atol=2e-5)
     np.testing.assert_allclose([logits.mean(), logits.std()], golden[f"frames{frames}/mean_std"], rtol=0, atol=1e-5)
 
 
-def test_published_names_and_shapes(full_model: HybridMaskModel, published_shapes: dict[str, list[int]]) -> None:
+def test_published_names_and_values(
+    full_model: EndoFMForSegmentation,
+    published_shapes: dict[str, list[int]],
+    published_tensors: dict[str, Tensor],
+) -> None:
     ours = to_published(full_model.state_dict())
     assert {name: list(tensor.shape) for name, tensor in ours.items()} == published_shapes
+    assert all(torch.equal(ours[name], tensor) for name, tensor in published_tensors.items())
     assert sum(p.numel() for p in full_model.parameters()) == 140_730_786
 
 
 def test_training_step(
-    full_model: HybridMaskModel, golden: dict[str, np.ndarray], published_shapes: dict[str, list[int]]
+    full_model: EndoFMForSegmentation, golden: dict[str, np.ndarray], published_shapes: dict[str, list[int]]
 ) -> None:
     # In float64, where nothing drowns in rounding, this step was met within 3e-14; float32 saves half a minute here.
     model = copy.deepcopy(full_model).train()
     model.backbone.set_grad_checkpointing()
+    model.head.dropout.p = 0.0
     logits = model(prepared())
     loss = mask_loss(logits, torch.from_numpy(clip_labels())[None])
     loss.total.backward()
@@ -169,8 +177,16 @@ def test_training_step(
             np.testing.assert_allclose(state[name], golden[f"train/{name}"], rtol=0, atol=1e-4)
 
 
-def test_float64(full_model: HybridMaskModel, golden: dict[str, np.ndarray]) -> None:
+def test_float64(full_model: EndoFMForSegmentation, golden: dict[str, np.ndarray]) -> None:
     # Sees what float32 cannot: the variance of weight standardisation, the epsilons of norms, the form of GELU.
     found, _ = stages(copy.deepcopy(full_model).double(), prepared().double())
     for name in ("root_conv", "skip1", "resnet", "encoder", "logits"):
         np.testing.assert_allclose(found[name], golden[f"float64/{name}/sample"], rtol=0, atol=1e-9)
+
+
+def test_the_converted_folder_says_what_it_is(full_model: EndoFMForSegmentation) -> None:
+    assert full_model.labels == ("background", "polyp")
+    assert full_model.config.head == SegmentationHeadConfig(labels=("background", "polyp"))
+    assert full_model.config.encoder == EncoderConfig()
+    assert full_model.config.preprocess == published_preprocess()
+    assert full_model.config.trained

@@ -6,29 +6,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_segmenter import small_segmenter
 
-from endofm.config import EncoderConfig
-from endofm.heads.segmentation.hybrid import HybridMaskHead, HybridMaskModel, TokenTransformer
+from endofm.heads.segmentation.hybrid import HybridMaskHead
 from endofm.heads.segmentation.light import LightMaskHead
 from endofm.hub.segmentation_keys import from_published, is_published_segmentation, to_published
+from endofm.models.segmentation import EndoFMForSegmentation
 
-TINY = EncoderConfig(img_size=64, num_frames=4, embed_dim=32, depth=2, num_heads=2)
 
-
-def tiny_hybrid(*, num_classes: int = 2) -> HybridMaskModel:
-    torch.manual_seed(0)
-    head = HybridMaskHead(
-        32, num_classes, grid_size=4, stem_width=32, stem_units=(1, 2, 1), decoder_widths=(32, 16, 16, 8, 8)
-    )
-    model = HybridMaskModel(TokenTransformer(TINY), head)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.15 * torch.randn_like(parameter))  # zeros would hide time attention and positions
-    return model.double().eval()  # so that laws hold to the last digits
+def tiny_hybrid(*, num_classes: int = 2) -> EndoFMForSegmentation:
+    return small_segmenter(num_classes=num_classes).double()  # so that laws hold to the last digits
 
 
 @pytest.fixture(scope="module")
-def hybrid() -> HybridMaskModel:
+def hybrid() -> EndoFMForSegmentation:
     return tiny_hybrid()
 
 
@@ -55,14 +46,14 @@ def test_batches_lengths_and_sizes(batch: int, frames: int, rows: int, columns: 
     torch.testing.assert_close(reversed_.flip(2), logits, rtol=0, atol=1e-9)
 
 
-def test_frames_inform_each_other(hybrid: HybridMaskModel) -> None:
+def test_frames_inform_each_other(hybrid: EndoFMForSegmentation) -> None:
     clip = torch.randn(1, 3, 3, 64, 64, generator=torch.Generator().manual_seed(1)).double()
     with torch.no_grad():
         together, alone = hybrid(clip)[:, :, :1], hybrid(clip[:, :, :1])
     assert (together - alone).abs().max() > 1e-4
 
 
-def test_skips_have_the_sides_that_the_decoder_needs(hybrid: HybridMaskModel) -> None:
+def test_skips_have_the_sides_that_the_decoder_needs(hybrid: EndoFMForSegmentation) -> None:
     maps = hybrid.head.stem(torch.randn(1, 3, 64, 96).double())
     assert [skip.shape[-2:] for skip in maps.skips] == [(8, 12), (16, 24), (32, 48)]
     quarter = maps.skips[1]
@@ -71,7 +62,7 @@ def test_skips_have_the_sides_that_the_decoder_needs(hybrid: HybridMaskModel) ->
     assert quarter[..., :-1, :-1].any()
 
 
-def test_positions_of_another_grid_are_interpolated(hybrid: HybridMaskModel) -> None:
+def test_positions_of_another_grid_are_interpolated(hybrid: EndoFMForSegmentation) -> None:
     head = hybrid.head
     assert torch.equal(head._positions(4, 4).flatten(1, 2), head.pos_embed)
     constant = HybridMaskHead(
@@ -111,7 +102,7 @@ def test_light_head_works_frame_by_frame() -> None:
         torch.testing.assert_close(head(tokens)[:, :, 1:2], head(tokens[:, 1:2]))
 
 
-def test_names_go_to_the_published_ones_and_back(hybrid: HybridMaskModel) -> None:
+def test_names_go_to_the_published_ones_and_back(hybrid: EndoFMForSegmentation) -> None:
     ours = hybrid.state_dict()
     published = to_published(ours)
     assert is_published_segmentation(published)

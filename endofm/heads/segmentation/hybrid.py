@@ -6,6 +6,8 @@ Endo-FM (arXiv 2306.16741), as github.com/med-air/Endo-FM at 206427e computes it
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -152,34 +154,30 @@ class HybridMaskHead(nn.Module):
         return resized.permute(0, 2, 3, 1)
 
 
-class HybridMaskModel(nn.Module):
-    """The published mask model on batches of clips.
+def hybrid_logits(
+    backbone: TokenTransformer, head: HybridMaskHead, clip: Tensor, autocast: torch.autocast | None = None
+) -> Tensor:
+    """Run the whole published network on a batch of clips.
+
+    In evaluation mode a batch gives what its clips give one by one. In training the batch norms of the decoder take
+    their statistics over all frames of the batch.
 
     Args:
         backbone: The transformer.
         head: What is around it.
+        clip: ``(batch, channels, time, height, width)``, any number of frames, sides multiples of 16.
+        autocast: Context for the convolutions around the transformer, which is entered without it.
+
+    Returns:
+        Logits ``(batch, classes, time, height, width)``.
     """
-
-    def __init__(self, backbone: TokenTransformer, head: HybridMaskHead) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Return logits of masks.
-
-        In evaluation mode a batch gives what its clips give one by one. In training the batch norms of the decoder
-        take their statistics over all frames of the batch.
-
-        Args:
-            clip: ``(batch, channels, time, height, width)``, any number of frames, sides multiples of 16.
-
-        Returns:
-            ``(batch, classes, time, height, width)``.
-        """
-        batch, _, time = clip.shape[:3]
-        frames = clip.permute(2, 0, 1, 3, 4).flatten(0, 1)  # (T B) C H W
-        tokens, skips = self.head.embed(frames)
-        x = self.backbone(tokens.reshape(time, batch, -1, tokens.shape[-1]))  # T B N D
-        logits = self.head.decode(x.reshape(tokens.shape), skips)  # (T B) K H W
-        return logits.view(time, batch, *logits.shape[1:]).permute(1, 2, 0, 3, 4)
+    batch, _, time = clip.shape[:3]
+    frames = clip.permute(2, 0, 1, 3, 4).flatten(0, 1)  # (T B) C H W
+    around = autocast or nullcontext()
+    with around:
+        tokens, skips = head.embed(frames)
+    # The position table has kept the tokens in the parameters' type.
+    x = backbone(tokens.reshape(time, batch, -1, tokens.shape[-1]))  # T B N D
+    with around:
+        logits = head.decode(x.reshape(tokens.shape), skips).to(clip.dtype)  # (T B) K H W
+    return logits.view(time, batch, *logits.shape[1:]).permute(1, 2, 0, 3, 4)

@@ -1,0 +1,1 @@
+"""From a video to masks: windows with blended overlaps, run-length codes, files, painting."""
