@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -19,15 +18,13 @@ from endofm.errors import EncoderOutputError, InputError
 from endofm.inference.clip_stream import Clip, stream_clips
 from endofm.inference.features import Level, VideoFeatures, clock
 from endofm.inference.prefetch import read_ahead
+from endofm.inference.video_facts import describe_video, find_field_of_view_of
 from endofm.inference.windows import WindowSettings, plan_windows
 from endofm.outputs import EncoderOutput
-from endofm.transforms.geometry import Box
 from endofm.transforms.processor import Processor
-from endofm.video.frames import FrameBatch, VideoSource
-from endofm.video.sampling import clip_times
+from endofm.video.frames import VideoSource
 
 _BATCHES_AHEAD = 2
-_FIELD_OF_VIEW_FRAMES = 16
 
 
 class Encode(Protocol):
@@ -115,7 +112,7 @@ class FeatureStream:
             hop_frames=hop_frames,
         )
         self.plan = plan_windows(source, self._windows)
-        self.box = _find_field_of_view(source, processor)
+        self.box = find_field_of_view_of(source, processor)
 
     def __iter__(self) -> Generator[VideoFeatures, None, None]:
         """Yield up to ``batch_size`` clips at a time, in order, without provenance.
@@ -175,24 +172,7 @@ class FeatureStream:
             "level": self._level,
             "precision": self._precision,
             "device": self._device.type,
-            "video": self._describe_video(),
+            "video": describe_video(self._source),
             "problems": [*self._source.problems, *self._problems],
             "library": {"endofm": __version__, "torch": torch.__version__},
         }
-
-    def _describe_video(self) -> dict[str, Any]:
-        """Metadata without the folders of the path, which often name patients or people."""
-        metadata, path = asdict(self._source.metadata), Path(self._source.metadata.name)
-        size = path.stat().st_size if path.is_file() else None
-        end = float(self._source.end_seconds())
-        return {**metadata, "name": path.name, "size_bytes": size, "end_seconds": end}
-
-
-def _find_field_of_view(source: VideoSource, processor: Processor) -> Box | None:
-    """Find one box for the whole video, from frames spread over it."""
-    if not processor.config.field_of_view:
-        return None
-    times = clip_times(0.0, source.end_seconds(), _FIELD_OF_VIEW_FRAMES + 1, 0.0)[:-1]
-    frames = list(source.sample(times.tolist()))
-    frames = [frame for frame in frames if frame.data.shape == frames[0].data.shape]
-    return processor.find_field_of_view(FrameBatch.stack(frames).data) if frames else None
