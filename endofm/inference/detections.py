@@ -24,7 +24,7 @@ class FrameDetections:
     """Boxes of one frame, by descending score.
 
     Attributes:
-        index: Number of the frame among those that were looked at, from 0.
+        index: Number of the frame in the video, from 0.
         seconds: Time at which the frame appears, in seconds after the first frame of the video.
         duration_seconds: How long it stays.
         boxes: x1, y1, x2, y2 in pixels of the source frame, where (0, 0) is the outer corner of the first pixel;
