@@ -15,15 +15,18 @@ from endofm._version import __version__
 if TYPE_CHECKING:
     from endofm.config import (
         ClassificationHeadConfig,
+        DetectionHeadConfig,
         EncoderConfig,
         ModelConfig,
         PreprocessConfig,
         SegmentationHeadConfig,
     )
     from endofm.hub.registry import list_models
+    from endofm.inference.detections import VideoDetections
     from endofm.inference.features import VideoFeatures
     from endofm.inference.masks.video_masks import VideoMasks
     from endofm.models.classification import EndoFMForVideoClassification
+    from endofm.models.detection import EndoFMForDetection
     from endofm.models.encoder import VideoTransformer
     from endofm.models.endofm import EndoFM
     from endofm.models.pretrained import load_model
@@ -34,15 +37,18 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ClassificationHeadConfig": "endofm.config",
+    "DetectionHeadConfig": "endofm.config",
     "EncoderConfig": "endofm.config",
     "EncoderOutput": "endofm.outputs",
     "EndoFM": "endofm.models.endofm",
+    "EndoFMForDetection": "endofm.models.detection",
     "EndoFMForSegmentation": "endofm.models.segmentation",
     "EndoFMForVideoClassification": "endofm.models.classification",
     "ModelConfig": "endofm.config",
     "PreprocessConfig": "endofm.config",
     "Processor": "endofm.transforms.processor",
     "SegmentationHeadConfig": "endofm.config",
+    "VideoDetections": "endofm.inference.detections",
     "VideoFeatures": "endofm.inference.features",
     "VideoMasks": "endofm.inference.masks.video_masks",
     "VideoTransformer": "endofm.models.encoder",
@@ -53,15 +59,18 @@ _HOMES = {
 
 __all__ = [
     "ClassificationHeadConfig",
+    "DetectionHeadConfig",
     "EncoderConfig",
     "EncoderOutput",
     "EndoFM",
+    "EndoFMForDetection",
     "EndoFMForSegmentation",
     "EndoFMForVideoClassification",
     "ModelConfig",
     "PreprocessConfig",
     "Processor",
     "SegmentationHeadConfig",
+    "VideoDetections",
     "VideoFeatures",
     "VideoMasks",
     "VideoTransformer",

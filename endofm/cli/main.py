@@ -12,7 +12,18 @@ from types import ModuleType
 from endofm._version import __version__
 from endofm.errors import EndoFMError
 
-COMMANDS = ("extract", "segment", "models", "info", "download", "convert", "evaluate", "data", "doctor")
+COMMANDS = (
+    "extract",
+    "detect",
+    "segment",
+    "models",
+    "info",
+    "download",
+    "convert",
+    "evaluate",
+    "data",
+    "doctor",
+)
 
 STATUS_FAILED = 1
 STATUS_INTERRUPTED = 130  # 128 + SIGINT, as shells report it

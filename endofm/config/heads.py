@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from endofm.config.classification import ClassificationHeadConfig
+from endofm.config.detection import DetectionHeadConfig
 from endofm.config.head import HeadConfig
 from endofm.config.segmentation import SegmentationHeadConfig
 
 HEAD_CONFIGS: dict[str, type[HeadConfig]] = {
-    config.task: config for config in (ClassificationHeadConfig, SegmentationHeadConfig)
+    config.task: config for config in (ClassificationHeadConfig, DetectionHeadConfig, SegmentationHeadConfig)
 }
 """A new task adds its class here, a model class, and a file in ``endofm/hub/tasks``."""
 

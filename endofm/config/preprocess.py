@@ -8,9 +8,12 @@ from typing import Any, Literal, get_args
 from endofm.config.fields import require_bools, require_choice, require_positive, require_positive_ints
 from endofm.errors import ConfigError
 
-CropMode = Literal["center", "upstream", "none"]
+CropMode = Literal["center", "upstream", "none", "fit"]
 ChannelOrder = Literal["rgb", "bgr"]
 ValueRange = Literal["fixed", "frame"]
+
+PAD_MULTIPLE = 32
+"""Pixels of which the sides of a frame that is fitted and padded are multiples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,9 @@ class PreprocessConfig:
         crop: ``"center"`` (sound default) or ``"upstream"``: the left part of a landscape frame, the top part of a
             portrait frame, as the original's evaluation does it (an accident that its published numbers rest on).
             ``"none"`` resizes the whole frame to the square, without keeping its aspect ratio, so that nothing of it is
-            lost; ``short_side`` then equals ``crop_size``.
+            lost; ``short_side`` then equals ``crop_size``. ``"fit"`` loses nothing either and keeps the aspect ratio:
+            the longer side becomes ``crop_size``, the shorter follows, and the right and bottom are padded with the
+            mean colour up to multiples of 32 pixels; ``short_side`` equals ``crop_size`` here too.
         antialias: Resize as Pillow does it: an enlarged filter when making smaller, results rounded to whole values.
         values: ``"fixed"``, or ``"frame"``: the values of every frame are stretched to the full range, before resizing
             (to whole values) and again after it, so that mean and std act on values that fill [0, 1]. As published for
@@ -59,10 +64,14 @@ class PreprocessConfig:
             raise ConfigError(
                 f"PreprocessConfig.short_side {self.short_side} is smaller than crop_size {self.crop_size}"
             )
-        if self.crop == "none" and self.short_side != self.crop_size:
+        if self.crop in ("none", "fit") and self.short_side != self.crop_size:
             raise ConfigError(
                 f"PreprocessConfig.short_side {self.short_side} must equal crop_size {self.crop_size} where nothing is "
-                f"cropped (crop 'none')"
+                f"cropped (crop {self.crop!r})"
+            )
+        if self.crop == "fit" and self.crop_size % PAD_MULTIPLE:
+            raise ConfigError(
+                f"PreprocessConfig.crop_size {self.crop_size} must be a multiple of {PAD_MULTIPLE} with the crop 'fit'"
             )
         for name in ("mean", "std"):
             values = getattr(self, name)
@@ -81,3 +90,8 @@ class PreprocessConfig:
     def whole_frame(cls, size: int, **changes: Any) -> PreprocessConfig:
         """Return the default preprocessing without a crop: the whole frame, resized to a square of this size."""
         return cls(crop_size=size, short_side=size, crop="none", **changes)
+
+    @classmethod
+    def fitted_frame(cls, size: int, **changes: Any) -> PreprocessConfig:
+        """Return the default preprocessing without a crop, aspect ratio kept, the longer side of this size."""
+        return cls(crop_size=size, short_side=size, crop="fit", **changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from endofm.config import ModelConfig, PreprocessConfig, model_class_of
+from endofm.config import PAD_MULTIPLE, ModelConfig, PreprocessConfig, model_class_of
 from endofm.hub.registry import WeightRecord
 from endofm.hub.state_dict import count_parameters
 from endofm.hub.tasks.table import hub_task
@@ -104,6 +104,8 @@ def _preprocessing(preprocess: PreprocessConfig) -> str:
         steps.append("the values of every frame stretched to [0, 255], cut to whole numbers")
     if preprocess.crop == "none":
         steps.append(f"the whole frame resized to {size}, aspect ratio not kept, {filters}")
+    elif preprocess.crop == "fit":
+        steps.append(f"longer side resized to {preprocess.crop_size} pixels, {filters}")
     else:
         place = {
             "center": "the central square",
@@ -119,6 +121,8 @@ def _preprocessing(preprocess: PreprocessConfig) -> str:
         f"values scaled to [0, 1], then minus mean {_numbers(preprocess.mean)}, "
         f"divided by standard deviation {_numbers(preprocess.std)} ({order})"
     )
+    if preprocess.crop == "fit":
+        steps.append(f"zeros added at the right and bottom, up to multiples of {PAD_MULTIPLE} pixels")
     numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
     return f"`endofm` does this by itself; elsewhere it has to be done exactly so.\n\n{numbered}"
 

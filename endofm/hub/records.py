@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig, SegmentationHeadConfig
+from endofm.config import (
+    DetectionHeadConfig,
+    EncoderConfig,
+    ModelConfig,
+    PreprocessConfig,
+    SegmentationHeadConfig,
+)
 from endofm.hub.registry import Mirror, Score, WeightRecord
+from endofm.hub.tasks.detection import KUMC_LABELS
 from endofm.hub.tasks.segmentation import published_preprocess
 
 _ORIGINAL_SHA256 = "6fc7a64a044f1eff3b7f9eb233df37a3607735848d534364f12c2aebad1aea70"
@@ -127,6 +134,22 @@ _SEGMENTATION_NOTES = {
     "light": (),
 }
 
+_RANDOM_DETECTOR = WeightRecord(
+    name="endofm-detection-tiny-random",
+    description="Untrained detector: random weights from a fixed seed, for trying the software. Its boxes mean nothing",
+    config=ModelConfig(
+        encoder=EncoderConfig.preset("tiny", depth=4),
+        preprocess=PreprocessConfig.fitted_frame(320, num_frames=1),
+        head=DetectionHeadConfig(labels=KUMC_LABELS, channels=64),
+        name="endofm-detection-tiny-random",
+        trained=False,
+        license="apache-2.0",
+    ),
+    license="apache-2.0",
+    random_seed=0,
+    notes=("Nothing was learned: the boxes mean nothing, and no result from them says anything about a video.",),
+)
+
 RECORDS = (
     _ENDOFM_BASE,
     _random("tiny"),
@@ -134,4 +157,5 @@ RECORDS = (
     _random("base"),
     _random_segmentation("tiny", "light"),
     _random_segmentation("base", "hybrid"),
+    _RANDOM_DETECTOR,
 )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from endofm._version import __version__
 from endofm.errors import InputError, VideoError
-from endofm.inference.detections import NOT_LINKED, FrameDetections
+from endofm.inference.detections import NOT_LINKED, Float32Array, FrameDetections
 from endofm.inference.prefetch import read_ahead
 from endofm.inference.supports import SupportPlan, with_supports
 from endofm.inference.tracks import TrackLinker
-from endofm.inference.video_facts import find_field_of_view_of
+from endofm.inference.video_facts import describe_video, find_field_of_view_of
 from endofm.transforms.geometry import Geometry
 from endofm.transforms.processor import Processor
 from endofm.video.frames import Frame, VideoSource
@@ -65,7 +68,7 @@ class FrameDetector(Protocol):
 class _Prepared(NamedTuple):
     """A frame on its way: its times, its map to the source, its pixels."""
 
-    index: int
+    number: int
     seconds: float
     duration_seconds: float
     geometry: Geometry
@@ -89,9 +92,13 @@ class DetectionStream:
         clip_frames: Successive frames that the encoder looks at together, in order of time; 1 for every frame alone.
         every: Take every n-th frame of the video.
         min_score: Smallest score of a box.
+        last_pixel_inside: Boxes reach at most to the number of the last column and row of the source frame, instead of
+            to its outer edge.
         linker: Gives boxes their tracks; None leaves them unlinked.
 
     Attributes:
+        source: The video.
+        every: As given.
         box: Field of view that frames are cropped to, None for whole frames.
 
     Raises:
@@ -111,6 +118,7 @@ class DetectionStream:
         clip_frames: int = 1,
         every: int = 1,
         min_score: float = 0.0,
+        last_pixel_inside: bool = False,
         linker: TrackLinker | None = None,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("clip_frames", clip_frames), ("every", every)):
@@ -126,10 +134,11 @@ class DetectionStream:
                 "later ones and cannot be answered online; pass clip_frames=1 to look at each frame alone (its "
                 "features then differ from those of training)"
             )
-        self._detector, self._source, self._processor = detector, source, processor
+        self._detector, self.source, self._processor = detector, source, processor
         self._plan, self._linker = plan, linker
         self._device, self._dtype = torch.device(device), dtype
-        self._batch_size, self._clip_frames, self._every, self._min_score = batch_size, clip_frames, every, min_score
+        self._batch_size, self._clip_frames, self.every = batch_size, clip_frames, every
+        self._min_score, self._rim = min_score, int(last_pixel_inside)
         self.box = find_field_of_view_of(source, processor)
 
     def __iter__(self) -> Iterator[FrameDetections]:
@@ -145,7 +154,7 @@ class DetectionStream:
                 found = True
                 yield self._boxes(frame, target, [support for _, support in supports])
         if not found:
-            raise VideoError(f"{self._source.metadata.name}: no frame of this video could be decoded")
+            raise VideoError(f"{self.source.metadata.name}: no frame of this video could be decoded")
 
     def _prepared(self) -> Generator[list[_Prepared], None, None]:
         """Decode and prepare, clip by clip; this part runs in the thread that reads ahead."""
@@ -154,8 +163,8 @@ class DetectionStream:
             yield clip
 
     def _frames(self) -> Iterator[_Prepared]:
-        for place, frame in enumerate(islice(self._source, 0, None, self._every)):
-            yield self._prepare(place * self._every, frame)
+        for place, frame in enumerate(islice(self.source, 0, None, self.every)):
+            yield self._prepare(place * self.every, frame)
 
     def _prepare(self, index: int, frame: Frame) -> _Prepared:
         height, width = frame.data.shape[:2]
@@ -197,19 +206,42 @@ class DetectionStream:
             found = self._detector.find_boxes(target, supports, (geometry.crop.height, geometry.crop.width))
         boxes = geometry.to_source(found.boxes.numpy())
         scores, labels = found.scores.numpy(), found.labels.numpy()
-        limits = np.array([geometry.source_width, geometry.source_height] * 2, np.float64)
-        kept = scores >= self._min_score
-        boxes = np.clip(boxes[kept], 0, limits).astype(np.float32)
-        tracks = self._linker.link(boxes, frame.seconds) if self._linker else np.full(len(boxes), NOT_LINKED, np.int64)
+        limits = np.array([geometry.source_width, geometry.source_height] * 2) - self._rim
+        boxes = np.clip(boxes, 0, limits)
+        kept = (scores >= self._min_score) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        own: Float32Array = boxes[kept].astype(np.float32)
+        tracks = self._linker.link(own, frame.seconds) if self._linker else np.full(len(own), NOT_LINKED, np.int64)
         return FrameDetections(
-            index=frame.index,
+            index=frame.number,
             seconds=frame.seconds,
             duration_seconds=frame.duration_seconds,
-            boxes=boxes,
+            boxes=own,
             scores=scores[kept],
             labels=labels[kept],
             tracks=tracks,
         )
+
+    def provenance(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how the boxes came about, with the problems met so far, as plain JSON values.
+
+        Args:
+            weights: Where the weights came from.
+        """
+        return {
+            "video": Path(self.source.metadata.name).name,
+            "weights": dict(weights),
+            "preprocess": asdict(self._processor.config),
+            "field_of_view": asdict(self.box) if self.box else None,
+            "supports": asdict(self._plan),
+            "clip_frames": self._clip_frames,
+            "every": self.every,
+            "min_score": self._min_score,
+            "dtype": str(self._dtype).removeprefix("torch."),
+            "device": self._device.type,
+            "source": describe_video(self.source),
+            "problems": list(self.source.problems),
+            "library": {"endofm": __version__, "torch": torch.__version__},
+        }
 
     def _arithmetic(self) -> torch.autocast:
         return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32)

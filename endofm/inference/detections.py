@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from endofm.errors import InputError
+
+if TYPE_CHECKING:
+    from endofm.video.open import VideoInput
 
 Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
@@ -156,6 +160,27 @@ class VideoDetections:
         from endofm.inference.detection_files import write_detections
 
         return write_detections(self, Path(path))
+
+    def paint(self, video: VideoInput, path: str | Path, *, fps: float | None = None, progress: bool = True) -> Path:
+        """Write the video with its boxes, classes, scores and tracks painted on it, keeping times and sound.
+
+        Args:
+            video: The video that the boxes were found in.
+            path: File to create or replace, ``.mp4``.
+            fps: Frame rate of sources that have none, as given before.
+            progress: Show a progress bar on a terminal.
+
+        Raises:
+            InputError: If the suffix is another, or the file is the video itself.
+            VideoError: If the video cannot be read.
+        """
+        from endofm.inference.detection_overlay import paint_detections
+        from endofm.video.open import open_video
+
+        source = open_video(video, fps=fps)
+        with nullcontext(source) if source is video else source:
+            paint_detections(self, source, Path(path), progress=progress)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> VideoDetections:

@@ -59,6 +59,12 @@ def resized_shape(height: int, width: int, short_side: int) -> tuple[int, int]:
     return short_side, math.floor(width / height * short_side)
 
 
+def fitted_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """Return height and width after the longer side was resized to ``long_side``; the other is rounded, at least 1."""
+    scale = long_side / max(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
 def crop_corner(height: int, width: int, size: int, position: Position) -> tuple[int, int]:
     """Return top and left of a square crop of side ``size``, as the original places it.
 
@@ -93,7 +99,8 @@ class Geometry:
         source_width: Columns of the source frame.
         box: Part of the source frame that is kept (the field of view, or everything).
         resized: Height and width to which that part is resized.
-        crop: Part of the resized frame that becomes the clip.
+        crop: Part of the resized frame that becomes the clip; a fitted frame fills that much of the clip, and padding
+            the rest.
     """
 
     source_height: int
@@ -125,6 +132,17 @@ class Geometry:
         """
         box = cls._inside(box, height, width)
         return cls(height, width, box, (size, size), Box(0, 0, size, size))
+
+    @classmethod
+    def fit(cls, height: int, width: int, *, size: int, box: Box | None = None) -> Geometry:
+        """Return the map for a frame whose longer side is resized to ``size``; what is padded lies behind its crop.
+
+        Raises:
+            InputError: If the box does not lie within the frame.
+        """
+        box = cls._inside(box, height, width)
+        resized = fitted_shape(box.height, box.width, size)
+        return cls(height, width, box, resized, Box(0, 0, *resized))
 
     @staticmethod
     def _inside(box: Box | None, height: int, width: int) -> Box:
@@ -159,7 +177,7 @@ class Geometry:
         values = np.asarray(points, np.float64)
         if values.ndim == 0 or values.shape[-1] not in (2, 4):
             raise InputError(f"expected points (..., 2) or boxes (..., 4), got shape {values.shape}")
-        pairs = values.reshape(*values.shape[:-1], -1, 2)
+        pairs = values.reshape(*values.shape[:-1], values.shape[-1] // 2, 2)
         mapped: npt.NDArray[np.float64] = (pairs * scale + offset).reshape(values.shape)
         return mapped
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from endofm.config import PreprocessConfig
+from endofm.config import PAD_MULTIPLE, PreprocessConfig
 from endofm.errors import InputError
 from endofm.transforms.field_of_view import find_field_of_view
 from endofm.transforms.functional import (
@@ -33,7 +33,7 @@ class Processor:
 
     Example:
         >>> import numpy as np
-        >>> from endofm.config import PreprocessConfig
+        >>> from endofm.config import PAD_MULTIPLE, PreprocessConfig
         >>> from endofm.transforms import Processor
         >>> processor = Processor(PreprocessConfig())
         >>> processor(np.zeros((8, 576, 720, 3), np.uint8)).shape
@@ -51,7 +51,8 @@ class Processor:
             box: Part of the frames to use, from :meth:`find_field_of_view`; the whole frames if None.
 
         Returns:
-            float32 ``(3, time, crop_size, crop_size)``, normalised, on the device of the frames.
+            float32 ``(3, time, crop_size, crop_size)``, normalised, on the device of the frames; with the crop ``fit``
+            the sides are those of the padded frame, at most ``crop_size``.
 
         Raises:
             InputError: If the frames are of another kind or shape, or too small, or the box does not fit.
@@ -90,6 +91,9 @@ class Processor:
         if config.values == "frame":
             small = stretch_values(small)
         prepared = normalize(small, config.mean, config.std)
+        if config.crop == "fit":
+            below, right = (-side % PAD_MULTIPLE for side in geometry.resized)
+            prepared = torch.nn.functional.pad(prepared, (0, 0, 0, right, 0, below))
         return prepared.flip(-1) if config.channels == "bgr" else prepared
 
     @staticmethod
@@ -135,6 +139,8 @@ class Processor:
         """
         if self.config.crop == "none":
             return Geometry.squeeze(height, width, size=self.config.crop_size, box=box)
+        if self.config.crop == "fit":
+            return Geometry.fit(height, width, size=self.config.crop_size, box=box)
         position: Position = 0 if self.config.crop == "upstream" else 1
         return Geometry.plan(
             height,
@@ -151,6 +157,7 @@ class Processor:
         place = {
             "center": "from the centre",
             "none": "",
+            "fit": "",
             "upstream": "from the left of a landscape frame, the top of a portrait frame (as the original evaluates)",
         }[c.crop]
         view = "the endoscope's image, without borders and side panels" if c.field_of_view else "whole frames"
@@ -166,6 +173,9 @@ class Processor:
             lines.append("values:     of every frame stretched to the full range, before and after the resize")
         if c.crop == "none":
             lines.append(f"resize:     to {size}, aspect ratio not kept ({filters})")
+        elif c.crop == "fit":
+            lines.append(f"resize:     longer side to {c.crop_size} pixels ({filters})")
+            lines.append(f"pad:        right and bottom with the mean, to multiples of {PAD_MULTIPLE} pixels")
         else:
             lines.append(f"resize:     shorter side to {c.short_side} pixels ({filters})")
             lines.append(f"crop:       {size} {place}")

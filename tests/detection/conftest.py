@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import detection_fill as fill
 import pytest
 import torch
 
-from endofm.config import EncoderConfig
+from endofm import EndoFMForDetection
+from endofm.cli.main import main
 from endofm.heads.detection.head import DetectionHead
 from endofm.hub.detection_keys import from_published
-from endofm.models.detector import VideoDetector
-from endofm.models.encoder import VideoTransformer
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +27,17 @@ def published_head() -> DetectionHead:
 
 
 @pytest.fixture(scope="session")
-def published_detector() -> VideoDetector:
-    """The whole detector with the weights that the golden arrays were made with."""
-    tensors, unused = from_published(fill.published_tensors())
-    assert {name.split(".")[2] for name in unused} == {"fpn1"}
-    with torch.device("meta"):
-        detector = VideoDetector(VideoTransformer(EncoderConfig()), DetectionHead())
-    detector.load_state_dict(tensors, strict=True, assign=True)
-    return detector.eval()
+def published_detector(tmp_path_factory: pytest.TempPathFactory) -> EndoFMForDetection:
+    """The whole detector, by a user's way: a ``kumc.pth`` of the original layout, converted, loaded.
+
+    The file is written with the weights that the golden arrays were made with.
+    """
+    folder: Path = tmp_path_factory.mktemp("published")
+    content = {"model": fill.published_tensors(), "optimizer": {}, "scheduler": {}, "iteration": 96000}
+    torch.save(content, folder / "kumc.pth")
+    del content
+    assert main(["convert", str(folder / "kumc.pth"), str(folder / "kumc")]) == 0
+    (folder / "kumc.pth").unlink()
+    model = EndoFMForDetection.from_pretrained(folder / "kumc")
+    (folder / "kumc" / "model.safetensors").unlink()
+    return model

@@ -8,15 +8,16 @@ import pytest
 import torch
 from test_detection_head_golden import check_level
 
+from endofm import EndoFMForDetection
 from endofm.heads.detection.cells import Level
 from endofm.heads.detection.decoding import decode
 from endofm.heads.detection.losses import detection_losses
 from endofm.heads.detection.refinement import Refined
 from endofm.hub.detection_keys import from_published
-from endofm.models.detector import VideoDetector, joined_levels
+from endofm.models.detector import joined_levels
 
 
-def test_frames_one_by_one_equal_the_original(published_detector: VideoDetector, goldens: fill.Goldens) -> None:
+def test_frames_one_by_one_equal_the_original(published_detector: EndoFMForDetection, goldens: fill.Goldens) -> None:
     head, frames = published_detector.head, fill.frames(3)
     seen, pyramids = [], []
     with torch.inference_mode():
@@ -34,6 +35,11 @@ def test_frames_one_by_one_equal_the_original(published_detector: VideoDetector,
             check_level(head, goldens, "test", i, torch.cat([p[i] for p in pyramids]), levels[i])
         targets, refined = refine_first(published_detector, levels, goldens, "test")
         found = decode(targets, refined, 0, limits=(319, 223))
+        # By the public way, with the configuration that came with the file.
+        first, *others = [[level.take(i) for level in levels] for i in range(3)]
+        public = published_detector.find_boxes(first, others, (224, 320))
+        assert torch.equal(public.boxes, found.boxes)
+        assert torch.equal(public.labels, found.labels - 1)
         # Frames in one batch of clips of one frame are the same as frames one by one.
         batch = published_detector.look(frames[:, :, None])
     for together, alone in zip(batch, levels, strict=True):
@@ -55,7 +61,7 @@ def check_detections(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Te
 
 
 def test_clip_and_losses_and_gradients_equal_the_original(
-    published_detector: VideoDetector, goldens: fill.Goldens
+    published_detector: EndoFMForDetection, goldens: fill.Goldens
 ) -> None:
     names = goldens.texts("train/grad_names")
     renamed = {old: next(iter(from_published({old: 0})[0])) for old in names}
@@ -87,7 +93,7 @@ def test_clip_and_losses_and_gradients_equal_the_original(
 
 
 def refine_first(
-    detector: VideoDetector, levels: list[Level], goldens: fill.Goldens, prefix: str
+    detector: EndoFMForDetection, levels: list[Level], goldens: fill.Goldens, prefix: str
 ) -> tuple[list[Level], list[Refined]]:
     targets = [level.take(0) for level in levels]
     refined = detector.refine(targets, [level.take(slice(1, None)) for level in levels])
@@ -97,7 +103,7 @@ def refine_first(
     return targets, refined
 
 
-def check_tokens(detector: VideoDetector, clip: torch.Tensor, goldens: fill.Goldens, prefix: str) -> None:
+def check_tokens(detector: EndoFMForDetection, clip: torch.Tensor, goldens: fill.Goldens, prefix: str) -> None:
     """Compare the tokens after three blocks and after the last norm, in the original's order."""
     blocks = (0, 5, 11)
     outputs = dict(zip(blocks, detector.backbone.get_intermediate_layers(clip, blocks, norm=False), strict=True))
@@ -115,7 +121,16 @@ def as_published(cls_token: torch.Tensor, patch_tokens: torch.Tensor | None) -> 
     return torch.cat((cls_token[:, None], patches), dim=1)
 
 
-def test_every_published_name_has_one_of_ours(published_detector: VideoDetector) -> None:
+def test_a_converted_file_says_how_it_is_used(published_detector: EndoFMForDetection) -> None:
+    assert published_detector.labels == ("adenomatous", "hyperplastic")
+    head, preprocess = published_detector.head_config, published_detector.config.preprocess
+    assert (head.supports, head.num_supports, head.support_reach, head.clip_frames) == ("random", 10, 9, 1)
+    assert (head.score_threshold, head.candidates, head.nms_iou, head.max_boxes) == (0.05, 1000, 0.6, 300)
+    assert not head.nms_across_classes
+    assert (preprocess.crop, preprocess.crop_size, preprocess.channels) == ("none", 640, "bgr")
+
+
+def test_every_published_name_has_one_of_ours(published_detector: EndoFMForDetection) -> None:
     renamed, unused = from_published(fill.published_shapes())
     assert renamed == {name: tuple(t.shape) for name, t in published_detector.state_dict().items()}
     assert len(renamed) + len(unused) == 325

@@ -24,7 +24,11 @@ def test_every_record_gives_a_card_with_valid_metadata(name: str) -> None:
     text, card = card_of(name)
     metadata = card.data.to_dict()
     assert metadata["library_name"] == "endofm"
-    tags = {"features": "feature-extraction", "segmentation": "image-segmentation"}
+    tags = {
+        "detection": "object-detection",
+        "features": "feature-extraction",
+        "segmentation": "image-segmentation",
+    }
     assert metadata["pipeline_tag"] == tags[get_record(name).config.task]
     assert metadata["license"] == "apache-2.0"
     assert "endoscopy" in metadata["tags"]

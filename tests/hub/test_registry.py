@@ -30,6 +30,7 @@ def test_the_known_weights() -> None:
         "endofm-base-8x224-random",
         "endofm-segmentation-tiny-random",
         "endofm-segmentation-base-random",
+        "endofm-detection-tiny-random",
     ]
 
 

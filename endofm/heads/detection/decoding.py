@@ -36,6 +36,7 @@ def decode(
     score_threshold: float = 0.05,
     candidates: int = 1000,
     nms_iou: float = 0.6,
+    across_classes: bool = False,
     max_boxes: int = 300,
 ) -> FrameBoxes:
     """Return the boxes of one target frame.
@@ -43,7 +44,7 @@ def decode(
     With ``p`` the probability of a class, ``c`` the centerness and ``q`` the refined probability, a cell and class
     count if ``sqrt(p c)`` exceeds the threshold; the best ``candidates`` of each level by ``sqrt(p c) q`` are kept, and
     their score is the root of that product. Boxes are the first stage's, moved by the second. Non-maximum suppression
-    acts within a class.
+    acts within a class, or across classes.
 
     Args:
         levels: First stage of the target frames.
@@ -52,7 +53,8 @@ def decode(
         limits: Largest x and y of a box; the smallest are 0.
         score_threshold: Of the first stage; the refined score has no part in it.
         candidates: Boxes per level that enter the suppression.
-        nms_iou: Overlap above which the weaker of two boxes of a class is dropped.
+        nms_iou: Overlap above which the weaker of two boxes is dropped.
+        across_classes: Let boxes of different classes suppress one another; the original does not.
         max_boxes: Boxes of a frame; those that tie with the last one stay.
     """
     found = [
@@ -60,7 +62,7 @@ def decode(
         for level, second in zip(levels, refined, strict=True)
     ]
     boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-    kept = suppress(boxes, scores, labels, nms_iou)
+    kept = suppress(boxes, scores, torch.zeros_like(labels) if across_classes else labels, nms_iou)
     boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
     if len(scores) > max_boxes:
         enough = scores >= scores[max_boxes - 1]

@@ -1,0 +1,97 @@
+"""``endofm detect``: boxes of objects in a video, as a table, as COCO JSON, or painted over it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+SUMMARY = "find lesions in a video: boxes per frame, as .json, .csv or painted over the video (.mp4)"
+
+SUFFIXES = (".mp4", ".json", ".csv")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("video", metavar="VIDEO", help="video file, folder of frames, or image")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="FILE",
+        help=f"{', '.join(SUFFIXES)}; may be given several times",
+    )
+    parser.add_argument(
+        "--weights", required=True, help="registry name, owner/repo[@revision], folder, .safetensors or .pth file"
+    )
+    parser.add_argument("--min-score", type=float, default=0.5, metavar="S", help="smallest score (default: 0.5)")
+    parser.add_argument("--online", action="store_true", help="use earlier frames only, as with a live video")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every n-th frame (default: 1)")
+    parser.add_argument("--no-link", action="store_true", help="do not link boxes into tracks")
+    parser.add_argument("--fps", type=float, help="rate of folders of frames, which have no times (default: 30)")
+    parser.add_argument(
+        "--field-of-view",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="crop to the endoscope's image, leaving out borders and text panels (default: as the weights say)",
+    )
+    work = parser.add_argument_group("work")
+    work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    work.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="arithmetic (default: float32)"
+    )
+    work.add_argument("--batch-size", type=int, default=2, metavar="N", help="frames per forward pass (default: 2)")
+    work.add_argument("--local-files-only", action="store_true", help="never touch the network")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find boxes and write every file that was asked for."""
+    import torch
+
+    from endofm import EndoFMForDetection
+    from endofm.errors import InputError
+    from endofm.inference.detection_overlay import paint_detections
+    from endofm.video.open import open_video
+
+    for out in args.out:
+        if out.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{out}: boxes are written as {', '.join(SUFFIXES)}, not {out.suffix!r}")
+    fps = args.fps if Path(args.video).is_dir() else None
+    # Opened before the model is loaded: a wrong path is told at once.
+    with open_video(args.video, fps=fps) as source:
+        model = EndoFMForDetection.from_pretrained(
+            args.weights, local_files_only=args.local_files_only, device=args.device
+        )
+        found = model.predict(
+            source,
+            min_score=args.min_score,
+            online=args.online,
+            every=args.every,
+            link=not args.no_link,
+            batch_size=args.batch_size,
+            dtype=getattr(torch, args.dtype),
+            field_of_view=args.field_of_view,
+            progress=not args.quiet,
+        )
+        notes = list(source.problems)
+        for out in args.out:
+            if out.suffix.lower() == ".mp4":
+                notes += paint_detections(found, source, out, progress=not args.quiet).problems
+            else:
+                found.save(out)
+    for note in dict.fromkeys(notes):
+        print(f"endofm: note: {args.video}: {note}", file=sys.stderr)
+    if not args.quiet:
+        boxes, seen = sum(len(frame) for frame in found), sum(len(frame) > 0 for frame in found)
+        tracks = "" if args.no_link else f", {len(found.tracks())} tracks"
+        print(
+            f"{boxes} boxes in {seen} of {len(found)} frames{tracks}; written to "
+            f"{', '.join(str(out) for out in args.out)}"
+        )
+        print("Research software, not for diagnosis.")
+        if not model.config.trained:
+            print("The weights are random: these boxes mean nothing.")
+    return 0
