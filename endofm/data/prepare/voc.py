@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from xml.parsers import expat
 
 from endofm.errors import InputError
 
@@ -13,19 +14,20 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class VocBox:
-    """One object: its class and its corners in pixels, as written in the file."""
+    """One object: its class and its corners in pixels, as written in the file, and the line where it begins there."""
 
     name: str
     xmin: float
     ymin: float
     xmax: float
     ymax: float
+    line: int
 
     def clipped(self, width: int, height: int) -> VocBox | None:
         """Return the part inside 0..width-1, 0..height-1, or None if nothing with an area is left."""
         left, right = max(self.xmin, 0), min(self.xmax, width - 1)
         top, bottom = max(self.ymin, 0), min(self.ymax, height - 1)
-        return VocBox(self.name, left, top, right, bottom) if left < right and top < bottom else None
+        return replace(self, xmin=left, ymin=top, xmax=right, ymax=bottom) if left < right and top < bottom else None
 
 
 @dataclass(frozen=True)
@@ -56,23 +58,39 @@ def read_voc(path: Path) -> VocFile:
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # No annotation has them; they are how XML is made to explode.
         raise InputError(f"{path}: annotations with a document type are not read")
     try:
-        tree = ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
+        tree, lines = _parse(data)
+    except expat.ExpatError as error:
         raise InputError(f"{path}: not an XML file ({error})") from error
     place = (tree.findtext("path") or "").strip().replace("\\", "/")
     if place.lower().endswith(IMAGE_ENDINGS):
         place = place.rpartition("/")[0]
     folder = place or (tree.findtext("folder") or "").strip()
-    boxes = tuple(_box(path, element) for element in tree.iter("object"))
+    boxes = tuple(_box(path, element, line) for element, line in zip(tree.iter("object"), lines, strict=True))
     return VocFile(boxes, (tree.findtext("filename") or "").strip(), folder)
 
 
-def _box(path: Path, element: ElementTree.Element) -> VocBox:
+def _parse(data: bytes) -> tuple[ElementTree.Element, list[int]]:
+    """Return the tree, and the lines at which its objects begin, which the standard reader does not tell."""
+    builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
+    lines: list[int] = []
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if tag == "object":
+            lines.append(parser.CurrentLineNumber)
+        builder.start(tag, attributes)
+
+    parser.StartElementHandler, parser.EndElementHandler = start, builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.Parse(data, True)
+    return builder.close(), lines
+
+
+def _box(path: Path, element: ElementTree.Element, line: int) -> VocBox:
     name = (element.findtext("name") or "").strip()
     try:
         corners = [float(element.findtext(f"bndbox/{key}") or "") for key in ("xmin", "ymin", "xmax", "ymax")]
     except ValueError as error:
-        raise InputError(f"{path}: an object {name!r} has no box of four numbers") from error
+        raise InputError(f"{path}:{line}: an object {name!r} has no box of four numbers") from error
     if not name:
-        raise InputError(f"{path}: an object has no name")
-    return VocBox(name, *corners)
+        raise InputError(f"{path}:{line}: an object has no name")
+    return VocBox(name, corners[0], corners[1], corners[2], corners[3], line)

@@ -1,0 +1,58 @@
+"""One door to every set of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from endofm.data.detection.coco import read_coco
+from endofm.data.detection.original import is_original_layout, read_original
+from endofm.data.detection.sets import DetectionSet
+from endofm.errors import InputError
+
+
+def open_detection_set(
+    root: str | Path,
+    split: str = "",
+    *,
+    labels: Sequence[str] | None = None,
+    fps: float = 30.0,
+    clip: bool = False,
+    images: str | Path | None = None,
+    progress: bool = True,
+) -> DetectionSet:
+    """Read a set of videos with boxes.
+
+    Args:
+        root: A COCO file (``.json``); or a folder with COCO files ``annotations/<split>.json``; or a folder in the
+            original layout (:mod:`endofm.data.detection.original`). A folder that has both is read as COCO, which tells
+            more.
+        split: Which subset of a folder.
+        labels: Names of the classes; by default those of the COCO file. The original layout needs them.
+        fps: Frames per second where the set does not tell.
+        clip: Cut boxes at the rim of the image rather than refuse them.
+        images: Folder of the images of a COCO file.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        InputError: If there is no such set, or something in it is wrong; the message names file and line.
+    """
+    root = Path(root)
+    folder = Path(images) if images is not None else None
+    if root.suffix.lower() == ".json":
+        return read_coco(root, images=folder, labels=labels, fps=fps, clip=clip)
+    if not root.is_dir():
+        raise InputError(f"{root}: there is no such folder or .json file")
+    if not split:
+        raise InputError(f"{root}: name a subset of this folder: train, val or test")
+    listed = root / "annotations" / f"{split}.json"
+    if listed.is_file():
+        return read_coco(listed, images=folder or root, labels=labels, fps=fps, clip=clip)
+    if is_original_layout(root):
+        if not labels:
+            raise InputError(f"{root}: this layout does not name its classes; give them (data.labels)")
+        return read_original(root, split, labels=labels, fps=fps, clip=clip, progress=progress)
+    raise InputError(
+        f"{root}: expected ImageSets/{split}.txt with {split}2019/Image and {split}2019/Annotation, or "
+        f"annotations/{split}.json, or a .json file"
+    )

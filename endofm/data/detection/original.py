@@ -1,0 +1,143 @@
+"""The layout that the original detector reads: ``Image/``, ``Annotation/`` and lists, as of KUMC.
+
+::
+
+    {train,val,test}2019/Image/{video}/{i}.jpg         i = 1..N without gaps
+    {train,val,test}2019/Annotation/{video}/{i}.xml
+    ImageSets/{train,val,test}.txt                     one line per frame: "{video} {mark} {i} {N}"
+
+``endofm data prepare kumc`` and ``endofm data synth --task detection`` write it. The mark tells the original where a
+video begins; here a video begins where its name does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from endofm.data.detection.sets import DetectionSet, LabelledBox, LabelledFrame, LabelledVideo, label_number, make_frame
+from endofm.data.prepare.voc import read_voc
+from endofm.errors import InputError, VideoError
+from endofm.progress import progress_bar
+from endofm.video.images import open_image, upright_size
+
+LISTS = "ImageSets"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class _Line:
+    where: str
+    video: str
+    number: int
+    count: int
+
+
+def is_original_layout(root: Path) -> bool:
+    """Say whether a folder is laid out like this."""
+    return (root / LISTS).is_dir()
+
+
+def read_original(
+    root: Path, split: str, *, labels: Sequence[str], fps: float, clip: bool, progress: bool = True
+) -> DetectionSet:
+    """Read one subset.
+
+    Args:
+        root: Folder of the set.
+        split: ``train``, ``val`` or ``test``: the name of a list.
+        labels: Names of the classes; others are an error.
+        fps: Frames per second of all videos; the layout does not tell.
+        clip: See :func:`~endofm.data.detection.sets.make_frame`.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        InputError: If the list is missing, empty, or mixes videos; a frame is missing or its annotation damaged; a
+            class is unknown or a box not possible. The message names file and line.
+    """
+    listing = root / LISTS / f"{split}.txt"
+    lines = _read_list(listing)
+    base = root / f"{split}2019"
+    notes: list[str] = []
+    frames: dict[str, list[LabelledFrame]] = {}
+    with progress_bar(
+        total=len(lines), description=f"annotations of {split}", unit="frame", disable=not progress
+    ) as bar:
+        for line in lines:
+            frames.setdefault(line.video, []).append(_read_frame(base, line, labels, clip, notes))
+            bar.update()
+    videos = tuple(LabelledVideo(name, name, fps, tuple(own)) for name, own in frames.items())
+    return DetectionSet(str(listing), tuple(labels), videos, tuple(notes))
+
+
+def _read_list(path: Path) -> list[_Line]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        there = sorted(file.stem for file in path.parent.glob("*.txt"))
+        raise InputError(f"{path}: there is no such list; there are {', '.join(there) or 'none'}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    lines: list[_Line] = []
+    finished: set[str] = set()
+    for place, raw in enumerate(text.splitlines(), start=1):
+        if not raw.strip():
+            continue
+        where = f"{path}:{place}"
+        line = _parse(raw, where)
+        last = lines[-1] if lines else None
+        if last is None or last.video != line.video:
+            _check_end(last)
+            if line.video in finished:
+                raise InputError(
+                    f"{where}: frame {line.number} of {line.video} comes after frames of another video; the list mixes "
+                    "videos. Put the frames of each video together, in order of time"
+                )
+            if line.number != 1:
+                raise InputError(f"{where}: {line.video} begins with frame {line.number}; frames count from 1")
+            finished.add(line.video)
+        elif line.number != last.number + 1:
+            raise InputError(
+                f"{where}: frame {line.number} of {line.video} follows frame {last.number}; frames count up by one"
+            )
+        elif line.count != last.count:
+            raise InputError(f"{where}: {line.video} is said to have {line.count} frames, above {last.count}")
+        lines.append(line)
+    if not lines:
+        raise InputError(f"{path}: the list is empty")
+    _check_end(lines[-1])
+    return lines
+
+
+def _parse(raw: str, where: str) -> _Line:
+    parts = raw.split()
+    if len(parts) != 4 or not all(part.isdigit() for part in parts[1:]):
+        raise InputError(f"{where}: expected `video mark frame frames`, for example `17 1 1 250`, got {raw.strip()!r}")
+    return _Line(where, parts[0], int(parts[2]), int(parts[3]))
+
+
+def _check_end(last: _Line | None) -> None:
+    if last is not None and last.number != last.count:
+        raise InputError(f"{last.where}: {last.video} ends with frame {last.number} but is said to have {last.count}")
+
+
+def _read_frame(base: Path, line: _Line, labels: Sequence[str], clip: bool, notes: list[str]) -> LabelledFrame:
+    folder = base / "Image" / line.video
+    image = next((p for s in IMAGE_SUFFIXES if (p := folder / f"{line.number}{s}").is_file()), None)
+    if image is None:
+        raise InputError(f"{line.where}: there is no image {folder / str(line.number)}.jpg")
+    annotation = base / "Annotation" / line.video / f"{line.number}.xml"
+    if not annotation.is_file():
+        raise InputError(f"{line.where}: there is no annotation {annotation}; a frame without objects has an empty one")
+    try:
+        with open_image(image) as opened:
+            size = upright_size(opened)
+    except VideoError as error:
+        raise InputError(f"{line.where}: {error}") from error
+    boxes = []
+    for box in read_voc(annotation).boxes:
+        where = f"{annotation}:{box.line}"
+        corners = (box.xmin, box.ymin, box.xmax, box.ymax)
+        boxes.append(LabelledBox(corners, label_number(box.name, labels, where), where))
+    return make_frame(image, line.number, (size[1], size[0]), boxes, clip=clip, notes=notes)

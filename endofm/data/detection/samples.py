@@ -1,0 +1,224 @@
+"""Samples to train a detector on: a target frame, its supports, and the target's boxes in the network's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from endofm.config import PreprocessConfig
+from endofm.data.clips import Clip, SkippedClip
+from endofm.data.detection.sets import DetectionSet, LabelledFrame, LabelledVideo
+from endofm.data.order import epoch_order
+from endofm.data.prepare.frame_folders import read_frame
+from endofm.errors import InputError, VideoError
+from endofm.transforms.processor import Processor
+
+FrameOrder = Literal["target-first", "time"]
+"""Order of the frames of a sample: the target first (as published), or all of them in order of time."""
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionSample:
+    """One target frame with its supports.
+
+    Attributes:
+        pixels: float32 ``(3, time, height, width)``, normalised; the frames in the order that was asked for.
+        target: Place of the target among the frames.
+        boxes: Objects of the target, x1, y1, x2, y2 in pixels of the input, float32 ``(n, 4)``.
+        labels: Their classes, from 1, int64 ``(n,)``.
+    """
+
+    pixels: Tensor
+    target: int
+    boxes: Tensor
+    labels: Tensor
+
+    @classmethod
+    def collate(cls, samples: Sequence[DetectionSample]) -> DetectionBatch:
+        """Join samples; frames of different sizes are padded with zeros at the right and bottom."""
+        height, width = (max(sample.pixels.shape[axis] for sample in samples) for axis in (-2, -1))
+        padded = [
+            torch.nn.functional.pad(
+                sample.pixels, (0, width - sample.pixels.shape[-1], 0, height - sample.pixels.shape[-2])
+            )
+            for sample in samples
+        ]
+        return DetectionBatch(
+            torch.stack(padded),
+            torch.tensor([sample.target for sample in samples]),
+            [sample.boxes for sample in samples],
+            [sample.labels for sample in samples],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionBatch:
+    """Samples, joined.
+
+    Attributes:
+        clips: float32 ``(batch, 3, time, height, width)``.
+        targets: Place of the target in each clip, int64 ``(batch,)``.
+        boxes: Objects of each target.
+        labels: Their classes, from 1.
+    """
+
+    clips: Tensor
+    targets: Tensor
+    boxes: list[Tensor]
+    labels: list[Tensor]
+
+
+class SampleTask(NamedTuple):
+    """What is to be read: a frame of a video, in an epoch."""
+
+    video: int
+    frame: int
+    epoch: int
+
+
+class DetectionSamples:
+    """Source of samples for :class:`~endofm.data.loader.ClipLoader`.
+
+    Every frame is a target once per epoch. Supports are drawn as the original draws them: half of them from the frames
+    up to ``reach`` before the target, half from those behind it, clamped to the video. Everything random depends on the
+    seed, the epoch and the frame, not on the number of workers.
+
+    Args:
+        source: Videos with boxes.
+        preprocess: How frames become the network's input.
+        supports: Supports of a sample.
+        reach: Farthest of them, in frames.
+        order: Order of the frames.
+        flip: Probability of a horizontal flip, of the whole sample.
+        negatives: Take frames without boxes too, as background.
+        every: Take every n-th frame of a video as target.
+        last_pixel_inside: Boxes are cut at the last pixel's number and mirrored about it, as in the original.
+        seed: Seed of everything random.
+
+    Raises:
+        InputError: If no frame is left to train on.
+    """
+
+    def __init__(
+        self,
+        source: DetectionSet,
+        preprocess: PreprocessConfig,
+        *,
+        supports: int = 2,
+        reach: int = 9,
+        order: FrameOrder = "time",
+        flip: float = 0.5,
+        negatives: bool = True,
+        every: int = 1,
+        last_pixel_inside: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.source, self.processor = source, Processor(preprocess)
+        self.supports, self.reach, self.order, self.flip = supports, reach, order, flip
+        self.rim, self.seed, self.epoch = int(last_pixel_inside), seed, 0
+        self.targets = [
+            (v, f)
+            for v, video in enumerate(source.videos)
+            for f, frame in enumerate(video.frames)
+            if f % every == 0 and (negatives or len(frame.boxes))
+        ]
+        if not self.targets:
+            kind = "frame" if negatives else "frame with a box"
+            raise InputError(f"{source.name}: there is no {kind} to train on")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the tasks and of everything random."""
+        self.epoch = epoch
+
+    def share(self, world_size: int) -> int:
+        """Return how many samples each of ``world_size`` processes goes through in an epoch."""
+        return len(self.targets) // world_size
+
+    def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[SampleTask]:
+        """Yield the samples of one process in this epoch, from number ``skip`` on."""
+        places = epoch_order(
+            len(self.targets), seed=self.seed, epoch=self.epoch, shuffle=shuffle, rank=rank, world_size=world_size
+        )
+        for place in places[skip:]:
+            yield SampleTask(*self.targets[int(place)], self.epoch)
+
+    def read(self, task: SampleTask) -> Clip | SkippedClip:
+        """Read one sample."""
+        video = self.source.videos[task.video]
+        name = f"{video.name}/{video.frames[task.frame].number}"
+        draws = np.random.default_rng(np.random.SeedSequence([self.seed, task.epoch, task.video, task.frame]))
+        chosen = self.choose(task.frame, len(video), draws)
+        try:
+            sample = self.sample(video, chosen, flipped=bool(draws.random() < self.flip))
+        except VideoError as error:
+            return SkippedClip(name, str(error))
+        times = torch.tensor([place / video.fps for place in chosen[1:]], dtype=torch.float64)
+        return Clip(sample, times, -1, task.frame, name, video.patient)
+
+    def choose(self, frame: int, count: int, draws: np.random.Generator) -> tuple[int, ...]:
+        """Return the place of the target among the frames of a sample, and the frames.
+
+        Args:
+            frame: The target.
+            count: Frames of the video.
+            draws: Source of random numbers.
+        """
+        earlier = self.supports // 2
+        offsets = [-int(d) for d in draws.integers(1, self.reach + 1, earlier)]
+        offsets += [int(d) for d in draws.integers(1, self.reach + 1, self.supports - earlier)]
+        supports = [min(max(frame + offset, 0), count - 1) for offset in offsets]
+        if self.order == "target-first":
+            return (0, frame, *supports)
+        before = sorted(supports[:earlier])
+        return (len(before), *before, frame, *sorted(supports[earlier:]))
+
+    def sample(self, video: LabelledVideo, chosen: Sequence[int], *, flipped: bool) -> DetectionSample:
+        """Return a sample made of a target's place and the frames, as :meth:`choose` gives them.
+
+        Raises:
+            VideoError: If a frame cannot be read or is not of the size that the set states.
+        """
+        place, *places = chosen
+        read: dict[int, Tensor] = {}
+        for index in places:
+            if index not in read:
+                read[index] = self.processor.prepare_frame(_pixels(video.frames[index]))
+        shapes = {tuple(frame.shape) for frame in read.values()}
+        if len(shapes) > 1:
+            raise VideoError(f"{video.name}: frames of different sizes: {', '.join(map(str, sorted(shapes)))}")
+        pixels = torch.stack([read[index] for index in places], dim=1)
+        target = video.frames[places[place]]
+        geometry = self.processor.geometry(target.height, target.width)
+        limits = np.array([target.width, target.height] * 2, np.float32) - self.rim
+        boxes = geometry.to_clip(np.minimum(target.boxes, limits))
+        labels = target.labels
+        if flipped:
+            width = geometry.crop.width
+            pixels = torch.cat((pixels[..., :width].flip(-1), pixels[..., width:]), dim=-1)
+            boxes = boxes[:, [2, 1, 0, 3]]
+            boxes[:, [0, 2]] = width - self.rim - boxes[:, [0, 2]]
+        kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
+        return DetectionSample(
+            pixels,
+            int(place),
+            torch.from_numpy(boxes[kept].astype(np.float32)),
+            torch.from_numpy(labels[kept] + 1),
+        )
+
+
+def _pixels(frame: LabelledFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    data = read_frame(frame.path)
+    if data.shape[:2] != (frame.height, frame.width):
+        raise VideoError(
+            f"{frame.path}: the image is {data.shape[1]} x {data.shape[0]} pixels, but the set states "
+            f"{frame.width} x {frame.height}"
+        )
+    return data

@@ -1,0 +1,170 @@
+"""Frames with boxes, grouped by video in order of time, and what must hold of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from endofm.errors import InputError
+
+Float32Array = npt.NDArray[np.float32]
+Int64Array = npt.NDArray[np.int64]
+
+RIM = 1.0
+"""Pixels by which a box may lie outside of its image: some tools count the last pixel in, some do not."""
+
+
+@dataclass(frozen=True)
+class LabelledBox:
+    """One object in one frame.
+
+    Attributes:
+        corners: x1, y1, x2, y2 in pixels of the frame.
+        label: Its class as its place among the set's labels.
+        where: File and line, or number, that says so.
+        track: Number of the object within its video; None if the set does not tell.
+    """
+
+    corners: tuple[float, float, float, float]
+    label: int
+    where: str
+    track: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFrame:
+    """One frame.
+
+    Attributes:
+        path: Image file.
+        number: Number of the frame within its video, as the set counts.
+        width: Width in pixels.
+        height: Height in pixels.
+        boxes: x1, y1, x2, y2 in pixels, float32 ``(n, 4)``.
+        labels: Class of each box, from 0, int64 ``(n,)``.
+        tracks: Number of each box's object within the video, -1 if the set does not tell, int64 ``(n,)``.
+    """
+
+    path: Path
+    number: int
+    width: int
+    height: int
+    boxes: Float32Array
+    labels: Int64Array
+    tracks: Int64Array
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledVideo:
+    """One video.
+
+    Attributes:
+        name: Its name, unique in the set.
+        patient: What may not be torn apart when uncertainty is estimated: the patient, the video's name if not known.
+        fps: Frames per second.
+        frames: Frames in order of time.
+    """
+
+    name: str
+    patient: str
+    fps: float
+    frames: tuple[LabelledFrame, ...]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionSet:
+    """Videos with boxes.
+
+    Attributes:
+        name: Where it was read from.
+        labels: Names of the classes.
+        videos: The videos.
+        notes: What was cut off or left out, one sentence each.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    videos: tuple[LabelledVideo, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all videos."""
+        return sum(len(video) for video in self.videos)
+
+    @property
+    def num_boxes(self) -> int:
+        """Boxes of all frames."""
+        return sum(len(frame.boxes) for video in self.videos for frame in video.frames)
+
+
+def make_frame(
+    path: Path, number: int, size: tuple[int, int], boxes: Sequence[LabelledBox], *, clip: bool, notes: list[str]
+) -> LabelledFrame:
+    """Return a frame after looking at its boxes.
+
+    Args:
+        path: Image file.
+        number: Number of the frame.
+        size: Width and height in pixels.
+        boxes: Objects in it.
+        clip: Cut off what lies outside of the image and leave out boxes of which nothing is left, as the original
+            does; both are noted. Otherwise such boxes are an error.
+        notes: Takes the notes.
+
+    Raises:
+        InputError: If a box has no area, or lies outside of the image.
+    """
+    width, height = size
+    kept: list[LabelledBox] = []
+    for box in boxes:
+        x1, y1, x2, y2 = box.corners
+        if not np.isfinite(box.corners).all() or x2 <= x1 or y2 <= y1:
+            if clip:
+                notes.append(f"{box.where}: the box {box.corners} has no area and was left out")
+                continue
+            raise InputError(f"{box.where}: the box {box.corners} has no area; corners are x1 < x2, y1 < y2")
+        outside = max(-x1, -y1, x2 - width, y2 - height)
+        if outside > RIM and not clip:
+            raise InputError(
+                f"{box.where}: the box {box.corners} lies {outside:g} pixels outside of the {width} x {height} image. "
+                "Correct it, or set data.clip_boxes=true to cut such boxes at the rim, as the original does"
+            )
+        ends = (width, height, width, height)
+        left, top, right, bottom = (float(min(max(v, 0.0), end)) for v, end in zip(box.corners, ends, strict=True))
+        if outside > RIM:
+            notes.append(f"{box.where}: the box {box.corners} was cut at the rim of the image of {width} x {height}")
+        if right <= left or bottom <= top:
+            notes.append(f"{box.where}: nothing of the box {box.corners} lies in the image; it was left out")
+            continue
+        kept.append(LabelledBox((left, top, right, bottom), box.label, box.where, box.track))
+    return LabelledFrame(
+        path=path,
+        number=number,
+        width=width,
+        height=height,
+        boxes=np.array([box.corners for box in kept], np.float32).reshape(-1, 4),
+        labels=np.array([box.label for box in kept], np.int64),
+        tracks=np.array([-1 if box.track is None else box.track for box in kept], np.int64),
+    )
+
+
+def label_number(name: str, labels: Sequence[str], where: str) -> int:
+    """Return the place of a class name.
+
+    Raises:
+        InputError: If there is no such class.
+    """
+    if name not in labels:
+        raise InputError(f"{where}: unknown class {name!r}; the classes are {', '.join(labels)} (data.labels)")
+    return list(labels).index(name)
