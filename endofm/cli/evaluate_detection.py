@@ -1,0 +1,85 @@
+"""``endofm evaluate detection``: a detector on videos with boxes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "a detector on videos with boxes: average precision, localisation, presence, alarms, lesions"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("data", type=Path, help="COCO .json, or a folder in the original layout")
+    parser.add_argument("--split", default="", metavar="NAME", help="subset of a folder: train, val or test")
+    parser.add_argument("--weights", required=True, help="registry name, owner/repo, folder, .safetensors or .pth file")
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder for report, table and pictures")
+    parser.add_argument("--threshold", type=float, default=0.5, metavar="S", help="score that counts (default: 0.5)")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames per second if the set does not tell")
+    parser.add_argument("--clip-boxes", action="store_true", help="cut true boxes at the rim rather than refuse them")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every n-th frame (default: 1)")
+    parser.add_argument("--online", action="store_true", help="use earlier frames only")
+    parser.add_argument("--no-refinement", action="store_true", help="use no supports")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat random supports with N seeds")
+    parser.add_argument("--resamples", type=int, default=500, metavar="N", help="of the bootstrap (default: 500)")
+    parser.add_argument("--batch-size", type=int, default=2, metavar="N", help="frames per forward pass (default: 2)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default: float32)")
+    parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the table."""
+    from dataclasses import asdict, replace
+
+    import torch
+
+    from endofm import EndoFMForDetection
+    from endofm.data.detection.opening import open_detection_set
+    from endofm.errors import InputError
+    from endofm.evaluation.detection.report import DetectionReport
+    from endofm.evaluation.detection.run import run_detector
+    from endofm.evaluation.report import over_seeds, write_json
+
+    if args.seeds < 1:
+        raise InputError(f"--seeds must be at least 1, got {args.seeds}")
+    model = EndoFMForDetection.from_pretrained(args.weights, local_files_only=args.local_files_only, device=args.device)
+    data = open_detection_set(args.data, args.split, labels=model.labels, fps=args.fps, clip=args.clip_boxes)
+    plan = replace(model.support_plan(), online=args.online)
+    if args.no_refinement:
+        plan = replace(plan, pattern="spread", count=0)
+    reports = []
+    for seed in range(args.seeds):
+        plan = replace(plan, seed=seed)
+        results = run_detector(
+            model,
+            data,
+            every=args.every,
+            supports=plan,
+            batch_size=args.batch_size,
+            dtype=getattr(torch, args.dtype),
+        )
+        settings = {
+            "data": Path(data.name).name,
+            "split": args.split,
+            "weights": model.provenance.get("record") or Path(args.weights).name,
+            "weights_sha256": model.provenance.get("sha256", ""),
+            "supports": asdict(plan),
+            "every": args.every,
+            "dtype": args.dtype,
+        }
+        report = DetectionReport.of(
+            results, threshold=args.threshold, settings=settings, notes=data.notes[:20], resamples=args.resamples
+        )
+        reports.append(report.to_dict())
+        if args.out is not None:
+            report.save(args.out if args.seeds == 1 else args.out / f"seed-{seed}")
+        if args.seeds == 1:
+            print(report.summary())
+    if args.seeds > 1:
+        table = over_seeds(reports)
+        for name, row in table.items():
+            print(f"{name:<26} {row['mean']:.3f} +- {row['sd']:.3f}")
+        if args.out is not None:
+            write_json(args.out / "seeds.json", {"metrics": table, "settings": reports[0]["settings"]})
+    return 0

@@ -1,0 +1,114 @@
+"""Pictures about a detector: metrics over the threshold, and the frames where it was most wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from endofm.errors import VideoError, require_extra
+from endofm.evaluation.detection.matching import localisation_counts, match_frame
+from endofm.evaluation.detection.presence import f_score, presence_counts, presence_metrics
+from endofm.evaluation.detection.records import DetectionResults, FrameResult
+from endofm.files import atomic_path
+from endofm.video.box_drawing import draw_boxes
+
+_THRESHOLDS = np.linspace(0.02, 0.98, 49)
+_TILE_WIDTH, _COLUMNS = 320, 4
+_MISSED, _TRUE, _FOUND = 3, 2, 0
+"""Colours of :mod:`endofm.video.box_drawing`."""
+
+
+def plot_sweep(results: DetectionResults, path: str | Path, *, threshold: float) -> Path:
+    """Draw precision, recall and F1 of boxes, and presence F1 of frames, over the threshold.
+
+    Args:
+        results: Boxes found and true.
+        path: Picture to write; the suffix chooses the format.
+        threshold: The one that is reported, marked.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    require_extra("matplotlib", "train", "A score sweep")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    matches = [match_frame(frame, "iou") for frame in results.frames]
+    rows: dict[str, list[float]] = {"precision": [], "recall": [], "F1 (overlap >= 0.5)": [], "presence F1": []}
+    for limit in _THRESHOLDS:
+        hit, false, missed = localisation_counts(matches, float(limit))
+        precision = hit / (hit + false) if hit + false else 0.0
+        recall = hit / (hit + missed) if hit + missed else 0.0
+        presence = presence_metrics(presence_counts(results.frames, float(limit)))["presence_f1"]
+        values = (precision, recall, f_score(precision, recall), presence)
+        for curve, value in zip(rows.values(), values, strict=True):
+            curve.append(value)
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.add_subplot()
+    for name, curve in rows.items():
+        axes.plot(_THRESHOLDS, curve, label=name, linewidth=1.6)
+    axes.axvline(threshold, color="grey", linewidth=0.8, linestyle="--")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score from which a box counts", title=f"{len(matches)} frames")
+    axes.legend(loc="lower left")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    return Path(path)
+
+
+def draw_worst(results: DetectionResults, path: str | Path, *, threshold: float, count: int = 16) -> Path:
+    """Draw the frames with the surest false alarms and the misses, with true and found boxes.
+
+    Args:
+        results: Boxes found and true.
+        path: Picture to write.
+        threshold: Score from which a box counts.
+        count: Frames to show.
+    """
+    badness = [(_badness(frame, threshold), frame) for frame in results.frames]
+    worst = [frame for bad, frame in sorted(badness, key=lambda pair: -pair[0])[:count] if bad > 0]
+    tiles = [tile for tile in (_tile(frame, results.labels, threshold) for frame in worst) if tile is not None]
+    height = max((tile.height for tile in tiles), default=40)
+    columns = min(_COLUMNS, max(len(tiles), 1))
+    rows = max(-(-len(tiles) // columns), 1)
+    sheet = Image.new("RGB", (columns * _TILE_WIDTH, rows * height), (16, 16, 16))
+    for place, tile in enumerate(tiles):
+        sheet.paste(tile, ((place % columns) * _TILE_WIDTH, (place // columns) * height))
+    with atomic_path(path) as temporary:
+        sheet.save(temporary)
+    return Path(path)
+
+
+def _badness(frame: FrameResult, threshold: float) -> float:
+    """Return how wrong a frame is: the score of its surest false alarm, plus one for each object that was missed."""
+    match = match_frame(frame, "iou")
+    counted = match.scores >= threshold
+    false = match.scores[(match.hits < 0) & counted]
+    missed = match.objects - int(((match.hits >= 0) & counted).sum())
+    return float(false.max(initial=0.0)) + missed
+
+
+def _tile(frame: FrameResult, labels: tuple[str, ...], threshold: float) -> Image.Image | None:
+    from endofm.data.prepare.frame_folders import read_frame
+
+    try:
+        data = read_frame(frame.path)
+    except VideoError:
+        return None
+    counted = frame.scores >= threshold
+    found = set(match_frame(frame, "iou").hits[counted].tolist())
+    captions = [f"{labels[label]} {score:.2f}" for label, score in zip(frame.labels, frame.scores, strict=True)]
+    captions = [caption for caption, shown in zip(captions, counted.tolist(), strict=True) if shown]
+    true = [
+        f"{'true' if place in found else 'missed'} {labels[label]}" for place, label in enumerate(frame.true_labels)
+    ]
+    boxes = np.concatenate((frame.boxes[counted], frame.true_boxes))
+    kinds = [_FOUND] * len(captions) + [_TRUE if place in found else _MISSED for place in range(len(true))]
+    # Small frames are enlarged first, so that captions can be read.
+    scale = _TILE_WIDTH / data.shape[1]
+    picture = Image.fromarray(data).resize((_TILE_WIDTH, max(round(data.shape[0] * scale), 1)))
+    drawn = draw_boxes(np.asarray(picture), boxes * scale, captions + true, kinds, notice=frame.name)
+    return Image.fromarray(drawn)

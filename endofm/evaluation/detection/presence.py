@@ -1,0 +1,61 @@
+"""Frame-level presence: does a frame show a lesion at all.
+
+The measure that the original reports as its detection F1. A frame is positive if it has a box, and counts as detected
+if any box of it has at least the threshold's score. Position, overlap and class play no role: it is a classification of
+frames by a detector's scores, not a measure of localisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from endofm.evaluation.detection.records import FrameResult
+
+_EPSILON = 1e-9
+"""Keeps divisions defined; the original's is 1e-7 on percentages."""
+
+
+class PresenceCounts(NamedTuple):
+    """Frames by what they show and what was said."""
+
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+
+
+def presence_counts(frames: Sequence[FrameResult], threshold: float) -> PresenceCounts:
+    """Count frames.
+
+    Args:
+        frames: The frames.
+        threshold: Score from which a box counts.
+    """
+    shows = np.array([len(frame.true_labels) > 0 for frame in frames], bool)
+    said = np.array([bool((frame.scores >= threshold).any()) for frame in frames], bool)
+    return PresenceCounts(
+        int((shows & said).sum()), int((~shows & said).sum()), int((~shows & ~said).sum()), int((shows & ~said).sum())
+    )
+
+
+def presence_metrics(counts: PresenceCounts) -> dict[str, float]:
+    """Return precision, recall, accuracy, specificity, F1 and F2, each in [0, 1]."""
+    tp, fp, tn, fn = counts
+    precision, recall = tp / (tp + fp + _EPSILON), tp / (tp + fn + _EPSILON)
+    return {
+        "presence_precision": precision,
+        "presence_recall": recall,
+        "presence_accuracy": (tp + tn) / (tp + fp + tn + fn + _EPSILON),
+        "presence_specificity": tn / (tn + fp + _EPSILON),
+        "presence_f1": f_score(precision, recall),
+        "presence_f2": f_score(precision, recall, beta=2.0),
+    }
+
+
+def f_score(precision: float, recall: float, *, beta: float = 1.0) -> float:
+    """Return the F score, 0 where both are 0."""
+    square = beta * beta
+    return (1 + square) * precision * recall / (square * precision + recall + _EPSILON)

@@ -1,0 +1,306 @@
+"""Videos with boxes: both layouts, and what is wrong with them, by file and line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import detection_fill as fill
+import numpy as np
+import pytest
+import torch
+from boxed_sets import coco_of, wandering, write_original
+from golden_fill import uint8_clip
+from PIL import Image
+
+from endofm.config import PreprocessConfig
+from endofm.data.detection.opening import open_detection_set
+from endofm.data.detection.samples import DetectionBatch, DetectionSamples, SampleTask
+from endofm.data.detection.sets import DetectionSet, LabelledFrame, LabelledVideo
+from endofm.data.loader import ClipLoader
+from endofm.data.synthetic.dataset import write_set
+from endofm.data.synthetic.plan import SetSettings
+from endofm.data.synthetic.specs import RenderConfig
+from endofm.errors import InputError
+from endofm.hub.tasks.detection import published_preprocess
+
+LABELS = ("adenomatous", "hyperplastic")
+VIDEOS = {"a": wandering(6), "b": wandering(4, name="hyperplastic", shift=20)}
+
+
+def read(root: Path, split: str = "train", **options: Any) -> DetectionSet:
+    return open_detection_set(root, split, labels=LABELS, progress=False, **options)
+
+
+def test_both_layouts_give_the_same_set(tmp_path: Path) -> None:
+    write_original(tmp_path, VIDEOS)
+    lists = read(tmp_path, fps=10)
+    coco = open_detection_set(coco_of(tmp_path, VIDEOS))
+    assert lists.labels == coco.labels == LABELS
+    assert [video.name for video in lists.videos] == [video.name for video in coco.videos] == ["a", "b"]
+    assert [video.patient for video in coco.videos] == ["patient 1", "patient 2"]
+    for one, other in zip(lists.videos, coco.videos, strict=True):
+        assert one.fps == other.fps == 10
+        for x, y in zip(one.frames, other.frames, strict=True):
+            assert x.path == y.path
+            assert np.array_equal(x.boxes, y.boxes)
+            assert np.array_equal(x.labels, y.labels)
+    assert lists.num_frames == 10
+    assert lists.num_boxes == 4 + 3
+    # A folder that has both is read as COCO.
+    assert read(tmp_path).videos[0].patient == "patient 1"
+
+
+def test_synthetic_sets_are_read(tmp_path: Path) -> None:
+    settings = SetSettings(
+        task="detection",
+        clips=5,
+        patients=5,
+        positive=1.0,
+        split=(0.6, 0.2, 0.2),
+        original_layout=True,
+        render=RenderConfig(width=64, height=48, num_frames=4, seed=3),
+    )
+    write_set(tmp_path / "set", settings, workers=1)
+    from_coco = read(tmp_path / "set")
+    (tmp_path / "set" / "annotations").rename(tmp_path / "elsewhere")
+    from_lists = read(tmp_path / "set", fps=10)
+    assert from_coco.num_frames == from_lists.num_frames == 12
+    for one, other in zip(from_coco.videos, from_lists.videos, strict=True):
+        assert one.name == other.name
+        for x, y in zip(one.frames, other.frames, strict=True):
+            np.testing.assert_allclose(x.boxes, y.boxes)
+
+
+LIST_FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
+    ("empty", lambda lines: [], "the list is empty"),
+    (
+        "mixed",
+        lambda lines: [*lines[:6], "b 0 1 4", "a 0 7 7", *lines[7:]],
+        r":7: b ends with frame 1|:8: frame 7 of a",
+    ),
+    ("again", lambda lines: [*lines, "a 0 1 6"], r"train\.txt:11: frame 1 of a comes after frames of another video"),
+    ("gap", lambda lines: [*lines[:2], *lines[3:]], r"train\.txt:3: frame 4 of a follows frame 2"),
+    ("begin", lambda lines: lines[1:], r"train\.txt:1: a begins with frame 2"),
+    ("short", lambda lines: lines[:-1], r"train\.txt:9: b ends with frame 3 but is said to have 4"),
+    ("count", lambda lines: [*lines[:1], "a 0 2 9", *lines[2:]], r"train\.txt:2: a is said to have 9 frames, above 6"),
+    ("words", lambda lines: ["a one two", *lines], r"train\.txt:1: expected `video mark frame frames`"),
+]
+
+
+@pytest.mark.parametrize(("name", "spoil", "message"), LIST_FAULTS, ids=[fault[0] for fault in LIST_FAULTS])
+def test_faulty_lists_are_named_with_their_line(
+    name: str, spoil: Callable[[list[str]], list[str]], message: str, tmp_path: Path
+) -> None:
+    listing = write_original(tmp_path, VIDEOS)
+    listing.write_text("\n".join(spoil(listing.read_text().splitlines())))
+    with pytest.raises(InputError, match=message):
+        read(tmp_path)
+
+
+def test_missing_and_damaged_frames_are_named_with_the_line_of_the_list(tmp_path: Path) -> None:
+    write_original(tmp_path, VIDEOS)
+    image = tmp_path / "train2019/Image/a/3.jpg"
+    data = image.read_bytes()
+    image.unlink()
+    with pytest.raises(InputError, match=r"train\.txt:3: there is no image .*a/3\.jpg"):
+        read(tmp_path)
+    image.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"train\.txt:3: .*3\.jpg"):
+        read(tmp_path)
+    image.write_bytes(data)
+    (tmp_path / "train2019/Annotation/b/2.xml").unlink()
+    with pytest.raises(InputError, match=r"train\.txt:8: there is no annotation .*b/2\.xml"):
+        read(tmp_path)
+    with pytest.raises(InputError, match=r"val\.txt: there is no such list; there are train"):
+        read(tmp_path, "val")
+
+
+def spoil_xml(root: Path, old: str, new: str) -> None:
+    path = root / "train2019/Annotation/a/2.xml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("adenomatous", "unicorn", r"2\.xml:5: unknown class 'unicorn'; the classes are adenomatous, hyperplastic"),
+        ("<xmax>42.0", "<xmax>150.0", r"2\.xml:5: .* lies 54 pixels outside of the 96 x 72 image.*clip_boxes"),
+        ("<xmin>12.0", "<xmin>-5.0", r"2\.xml:5: .* lies 5 pixels outside"),
+        ("<xmax>42.0", "<xmax>12.0", r"2\.xml:5: .* has no area"),
+        ("<ymin>13.0</ymin>", "", r"2\.xml:5: an object 'adenomatous' has no box of four numbers"),
+        ("<object>", "<object", r"2\.xml: not an XML file"),
+    ],
+)
+def test_faulty_annotations_are_named_with_file_and_line(old: str, new: str, message: str, tmp_path: Path) -> None:
+    write_original(tmp_path, VIDEOS)
+    spoil_xml(tmp_path, old, new)
+    with pytest.raises(InputError, match=message):
+        read(tmp_path)
+
+
+def test_boxes_are_cut_at_the_rim_if_asked_for_and_that_is_told(tmp_path: Path) -> None:
+    write_original(tmp_path, VIDEOS)
+    spoil_xml(tmp_path, "<xmax>42.0", "<xmax>150.0")
+    found = read(tmp_path, clip=True)
+    assert found.videos[0].frames[1].boxes.tolist() == [[12, 13, 96, 45]]
+    assert len(found.notes) == 1
+    assert "2.xml:5" in found.notes[0]
+    assert "was cut at the rim" in found.notes[0]
+
+
+COCO_FAULTS: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
+    ("empty", lambda v: v["images"].clear(), "the list of images is empty"),
+    (
+        "class",
+        lambda v: v["categories"].append({"id": 3, "name": "x"}) or v["annotations"][0].update(category_id=3),
+        "unknown class 'x'",
+    ),
+    (
+        "category",
+        lambda v: v["annotations"][0].update(category_id=9),
+        "annotation 1: there is no category with the id 9",
+    ),
+    ("image", lambda v: v["annotations"][1].update(image_id=99), "annotation 2: there is no image with the id 99"),
+    ("box", lambda v: v["annotations"][2].update(bbox=[1, 2, 3]), "annotation 3: bbox must be"),
+    ("outside", lambda v: v["annotations"][2].update(bbox=[50, 2, 90, 5]), "annotation 3: .* lies 44 pixels outside"),
+    ("file", lambda v: v["images"][4].update(file_name="none.jpg"), "image 5: there is no file .*none.jpg"),
+    ("mixed", lambda v: v["images"].append({**v["images"][0], "id": 77, "frame_id": 99}), "image 77: .*mixes videos"),
+    ("order", lambda v: v["images"][2].update(frame_id=1), "image 3: frame 1 of video 1 comes after frame 2"),
+    ("twice", lambda v: v["images"][2].update(id=1), "two images have the id 1"),
+    ("video", lambda v: v["videos"].pop(), "there is no video with the id 2"),
+    ("key", lambda v: v["images"][0].pop("width"), r"images\[0\] has no 'width'"),
+]
+
+
+@pytest.mark.parametrize(("name", "spoil", "message"), COCO_FAULTS, ids=[fault[0] for fault in COCO_FAULTS])
+def test_faulty_coco_files_are_named_with_the_entry(
+    name: str, spoil: Callable[[dict[str, Any]], None], message: str, tmp_path: Path
+) -> None:
+    write_original(tmp_path, VIDEOS)
+    path = coco_of(tmp_path, VIDEOS)
+    values = json.loads(path.read_text())
+    spoil(values)
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=message) as caught:
+        open_detection_set(path, labels=LABELS)
+    assert "train.json" in str(caught.value)
+
+
+def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        read(tmp_path / "none")
+    with pytest.raises(InputError, match="expected ImageSets/train.txt"):
+        read(tmp_path)
+    write_original(tmp_path, VIDEOS)
+    with pytest.raises(InputError, match="name a subset"):
+        read(tmp_path, "")
+    with pytest.raises(InputError, match="does not name its classes"):
+        open_detection_set(tmp_path, "train")
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(InputError, match="not COCO JSON"):
+        open_detection_set(tmp_path / "x.json")
+
+
+def test_published_transform_with_and_without_the_flip(tmp_path: Path, goldens: fill.Goldens) -> None:
+    path = tmp_path / "1.png"
+    Image.fromarray(uint8_clip("detection/picture", (1, 96, 120, 3))[0]).save(path)
+    boxes = np.array(fill.PICTURE_BOXES, np.float32)
+    frame = LabelledFrame(path, 1, 120, 96, boxes, np.array([0, 1]), np.array([-1, -1]))
+    video = LabelledVideo("v", "v", 30.0, (frame,))
+    samples = DetectionSamples(
+        DetectionSet("s", LABELS, (video,)),
+        published_preprocess(),
+        order="target-first",
+        last_pixel_inside=True,
+    )
+    for flipped in (False, True):
+        sample = samples.sample(video, (0, 0, 0, 0), flipped=flipped)
+        name = f"transform/flip{int(flipped)}"
+        goldens.check(name, sample.pixels[:, 0], 1.0 / goldens.index[name]["stat"][2])
+        np.testing.assert_allclose(sample.boxes, goldens[f"{name}/boxes"], atol=1e-3)
+        assert sample.labels.tolist() == [1, 2]
+
+
+def samples_of(root: Path, **options: Any) -> DetectionSamples:
+    write_original(root, VIDEOS)
+    return DetectionSamples(read(root), PreprocessConfig.fitted_frame(64), **options)
+
+
+def test_boxes_follow_the_pixels(tmp_path: Path) -> None:
+    """A box, scaled and flipped with its frame, surrounds what is bright there."""
+    samples = samples_of(tmp_path, flip=0.5, supports=2)
+    flips = 0
+    for task in samples.tasks(shuffle=False, rank=0, world_size=1, skip=0):
+        sample = samples.read(task).frames
+        flipped = samples_of(tmp_path, flip=0.0).read(task).frames
+        flips += not torch.equal(sample.pixels, flipped.pixels)
+        target = sample.pixels[:, sample.target]
+        for box in sample.boxes.round().int().tolist():
+            inside = target[:, box[1] + 1 : box[3] - 1, box[0] + 1 : box[2] - 1].amax(0)
+            around = torch.cat(
+                [target[:, :, max(box[0] - 3, 0) : max(box[0] - 2, 0)].flatten(), inside.new_tensor([-9.0])]
+            )
+            assert inside.min() > 1.0
+            assert around.max() < 1.0
+    assert 0 < flips < len(samples)
+
+
+def test_supports_and_orders(tmp_path: Path) -> None:
+    samples = samples_of(tmp_path, supports=4, reach=3, order="time")
+    draws = np.random.default_rng(0)
+    for frame in range(10):
+        place, *places = samples.choose(frame, 10, draws)
+        assert places == sorted(places)
+        assert places[place] == frame
+        assert all(abs(p - frame) <= 3 for p in places)
+    first = samples_of(tmp_path, supports=2, order="target-first")
+    place, *places = first.choose(5, 10, draws)
+    assert (place, places[0]) == (0, 5)
+    assert places[1] < 5 < places[2]
+    assert first.choose(0, 1, draws) == (0, 0, 0, 0)
+
+
+def test_an_epoch_is_the_same_whoever_reads_it(tmp_path: Path) -> None:
+    samples = samples_of(tmp_path, seed=5)
+
+    def epoch(number: int, workers: int, start: int = 0) -> list[DetectionBatch]:
+        loader = ClipLoader(samples, 2, num_workers=workers)
+        loader.set_epoch(number, start)
+        return [batch.frames for batch in loader]
+
+    one, two = epoch(1, 0), epoch(1, 2)
+    assert len(one) == 5
+    for a, b in zip(one, two, strict=True):
+        assert torch.equal(a.clips, b.clips)
+        assert all(torch.equal(x, y) for x, y in zip(a.boxes, b.boxes, strict=True))
+    resumed = epoch(1, 0, start=3)
+    assert torch.equal(resumed[0].clips, one[3].clips)
+    assert not torch.equal(epoch(2, 0)[0].clips, one[0].clips)
+
+
+def test_negatives_and_steps_choose_targets(tmp_path: Path) -> None:
+    assert len(samples_of(tmp_path)) == 10
+    assert len(samples_of(tmp_path, negatives=False)) == 7
+    assert len(samples_of(tmp_path, every=3)) == 4
+    write_original(tmp_path / "none", {"x": [[], []]})
+    empty = open_detection_set(tmp_path / "none", "train", labels=LABELS, progress=False)
+    with pytest.raises(InputError, match="no frame with a box"):
+        DetectionSamples(empty, PreprocessConfig.fitted_frame(64), negatives=False)
+
+
+def test_frames_of_different_shapes_are_padded_to_one_batch(tmp_path: Path) -> None:
+    write_original(tmp_path / "wide", {"x": wandering(2)}, size=(96, 60))
+    write_original(tmp_path / "tall", {"x": wandering(2)}, size=(60, 96))
+    both = [
+        DetectionSamples(read(tmp_path / name), PreprocessConfig.fitted_frame(96)).read(SampleTask(0, 0, 0)).frames
+        for name in ("wide", "tall")
+    ]
+    batch = type(both[0]).collate(both)
+    assert batch.clips.shape == (2, 3, 3, 96, 96)
+    assert torch.equal(batch.clips[0, :, :, :64], both[0].pixels)
+    assert (batch.clips[0, :, :, 64:] == 0).all()
