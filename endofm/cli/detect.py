@@ -40,7 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     work = parser.add_argument_group("work")
     work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
     work.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="arithmetic (default: float32)"
+        "--precision",
+        choices=("auto", "exact", "bfloat16"),
+        default="exact",
+        help="exact (default), or bfloat16: faster; auto takes bfloat16 on a GPU that has it",
     )
     work.add_argument("--batch-size", type=int, default=2, metavar="N", help="frames per forward pass (default: 2)")
     work.add_argument("--local-files-only", action="store_true", help="never touch the network")
@@ -49,8 +52,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Find boxes and write every file that was asked for."""
-    import torch
-
     from endofm import EndoFMForDetection
     from endofm.errors import InputError
     from endofm.inference.detection_overlay import paint_detections
@@ -63,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
     # Opened before the model is loaded: a wrong path is told at once.
     with open_video(args.video, fps=fps) as source:
         model = EndoFMForDetection.from_pretrained(
-            args.weights, local_files_only=args.local_files_only, device=args.device
+            args.weights,
+            local_files_only=args.local_files_only,
+            device=args.device,
+            precision=args.precision,
         )
         found = model.predict(
             source,
@@ -72,7 +76,6 @@ def run(args: argparse.Namespace) -> int:
             every=args.every,
             link=not args.no_link,
             batch_size=args.batch_size,
-            dtype=getattr(torch, args.dtype),
             field_of_view=args.field_of_view,
             progress=not args.quiet,
         )

@@ -24,15 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resamples", type=int, default=500, metavar="N", help="of the bootstrap (default: 500)")
     parser.add_argument("--batch-size", type=int, default=2, metavar="N", help="frames per forward pass (default: 2)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="(default: float32)")
+    parser.add_argument("--precision", choices=("auto", "exact", "bfloat16"), default="exact", help="(default: exact)")
     parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     from dataclasses import asdict, replace
-
-    import torch
 
     from endofm import EndoFMForDetection
     from endofm.data.detection.opening import open_detection_set
@@ -43,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {args.seeds}")
-    model = EndoFMForDetection.from_pretrained(args.weights, local_files_only=args.local_files_only, device=args.device)
+    model = EndoFMForDetection.from_pretrained(
+        args.weights, local_files_only=args.local_files_only, device=args.device, precision=args.precision
+    )
     data = open_detection_set(args.data, args.split, labels=model.labels, fps=args.fps, clip=args.clip_boxes)
     plan = replace(model.support_plan(), online=args.online)
     if args.no_refinement:
@@ -57,7 +57,6 @@ def run(args: argparse.Namespace) -> int:
             every=args.every,
             supports=plan,
             batch_size=args.batch_size,
-            dtype=getattr(torch, args.dtype),
         )
         settings = {
             "data": Path(data.name).name,
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             "weights_sha256": model.provenance.get("sha256", ""),
             "supports": asdict(plan),
             "every": args.every,
-            "dtype": args.dtype,
+            "precision": model.precision,
         }
         report = DetectionReport.of(
             results, threshold=args.threshold, settings=settings, notes=data.notes[:20], resamples=args.resamples

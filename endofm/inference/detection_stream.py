@@ -25,7 +25,6 @@ from endofm.transforms.processor import Processor
 from endofm.video.frames import Frame, VideoSource
 
 _BATCHES_AHEAD = 2
-_DTYPES = (torch.float32, torch.bfloat16)
 
 
 class FoundBoxes(NamedTuple):
@@ -87,7 +86,7 @@ class DetectionStream:
         processor: Turns frames into what the detector takes.
         plan: Which frames support which.
         device: Where the detector is.
-        dtype: ``torch.float32``, or ``torch.bfloat16`` to run the detector under autocast.
+        precision: How exactly the detector computes, as it is told in the provenance; the detector sees to it.
         batch_size: Clips per look.
         clip_frames: Successive frames that the encoder looks at together, in order of time; 1 for every frame alone.
         every: Take every n-th frame of the video.
@@ -113,7 +112,7 @@ class DetectionStream:
         *,
         plan: SupportPlan,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
+        precision: str = "exact",
         batch_size: int = 2,
         clip_frames: int = 1,
         every: int = 1,
@@ -126,8 +125,6 @@ class DetectionStream:
                 raise InputError(f"{name} must be a whole number >= 1, got {value!r}")
         if not isinstance(min_score, (int, float)) or not 0 <= min_score <= 1:
             raise InputError(f"min_score must be between 0 and 1, got {min_score!r}")
-        if dtype not in _DTYPES:
-            raise InputError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
         if plan.online and clip_frames > 1:
             raise InputError(
                 f"the encoder of this model looks at {clip_frames} successive frames together, so a frame waits for "
@@ -136,7 +133,7 @@ class DetectionStream:
             )
         self._detector, self.source, self._processor = detector, source, processor
         self._plan, self._linker = plan, linker
-        self._device, self._dtype = torch.device(device), dtype
+        self._device, self._precision = torch.device(device), precision
         self._batch_size, self._clip_frames, self.every = batch_size, clip_frames, every
         self._min_score, self._rim = min_score, int(last_pixel_inside)
         self.box = find_field_of_view_of(source, processor)
@@ -194,7 +191,7 @@ class DetectionStream:
 
     def _look(self, clips: list[list[_Prepared]]) -> Iterator[tuple[_Prepared, Any]]:
         pixels = torch.stack([torch.stack([frame.pixels for frame in clip], dim=1) for clip in clips])
-        with torch.inference_mode(), self._arithmetic():
+        with torch.inference_mode():
             seen = self._detector.look_at_frames(pixels.to(self._device))
         # The pixels are done with; what is kept per frame are its times and its map.
         frames = [frame._replace(pixels=frame.pixels.new_empty(0)) for clip in clips for frame in clip]
@@ -202,7 +199,7 @@ class DetectionStream:
 
     def _boxes(self, frame: _Prepared, target: Any, supports: list[Any]) -> FrameDetections:
         geometry = frame.geometry
-        with torch.inference_mode(), self._arithmetic():
+        with torch.inference_mode():
             found = self._detector.find_boxes(target, supports, (geometry.crop.height, geometry.crop.width))
         boxes = geometry.to_source(found.boxes.numpy())
         scores, labels = found.scores.numpy(), found.labels.numpy()
@@ -236,15 +233,12 @@ class DetectionStream:
             "clip_frames": self._clip_frames,
             "every": self.every,
             "min_score": self._min_score,
-            "dtype": str(self._dtype).removeprefix("torch."),
+            "precision": self._precision,
             "device": self._device.type,
             "source": describe_video(self.source),
             "problems": list(self.source.problems),
             "library": {"endofm": __version__, "torch": torch.__version__},
         }
-
-    def _arithmetic(self) -> torch.autocast:
-        return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32)
 
 
 def _shape(clip: list[_Prepared]) -> tuple[int, torch.Size]:

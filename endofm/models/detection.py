@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,9 +20,10 @@ from endofm.inference.detection_stream import DetectionStream, FoundBoxes
 from endofm.inference.detections import VideoDetections
 from endofm.inference.supports import SupportPlan
 from endofm.inference.tracks import TrackLinker
+from endofm.layers.precision import Precision, resolve_precision
 from endofm.models.detector import VideoDetector, joined_levels
-from endofm.models.encoder import VideoTransformer
 from endofm.models.endofm import EndoFM
+from endofm.models.frame_encoder import build_encoder
 from endofm.models.pretrained import Pretrained, usable_device
 from endofm.transforms.processor import Processor
 
@@ -57,7 +58,7 @@ class EndoFMForDetection(Pretrained, VideoDetector):
     def __init__(self, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
         head, encoder = _head_of(config), config.encoder
         super().__init__(
-            VideoTransformer(encoder),
+            build_encoder(encoder),
             DetectionHead(
                 embed_dim=encoder.embed_dim,
                 patch_size=encoder.patch_size,
@@ -169,7 +170,7 @@ class EndoFMForDetection(Pretrained, VideoDetector):
         link: bool = True,
         batch_size: int = 2,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        precision: Precision | Literal["auto"] | None = None,
         fps: float | None = None,
         field_of_view: bool | None = None,
     ) -> Iterator[DetectionStream]:
@@ -186,8 +187,7 @@ class EndoFMForDetection(Pretrained, VideoDetector):
             link: Link boxes into tracks by their overlap (:class:`~endofm.inference.tracks.TrackLinker`).
             batch_size: Clips of frames per look.
             device: Move the model there first; where it is by default.
-            dtype: ``torch.float32``, or ``torch.bfloat16`` to multiply in bfloat16 (faster, slightly inexact); by
-                default bfloat16 only if the parameters are.
+            precision: Switch the model to it first, as in :meth:`from_pretrained`; what it has by default.
             fps: Frame rate of sources that have none (folders, arrays, images).
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; as the weights'
                 preprocessing says by default.
@@ -203,6 +203,8 @@ class EndoFMForDetection(Pretrained, VideoDetector):
 
         if device is not None:
             self.to(usable_device(device))
+        if precision is not None:
+            self.precision = resolve_precision(precision, self.device)
         processor = self.processor
         if field_of_view is not None:
             processor = Processor(replace(processor.config, field_of_view=field_of_view))
@@ -218,7 +220,7 @@ class EndoFMForDetection(Pretrained, VideoDetector):
                 processor,
                 plan=plan,
                 device=self.device,
-                dtype=dtype or (torch.bfloat16 if self.dtype is torch.bfloat16 else torch.float32),
+                precision=self.precision,
                 batch_size=batch_size,
                 clip_frames=head.clip_frames if clip_frames is None else clip_frames,
                 every=every,
@@ -247,7 +249,9 @@ class EndoFMForDetection(Pretrained, VideoDetector):
         Raises:
             EncoderOutputError: If the values are not numbers.
         """
-        levels = self.look(clips)
+        tokens = self.tokens(clips)
+        with self._head_arithmetic(tokens):
+            levels = self.head.look(tokens)
         if not all(level.logits.isfinite().all() and level.boxes.isfinite().all() for level in levels):
             raise EncoderOutputError(
                 "the detector gave values that are not numbers. Its weights are damaged, or do not bear this "
@@ -266,9 +270,11 @@ class EndoFMForDetection(Pretrained, VideoDetector):
         others = joined_levels(supports) if supports else [level.take(slice(0, 0)) for level in target]
         head = self.head_config
         rim = int(head.last_pixel_inside)
+        with self._head_arithmetic(target[0].boxes):
+            refined = self.refine(target, others)
         found = decode(
             target,
-            self.refine(target, others),
+            refined,
             0,
             limits=(size[1] - rim, size[0] - rim),
             score_threshold=head.score_threshold,
@@ -278,6 +284,10 @@ class EndoFMForDetection(Pretrained, VideoDetector):
             max_boxes=head.max_boxes,
         )
         return FoundBoxes(found.boxes.cpu(), found.scores.cpu(), found.labels.cpu() - 1)
+
+    def _head_arithmetic(self, x: Tensor) -> torch.autocast:
+        """Let convolutions follow the precision of the encoder, which sees to its own."""
+        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @classmethod
     def _hint_for(cls, task: str) -> str:

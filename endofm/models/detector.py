@@ -12,6 +12,7 @@ from endofm.heads.detection.cells import Level
 from endofm.heads.detection.head import DetectionHead
 from endofm.heads.detection.refinement import Refined
 from endofm.models.encoder import VideoTransformer
+from endofm.models.frame_encoder import FrameTransformer
 
 GRID_MULTIPLE = 2
 """Height and width are multiples of this many patches, because one level halves the grid."""
@@ -28,7 +29,7 @@ class VideoDetector(nn.Module):
         head: Everything after it.
     """
 
-    def __init__(self, backbone: VideoTransformer, head: DetectionHead) -> None:
+    def __init__(self, backbone: VideoTransformer | FrameTransformer, head: DetectionHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -41,7 +42,15 @@ class VideoDetector(nn.Module):
 
         Returns:
             ``(batch * time, embed_dim, rows, columns)``, clip by clip.
+
+        Raises:
+            InputError: If height or width is not a multiple of two patches.
         """
+        step = GRID_MULTIPLE * self.backbone.patch_size
+        if clips.ndim == 5 and (clips.shape[-2] % step or clips.shape[-1] % step):
+            raise InputError(
+                f"height and width must be multiples of {step} (two patches), got {clips.shape[-2]} x {clips.shape[-1]}"
+            )
         patches = self.backbone.forward_features(clips).patch_tokens
         assert patches is not None
         return patches.flatten(0, 1).permute(0, 3, 1, 2).contiguous()
@@ -56,13 +65,8 @@ class VideoDetector(nn.Module):
             One entry per level of the pyramid, each about ``batch * time`` frames, clip by clip.
 
         Raises:
-            InputError: If height or width is not a multiple of two patches.
+            InputError: As :meth:`tokens`.
         """
-        step = GRID_MULTIPLE * self.backbone.patch_size
-        if clips.ndim == 5 and (clips.shape[-2] % step or clips.shape[-1] % step):
-            raise InputError(
-                f"height and width must be multiples of {step} (two patches), got {clips.shape[-2]} x {clips.shape[-1]}"
-            )
         return self.head.look(self.tokens(clips))
 
     def refine(self, targets: Sequence[Level], supports: Sequence[Level]) -> list[Refined]:
