@@ -51,9 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
     work.add_argument(
         "--precision",
-        choices=("auto", "exact", "bfloat16"),
+        choices=("auto", "exact", "bfloat16", "int8"),
         default="exact",
-        help="exact (default), or bfloat16: faster; auto takes bfloat16 on a GPU that has it",
+        help="exact (default), or faster: bfloat16, int8 (CPU); auto takes bfloat16 on a GPU that has it",
     )
     work.add_argument("--batch-size", type=int, default=4, metavar="N", help="clips per forward pass (default: 4)")
     work.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time, each with its own model")

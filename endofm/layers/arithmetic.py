@@ -58,10 +58,17 @@ PLAIN = Arithmetic()
 
 
 class Weights(NamedTuple):
-    """A linear map in the form in which it is multiplied: ``y = x @ weight.T + bias``."""
+    """A linear map in the form in which it is multiplied: ``y = x @ weight.T + bias``.
+
+    Attributes:
+        weight: In whatever order and type.
+        bias: One value per output channel, or None.
+        scale: What the weight of each output channel is to be multiplied with; None if nothing.
+    """
 
     weight: Tensor
     bias: Tensor | None
+    scale: Tensor | None = None
 
 
 class Inference(Arithmetic):
@@ -105,7 +112,7 @@ class Inference(Arithmetic):
 
     def multiply(self, x: Tensor, weights: Weights, *, gelu: bool) -> Tensor:
         """Return ``x @ weight.T + bias``, with a GELU if asked for."""
-        out = F.linear(x, *weights)
+        out = F.linear(x, weights.weight, weights.bias)
         return F.gelu(out) if gelu else out
 
     def multiply_add(self, x: Tensor, branch: Tensor, weights: Weights) -> Tensor:

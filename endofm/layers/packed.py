@@ -31,7 +31,7 @@ class Packed(Inference):
 
     def prepare(self, weight: Tensor, bias: Tensor | None) -> Weights:
         """Reorder the weights."""
-        weight, bias = super().prepare(weight, bias)
+        weight, bias, _ = super().prepare(weight, bias)
         return Weights(torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _ROWS), bias)
 
     def multiply(self, x: Tensor, weights: Weights, *, gelu: bool) -> Tensor:

@@ -1,7 +1,8 @@
 """One switch for how exactly inference computes, and which arithmetic follows from it.
 
 ``"exact"`` is float32 (or whatever type the parameters have), equal to the modules as they are up to rounding.
-``"bfloat16"`` multiplies in bfloat16 and keeps tokens, norms and sums in float32.
+``"bfloat16"`` multiplies in bfloat16 and keeps tokens, norms and sums in float32. ``"int8"`` multiplies in 8-bit
+integers on processors that can; how well a network bears that depends on its weights, so compare first.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from endofm.errors import InputError
 from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference
+from endofm.layers.int8 import Int8, can_multiply_int8
 from endofm.layers.packed import Packed, can_pack
 
-Precision = Literal["exact", "bfloat16"]
+Precision = Literal["exact", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,11 @@ def resolve_precision(precision: Precision | Literal["auto"], device: torch.devi
         return picked
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "int8" and not (device.type == "cpu" and can_multiply_int8()):
+        raise InputError(
+            f"precision 'int8' needs a processor with 8-bit products (VNNI or AMX) and a build of PyTorch with oneDNN; "
+            f"on {device} use 'bfloat16' or 'exact'"
+        )
     return precision
 
 
@@ -98,11 +105,16 @@ class ArithmeticChoice:
             return self._get("cast", None)  # The caller has chosen types; weights stay as they are.
         if self._precision == "exact":
             return self._get(x.device.type, x.dtype)
+        if self._precision == "int8":
+            resolve_precision("int8", x.device)
+            return self._get("cpu", torch.int8)
         return self._get(x.device.type, torch.bfloat16)
 
     def _get(self, device: str, dtype: torch.dtype | None) -> Arithmetic:
         key = device, dtype
-        if key not in self._made:
+        if key not in self._made and dtype is torch.int8:
+            self._made[key] = Int8()
+        elif key not in self._made:
             packs = device == "cpu" and dtype is not None and can_pack(dtype)
             self._made[key] = Packed(dtype) if packs else Inference(dtype)  # type: ignore[arg-type]
         return self._made[key]

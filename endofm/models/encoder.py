@@ -32,7 +32,7 @@ class VideoTransformer(nn.Module):
         embed_dim: Width of the tokens and of the clip embedding.
         patch_size: Side of a patch in pixels.
         num_frames: Frames that the time table was made for.
-        precision: How exactly to compute in inference: ``"exact"`` (the default) or ``"bfloat16"``; see
+        precision: How exactly to compute in inference: ``"exact"`` (the default), ``"bfloat16"`` or ``"int8"``; see
             :mod:`endofm.layers.precision`. Where gradients are recorded the modules are always run as they are.
 
     Example:

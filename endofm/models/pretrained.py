@@ -91,8 +91,9 @@ class Pretrained(nn.Module):
             token: Access token for private or gated repositories; by default the one that is logged in.
             device: Where to put the model; the CPU by default.
             precision: How exactly the encoder computes in inference: ``"exact"`` (float32), ``"bfloat16"`` (faster on
-                processors and GPUs that have it, slightly inexact), or ``"auto"``: bfloat16 on a GPU that has it,
-                exact elsewhere. Parameters stay float32; ``model.precision`` tells, and switches.
+                processors and GPUs that have it, slightly inexact), ``"int8"`` (CPU only, fastest there, less exact:
+                compare first), or ``"auto"``: bfloat16 on a GPU that has it, exact elsewhere. Parameters stay
+                float32; ``model.precision`` tells, and switches.
 
         Returns:
             The model in evaluation mode. Every tensor of the file was used and every parameter was filled.

@@ -14,15 +14,19 @@ from torch import Tensor, nn
 
 from endofm.benchmark.reference import Reference
 from endofm.config import EncoderConfig
-from endofm.layers import packed
+from endofm.errors import InputError
+from endofm.layers import int8, packed
 from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference, matmul_attention
+from endofm.layers.int8 import Int8, can_multiply_int8, quantise
 from endofm.layers.packed import Packed, can_pack
-from endofm.layers.precision import Precision
+from endofm.layers.precision import Precision, resolve_precision
 from endofm.models.encoder import VideoTransformer
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=3, num_heads=2)
 TOLERANCE: dict[Precision, float] = {"exact": 1e-5, "bfloat16": 0.1}
-SIMILARITY: dict[Precision, float] = {"exact": 1 - 1e-6, "bfloat16": 0.999}
+SIMILARITY: dict[Precision, float] = {"exact": 1 - 1e-6, "bfloat16": 0.999, "int8": 0.99}
+if can_multiply_int8():
+    TOLERANCE["int8"] = 0.5
 
 
 def random_encoder(precision: Precision = "exact", config: EncoderConfig = SMALL) -> VideoTransformer:
@@ -38,6 +42,7 @@ def random_encoder(precision: Precision = "exact", config: EncoderConfig = SMALL
 
 def arithmetics() -> list[Arithmetic]:
     made: list[Arithmetic] = [Inference(), Inference(torch.bfloat16)]
+    made += [Int8()] if can_multiply_int8() else []
     return made + [Packed(dtype) for dtype in (torch.float32, torch.bfloat16) if can_pack(dtype)]
 
 
@@ -123,7 +128,8 @@ def test_products(arithmetic: Inference, bias: bool, shape: tuple[int, ...]) -> 
     torch.manual_seed(0)
     first, second = nn.Linear(24, 40, bias=bias), nn.Linear(40, 24, bias=bias)
     x, dtype = torch.randn(*shape, 24), arithmetic._dtype or torch.float32
-    tolerance = 1e-5 if dtype is torch.float32 else 0.05
+    kept = x.clone()
+    tolerance = 0.05 if dtype is torch.bfloat16 or isinstance(arithmetic, Int8) else 1e-5
     with torch.no_grad():
         low = x.to(dtype)
         found = {
@@ -135,8 +141,8 @@ def test_products(arithmetic: Inference, bias: bool, shape: tuple[int, ...]) -> 
         for name, (one, other) in found.items():
             torch.testing.assert_close(one.float(), other, atol=tolerance, rtol=tolerance, msg=name)
         assert found["sum"][0].dtype == torch.float32
-        assert found["linear"][0].dtype == dtype
-        assert torch.equal(x, x.clone())
+        assert isinstance(arithmetic, Int8) or found["linear"][0].dtype == dtype
+        assert torch.equal(x, kept)
 
 
 @pytest.mark.parametrize("tokens", [1, 8, 197, 300])
@@ -150,6 +156,39 @@ def test_attention_by_products(tokens: int, limit: int, monkeypatch: pytest.Monk
         torch.testing.assert_close(matmul_attention(q / 4, k, v), wanted, atol=1e-5, rtol=1e-5)
         low = matmul_attention(*(z.bfloat16() for z in (q / 4, k, v)))
     torch.testing.assert_close(low.float(), wanted, atol=0.03, rtol=0.03)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@given(low=st.floats(-100, 50), width=st.floats(0, 100))
+def test_rounding_to_bytes(fast: bool, low: float, width: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8, "_has_fast_rounding", lambda: fast)
+        x = torch.linspace(low, low + width, 77).view(7, 11)
+        rounded, step, zero = quantise(x)
+    assert rounded.dtype == torch.uint8
+    assert 0 <= zero <= 255
+    back = step * (rounded.double() - zero)
+    assert (back - x).abs().max() <= step * 0.501 + 1e-6
+    assert step <= max(abs(low), abs(low + width), width) / 255 + 1e-6 or x.abs().max() == 0
+
+
+def test_numbers_that_are_none_stay_visible_in_int8() -> None:
+    if "int8" not in TOLERANCE:
+        pytest.skip("no 8-bit products here")
+    model = random_encoder("int8")
+    with torch.no_grad():
+        model.blocks[0].norm2.bias[3] = float("nan")  # type: ignore[union-attr, index, operator]
+        assert not model(torch.randn(1, 3, 4, 32, 32)).isfinite().all()
+
+
+def test_int8_is_refused_where_it_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="'int8' needs a processor"):
+        resolve_precision("int8", torch.device("meta"))
+    monkeypatch.setattr("endofm.layers.precision.can_multiply_int8", lambda: False)
+    with pytest.raises(InputError, match="use 'bfloat16' or 'exact'"):
+        resolve_precision("int8", torch.device("cpu"))
+    with torch.no_grad(), pytest.raises(InputError, match="'int8' needs a processor"):
+        random_encoder("int8")(torch.zeros(1, 3, 4, 32, 32))
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
