@@ -150,7 +150,7 @@ def fill_page(page: Path, summary: Mapping[str, Any], *, command: str, picture: 
     facts = (
         f"Made by `{summary['command']}` with version {summary['version']}, torch {summary['torch']}, "
         f"{len(config['seeds'])} seeds; mean ± standard deviation over them, in percent. "
-        f"Pre-training: {data['pretrain_clips']} clips of {data['pretrain_patients']} patients, {data["frames"]} "
+        f"Pre-training: {data['pretrain_clips']} clips of {data['pretrain_patients']} patients, {data['frames']} "
         f"frames of {data['size']} pixels. Scores: {data['labelled_clips']} clips of {data['labelled_patients']} other "
         f"patients, {how['folds']}-fold cross-validation by patient, {how['repeats']} deals of folds, k = {how['k']}. "
         f"Encoder: {config['encoder']['depth']} blocks, {config['encoder']['embed_dim']} wide."
