@@ -45,7 +45,7 @@ class Budget:
 
 def make_parts(study: StudyConfig, arm: str, epochs: int) -> ObjectiveParts:
     """Return the objective of an arm; its weights come from torch's generator."""
-    config, start = study.objective(arm, epochs), Start(model=study.model(), batch_size=study.batch_size)
+    config, start = study.objective(arm, epochs), Start(model=study.model())
     return build_vcl(config, start) if isinstance(config, VCLConfig) else build_distillation(config, start)
 
 
