@@ -10,11 +10,11 @@ timed. Making the views and decoding are not part of it.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -100,16 +100,22 @@ def peak_memory(args: argparse.Namespace, name: str) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
+def peak_rss() -> float:
+    """Return the most memory in MiB that this process had so far; getrusage would count its parent's, too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def measure_memory(args: argparse.Namespace) -> None:
     step = make(args, *CANDIDATES[args.memory_of], drop_path=0.1)
     views = batch(args)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_rss()
     if args.device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated() / 2**20
     for _ in range(3):
         step(views)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_rss()
     if args.device != "cpu":
         peak = torch.cuda.max_memory_allocated() / 2**20
     print(peak - before)

@@ -50,6 +50,10 @@ class Arithmetic:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend, ``(sequences, heads, tokens, head_dim)`` each."""
+        if q.dtype is torch.bfloat16 and q.device.type == "cpu":
+            # Backward through the fused kernel took 3 to 10 times as long as through these two products.
+            weights: Tensor = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(dim=-1)
+            return weights @ v
         return F.scaled_dot_product_attention(q, k, v)
 
 

@@ -102,7 +102,8 @@ class DividedSpaceTimeBlock(nn.Module):
         column per head instead of two full projections, and the MLP sees one token. An adapter before the MLP does not
         change the class token, so it is left out.
         """
-        if (self.training and self.drop_path_rate > 0) or not is_plain(self.attn.qkv):
+        dropping = self.training and self.drop_path_rate > 0
+        if not is_plain(self.attn.qkv) or (dropping and not is_plain(self.attn.proj)):
             return self.forward(x, arithmetic)[0, :, 0]
         x = self.attend_over_time(x, arithmetic)
         c = x[0, :, 0]  # B D
@@ -115,12 +116,18 @@ class DividedSpaceTimeBlock(nn.Module):
             q = q + bias.view(3, heads, head_dim)[0]
         key = torch.einsum("bhe,hed->bdh", q * head_dim**-0.5, w_k)
         weights = (n @ key).softmax(dim=2)  # T B N H
+        share: Tensor | float = 1.0
+        if dropping:  # whole frames, each with its part of the biases
+            kept = self._drop(x.new_ones(len(x), len(c), 1, 1), axes=(0, 1))  # T B 1 1
+            weights, share = weights * kept, kept.mean(dim=0).flatten(1)  # share: B 1
         pooled = torch.einsum("tbnh,tbnd->bhd", weights, n) / len(n)
-        out = torch.einsum("bhd,hed->bhe", pooled, w_v)
+        out = torch.einsum("bhd,hed->bhe", pooled, w_v).flatten(1)
         if bias is not None:
-            out = out + bias.view(3, heads, head_dim)[2]
-        c = c + self.attn.proj(out.flatten(1))
-        result: Tensor = c + self.mlp(self.norm2(c))
+            out = out + bias[-dim:] * share
+        c = c + self.attn.proj(out)
+        if dropping:
+            c = c + self.attn.proj.bias * (share - 1)
+        result: Tensor = c + self._drop(self.mlp(self.norm2(c)), axes=(0,))
         return result
 
     def attend_over_time(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:

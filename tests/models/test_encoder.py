@@ -12,6 +12,7 @@ from torch import nn
 
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
+from endofm.layers.arithmetic import PLAIN
 from endofm.layers.block import drop_path
 from endofm.layers.embedding import resize_position_table, resize_time_table
 from endofm.models.encoder import VideoTransformer
@@ -167,6 +168,34 @@ def test_autocast_keeps_the_residual_stream_in_float32() -> None:
     similarity = torch.cosine_similarity(low, model(clip).detach())
     assert (similarity > 0.999).all()
     torch.testing.assert_close(low, features.cls_token.float(), atol=0.05, rtol=0.05)
+
+
+def test_attention_and_its_gradient_are_the_same_by_either_kernel() -> None:
+    """In training, bfloat16 on a processor goes another way than the fused kernel."""
+    torch.manual_seed(0)
+    for shape in ((6, 2, 17, 16), (5, 3, 2, 8)):
+        parts = [torch.randn(shape).bfloat16().requires_grad_() for _ in range(3)]
+        exact = [part.detach().float().requires_grad_() for part in parts]
+        PLAIN.attend(*parts).float().square().sum().backward()
+        torch.nn.functional.scaled_dot_product_attention(*exact).square().sum().backward()
+        for low, full in zip(parts, exact, strict=True):
+            assert low.grad is not None
+            assert full.grad is not None
+            torch.testing.assert_close(low.grad.float(), full.grad, atol=0.05, rtol=0.05)
+
+
+def test_stochastic_depth_of_the_class_token_alone_is_that_of_all_tokens() -> None:
+    block = random_encoder(config=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=1, num_heads=2)).blocks[
+        0
+    ]
+    block.train()
+    block.drop_path_rate = 0.5
+    tokens = torch.randn(4, 6, 5, 24).index_fill(2, torch.tensor(0), 0.3)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        whole = block(tokens)[0, :, 0]
+        torch.manual_seed(seed)
+        torch.testing.assert_close(block.forward_cls(tokens), whole, atol=1e-5, rtol=1e-5)
 
 
 def test_drop_path_acts_in_training_only() -> None:
