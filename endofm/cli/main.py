@@ -22,6 +22,7 @@ COMMANDS = (
     "convert",
     "evaluate",
     "data",
+    "pretrain",
     "doctor",
 )
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, 1 if the command failed, 130 if it was interrupted. Wrong usage exits with 2.
     """
-    args = build_parser().parse_args(argv)
+    args = _parse(argv)
     try:
         status: int = args.run(args)
         sys.stdout.flush()
@@ -69,6 +70,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STATUS_FAILED
     return status
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse arguments. Settings (``key=value``) may stand before and after options, which argparse cannot do."""
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(args, "settings") or any("=" not in text or text.startswith("-") for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.settings = [*args.settings, *rest]
+    return args
 
 
 def _command(name: str) -> ModuleType:

@@ -25,6 +25,7 @@ def model_card(
     *,
     sha256: str = "",
     provenance: Mapping[str, str] | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> str:
     """Return the text of a model card, with the metadata that the hub reads at its head.
 
@@ -33,6 +34,8 @@ def model_card(
         record: What is known about the weights; without it the card says that training data and scores are unknown.
         sha256: sha256 of ``model.safetensors``.
         provenance: Where the weights came from.
+        told: Sections by their headings, from whoever trained the weights. They take the place of the generated
+            section of that heading, or else follow the evaluation.
     """
     from huggingface_hub import ModelCardData
 
@@ -66,12 +69,15 @@ def model_card(
         "**Not for diagnosis.** This is not a medical device. Nothing computed with it is medical advice, and it must "
         "not guide the care of a patient.",
         *([f"## Output\n\n{_bullets([f'{key}: {value}' for key, value in facts.items()])}"] if facts else []),
-        "## Preprocessing\n\n" + _preprocessing(config.preprocess),
-        "## Training data\n\n" + _training(record, config.trained),
-        "## Evaluation\n\n" + _evaluation(record, config.trained),
-        "## Licence\n\n" + _license(license_id, record),
-        "## File\n\n" + _file(config, sha256, provenance or {}),
     ]
+    first = {
+        "Preprocessing": _preprocessing(config.preprocess),
+        "Training data": _training(record, config.trained),
+        "Evaluation": _evaluation(record, config.trained),
+    }
+    last = {"Licence": _license(license_id, record), "File": _file(config, sha256, provenance or {})}
+    bodies = {**first, **{heading: "" for heading in told or {} if heading not in last}, **last, **(told or {})}
+    sections += [f"## {heading}\n\n{body}" for heading, body in bodies.items()]
     return "\n\n".join(sections) + "\n"
 
 

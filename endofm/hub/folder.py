@@ -31,6 +31,7 @@ def save_folder(
     card: str | None = None,
     record: WeightRecord | None = None,
     provenance: Mapping[str, str] | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a model folder. A reader finds the old model, or none, or the new one, never a mixture.
 
@@ -43,6 +44,7 @@ def save_folder(
         card: Text of the model card; generated if not given.
         record: Record that the generated card tells about; by default the one that the provenance names.
         provenance: Where the weights came from, as :func:`~endofm.hub.resolve.load_weights` reports it.
+        told: Sections of the generated card by their headings; see :func:`~endofm.hub.card.model_card`.
 
     Returns:
         The folder.
@@ -66,7 +68,7 @@ def save_folder(
     ):
         write_tensors(new_weights, state_dict, config)
         if card is None:
-            card = model_card(config, record, sha256=file_sha256(new_weights), provenance=provenance)
+            card = model_card(config, record, sha256=file_sha256(new_weights), provenance=provenance, told=told)
         new_card.write_text(card, encoding="utf-8")
         new_config.write_text(config.to_json(), encoding="utf-8")
         # Without its configuration a folder is no model, which holds until the last of the three has its name.

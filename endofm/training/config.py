@@ -40,6 +40,11 @@ def free(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={_FREE: True})
 
 
+def is_free(field: dataclasses.Field[Any]) -> bool:
+    """Say whether a field was declared with :func:`free`."""
+    return bool(field.metadata.get(_FREE))
+
+
 def load_config(cls: type[T], source: str | Path | Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> T:
     """Build a configuration.
 
@@ -322,7 +327,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 def _free_keys(config: Any, prefix: str = "") -> Iterator[str]:
     for f in fields(config):
         value = getattr(config, f.name)
-        if f.metadata.get(_FREE):
+        if is_free(f):
             yield f"{prefix}{f.name}"
         elif is_dataclass(value):
             yield from _free_keys(value, f"{prefix}{f.name}.")

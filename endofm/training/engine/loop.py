@@ -235,7 +235,11 @@ class _Loop:
         rate = self.reporter.row(step, epoch, means["loss"])
         scale = {"loss_scale": session.scaler.get_scale()} if session.scaler else {}
         self.write("train", epoch, {**means, **self.values, **scale, "clips_per_second": rate})
-        problems = session.health.check(step, means)
+        self.look_at(means)
+
+    def look_at(self, metrics: Mapping[str, float]) -> None:
+        """Warn, or stop the run, if metrics show that it is not healthy."""
+        problems = self.session.health.check(self.session.step, metrics)
         for problem in problems:
             self.reporter.say(f"endofm: warning: {problem}")
         if problems and self.run_config.on_unhealthy == "stop":
@@ -254,6 +258,7 @@ class _Loop:
             self.write("validation", epoch, metrics)
             told = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
             self.reporter.say(f"epoch {epoch}: {told}")
+            self.look_at(metrics)
         return self.session.monitor.update(self.session.step, metrics)
 
     def write(self, kind: str, epoch: int, metrics: dict[str, float]) -> None:

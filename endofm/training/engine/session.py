@@ -77,7 +77,7 @@ class Session:
         self.seconds_before = 0.0
         self.meter = Meter(fabric.device)
         self.monitor = Monitor(run)
-        self.health = HealthWatch(task.health_rules())
+        self.health = HealthWatch([*task.health_rules(), *task.extra_health_rules])
         task.set_training(True)
 
     @property

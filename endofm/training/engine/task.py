@@ -173,12 +173,14 @@ class TrainingTask(ABC):
             device and saved, not wrapped; nothing reaches them but this task.
         shard_units: Classes of modules that FSDP shares out one by one.
         find_unused_parameters: Whether steps may leave some parameters of the network without a gradient (DDP).
+        extra_health_rules: Rules beside those of :meth:`health_rules`, from whoever runs the task.
     """
 
     network: nn.Module
     helpers: Mapping[str, nn.Module] = {}
     shard_units: tuple[type[nn.Module], ...] = (DividedSpaceTimeBlock,)
     find_unused_parameters: bool = False
+    extra_health_rules: Sequence[HealthRule] = ()
 
     def prepare(self, plan: Plan) -> None:
         """Take note of the length of the run, e.g. to lay out schedules."""

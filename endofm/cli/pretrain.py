@@ -1,0 +1,46 @@
+"""``endofm pretrain``: a self-supervised run, from clips to a model folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "pre-train an encoder on your clips, or go on with a run that was stopped"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "config", metavar="CONFIG", nargs="?", help="YAML file, or the name of a configuration of the package"
+    )
+    parser.add_argument(
+        "settings", metavar="KEY=VALUE", nargs="*", help="settings that win over the file's, e.g. run.epochs=30"
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="folder of the run; a stopped run is taken up there (default: runs/CONFIG)"
+    )
+    parser.add_argument("--settings", action="store_true", dest="list_settings", help="list all settings and stop")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pre-train; the status is 130 if the run was interrupted, and 143 if it was terminated."""
+    from endofm.errors import ConfigError, require_extra
+
+    require_extra("yaml", "train", "Pre-training")
+    require_extra("lightning_fabric", "train", "Pre-training")
+    from endofm.training.config import load_config
+    from endofm.training.configs import config_names, find_config
+    from endofm.training.pretrain_config import PretrainConfig
+    from endofm.training.settings_table import settings_table
+
+    if args.list_settings:
+        print(settings_table(PretrainConfig))
+        return 0
+    if args.config is None:
+        raise ConfigError(f"give a configuration: a YAML file, or one of {', '.join(config_names())}")
+    file = find_config(args.config)
+    config = load_config(PretrainConfig, file, args.settings)
+    from endofm.training.pretrain import pretrain
+
+    result = pretrain(config, args.out or Path("runs") / file.stem)
+    return result.exit_status
