@@ -99,7 +99,7 @@ def _loader(config: PretrainConfig, table: ClipTable | None, parts: ObjectivePar
 def _start(config: PretrainConfig) -> tuple[Start, str]:
     """Return what the run begins with, and the same in words."""
     init, wanted = config.init, config.model
-    loaded = _load(init) if init.source is not None else None
+    loaded = _load(init, wanted.encoder) if init.source is not None else None
     encoder = wanted.encoder or (loaded.config.encoder if loaded else EncoderConfig())
     # Stochastic depth is the objective's to set.
     encoder = replace(encoder, drop_path_rate=0.0)
@@ -121,13 +121,16 @@ def _start(config: PretrainConfig) -> tuple[Start, str]:
     return Start(model=model, encoder=loaded.state_dict, checkpoint=checkpoint), words
 
 
-def _load(init: InitConfig) -> LoadedWeights:
-    loaded = load_weights(str(init.source))
+def _load(init: InitConfig, encoder: EncoderConfig | None) -> LoadedWeights:
+    path = Path(str(init.source))
+    # Original checkpoints do not say how many attention heads they have.
+    silent = path.is_file() and path.suffix != ".safetensors"
+    loaded = load_weights(str(init.source), num_heads=encoder.num_heads if silent and encoder else None)
     if loaded.config.head is not None:
         raise ConfigError(
             f"init.source: {init.source} is a model for {loaded.config.task}; pre-training begins from an encoder"
         )
-    if init.training_state and not Path(str(init.source)).is_file():
+    if init.training_state and not silent:
         raise ConfigError(
             f"init.training_state: {init.source} is no file; projection head and centre are in the original training "
             "checkpoint (.pth) alone"

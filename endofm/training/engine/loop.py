@@ -21,6 +21,7 @@ from endofm.training.engine.distributed import Agreement, all_reduce_mean
 from endofm.training.engine.folder import RunFolder
 from endofm.training.engine.health import loss_error
 from endofm.training.engine.loggers import MetricLogger, make_loggers
+from endofm.training.engine.picture import draw_run
 from endofm.training.engine.reporter import Reporter
 from endofm.training.engine.session import Session
 from endofm.training.engine.signals import StopSignals
@@ -116,6 +117,8 @@ def fit(
             reporter.say(f"Stopped by {name} after step {session.step}, which is saved. The same command goes on.")
         elif fabric.is_global_zero:
             _export(session, to_dict(whole), reporter)
+        if fabric.is_global_zero:
+            draw_run(home.picture, session.history, f"{home.root.name}: {session.step} steps")
         fabric.barrier()
         return RunResult(
             folder=home.root,

@@ -1,0 +1,252 @@
+"""``endofm pretrain`` from clips to a model that loads, on moving squares of 32 pixels."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from endofm import EndoFM
+from endofm.cli.main import main
+from endofm.data.manifest import ClipRow, write_manifest
+from endofm.errors import ConfigError, EndoFMError, InputError
+from endofm.training.config import load_config
+from endofm.training.configs import config_names, find_config
+from endofm.training.pretrain import pretrain
+from endofm.training.pretrain_config import PretrainConfig
+from endofm.training.settings_table import settings_table
+from endofm.video.writer import write_video
+
+CONFIG = """
+objective:
+  name: endofm-fixed
+  views: {global_frames: [2, 4], local_frames: [2], global_size: 32, local_size: 16, global_margin: 1, local_parts: 4}
+  head: {out_dim: 32, hidden_dim: 24, bottleneck_dim: 16}
+  warmup_epochs: 1
+  learning_rate: 0.05
+model:
+  name: squares
+  encoder: {img_size: 32, num_frames: 4, embed_dim: 24, depth: 1, num_heads: 2}
+run: {epochs: 2, batch_size: 4, num_workers: 0, accelerator: cpu, log_every: 1}
+"""
+
+ONE_STEP = ("run.max_steps=1", "objective.warmup_epochs=0", "objective.teacher_momentum=1")
+"""Settings of a run whose teacher comes out as it went in."""
+
+
+def write_clips(folder: Path, count: int, *, label: bool = True) -> Path:
+    """Write clips of noise, of which every other one has a bright square that moves."""
+    folder.mkdir()
+    rows = []
+    for number in range(count):
+        frames = np.random.default_rng(number).integers(60, 110, (8, 32, 40, 3), dtype=np.uint8)
+        if number % 2:
+            for time_, frame in enumerate(frames):
+                frame[8:20, 4 + time_ * 2 : 16 + time_ * 2] = (230, 120, 120)
+        write_video(folder / f"{number:02}.mp4", frames, fps=10)
+        rows.append(ClipRow(path=f"{number:02}.mp4", label=str(number % 2) if label else "", patient=f"p{number // 3}"))
+    write_manifest(folder / "manifest.csv", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a configuration, clips to train on, and clips to watch."""
+    root = tmp_path_factory.mktemp("pretrain")
+    (root / "tiny.yaml").write_text(CONFIG, encoding="utf-8")
+    write_clips(root / "clips", 9)
+    write_clips(root / "watched", 7)
+    return root
+
+
+def config(folder: Path, *overrides: str) -> PretrainConfig:
+    return load_config(PretrainConfig, folder / "tiny.yaml", [f"data.clips={folder / 'clips'}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    run = folder / "run"
+    watch = f"knn.clips={folder / 'watched'}"
+    settings = [f"data.clips={folder / 'clips'}", watch, "knn.neighbours=3"]
+    # Settings may stand before and after options.
+    assert main(["pretrain", str(folder / "tiny.yaml"), settings[0], "--out", str(run), *settings[1:]]) == 0
+    return run
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_clips_become_a_model(trained: Path) -> None:
+    model = EndoFM.from_pretrained(trained / "export")
+    assert model.config.name == "squares"
+    assert model.config.trained
+    features = model.extract_features(trained.parent / "clips/01.mp4", progress=False)
+    assert features.embeddings.shape == (1, 24)
+    checkpoint = torch.load(trained / "checkpoints/step-00000004.pt", weights_only=True)
+    teacher = {
+        name.removeprefix("backbone."): value
+        for name, value in checkpoint["helpers"]["teacher"].items()
+        if name.startswith("backbone.")
+    }
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in teacher.items())
+
+
+def test_the_card_tells_what_was_done(trained: Path) -> None:
+    card = (trained / "export/README.md").read_text(encoding="utf-8")
+    for text in (
+        "- clips (9 clips)",
+        "objective `endofm-fixed`",
+        "begun from random weights",
+        "4 of 4 steps of 4 clips (16 clips seen",
+        "## What it is not",
+        "macro F1",
+    ):
+        assert text in card
+    assert str(trained.parent) not in card
+    recipe = load_config(PretrainConfig, trained / "export/training.yaml")
+    assert recipe == load_config(PretrainConfig, trained / "config.yaml")
+
+
+def test_neighbours_are_watched(trained: Path) -> None:
+    found = rows(trained / "logs/validation.csv")
+    assert [row["epoch"] for row in found] == ["0", "1"]
+    for row in found:
+        assert 0 <= float(row["knn_f1"]) <= 1
+        assert float(row["knn_majority"]) == pytest.approx(4 / 7)
+        assert float(row["feature_spread"]) > 0
+    assert (trained / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_vcl_is_one_word(folder: Path, tmp_path: Path) -> None:
+    objective = "{name: vcl, concepts: 8, hidden_dim: 12, contrast_dim: 8, clip_frames: 2, crop_size: 32}"
+    extra = ["objective.queue_size=8", "objective.top_concepts=4", "objective.warmup_epochs=0"]
+    result = pretrain(config(folder, f"objective={objective}", *extra), tmp_path / "vcl", progress=False)
+    assert result.finished
+    assert "fidelity_v" in rows(tmp_path / "vcl/logs/train.csv")[0]
+    assert EndoFM.from_pretrained(tmp_path / "vcl/export").embed_dim == 24
+
+
+def test_a_run_begins_from_a_model(folder: Path, trained: Path, tmp_path: Path) -> None:
+    settings = config(folder, f"init.source={trained / 'export'}", "model.encoder=null", *ONE_STEP)
+    pretrain(settings, tmp_path / "more", progress=False)
+    before, after = EndoFM.from_pretrained(trained / "export"), EndoFM.from_pretrained(tmp_path / "more/export")
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
+    assert "begun from `export` (sha256" in (tmp_path / "more/export/README.md").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"model\.encoder is another architecture than that of init\.source"):
+        pretrain(config(folder, f"init.source={trained / 'export'}", "model.encoder.depth=2"), tmp_path / "no")
+
+
+def test_a_run_begins_from_a_training_checkpoint(folder: Path, trained: Path, tmp_path: Path) -> None:
+    content = torch.load(trained / "checkpoints/step-00000004.pt", weights_only=True)
+    center = content["helpers"]["loss"]["center"]
+    original = {
+        "student": {f"module.{name}": value for name, value in content["network"].items()},
+        "teacher": content["helpers"]["teacher"],
+        "dino_loss": {"center": center},
+        "epoch": 2,
+    }
+    torch.save(original, tmp_path / "original.pth")
+    init = [f"init.source={tmp_path / 'original.pth'}", "init.training_state=true", *ONE_STEP]
+    with pytest.raises(EndoFMError):
+        pretrain(config(folder, *init, "objective.head.out_dim=16"), tmp_path / "other", progress=False)
+    pretrain(config(folder, *init, "model.encoder.num_heads=1"), tmp_path / "run", progress=False)
+    gone_on = torch.load(tmp_path / "run/checkpoints/step-00000001.pt", weights_only=True)
+    for name in ("head.last_layer.weight_v", "backbone.norm.weight"):
+        assert torch.equal(gone_on["helpers"]["teacher"][name], content["helpers"]["teacher"][name])
+    assert not torch.equal(gone_on["helpers"]["loss"]["center"], center)
+    assert torch.allclose(gone_on["helpers"]["loss"]["center"], center, atol=0.1 * (center.abs().max().item() + 1))
+    card = (tmp_path / "run/export/README.md").read_text(encoding="utf-8")
+    assert "with its projection head and centre" in card
+
+
+def test_damaged_clips_are_left_out_and_told_of(tmp_path: Path, folder: Path) -> None:
+    clips = write_clips(tmp_path / "clips", 6)
+    (clips / "03.mp4").write_bytes(b"not a video")
+    settings = config(folder, f"data.clips={clips}", "run.batch_size=1", "run.epochs=1")
+    with pytest.warns(UserWarning, match=r"03\.mp4 was left out"):
+        result = pretrain(settings, tmp_path / "run", progress=False)
+    assert (result.step, result.finished) == (6, True)
+    card = (tmp_path / "run/export/README.md").read_text(encoding="utf-8")
+    assert "1 of the clips could not be decoded" in card
+
+
+def test_killed_and_started_again(folder: Path, tmp_path: Path) -> None:
+    settings = ["run.epochs=6", "run.checkpoint_every_steps=1", "run.num_workers=1"]
+    pretrain(config(folder, *settings[:2]), tmp_path / "calm", progress=False)
+    command = [
+        *(sys.executable, "-m", "endofm", "pretrain", str(folder / "tiny.yaml"), "--out", str(tmp_path / "run")),
+        *(f"data.clips={folder / 'clips'}", *settings),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    while not (tmp_path / "run/checkpoints/step-00000003.pt").exists() and process.poll() is None:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "run/export").exists()
+    assert pretrain(config(folder, *settings[:2]), tmp_path / "run", progress=False).step == 12
+    one, two = EndoFM.from_pretrained(tmp_path / "calm/export"), EndoFM.from_pretrained(tmp_path / "run/export")
+    assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["data.clips=[]"], ConfigError, r"name the clips to train on: data\.clips=FOLDER"),
+        (["data.clips=nowhere"], InputError, r"nowhere: there is no such manifest, list or folder"),
+        (["objective=dino"], ConfigError, r"objective\.name: must be one of endofm, endofm-fixed, vcl, got 'dino'"),
+        (["objective.views.local_size=20"], ConfigError, r"local_size 20 is not a multiple of the patch size 16"),
+        (["run.epochs=1", "objective.warmup_epochs=2"], ConfigError, "warmup_epochs 2 is longer than the run"),
+        (["knn.clips={clips}"], InputError, r"9 of these clips are trained on as well"),
+        (["knn.clips={unlabelled}"], InputError, "need labelled clips of at least two classes"),
+        (["init.training_state=true"], ConfigError, "name its file in source"),
+        (["init.source=no.pth"], EndoFMError, r"no\.pth: there is no such file"),
+        (
+            ["init.source=endofm-tiny-8x224-random", "model.encoder=null", "init.training_state=true"],
+            ConfigError,
+            "file",
+        ),
+        (["run.batch_size=16"], InputError, "too few for a batch of 16"),
+    ],
+)
+def test_mistakes_are_named(
+    folder: Path, tmp_path: Path, overrides: list[str], error: type[Exception], message: str
+) -> None:
+    if not (folder / "unlabelled").exists():
+        write_clips(folder / "unlabelled", 2, label=False)
+    places = {"clips": folder / "clips", "unlabelled": folder / "unlabelled"}
+    with pytest.raises(error, match=message):
+        pretrain(config(folder, *(text.format(**places) if "{" in text else text for text in overrides)), tmp_path)
+
+
+def test_the_command_reports_mistakes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pretrain", "nona"]) == 1
+    assert "nona: there is no such configuration file; the package has the configurations" in capsys.readouterr().err
+    assert main(["pretrain"]) == 1
+    assert main(["pretrain", str(folder / "tiny.yaml"), "run.epoch=3"]) == 1
+    assert "command line: run.epoch: there is no such setting; did you mean 'epochs'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["pretrain", "nano", "--outt", "x"])
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_the_configurations_of_the_package_are_valid(name: str) -> None:
+    load_config(PretrainConfig, find_config(name), ["data.clips=x"])
+
+
+def test_the_reference_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    table = settings_table(PretrainConfig)
+    page = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    assert table in page, "docs/training.md: replace the table by the output of `endofm pretrain --settings`"
+    assert not [row for row in table.splitlines() if row.endswith("|  |")], "a setting lacks its documentation"
+    assert main(["pretrain", "--settings"]) == 0
+    assert capsys.readouterr().out == table + "\n"
