@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import default_collate
 
 from endofm.data.clips import Clip, SkippedClip
+from endofm.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +53,24 @@ class ClipBatch:
 
 
 def collate_clips(clips: Sequence[Clip | SkippedClip]) -> ClipBatch:
-    """Join clips to a batch; for ``DataLoader(collate_fn=...)``."""
+    """Join clips to a batch; for ``DataLoader(collate_fn=...)``.
+
+    Raises:
+        InputError: If the clips are of different shapes, or what the transform made of them cannot be joined.
+    """
     good = [clip for clip in clips if isinstance(clip, Clip)]
+    try:
+        frames = _join([clip.frames for clip in good]) if good else None
+        pts_seconds = default_collate([clip.pts_seconds for clip in good]) if good else None
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"these clips cannot be joined to a batch ({error}): {', '.join(clip.id for clip in good)}. Choose a "
+            "sampler that gives equally many frames and a transform that gives equal sizes, such as a model's "
+            "processor; or take batch_size=1"
+        ) from error
     return ClipBatch(
-        frames=_join([clip.frames for clip in good]) if good else None,
-        pts_seconds=default_collate([clip.pts_seconds for clip in good]) if good else None,
+        frames=frames,
+        pts_seconds=pts_seconds,
         labels=torch.tensor([clip.label for clip in good], dtype=torch.int64),
         indices=torch.tensor([clip.index for clip in good], dtype=torch.int64),
         ids=tuple(clip.id for clip in good),

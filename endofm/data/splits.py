@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from endofm.data.clip_table import ClipTable
-from endofm.errors import InputError
+from endofm.errors import EndoFMWarning, InputError
+
+
+class EmptyPartWarning(EndoFMWarning):
+    """A part of a split holds no clip."""
 
 
 def split_by_group(
@@ -18,8 +23,8 @@ def split_by_group(
     """Return the clips of each part of a split that keeps patients, or else recordings, whole.
 
     Where a group goes depends on its name and the seed alone, so that clips which are added later change nothing for
-    those that are there. For the same reason the parts have their fractions of the groups on average only: with few
-    groups look at what came out.
+    those that are there. For the same reason the parts have their fractions of the groups on average only; with few
+    groups one may come out empty, of which an :class:`EmptyPartWarning` tells.
 
     Args:
         table: The clips. Their group is the patient, else the recording, else the clip.
@@ -41,7 +46,16 @@ def split_by_group(
         for group in {table.group(place) for place in range(len(table))}
     }
     part = np.array([places[table.group(place)] for place in range(len(table))], np.int64)
-    return {name: np.flatnonzero(part == number) for number, name in enumerate(fractions)}
+    parts = {name: np.flatnonzero(part == number) for number, name in enumerate(fractions)}
+    empty = [name for name, chosen in parts.items() if len(chosen) == 0]
+    if empty:
+        warnings.warn(
+            f"{' and '.join(empty)} came out empty: {len(places)} patients or recordings are few for the shares "
+            f"{dict(fractions)}; try another seed",
+            EmptyPartWarning,
+            stacklevel=2,
+        )
+    return parts
 
 
 def _position(group: str, seed: int) -> float:

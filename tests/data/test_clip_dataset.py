@@ -272,6 +272,15 @@ def test_impossible_loaders_are_refused(folder: Path) -> None:
         ClipLoader(data, 1, rank=1)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_clips_that_cannot_be_joined_are_named(folder: Path, tmp_path: Path, workers: int) -> None:
+    make_video(tmp_path / "wide.mp4", 1, 3, width=128)
+    (tmp_path / "list.csv").write_text(f"{folder}/00001.mp4,0\nwide.mp4,0\n")
+    data = ClipDataset(tmp_path / "list.csv", sampler=UniformFrames(2))
+    with pytest.raises(InputError, match=r"cannot be joined (.|\n)*wide\.mp4"):
+        list(ClipLoader(data, 2, shuffle=False, num_workers=workers))
+
+
 def test_transforms_may_give_several_views(folder: Path) -> None:
     def views(frames: UInt8Array, generator: np.random.Generator) -> dict[str, list[torch.Tensor]]:
         clip = torch.from_numpy(frames)

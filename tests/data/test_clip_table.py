@@ -12,7 +12,7 @@ from made_sets import make_frames, make_video
 from endofm.data.clip_table import ClipEntry, ClipTable, TextColumn, build_table
 from endofm.data.listing import read_clips
 from endofm.data.manifest import ClipRow, read_manifest, write_manifest
-from endofm.data.splits import split_by_group
+from endofm.data.splits import EmptyPartWarning, split_by_group
 from endofm.errors import InputError
 
 texts = st.lists(st.text(max_size=12), max_size=20)
@@ -36,6 +36,10 @@ def table_of(patients: list[str]) -> ClipTable:
 FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 
+few = pytest.mark.filterwarnings("ignore::endofm.data.splits.EmptyPartWarning")
+
+
+@few
 @given(patients=st.lists(names, min_size=1, max_size=60), seed=st.integers(0, 5))
 def test_a_split_keeps_patients_whole_and_loses_nobody(patients: list[str], seed: int) -> None:
     parts = split_by_group(table_of(patients), FRACTIONS, seed=seed)
@@ -46,6 +50,7 @@ def test_a_split_keeps_patients_whole_and_loses_nobody(patients: list[str], seed
     assert not seen["val"] & seen["test"]
 
 
+@few
 @given(patients=st.lists(names, min_size=1, max_size=40), more=st.lists(names, max_size=40))
 def test_added_clips_move_nobody(patients: list[str], more: list[str]) -> None:
     before = split_by_group(table_of(patients), FRACTIONS)
@@ -59,6 +64,12 @@ def test_a_split_has_about_its_fractions_and_depends_on_the_seed() -> None:
     parts = split_by_group(table, FRACTIONS)
     assert [len(places) / 5000 for places in parts.values()] == pytest.approx([0.6, 0.2, 0.2], abs=0.02)
     assert set(parts["test"]) != set(split_by_group(table, FRACTIONS, seed=1)["test"])
+
+
+def test_a_part_that_comes_out_empty_is_told_of() -> None:
+    with pytest.warns(EmptyPartWarning, match="1 patients or recordings are few"):
+        parts = split_by_group(table_of(["one", "one"]), FRACTIONS)
+    assert sorted(map(len, parts.values())) == [0, 0, 2]
 
 
 def test_without_patients_the_recording_is_kept_whole() -> None:
