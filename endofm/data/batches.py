@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import default_collate
 
 from endofm.data.clips import Clip, SkippedClip
@@ -21,7 +22,8 @@ class ClipBatch:
         frames: uint8 ``(batch, time, height, width, 3)``, or what the transform's results are joined to: tensors are
             stacked, and lists, tuples and dictionaries of tensors keep their form; objects with a class method
             ``collate`` are joined by it. None in an empty batch.
-        pts_seconds: float64 ``(batch, time)``. None in an empty batch.
+        pts_seconds: float64 ``(batch, time)``, filled up with nan where a clip has fewer frames than the longest (a
+            transform may make results of one shape of them all the same). None in an empty batch.
         labels: int64 ``(batch,)``, -1 where there is none.
         indices: int64 ``(batch,)``, positions in the data set.
         ids: Names of the clips.
@@ -61,7 +63,7 @@ def collate_clips(clips: Sequence[Clip | SkippedClip]) -> ClipBatch:
     good = [clip for clip in clips if isinstance(clip, Clip)]
     try:
         frames = _join([clip.frames for clip in good]) if good else None
-        pts_seconds = default_collate([clip.pts_seconds for clip in good]) if good else None
+        pts_seconds = pad_sequence([clip.pts_seconds for clip in good], True, float("nan")) if good else None
     except (RuntimeError, TypeError) as error:
         raise InputError(
             f"these clips cannot be joined to a batch ({error}): {', '.join(clip.id for clip in good)}. Choose a "

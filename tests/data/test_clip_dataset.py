@@ -292,6 +292,18 @@ def test_transforms_may_give_several_views(folder: Path) -> None:
     assert frames["local"][0].shape == (3, 1, 20, 96, 3)
 
 
+def test_clips_of_different_lengths_share_a_batch(folder: Path, tmp_path: Path) -> None:
+    """Prepared clips have 150 to 299 frames; views of them have one shape all the same."""
+    for number, length in enumerate((10, 14)):
+        make_video(tmp_path / f"{number}.mp4", number, length)
+    first = ClipDataset(tmp_path, transform=lambda frames, _: torch.from_numpy(frames[:4]))
+    (batch,) = ClipLoader(first, 2, shuffle=False)
+    assert batch.frames.shape[:2] == (2, 4)
+    assert batch.pts_seconds.shape == (2, 14)
+    assert batch.pts_seconds.isnan().sum(dim=1).tolist() == [4, 0]
+    assert batch.pts_seconds[0, :10].tolist() == first[0].pts_seconds.tolist()
+
+
 def test_only_the_wanted_images_of_a_folder_are_read(folder: Path, tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", 1, range(30), "{:03}.png")
     for path in frames.iterdir():

@@ -1,6 +1,7 @@
 """A tiny pre-training run on drifting waves, for tests.
 
-As a script, ``distillation_run.py FOLDER STRATEGY ...`` trains once with each strategy, in ``FOLDER/STRATEGY``.
+As a script, ``distillation_run.py FOLDER STRATEGY ...`` trains once with each strategy, in ``FOLDER/STRATEGY``;
+``sinkhorn`` is ddp with the prototypes balanced.
 """
 
 from __future__ import annotations
@@ -83,6 +84,13 @@ def train(folder: Path, config: TinyConfig | None = None, **run: Any) -> tuple[D
     return parts.task, result
 
 
+def balanced() -> TinyConfig:
+    return TinyConfig(objective=replace(TinyConfig().objective, centering="sinkhorn"))
+
+
 if __name__ == "__main__":
     for strategy in sys.argv[2:]:
-        train(Path(sys.argv[1]) / strategy, strategy=strategy)
+        if strategy == "sinkhorn":
+            train(Path(sys.argv[1]) / strategy, balanced())
+        else:
+            train(Path(sys.argv[1]) / strategy, strategy=strategy)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from distillation_run import HEAD, MODEL, VIEWS, TinyConfig, train
+from distillation_run import HEAD, MODEL, VIEWS, TinyConfig, balanced, train
 from torch import Tensor
 
 from endofm.config import EncoderConfig
@@ -76,7 +76,7 @@ def test_parts_of_a_batch_make_the_same_step(whole: tuple[Path, Any, Any], tmp_p
 
 def test_two_processes_train_as_one(whole: tuple[Path, Any, Any], tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*launch, str(HERE / "distillation_run.py"), str(tmp_path), "ddp", "fsdp"]
+    command = [*launch, str(HERE / "distillation_run.py"), str(tmp_path), "ddp", "fsdp", "sinkhorn"]
     paths = os.pathsep.join([str(HERE.parent), str(HERE.parents[1])])
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300, check=False
@@ -84,6 +84,23 @@ def test_two_processes_train_as_one(whole: tuple[Path, Any, Any], tmp_path: Path
     assert done.returncode == 0, done.stderr[-3000:]
     for strategy in ("ddp", "fsdp"):
         close(saved(tmp_path / strategy), saved(whole[0]))
+    train(tmp_path / "alone", balanced())
+    close(saved(tmp_path / "sinkhorn"), saved(tmp_path / "alone"))
+
+
+def test_sinkhorn_uses_all_prototypes_alike() -> None:
+    """Outputs that hardly differ, as those of a fresh network: the running mean leaves them alike, balance does not."""
+    task = DistillationTask(balanced().objective, VideoTransformer(MODEL.encoder))
+    torch.manual_seed(0)
+    logits = torch.randn(1, HEAD.out_dim) + 0.01 * torch.randn(64, HEAD.out_dim)
+    targets = task.targets(logits, 0.005)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(64))
+    share = targets.mean(dim=0) * HEAD.out_dim
+    assert share.min() > 0.8
+    assert share.max() < 1.25
+    assert mutual_information(targets) > 10 * mutual_information(task.loss.targets(logits, 0.005))
+    with pytest.raises(ConfigError, match="centering must be one of running_mean, sinkhorn"):
+        replace(task.config, centering="none")  # type: ignore[arg-type]
 
 
 def test_half_precision_trains(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.errors import ConfigError, InputError
+from endofm.training.objectives.sinkhorn import balanced_assignment
 from endofm.training.objectives.vcl.config import VCLConfig
 from endofm.training.objectives.vcl.heads import ConceptAttention, ConceptVectors, part
 from endofm.training.objectives.vcl.local import TINY, local_contrast, selected_concepts
 from endofm.training.objectives.vcl.losses import alignment, contrast, fidelity, negative_entropy
 from endofm.training.objectives.vcl.queue import ScoreQueue
-from endofm.training.objectives.vcl.sinkhorn import balanced_assignment
 from endofm.training.objectives.vcl.views import TwoHalves, VCLViews, six_inputs
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from endofm.errors import ConfigError
-from endofm.training.checks import require_bool, require_int, require_number
+from endofm.training.checks import require_bool, require_choice, require_int, require_number
 from endofm.training.views.config import ViewConfig
+
+Centering = Literal["running_mean", "sinkhorn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,11 @@ class DistillationConfig:
         warmup_teacher_temp: Temperature of the teacher's output in the first epoch.
         warmup_teacher_temp_epochs: Epochs over which it changes to ``teacher_temp``.
         teacher_momentum: How much of the teacher is kept per step at the beginning; rises to 1 by a cosine.
-        center_momentum: How much of the centre is kept per step.
+        centering: What keeps the teacher from one and the same output for every clip. ``"running_mean"`` subtracts the
+            centre (DINO, as published). ``"sinkhorn"`` balances the use of the prototypes within the batch (SwAV, arXiv
+            2006.09882; DINOv2, arXiv 2304.07193): runs of some thousand steps from random weights need it, because the
+            outputs of a fresh network hardly differ and the centre's noise drowns them.
+        center_momentum: How much of the centre is kept per step; of no effect with ``"sinkhorn"``.
         learning_rate: Highest learning rate for 256 clips per step; what is used is in proportion to the clips.
         final_learning_rate: Learning rate that the cosine approaches, whatever the clips per step.
         warmup_epochs: Epochs over which the learning rate rises from 0.
@@ -67,6 +73,7 @@ class DistillationConfig:
     warmup_teacher_temp: float = 0.04
     warmup_teacher_temp_epochs: int = 0
     teacher_momentum: float = 0.996
+    centering: Centering = "running_mean"
     center_momentum: float = 0.9
     learning_rate: float = 5e-4
     final_learning_rate: float = 1e-6
@@ -89,6 +96,7 @@ class DistillationConfig:
         if self.drop_path_rate == 1:
             raise ConfigError("DistillationConfig.drop_path_rate must be < 1: nothing would be left")
         require_bool(self, "teacher_drop_path", "decay_embeddings")
+        require_choice(self, "centering", get_args(Centering))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from endofm.errors import ConfigError
 from endofm.models.encoder import VideoTransformer
 from endofm.training.engine.task import HealthRule, Plan, StepOutput
+from endofm.training.objectives.collective import Batch
 from endofm.training.objectives.distillation.config import DistillationConfig
 from endofm.training.objectives.distillation.head import ProjectionHead
 from endofm.training.objectives.distillation.loss import CrossViewLoss, mean_entropy, mutual_information
@@ -21,11 +22,15 @@ from endofm.training.objectives.gradients import cancel_gradients, clip_each
 from endofm.training.objectives.interface import PretrainingTask
 from endofm.training.objectives.parameter_groups import split_by_decay
 from endofm.training.objectives.schedules import CosineSchedule, WarmupTable
+from endofm.training.objectives.sinkhorn import balanced_assignment
 from endofm.training.views.crops import ViewCrops
 from endofm.training.views.render import render_views
 
 CLIPS_OF_LEARNING_RATE = 256
 """Clips per step that ``learning_rate`` is stated for."""
+
+SINKHORN_ITERATIONS = 3
+"""As in SwAV and DINOv2."""
 
 
 class DistillationTask(PretrainingTask):
@@ -125,7 +130,7 @@ class DistillationTask(PretrainingTask):
         views = self.views(batch.frames)
         with torch.no_grad():
             teacher: Tensor = self.teacher(views[: self.loss.teacher_views])
-            targets = self.loss.targets(teacher, self.teacher_temp(self.plan.epoch(step)))
+            targets = self.targets(teacher, self.teacher_temp(self.plan.epoch(step)))
         loss: Tensor = self.loss(network(views), targets)
         self.loss.collect(teacher)
         metrics = {
@@ -134,6 +139,14 @@ class DistillationTask(PretrainingTask):
             "center_norm": self.loss.center.norm(),
         }
         return StepOutput(loss, metrics)
+
+    def targets(self, teacher: Tensor, temperature: float) -> Tensor:
+        """Return the distributions that the student is to match, for the teacher's logits ``(rows, out_dim)``."""
+        if self.config.centering == "running_mean":
+            return self.loss.targets(teacher, temperature)
+        rows = Batch(len(teacher), teacher.device)
+        every = balanced_assignment(rows.gather(teacher), temperature=temperature, iterations=SINKHORN_ITERATIONS)
+        return every[rows.first : rows.first + len(teacher)]
 
     def views(self, frames: ViewCrops | Sequence[Tensor]) -> list[Tensor]:
         """Return the views of a batch, each ``(clips, 3, time, size, size)``; finishes them if they are cut-outs."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from endofm.training.objectives.vcl.collective import SharedBatchNorm
+from endofm.training.objectives.collective import SharedBatchNorm
 
 Kind = Literal["v", "s", "d"]
 """Video, static (one frame held), dynamic (differences of frames)."""

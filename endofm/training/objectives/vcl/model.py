@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from endofm.errors import ConfigError, InputError
 from endofm.models.encoder import VideoTransformer
-from endofm.training.objectives.vcl.collective import Batch
+from endofm.training.objectives.collective import Batch
+from endofm.training.objectives.sinkhorn import balanced_assignment
 from endofm.training.objectives.vcl.config import VCLConfig
 from endofm.training.objectives.vcl.heads import (
     ConceptAttention,
@@ -22,7 +23,6 @@ from endofm.training.objectives.vcl.heads import (
 from endofm.training.objectives.vcl.local import local_contrast, selected_concepts
 from endofm.training.objectives.vcl.losses import alignment, contrast, fidelity, negative_entropy
 from endofm.training.objectives.vcl.queue import ScoreQueue
-from endofm.training.objectives.vcl.sinkhorn import balanced_assignment
 from endofm.training.objectives.vcl.views import VCLViews, six_inputs
 
 KINDS: tuple[Kind, ...] = ("v", "s", "d")
