@@ -14,12 +14,14 @@ from endofm.errors import EndoFMError
 
 COMMANDS = (
     "extract",
+    "classify",
     "detect",
     "segment",
     "models",
     "info",
     "download",
     "convert",
+    "finetune",
     "evaluate",
     "data",
     "pretrain",

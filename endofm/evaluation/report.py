@@ -134,6 +134,24 @@ class ClassificationReport:
         return "\n".join([*lines, *self.notes])
 
 
+def read_summary(run: str | Path) -> list[str]:
+    """Return the metrics of a finished run's report as lines for people, with the report's path first.
+
+    Args:
+        run: Folder of the run, with ``report/report.json`` in it; without one there are no lines.
+    """
+    path = Path(run) / "report" / REPORT_NAME
+    if not path.is_file():
+        return []
+    report = json.loads(path.read_text(encoding="utf-8"))
+    lines = [f"report: {path}"]
+    for name, row in report["metrics"].items():
+        if row["value"] is not None:
+            ends = f"  [{row['low']:.3f}, {row['high']:.3f}]" if row.get("low") is not None else ""
+            lines.append(f"{name:<18} {row['value']:.3f}{ends}")
+    return [*lines, *report["notes"]]
+
+
 def over_seeds(reports: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return mean and standard deviation (of a sample, n - 1) of every metric over runs with different seeds.
 

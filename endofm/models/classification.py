@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from endofm.config import ClassificationHeadConfig, ModelConfig
 from endofm.heads.classification import ClassificationHead
+from endofm.layers.precision import Precision, resolve_precision
 from endofm.models.endofm import EndoFM
 from endofm.models.frame_encoder import build_encoder
-from endofm.models.pretrained import Pretrained
+from endofm.models.pretrained import Pretrained, usable_device
 from endofm.outputs import EncoderOutput
+from endofm.transforms.processor import Processor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from endofm.inference.classification import VideoClassification
+    from endofm.video.open import VideoInput
 
 
 class EndoFMForVideoClassification(Pretrained):
@@ -97,6 +105,82 @@ class EndoFMForVideoClassification(Pretrained):
         """
         logits: Tensor = self.head(self.encode(clip))
         return logits
+
+    def predict(
+        self,
+        video: VideoInput,
+        *,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        frame_stride: int | None = None,
+        hop_frames: int | None = None,
+        batch_size: int = 4,
+        device: str | torch.device | None = None,
+        precision: Precision | Literal["auto"] | None = None,
+        fps: float | None = None,
+        field_of_view: bool | None = None,
+        progress: bool = True,
+    ) -> VideoClassification:
+        """Classify a whole video, window by window, in bounded memory.
+
+        Args:
+            video: A path, bytes, a binary file, a folder of frames, an array or tensor of frames, images, or an open
+                :class:`~endofm.video.frames.VideoSource`.
+            window_seconds: Length of a window; that of the weights' preprocessing by default.
+            hop_seconds: Step between windows; the window's length by default.
+            frame_stride: Take every n-th source frame instead: a window is ``num_frames`` such frames.
+            hop_frames: Step between those windows in source frames; the window's length by default.
+            batch_size: Clips per forward pass.
+            device: Move the model there first; where it is by default.
+            precision: Switch the model to it first, as in :meth:`from_pretrained`; what it has by default.
+            fps: Frame rate of sources that have none (folders, arrays, images).
+            field_of_view: Find the endoscope's image inside black borders and panels and crop to it; as the weights'
+                preprocessing says by default.
+            progress: Show a progress bar on a terminal.
+
+        Returns:
+            Probabilities per clip with times, and for the whole video. Not for diagnosis.
+
+        Raises:
+            VideoError: If the video cannot be read.
+            InputError: If an argument is not valid.
+        """
+        from endofm.inference.classification import VideoClassification
+        from endofm.inference.extract import extract_features
+        from endofm.video.open import open_video
+
+        if device is not None:
+            self.to(usable_device(device))
+        if precision is not None:
+            self.precision = resolve_precision(precision, self.device)
+        processor = self.processor
+        if field_of_view is not None:
+            processor = Processor(replace(processor.config, field_of_view=field_of_view))
+        source = open_video(video, fps=fps)
+        # A source that was open before stays open: it is the caller's.
+        with nullcontext(source) if source is video else source:
+            logits = extract_features(
+                lambda clips, *, level: EncoderOutput(self(clips), None),
+                source,
+                processor,
+                device=self.device,
+                precision=self.precision,
+                batch_size=batch_size,
+                window_seconds=window_seconds,
+                hop_seconds=hop_seconds,
+                frame_stride=frame_stride,
+                hop_frames=hop_frames,
+                progress=progress,
+                provenance=self.weights_provenance(),
+            )
+        values = torch.from_numpy(np.array(logits.embeddings)).double()
+        return VideoClassification(
+            self.probabilities(values).numpy(),
+            logits.start_seconds,
+            logits.end_seconds,
+            self.head_config,
+            logits.provenance,
+        )
 
     def encode(self, clip: Tensor) -> EncoderOutput:
         """Return the tokens that the head reads; arguments and errors as :meth:`forward`."""

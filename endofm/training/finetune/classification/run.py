@@ -1,0 +1,221 @@
+"""Fine-tuning a classifier: data, model, transfer and the loop, put together from one configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from endofm.adapters.apply import apply_transfer, count_learning
+from endofm.adapters.image_encoder import classifier_on_timm, without_time
+from endofm.config import ClassificationHeadConfig, EncoderConfig
+from endofm.config import ModelConfig as WholeConfig
+from endofm.data.clip_table import ClipTable
+from endofm.data.clips import ClipDataset
+from endofm.data.loader import ClipLoader
+from endofm.data.samplers import FrameSampler, RandomWindow
+from endofm.evaluation.predictions import Predictions
+from endofm.evaluation.report import ClassificationReport
+from endofm.hub.encoder_tensors import default_preprocess
+from endofm.hub.tasks.classification import published_preprocess
+from endofm.models.classification import EndoFMForVideoClassification
+from endofm.models.endofm import EndoFM
+from endofm.training.config import to_dict
+from endofm.training.engine.loop import RunResult, fit
+from endofm.training.engine.random_state import seed_all
+from endofm.training.engine.task import Share
+from endofm.training.finetune.classification.config import ClassificationConfig, ModelConfig
+from endofm.training.finetune.classification.evaluate import classify
+from endofm.training.finetune.classification.targets import Targets
+from endofm.training.finetune.classification.task import ClassificationTask
+from endofm.training.finetune.clip_views import TrainingPixels, UpstreamView
+from endofm.training.finetune.seeds import is_first_process, run_seeds
+from endofm.training.finetune.splits import Subsets, read_subsets
+
+REPORT_FOLDER = "report"
+
+
+def finetune_classification(config: ClassificationConfig, folder: str | Path, *, progress: bool = True) -> RunResult:
+    """Fine-tune a video classifier, or go on with it if the folder holds a part of this run.
+
+    Args:
+        config: All settings.
+        folder: Folder of the run. At the end ``export`` in it is a model folder for
+            ``EndoFMForVideoClassification.from_pretrained``, and ``report`` holds scores and pictures. With several
+            seeds each has a folder of its own below, and ``seeds.json`` has mean and deviation.
+        progress: Show progress.
+
+    Returns:
+        How the run ended, the last one if there are several seeds.
+
+    Raises:
+        EndoFMError: As :func:`~endofm.training.engine.loop.fit`, and if data or initial weights cannot be read.
+
+    Example:
+        >>> from endofm.training.config import load_config
+        >>> config = load_config(ClassificationConfig, "mine.yaml", ["transfer=lora"])  # doctest: +SKIP
+        >>> finetune_classification(config, "runs/mine").folder  # doctest: +SKIP
+        PosixPath('runs/mine')
+    """
+    return run_seeds(config, folder, partial(_one_run, progress=progress))
+
+
+def build_classifier(
+    config: ModelConfig, labels: tuple[str, ...], *, multi_label: bool
+) -> EndoFMForVideoClassification:
+    """Return the classifier that a run begins with; new weights are drawn from torch's global generator.
+
+    Args:
+        config: Where its encoder comes from.
+        labels: Names of the classes.
+        multi_label: Whether several labels may hold.
+
+    Raises:
+        WeightsError: If the encoder cannot be loaded.
+    """
+    head = ClassificationHeadConfig(
+        labels=labels, multi_label=multi_label, thresholds=config.thresholds, dropout=config.dropout
+    )
+    if config.timm is not None:
+        model = classifier_on_timm(config.timm, head)
+    elif config.source is not None:
+        encoder = EndoFM.from_pretrained(config.source)
+        build = without_time if config.frames_only else EndoFMForVideoClassification.from_backbone
+        model = build(encoder, head)
+    else:
+        form = config.encoder or EncoderConfig()
+        if config.frames_only:
+            form = replace(form, attention_type="space_only")
+        whole = WholeConfig(encoder=form, preprocess=default_preprocess(form), head=head, trained=False)
+        model = EndoFMForVideoClassification(whole)
+    return _adjusted(model, config)
+
+
+def _adjusted(model: EndoFMForVideoClassification, config: ModelConfig) -> EndoFMForVideoClassification:
+    """Return the model with the preprocessing and stochastic depth that are asked for."""
+    whole = model.config
+    preprocess = published_preprocess(whole.encoder) if config.preprocess == "published" else whole.preprocess
+    if config.window_seconds is not None:
+        preprocess = replace(preprocess, window_seconds=config.window_seconds)
+    encoder = replace(whole.encoder, drop_path_rate=config.drop_path_rate)
+    built = EndoFMForVideoClassification(
+        replace(whole, encoder=encoder, preprocess=preprocess), provenance=model.provenance
+    )
+    built.load_state_dict(model.state_dict())
+    return built
+
+
+def _one_run(config: ClassificationConfig, folder: Path, *, progress: bool) -> RunResult:
+    data = config.data
+    subsets = read_subsets(
+        data.train,
+        data.validation,
+        data.test,
+        classes=() if data.multi_label else data.classes,
+        root=data.root,
+        fraction=data.validation_fraction,
+        select_on_test=data.select_on_test,
+        all_labels=data.multi_label,
+        seed=config.run.seed,
+    )
+    targets = Targets.of(subsets.train.classes, multi_label=data.multi_label, classes=data.classes)
+    for table in (subsets.train, subsets.validation, *([subsets.test] if subsets.test else [])):
+        targets.of_clips(table)
+    seed_all(config.run.seed)
+    model = build_classifier(config.model, targets.labels, multi_label=targets.multi_label)
+    transfer = apply_transfer(model, config.transfer)
+    head = model.head_config
+    preprocess = model.config.preprocess
+
+    def judge(classifier: EndoFMForVideoClassification, table: ClipTable) -> Predictions:
+        views = config.evaluation
+        return classify(
+            classifier,
+            table,
+            targets,
+            head,
+            preprocess,
+            rule=data.clips,
+            views=views.time_views,
+            crops=views.crops,
+            batch_size=views.batch_size,
+            num_workers=min(config.run.num_workers, 2),
+        )
+
+    task = ClassificationTask(
+        model,
+        transfer,
+        config,
+        targets,
+        weights=targets.weights(subsets.train) if data.class_weights == "balanced" else None,
+        validator=lambda classifier: judge(classifier, subsets.validation),
+    )
+    learning = count_learning(model)
+    result = fit(task, _loader(config, subsets.train, model), config.run, folder, config=config, progress=progress)
+    if result.finished and is_first_process():
+        _report(config, folder, subsets, judge, learning)
+    return result
+
+
+def _loader(
+    config: ClassificationConfig, table: ClipTable, model: EndoFMForVideoClassification
+) -> Callable[[Share], ClipLoader]:
+    preprocess = model.config.preprocess
+    frames = preprocess.num_frames
+    sampler: FrameSampler = RandomWindow(frames, preprocess.window_seconds)
+    if config.data.clips == "upstream":
+        sampler = UpstreamView(frames, None)
+
+    def make(share: Share) -> ClipLoader:
+        return ClipLoader(
+            ClipDataset(table, sampler=sampler, transform=TrainingPixels(preprocess), seed=config.run.seed),
+            share.batch_size,
+            num_workers=share.num_workers,
+            # The original keeps the last, smaller batch; processes have to agree on the number of batches.
+            drop_last=share.world_size > 1,
+            rank=share.rank,
+            world_size=share.world_size,
+            keep_empty=True,
+            pin_memory=share.pin_memory,
+        )
+
+    return make
+
+
+def _report(
+    config: ClassificationConfig,
+    folder: Path,
+    subsets: Subsets,
+    judge: Callable[[EndoFMForVideoClassification, ClipTable], Predictions],
+    learning: int,
+) -> None:
+    """Score the exported model, on the test set if there is one, and write what was found."""
+    device = "cuda" if torch.cuda.is_available() and config.run.accelerator != "cpu" else "cpu"
+    model = EndoFMForVideoClassification.from_pretrained(folder / "export", device=device)
+    table, name = (subsets.validation, "validation") if subsets.test is None else (subsets.test, "test")
+    notes = [*subsets.notes]
+    if subsets.test is None:
+        notes.append("There is no test set: the epoch was chosen on the set that is reported, which flatters it.")
+    settings: dict[str, Any] = {
+        "set": name,
+        "transfer": to_dict(config.transfer),
+        "parameters_learning": learning,
+        "start": _start_in_words(config.model),
+        "seed": config.run.seed,
+        "clips": {"train": len(subsets.train), "validation": len(subsets.validation), name: len(table)},
+        "views": {"time": config.evaluation.time_views, "crops": config.evaluation.crops, "rule": config.data.clips},
+    }
+    report = ClassificationReport.of(
+        judge(model, table), settings=settings, notes=notes, resamples=config.evaluation.resamples
+    )
+    report.save(folder / REPORT_FOLDER, pictures=config.evaluation.pictures)
+
+
+def _start_in_words(config: ModelConfig) -> str:
+    if config.timm is not None:
+        return f"timm {config.timm}"
+    return "random weights" if config.source is None else Path(config.source).name
