@@ -35,6 +35,7 @@ def configure_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FOLDER", help="folder of the run; a stopped run is taken up there (default: runs/CONFIG)"
     )
+    parser.add_argument("--settings", action="store_true", dest="list_settings", help="list all settings and stop")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,6 +60,11 @@ def run_task(args: argparse.Namespace, task: str, config_class: type[Any], work:
     from endofm.evaluation.report import read_summary
     from endofm.training.config import load_config
     from endofm.training.finetune.configs import config_names, find_config
+    from endofm.training.settings_table import settings_table
+
+    if args.list_settings:
+        print(settings_table(config_class))
+        return 0
 
     if args.config is None:
         raise ConfigError(f"give a configuration: a YAML file, or one of {', '.join(config_names(task))}")

@@ -94,7 +94,7 @@ def read_subsets(
 
 
 def _held_out(table: ClipTable, fraction: float, seed: int) -> tuple[ClipTable, ClipTable]:
-    """Return a held-out part and the rest; of several deals the one with all classes on both sides and the right size."""
+    """Return a held-out part and the rest: of several deals the best, classes on both sides before the right size."""
     if len({table.group(place) for place in range(len(table))}) < 2:
         raise InputError("a validation set cannot be held out of a single patient or video; name one (data.validation)")
     present = set(table.label[table.label >= 0].tolist())
