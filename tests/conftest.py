@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No time limits: a busy machine is no fault of the code.
+settings.register_profile("endofm", deadline=None)
+settings.load_profile("endofm")
 
 
 @pytest.fixture(scope="session")

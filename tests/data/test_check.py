@@ -10,7 +10,7 @@ from pathlib import Path
 import made_sets
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_sets import make_video, picture, pictures
 from PIL import Image
@@ -176,6 +176,7 @@ def test_findings_are_counted_by_kind() -> None:
     assert report.counts() == {"missing": 1, "overlap": 2}
 
 
+@settings(max_examples=25)
 @given(video=st.integers(0, 50), scale=st.floats(0.5, 2), gain=st.floats(0.6, 1.0))
 def test_a_hash_survives_scale_and_brightness(video: int, scale: float, gain: float) -> None:
     frame = picture(video, 3, 320, 240)
