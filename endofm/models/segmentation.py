@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from endofm.config import ModelConfig, PreprocessConfig, SegmentationHeadConfig
-from endofm.errors import InputError
+from endofm.errors import ConfigError, InputError
 from endofm.heads.segmentation.hybrid import MIN_SIDE, HybridMaskHead, TokenTransformer, hybrid_logits
 from endofm.heads.segmentation.light import LightMaskHead
 from endofm.models.encoder import VideoTransformer
 from endofm.models.endofm import EndoFM
+from endofm.models.frame_encoder import FrameTransformer, build_encoder
 from endofm.models.pretrained import Pretrained
 from endofm.models.segments_videos import SegmentsVideos
 
@@ -54,10 +55,10 @@ class EndoFMForSegmentation(SegmentsVideos, Pretrained):
         super().__init__()
         self._describe(config, provenance)
         encoder, head = config.encoder, self.head_config
-        self.backbone: VideoTransformer | TokenTransformer
+        self.backbone: VideoTransformer | FrameTransformer | TokenTransformer
         self.head: LightMaskHead | HybridMaskHead
         if head.network == "light":
-            self.backbone = VideoTransformer(encoder)
+            self.backbone = build_encoder(encoder)
             self.head = LightMaskHead(
                 encoder.embed_dim,
                 head.num_classes,
@@ -66,6 +67,11 @@ class EndoFMForSegmentation(SegmentsVideos, Pretrained):
                 dropout=head.dropout,
             )
             return
+        if encoder.attention_type != "divided_space_time":
+            raise ConfigError(
+                "the hybrid network takes the blocks of a video encoder; an image transformer (frames_only) goes with "
+                "the light one"
+            )
         first, second, third = head.stem_units
         w0, w1, w2, w3, w4 = head.decoder_widths
         self.backbone = TokenTransformer(encoder)
@@ -145,7 +151,7 @@ class EndoFMForSegmentation(SegmentsVideos, Pretrained):
             InputError: If the clip has another form.
         """
         if isinstance(self.head, LightMaskHead):
-            assert isinstance(self.backbone, VideoTransformer)
+            assert not isinstance(self.backbone, TokenTransformer)
             tokens = self.backbone.forward_features(clip).patch_tokens
             with self._half_precision(clip):
                 out: Tensor = self.head(tokens)

@@ -205,3 +205,30 @@ class Geometry:
         taken = mask[..., rows[inside_rows][:, None], columns[inside_columns]]
         out[..., inside_rows[:, None], inside_columns] = taken
         return out
+
+    def mask_to_clip(self, mask: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Bring a mask of the source frame to the clip, taking the nearest pixel.
+
+        Args:
+            mask: ``(..., source_height, source_width)``, any dtype.
+
+        Returns:
+            ``(..., crop, crop)``.
+
+        Raises:
+            InputError: If the mask has not the size of the source frame.
+        """
+        mask = np.asarray(mask)
+        if mask.shape[-2:] != (self.source_height, self.source_width):
+            raise InputError(
+                f"expected a mask (..., {self.source_height}, {self.source_width}), got shape {mask.shape}"
+            )
+        places = []
+        for axis, length, size in ((1, self.crop.height, self.source_height), (0, self.crop.width, self.source_width)):
+            # Added up step by step as Pillow does it: where a centre falls on an edge, its rounding decides.
+            steps = np.full(length, self.scale[axis])
+            steps[0] = self.offset[axis] + 0.5 * self.scale[axis]
+            centres = np.cumsum(steps)
+            places.append(np.floor(centres).astype(np.int64).clip(0, size - 1))
+        taken: npt.NDArray[np.generic] = mask[..., places[0][:, None], places[1]]
+        return taken

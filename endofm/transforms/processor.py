@@ -88,13 +88,24 @@ class Processor:
             view = stretch_values(view).to(torch.uint8)
         make_smaller = resize_antialiased if config.antialias else resize
         small = make_smaller(view, geometry.resized, geometry.crop)
-        if config.values == "frame":
-            small = stretch_values(small)
-        prepared = normalize(small, config.mean, config.std)
+        prepared = self.finish_pixels(small)
         if config.crop == "fit":
             below, right = (-side % PAD_MULTIPLE for side in geometry.resized)
             prepared = torch.nn.functional.pad(prepared, (0, 0, 0, right, 0, below))
-        return prepared.flip(-1) if config.channels == "bgr" else prepared
+        return prepared
+
+    def finish_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Bring pixels that have their size into the range and order of channels of the model's input.
+
+        The last part of preparing a frame; training, which cuts and turns frames in its own ways, does it as well.
+
+        Args:
+            pixels: float32 ``(..., height, width, 3)``, RGB, range [0, 255].
+        """
+        if self.config.values == "frame":
+            pixels = stretch_values(pixels)
+        prepared = normalize(pixels, self.config.mean, self.config.std)
+        return prepared.flip(-1) if self.config.channels == "bgr" else prepared
 
     @staticmethod
     def _checked(frames: Frames, shape: str, ndim: int) -> torch.Tensor:

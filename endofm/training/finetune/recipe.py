@@ -13,7 +13,7 @@ from torch import nn
 from endofm.adapters.apply import backbone_of
 from endofm.errors import ConfigError
 from endofm.models.pretrained import Pretrained
-from endofm.training.checks import require_number
+from endofm.training.checks import require_int, require_number
 from endofm.training.engine.task import Plan
 from endofm.training.objectives.parameter_groups import split_by_decay
 
@@ -71,6 +71,7 @@ class ScheduleConfig:
         warmup_epochs: Epochs in which the rate rises linearly first.
         end: What it falls to, as a multiple of its peak.
         power: Of `polynomial`.
+        late: Steps by which the rate lags behind; the original's mask models get theirs after each step.
     """
 
     name: Literal["cosine", "polynomial", "constant"] = "cosine"
@@ -78,11 +79,13 @@ class ScheduleConfig:
     warmup_epochs: float = 0.0
     end: float = 0.0
     power: float = 0.9
+    late: int = 0
 
     def __post_init__(self) -> None:
         require_number(self, "warmup_epochs", low=0)
         require_number(self, "end", low=0, high=1)
         require_number(self, "power", low=0, open_low=True)
+        require_int(self, "late", low=0)
 
     def factor(self, plan: Plan, step: int) -> float:
         """Return the learning rate of a step as a multiple of its peak.
@@ -91,6 +94,7 @@ class ScheduleConfig:
             plan: Length of the run.
             step: Number of the step, from 0.
         """
+        step = max(step - self.late, 0)
         warmup = min(self.warmup_epochs * plan.steps_per_epoch, plan.total_steps)
         if step < warmup:
             return (step + 1) / (math.floor(warmup) + 1)

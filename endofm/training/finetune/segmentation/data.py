@@ -1,0 +1,133 @@
+"""Training clips with masks, for :class:`~endofm.data.loader.ClipLoader`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from endofm.data.clips import Clip, SharedEpoch, SkippedClip, clip_generator
+from endofm.data.order import epoch_order
+from endofm.errors import VideoError
+from endofm.training.finetune.segmentation.clips import MaskedClip
+from endofm.training.finetune.segmentation.config import AugmentConfig, DataConfig
+from endofm.training.finetune.segmentation.published_view import published_view
+from endofm.training.finetune.segmentation.reading import constant_frames, read_frames, read_masks
+from endofm.training.finetune.segmentation.views import MaskView, view_of
+from endofm.transforms.processor import Processor
+from endofm.video.sampling import Int64Array, random_indices
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedFrames:
+    """Prepared frames with the class of every pixel; of one clip, or joined.
+
+    Attributes:
+        pixels: float32 ``([batch,] 3, time, height, width)``.
+        labels: int64 ``([batch,] time, height, width)``.
+        notes: What is odd about the frames, as sentences.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def collate(cls, clips: Sequence[MaskedFrames]) -> MaskedFrames:
+        """Join clips of one length."""
+        return cls(
+            torch.stack([clip.pixels for clip in clips]),
+            torch.stack([clip.labels for clip in clips]),
+            tuple(note for clip in clips for note in clip.notes),
+        )
+
+    def pin_memory(self) -> MaskedFrames:
+        """Return the same in pinned memory; called by ``DataLoader``."""
+        return MaskedFrames(self.pixels.pin_memory(), self.labels.pin_memory(), self.notes)
+
+
+class MaskedClipSource:
+    """Random views of clips with masks.
+
+    What is drawn for a clip depends on the seed, the epoch and the clip, not on workers or order.
+
+    Args:
+        clips: The clips.
+        config: Which frames, what masks mean, which views.
+        augment: How views are drawn under the rule ``clip``.
+        processor: Frames to clip.
+        seed: Seed of the order and of the views.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[MaskedClip],
+        config: DataConfig,
+        augment: AugmentConfig,
+        processor: Processor,
+        *,
+        seed: int,
+    ) -> None:
+        self.clips, self.config, self.augment, self.processor, self.seed = clips, config, augment, processor, seed
+        self._epoch = SharedEpoch()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of everything random."""
+        self._epoch.value = epoch
+
+    def share(self, world_size: int) -> int:
+        """Return how many clips each process goes through in an epoch."""
+        return len(self.clips) * self.config.repeats // world_size
+
+    def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[Any]:
+        """Yield positions in the list, several times over if clips are repeated, with the number of the epoch."""
+        epoch = self._epoch.value
+        order = epoch_order(
+            len(self.clips) * self.config.repeats,
+            seed=self.seed,
+            epoch=epoch,
+            shuffle=shuffle,
+            rank=rank,
+            world_size=world_size,
+        )
+        return ((int(place), epoch) for place in islice(order, skip, None))
+
+    def read(self, task: Any) -> Clip | SkippedClip:
+        """Return one view of a clip; a clip that cannot be read is passed over and named."""
+        place, epoch = task
+        repeat, position = divmod(place, len(self.clips))
+        clip = self.clips[position]
+        generator = clip_generator(self.seed, epoch, f"{clip.id}#{repeat}" if repeat else clip.id)
+        try:
+            frames = self._view(clip, generator)
+        except VideoError as error:
+            return SkippedClip(clip.id, str(error))
+        times = torch.zeros(frames.labels.shape[0], dtype=torch.float64)
+        return Clip(frames, times, -1, position, clip.id, clip.group)
+
+    def _view(self, clip: MaskedClip, generator: np.random.Generator) -> MaskedFrames:
+        config = self.config
+        indices = self._indices(clip, generator).tolist()
+        frames = read_frames(clip, indices)
+        size = (frames.shape[1], frames.shape[2])
+        masks = read_masks(clip, indices, size, rule=config.masks, num_classes=len(config.labels))
+        if config.augment == "published":
+            pixels, labels = published_view(frames, masks, self.processor, generator)
+        else:
+            view = MaskView.draw(self.augment, generator) if config.augment == "clip" else MaskView()
+            pixels, labels = view_of(frames, masks, view, self.processor)
+        constant = constant_frames(frames)
+        notes = (f"{clip.id}: frame {indices[constant[0]]} is one single colour",) if constant else ()
+        return MaskedFrames(pixels, labels, notes)
+
+    def _indices(self, clip: MaskedClip, generator: np.random.Generator) -> Int64Array:
+        """Return positions of frames: a random run of them, or all; in a clip that is too short some repeat."""
+        count, stride = self.config.num_frames, self.config.frame_stride
+        if count is None:
+            return np.arange(0, clip.count, stride)
+        return random_indices(clip.count, count, generator, stride=stride)

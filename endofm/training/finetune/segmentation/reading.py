@@ -1,0 +1,157 @@
+"""Reading the frames and masks of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from endofm.data.prepare.frame_folders import read_frame
+from endofm.errors import InputError, VideoError
+from endofm.training.finetune.segmentation.clips import MaskedClip
+from endofm.video.frames import UInt8Array
+from endofm.video.images import open_image
+from endofm.video.open import open_video
+
+MaskRule = Literal["bright", "white", "classes"]
+"""What values of a mask mean: ``bright``: class 1 above 127 (JPEG, video); ``white``: class 1 is 255 alone, as
+published; ``classes``: the number of the class."""
+
+_HALF = 127
+
+
+def read_frames(clip: MaskedClip, indices: Sequence[int]) -> UInt8Array:
+    """Return frames of a clip, uint8 ``(time, height, width, 3)``, RGB.
+
+    Raises:
+        VideoError: If one cannot be read, or has another size than the others; the message names the file.
+    """
+    if isinstance(clip.frames, tuple):
+        files = [clip.frames[index] for index in indices]
+        return _stack([read_frame(file) for file in files], [str(file) for file in files])
+    return _read_video(clip.frames, clip, indices)
+
+
+def read_masks(
+    clip: MaskedClip, indices: Sequence[int], size: tuple[int, int], *, rule: MaskRule, num_classes: int
+) -> UInt8Array:
+    """Return the class of every pixel, uint8 ``(time, height, width)``.
+
+    Args:
+        clip: The clip.
+        indices: Which of its masks.
+        size: Height and width of its frames.
+        rule: What values mean.
+        num_classes: Number of classes, background included.
+
+    Raises:
+        VideoError: If a mask cannot be read, is of another size than its frame or holds values that the rule does not
+            know; the message names the file.
+    """
+    lossy = not isinstance(clip.masks, tuple)
+    if isinstance(clip.masks, tuple):
+        values = [(_read_grey(clip.masks[index]), str(clip.masks[index])) for index in indices]
+    else:
+        frames = _read_video(clip.masks, clip, indices)
+        values = [(frame[..., 1], f"{clip.masks}: frame {i}") for frame, i in zip(frames, indices, strict=True)]
+    masks = []
+    for mask, name in values:
+        if mask.shape != size:
+            raise VideoError(
+                f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels, its frame {size[1]} x {size[0]}"
+            )
+        masks.append(mask_classes(mask, name, rule=rule, num_classes=num_classes, lossy=lossy))
+    return np.stack(masks)
+
+
+def mask_classes(values: UInt8Array, name: str, *, rule: MaskRule, num_classes: int, lossy: bool = False) -> UInt8Array:
+    """Return classes of the values of a mask.
+
+    Args:
+        values: uint8 ``(height, width)``.
+        name: Name of the file, for messages.
+        rule: What values mean.
+        num_classes: Number of classes, background included.
+        lossy: Values are a little off, as in a video: low ones say nothing.
+
+    Raises:
+        VideoError: If the values do not go with the rule.
+    """
+    highest = int(values.max(initial=0))
+    if rule == "classes":
+        if highest >= num_classes:
+            raise VideoError(
+                f"{name}: this mask holds the value {highest}, but there are the classes 0 to {num_classes - 1}; masks "
+                f"that are white where the object is need data.masks=bright"
+            )
+        return values
+    if 0 < highest < num_classes and not lossy:
+        raise VideoError(
+            f"{name}: the highest value of this mask is {highest}, which looks like the number of a class; set "
+            f"data.masks=classes"
+        )
+    return (values == 255 if rule == "white" else values > _HALF).astype(np.uint8)
+
+
+def constant_frames(frames: UInt8Array) -> list[int]:
+    """Return the positions of frames that hold one single value: no picture arrived."""
+    flat = frames.reshape(len(frames), -1)
+    return [int(place) for place in np.flatnonzero(flat.min(1) == flat.max(1))]
+
+
+def _read_grey(path: Path) -> UInt8Array:
+    with open_image(path) as image:
+        try:
+            if image.mode in ("1", "L", "P"):
+                # Of an indexed image the numbers count, not its colours.
+                array = np.asarray(image.convert("L") if image.mode == "1" else image)
+                return np.ascontiguousarray(array, np.uint8)
+            colours = np.asarray(image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise VideoError(f"{path}: this mask cannot be decoded ({error})") from error
+    if (colours != colours[..., :1]).any():
+        raise VideoError(f"{path}: this mask is coloured ({image.mode}); save it as grey values or as an indexed image")
+    return np.ascontiguousarray(colours[..., 0])
+
+
+def _read_video(path: Path, clip: MaskedClip, indices: Sequence[int]) -> UInt8Array:
+    order = np.argsort(indices, kind="stable")
+    with open_video(path) as video:
+        times = video.frame_times()
+        if len(times) != clip.count:
+            raise VideoError(f"{path}: this video has changed: {clip.count} frames were found first, now {len(times)}")
+        found = [frame.data for frame in video.sample(times[np.asarray(indices)[order]].tolist())]
+        problems = video.problems
+    if len(found) < len(indices):
+        reason = problems[0] if problems else "it ends early"
+        raise VideoError(f"{path}: not all frames can be decoded: {reason}")
+    frames: list[UInt8Array] = [found[0]] * len(found)
+    for place, frame in zip(order.tolist(), found, strict=True):
+        frames[place] = frame
+    return np.stack(frames)
+
+
+def _stack(frames: list[UInt8Array], names: list[str]) -> UInt8Array:
+    for frame, name in zip(frames, names, strict=True):
+        if frame.shape != frames[0].shape:
+            raise VideoError(
+                f"{name} is {frame.shape[1]} x {frame.shape[0]} pixels, but {names[0]} is {frames[0].shape[1]} x "
+                f"{frames[0].shape[0]}; the frames of a clip must have one size"
+            )
+    return np.stack(frames)
+
+
+def require_readable(clips: Sequence[MaskedClip], *, rule: MaskRule, num_classes: int) -> None:
+    """Read the first frame and mask of every clip, so that what is wrong with all of them shows before a run begins.
+
+    Raises:
+        InputError: Naming the first file that cannot be used.
+    """
+    for clip in clips:
+        try:
+            size = read_frames(clip, [0]).shape[1:3]
+            read_masks(clip, [0], (size[0], size[1]), rule=rule, num_classes=num_classes)
+        except VideoError as error:
+            raise InputError(f"{clip.id}: {error}") from error
