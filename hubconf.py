@@ -5,6 +5,8 @@ dependencies = ["torch", "huggingface_hub", "safetensors", "av", "numpy", "PIL"]
 from endofm.entrypoints import (  # noqa: E402, F401
     endofm_base_8x224,
     endofm_base_8x224_random,
+    endofm_classification,
+    endofm_classification_tiny_random,
     endofm_detection,
     endofm_detection_tiny_random,
     endofm_processor,

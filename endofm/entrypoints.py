@@ -15,6 +15,7 @@ from endofm.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from endofm.models.classification import EndoFMForVideoClassification
     from endofm.models.detection import EndoFMForDetection
     from endofm.models.endofm import EndoFM
     from endofm.models.segmentation import EndoFMForSegmentation
@@ -99,6 +100,51 @@ def endofm_tiny_8x224_random(*, device: str | torch.device | None = None) -> End
         ``torch.hub.load("med-air/Endo-FM", "endofm_tiny_8x224_random")``
     """
     return _random("tiny", device)
+
+
+def endofm_classification(
+    *,
+    weights: str | Path,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    device: str | torch.device | None = None,
+) -> EndoFMForVideoClassification:
+    """Load a video classifier: probabilities per clip and for a whole video.
+
+    The authors' ``polypdiag.pth`` is read as it is; it is not fetched by name, because its checksum is not known here.
+
+    Args:
+        weights: Registry name, hub id, folder, ``.safetensors`` or original ``.pth``.
+        cache_dir: Where downloads are kept.
+        local_files_only: Never touch the network.
+        device: Where to put the model; the CPU by default.
+
+    Returns:
+        The model in evaluation mode. ``model.predict(video)`` takes any video.
+
+    Raises:
+        WeightsError: If the weights cannot be found, fetched, verified or do not fit.
+
+    Example:
+        ``torch.hub.load("med-air/Endo-FM", "endofm_classification", weights="polypdiag.pth")``
+    """
+    from endofm.models.classification import EndoFMForVideoClassification
+
+    return EndoFMForVideoClassification.from_pretrained(
+        weights, cache_dir=cache_dir, local_files_only=local_files_only, device=device
+    )
+
+
+def endofm_classification_tiny_random(*, device: str | torch.device | None = None) -> EndoFMForVideoClassification:
+    """Return a small video classifier with fixed random weights; its probabilities mean nothing.
+
+    Args:
+        device: Where to put the model; the CPU by default.
+
+    Example:
+        ``torch.hub.load("med-air/Endo-FM", "endofm_classification_tiny_random")``
+    """
+    return endofm_classification(weights="endofm-classification-tiny-random", device=device)
 
 
 def endofm_detection(

@@ -7,7 +7,11 @@ import importlib
 
 SUMMARY = "score features and fine-tuned models on labelled videos, with intervals by video"
 
-COMMANDS = (("features", "evaluate_features"), ("detection", "evaluate_detection"))
+COMMANDS = (
+    ("features", "evaluate_features"),
+    ("classification", "evaluate_classification"),
+    ("detection", "evaluate_detection"),
+)
 """Name on the command line and module of ``endofm.cli`` of each subcommand."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from endofm.config import (
+    ClassificationHeadConfig,
     DetectionHeadConfig,
     EncoderConfig,
     ModelConfig,
@@ -12,6 +13,7 @@ from endofm.config import (
     SegmentationHeadConfig,
 )
 from endofm.hub.registry import Mirror, Score, WeightRecord
+from endofm.hub.tasks.classification import published_preprocess as published_classifier_preprocess
 from endofm.hub.tasks.detection import KUMC_LABELS
 from endofm.hub.tasks.segmentation import published_preprocess
 
@@ -124,6 +126,29 @@ def _random_segmentation(size: str, network: Literal["hybrid", "light"]) -> Weig
     )
 
 
+_RANDOM_CLASSIFIER = WeightRecord(
+    name="endofm-classification-tiny-random",
+    description="Untrained video classifier: random weights from a fixed seed, for trying the software. Its "
+    "probabilities mean nothing",
+    config=ModelConfig(
+        encoder=EncoderConfig.preset("tiny"),
+        preprocess=published_classifier_preprocess(EncoderConfig.preset("tiny")),
+        head=ClassificationHeadConfig(labels=("normal", "abnormal")),
+        name="endofm-classification-tiny-random",
+        trained=False,
+        license="apache-2.0",
+    ),
+    license="apache-2.0",
+    random_seed=0,
+    notes=(
+        "Nothing was learned: the probabilities mean nothing, and no result from them says anything about a video.",
+        "Head, labels and preprocessing of the authors' polypdiag.pth, which is read with `endofm convert`. That file "
+        "has no record of its own, because its checksum is not known here.",
+        "Scores on PolypDiag are not scores on unseen videos: it is put together from videos of Hyper-Kvasir and "
+        "LDPolypVideo, which Endo-FM was pre-trained on.",
+    ),
+)
+
 _SEGMENTATION_NOTES = {
     "hybrid": (
         "Architecture and preprocessing of the authors' cvc.pth, which is read with `endofm convert`: blue comes "
@@ -155,6 +180,7 @@ RECORDS = (
     _random("tiny"),
     _random("small"),
     _random("base"),
+    _RANDOM_CLASSIFIER,
     _random_segmentation("tiny", "light"),
     _random_segmentation("base", "hybrid"),
     _RANDOM_DETECTOR,

@@ -28,6 +28,7 @@ def test_the_known_weights() -> None:
         "endofm-tiny-8x224-random",
         "endofm-small-8x224-random",
         "endofm-base-8x224-random",
+        "endofm-classification-tiny-random",
         "endofm-segmentation-tiny-random",
         "endofm-segmentation-base-random",
         "endofm-detection-tiny-random",

@@ -139,7 +139,8 @@ def _rates(model: Pretrained, config: OptimizerConfig) -> Iterator[tuple[str, nn
         if not parameter.requires_grad:
             continue
         rate = 1.0
-        if name.startswith("backbone."):
+        # What was put in begins anew, like the head.
+        if name.startswith("backbone.") and ".before_" not in name and "lora_" not in name:
             part = name.split(".")
             # Embedding and tables lie below the first block, the final norm above the last.
             level = int(part[2]) + 1 if part[1] == "blocks" else depth + 1 if part[1] == "norm" else 0

@@ -1,0 +1,78 @@
+"""``endofm evaluate classification``: a classifier on labelled videos that it has not learnt from."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "score a video classifier on labelled videos"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("weights", help="registry name, owner/repo[@revision], folder, .safetensors or .pth file")
+    parser.add_argument("videos", nargs="+", metavar="LIST", help="list `path,label[,start,end]`, or prepared set")
+    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder for report, predictions and pictures")
+    parser.add_argument("--root", metavar="DIR", help="folder that the lists' paths are relative to")
+    parser.add_argument("--split", choices=("train", "val", "test"), help="take this subset of prepared sets only")
+    parser.add_argument("--views", type=int, default=1, metavar="N", help="windows per video, averaged (default: 1)")
+    parser.add_argument("--crops", type=int, choices=(1, 3), default=1, help="crops per window (default: 1)")
+    parser.add_argument(
+        "--upstream", action="store_true", help="choose frames by the original's rule, as published numbers rest on it"
+    )
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="clips per forward pass (default: 8)")
+    parser.add_argument("--num-workers", type=int, default=2, metavar="N", help="processes that read (default: 2)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the table."""
+    import numpy as np
+
+    from endofm.data.listing import read_clips
+    from endofm.errors import InputError, require_extra
+    from endofm.models.classification import EndoFMForVideoClassification
+
+    require_extra("torchmetrics", "train", "Evaluating a classifier")
+    require_extra("yaml", "train", "Evaluating a classifier")
+    from endofm.evaluation.report import ClassificationReport
+    from endofm.training.finetune.classification.evaluate import classify
+    from endofm.training.finetune.classification.targets import Targets
+
+    model = EndoFMForVideoClassification.from_pretrained(args.weights, device=args.device)
+    head = model.head_config
+    # Where several labels may hold, a list writes them together, so that its classes are not those of the model.
+    classes = None if head.multi_label else head.labels
+    table = read_clips(*args.videos, classes=classes, root=args.root)
+    if args.split is not None:
+        table = table.take(np.array([split == args.split for split in table.split], bool))
+    if not len(table):
+        raise InputError(f"{', '.join(args.videos)}: there are no clips of the subset {args.split!r} in it")
+    targets = Targets.of(table.classes, multi_label=head.multi_label, classes=head.labels)
+    predictions = classify(
+        model,
+        table,
+        targets,
+        head,
+        model.config.preprocess,
+        rule="upstream" if args.upstream else "random",
+        views=args.views,
+        crops=args.crops,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+    )
+    settings = {
+        "weights": model.config.name or Path(args.weights).name,
+        "weights_sha256": model.provenance.get("sha256", ""),
+        "views": {"time": args.views, "crops": args.crops, "rule": "upstream" if args.upstream else "even"},
+        "clips": len(table),
+    }
+    notes = [] if len(predictions) == len(table) else [f"{len(table) - len(predictions)} clips could not be decoded."]
+    if not model.config.trained:
+        notes.append("The classifier was not trained: this shows what chance gives.")
+    report = ClassificationReport.of(predictions, settings=settings, notes=notes, resamples=args.resamples)
+    if args.out is not None:
+        report.save(args.out)
+    print(report.summary())
+    return 0
