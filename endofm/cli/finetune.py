@@ -10,7 +10,11 @@ from typing import Any
 
 SUMMARY = "fine-tune a model for a task on labelled videos, or go on with a run that was stopped"
 
-COMMANDS = (("classification", "finetune_classification"), ("segmentation", "finetune_segmentation"))
+COMMANDS = (
+    ("classification", "finetune_classification"),
+    ("detection", "finetune_detection"),
+    ("segmentation", "finetune_segmentation"),
+)
 """Task and module of ``endofm.cli`` of each subcommand."""
 
 

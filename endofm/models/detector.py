@@ -73,19 +73,28 @@ class VideoDetector(nn.Module):
         """See :meth:`endofm.heads.detection.head.DetectionHead.refine`."""
         return self.head.refine(targets, supports)
 
-    def forward(self, clip: Tensor) -> tuple[list[Level], list[Refined]]:
-        """Look at one clip and refine its first frame with all others.
+    def forward(
+        self, clips: Tensor, targets: Tensor | None = None, *, together: bool = True
+    ) -> tuple[list[Level], list[Refined]]:
+        """Look at every frame of some clips, and refine one target frame of each with all its others.
 
         Args:
-            clip: ``(1, 3, time, height, width)``; the target frame comes first.
+            clips: ``(batch, 3, time, height, width)``.
+            targets: Place of the target in each clip, int64 ``(batch,)``; the first frames by default.
+            together: Let the frames of a clip share the encoder's attention over time; otherwise each passes alone.
 
         Returns:
-            Both stages of the target frame.
+            Both stages of the target frames.
         """
-        levels = self.look(clip)
-        targets = [level.take(0) for level in levels]
-        supports = [level.take(slice(1, None)) for level in levels]
-        return targets, self.refine(targets, supports)
+        batch, time = clips.shape[0], clips.shape[2]
+        levels = self.look(clips if together else clips.transpose(1, 2).flatten(0, 1).unsqueeze(2))
+        first = torch.arange(batch, device=clips.device) * time
+        chosen = first if targets is None else first + targets.to(clips.device)
+        is_target = torch.zeros(batch * time, dtype=torch.bool, device=clips.device)
+        is_target[chosen] = True
+        own = [level.take(chosen) for level in levels]
+        others = (~is_target).nonzero()[:, 0]  # clip by clip
+        return own, self.refine(own, [level.take(others) for level in levels])
 
     def freeze_offsets(self) -> None:
         """Keep the offsets' maps of the alignment as they are, as the original does (it never trains them)."""

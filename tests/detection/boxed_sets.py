@@ -70,7 +70,7 @@ def coco_of(
     values: dict[str, list[dict[str, object]]] = {"videos": [], "images": [], "annotations": [], "categories": []}
     values["categories"] = [{"id": i + 1, "name": name} for i, name in enumerate(names)]
     for v, (video, frames) in enumerate(videos.items(), start=1):
-        values["videos"].append({"id": v, "name": video, "fps": 10.0, "patient": f"patient {v}"})
+        values["videos"].append({"id": v, "name": video, "fps": 10.0, "patient": f"patient {video}"})
         for i, boxes in enumerate(frames, start=1):
             image = len(values["images"]) + 1
             file = f"{split}2019/Image/{video}/{i}.jpg"
