@@ -48,14 +48,10 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of three training and two validation videos in the original layout, with COCO files beside."""
     root = tmp_path_factory.mktemp("boxes")
     for split, count in (("train", 3), ("val", 2)):
-        videos = {f"{split}{i}": wandering(6, shift=8 * i, name=fill_label(i)) for i in range(count)}
+        videos = {f"{split}{i}": wandering(6, shift=8 * i) for i in range(count)}
         write_original(root, videos, split=split)
         coco_of(root, videos, split=split)
     return root
-
-
-def fill_label(number: int) -> str:
-    return ("adenomatous", "hyperplastic")[number % 2]
 
 
 def settings(root: Path, *more: str, preset: str = "nano") -> DetectionConfig:
@@ -70,12 +66,12 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_learning_finds_what_is_there(boxes: Path, tmp_path: Path) -> None:
     """The whole way: train, report, load, detect; from boxes to boxes."""
     config = settings(
-        boxes, "run.epochs=8", "optimizer.learning_rate=3e-3", "evaluation.without_refinement=true", "run.monitor=null"
+        boxes, "run.epochs=6", "optimizer.learning_rate=3e-3", "evaluation.without_refinement=true", "run.monitor=ap50"
     )
     result = finetune_detection(config, tmp_path / "run", progress=False)
     assert result.finished
     report = json.loads((tmp_path / "run/report/report.json").read_text())
-    assert report["metrics"]["ap50"]["value"] > 0.5
+    assert report["metrics"]["ap50"]["value"] > 0.8
     assert report["settings"]["set"] == "validation"
     assert any("flatters" in note for note in report["notes"])
     unrefined = json.loads((tmp_path / "run/report_without_refinement/report.json").read_text())
@@ -87,7 +83,7 @@ def test_learning_finds_what_is_there(boxes: Path, tmp_path: Path) -> None:
     frames = sorted((boxes / "val2019/Image/val0").glob("*.jpg"))
     found = model.predict([str(path) for path in frames], min_score=0.0, progress=False)
     best = found[2].boxes[0]
-    np.testing.assert_allclose(best, [14, 14, 44, 46], atol=10)
+    np.testing.assert_allclose(best, [14, 14, 44, 46], atol=14)
 
     # The same weights through the commands.
     out = tmp_path / "out"
@@ -125,7 +121,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(boxes: Path, tmp_path: Path) -
 
 
 def test_the_published_preset_is_what_was_published(boxes: Path, goldens: fill.Goldens) -> None:
-    config = settings(boxes, "model.source=null", "run.batch_size=1", preset="kumc")
+    config = settings(boxes, "model.source=null", "model.channels=64", "run.batch_size=1", preset="kumc")
     model = build_detector(config, ("adenomatous", "hyperplastic"))
     assert model.config.preprocess.channels == "bgr"
     assert model.head_config.supports == "random"
