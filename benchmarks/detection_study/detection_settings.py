@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,8 @@ class StudyConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def pretraining(self, objective: Objective, clips: Path, seed: int) -> PretrainConfig:
-        """Return the settings of a pre-training run."""
+        """Return the settings of a pre-training run; the learning rate rises over its first tenth."""
+        objective = replace(objective, warmup_epochs=self.pretrain_epochs // 10)
         return PretrainConfig(
             objective=objective,
             data=ClipsConfig(clips=(str(clips),)),
