@@ -169,6 +169,29 @@ def test_a_run_begins_from_a_training_checkpoint(folder: Path, trained: Path, tm
     assert "with its projection head and centre" in card
 
 
+def test_recomputed_blocks_change_nothing_but_memory(folder: Path, tmp_path: Path) -> None:
+    found = []
+    for name in ("kept", "recomputed"):
+        flag = f"run.grad_checkpointing={str(name == 'recomputed').lower()}"
+        pretrain(config(folder, flag, "objective.drop_path_rate=0"), tmp_path / name, progress=False)
+        found.append(EndoFM.from_pretrained(tmp_path / name / "export").state_dict())
+    assert all(torch.allclose(value, found[1][name], atol=1e-6) for name, value in found[0].items())
+
+
+def test_two_processes_share_model_data_and_watch(folder: Path, trained: Path, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "endofm"),
+        *("pretrain", str(folder / "tiny.yaml"), "--out", str(tmp_path / "run"), f"data.clips={folder / 'clips'}"),
+        *(f"knn.clips={folder / 'watched'}", "knn.neighbours=3", "run.strategy=fsdp", "objective.drop_path_rate=0"),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert result.returncode == 0, result.stderr
+    found = rows(tmp_path / "run/logs/validation.csv")
+    assert [row["epoch"] for row in found] == ["0", "1"]
+    assert float(found[0]["knn_majority"]) == pytest.approx(4 / 7)
+    assert EndoFM.from_pretrained(tmp_path / "run/export").embed_dim == 24
+
+
 def test_damaged_clips_are_left_out_and_told_of(tmp_path: Path, folder: Path) -> None:
     clips = write_clips(tmp_path / "clips", 6)
     (clips / "03.mp4").write_bytes(b"not a video")

@@ -16,6 +16,7 @@ from endofm.training.run_config import RunConfig
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from lightning_fabric.plugins.precision import Precision
     from lightning_fabric.strategies.strategy import Strategy
     from torch.distributed.device_mesh import DeviceMesh
@@ -35,20 +36,14 @@ def open_fabric(run: RunConfig, task: TrainingTask) -> Fabric:
     """
     require_extra("lightning_fabric", "train", "Training")
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     # It tells of every process that joins, in the middle of our own lines.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = _accelerator(run)
-    if TorchElasticEnvironment.detect():
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        num_nodes = int(os.environ["WORLD_SIZE"]) // devices
-    elif "SLURM_NTASKS_PER_NODE" in os.environ and SLURMEnvironment.detect():
-        devices = int(os.environ["SLURM_NTASKS_PER_NODE"])
-        num_nodes = int(os.environ["SLURM_NTASKS"]) // devices
-    else:
-        devices, num_nodes = _devices(run, accelerator), run.num_nodes
+    try:
+        devices, num_nodes, environment = _layout(run, accelerator)
+    except RuntimeError as error:  # what SLURM was asked for is not usable
+        raise ConfigError(f"the processes of the run cannot be set up: {error}") from error
     world_size = devices * num_nodes
     per_step = world_size * run.accumulate
     if run.batch_size % per_step:
@@ -62,7 +57,7 @@ def open_fabric(run: RunConfig, task: TrainingTask) -> Fabric:
             devices=devices,
             num_nodes=num_nodes,
             strategy=_strategy(run, task, world_size),
-            plugins=[_precision(run, accelerator)],
+            plugins=[_precision(run, accelerator), environment],
         )
         fabric.launch()
     except (RuntimeError, ValueError) as error:
@@ -85,6 +80,22 @@ def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
         raise problem
     done: T = result
     return done
+
+
+def _layout(run: RunConfig, accelerator: str) -> tuple[int, int, ClusterEnvironment]:
+    """Return the processes per machine, the machines, and who starts them."""
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        return devices, int(os.environ["WORLD_SIZE"]) // devices, TorchElasticEnvironment()
+    # A job with a single task may start further processes itself, as on any machine.
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and SLURMEnvironment.detect():
+        num_nodes = int(os.environ["SLURM_NNODES"])
+        return int(os.environ["SLURM_NTASKS"]) // num_nodes, num_nodes, SLURMEnvironment()
+    return _devices(run, accelerator), run.num_nodes, LightningEnvironment()
 
 
 def _accelerator(run: RunConfig) -> str:

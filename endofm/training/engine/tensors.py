@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from endofm.errors import CheckpointFormatError
-from endofm.training.engine.distributed import whole
+from endofm.training.engine.distributed import rank, whole
 
 
 def module_state(module: nn.Module) -> dict[str, Tensor]:
-    """Return a module's state dict as whole CPU tensors; to be called on every process."""
+    """Return a module's state dict as whole CPU tensors on the first process; to be called on every process."""
     return {name: _on_cpu(value) for name, value in module.state_dict().items()}
 
 
@@ -37,7 +37,7 @@ def load_module_state(module: nn.Module, state: Mapping[str, Tensor], where: str
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Any]:
-    """Return the optimiser's state by names of parameters; to be called on every process."""
+    """Return the optimiser's state by names of parameters on the first process; to be called on every process."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in module.named_parameters()}
     state = {
         names[parameter]: {key: _on_cpu(value) if isinstance(value, Tensor) else value for key, value in values.items()}
@@ -90,7 +90,9 @@ def _numbered(optimizer: torch.optim.Optimizer) -> Iterator[tuple[Tensor, int]]:
 
 
 def _on_cpu(tensor: Tensor) -> Tensor:
-    return whole(tensor.detach()).cpu()
+    """Return a whole tensor on the CPU of the first process, which writes it, and an empty one on the others."""
+    full = whole(tensor.detach())
+    return full.cpu() if rank() == 0 else full.new_empty(0)
 
 
 def _like(model: Tensor, value: Tensor) -> Tensor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from engine_toy import ToyConfig, train
 
-from endofm.errors import ConfigError, InputError, JobError, TrainingError
+from endofm.errors import ConfigError, InputError, JobError, MissingExtraError, TrainingError
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -127,6 +129,30 @@ def train_sick(folder: Path, **changes: Any) -> Any:
         engine_toy.ToyTask = original  # type: ignore[misc]
 
 
+def test_wandb_gets_every_row_and_the_same_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[dict[str, Any]] = []
+    sent: list[tuple[int, dict[str, float]]] = []
+    run = SimpleNamespace(log=lambda values, step: sent.append((step, values)), finish=lambda: None)
+    wandb = ModuleType("wandb")
+    wandb.init = lambda **how: begun.append(how) or run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    train(tmp_path, ToyConfig(), loggers=("wandb",))
+    assert [step for step, values in sent if "train/loss" in values] == list(range(2, 19, 2))
+    train(tmp_path, ToyConfig(), loggers=("wandb",))
+    assert begun[0]["id"] == begun[1]["id"]
+    assert begun[0]["config"]["lr"] == 0.01
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingExtraError, match=r"endofm\[wandb\]"):
+        train(tmp_path, ToyConfig(), loggers=("wandb",))
+
+
+def test_the_network_is_compiled_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(type(module).__name__))
+    train(tmp_path, ToyConfig(), max_steps=1, compile=True)
+    assert compiled == ["Net"]
+
+
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
     from endofm.training.engine.folder import RunFolder
 
@@ -144,6 +170,11 @@ def test_impossible_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"run\.accelerator is cuda, but torch finds no GPU"):
         train(tmp_path, ToyConfig(), accelerator="cuda")
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_JOB_NAME": "train"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="--ntasks-per-node=2"):
+        train(tmp_path, ToyConfig())
+    monkeypatch.delenv("SLURM_NTASKS")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="this folder cannot be made"):
         train(tmp_path / "file", ToyConfig())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,24 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone") / "run"
     train(folder, ToyConfig(dropout=0.0))
     return folder
+
+
+def test_tasks_of_a_slurm_job_find_each_other(tmp_path: Path, alone: Path) -> None:
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}
+    job["SLURM_NTASKS_PER_NODE"] = "2"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"SLURM_NODELIST": "127.0.0.1", "SLURM_NODEID": "0", "MASTER_PORT": str(free.getsockname()[1])}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, engine_toy.__file__, str(tmp_path / "run"), "dropout=0"],
+            env={**os.environ, **job, **place, "SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)},
+        )
+        for task in (0, 1)
+    ]
+    assert [task.wait(timeout=240) for task in tasks] == [0, 0]
+    losses = [float(row["loss"]) for row in rows(tmp_path / "run/logs/train.csv")]
+    assert losses == pytest.approx([float(row["loss"]) for row in rows(alone / "logs/train.csv")], rel=1e-5)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
