@@ -33,6 +33,7 @@ FLOORS = {
     "visualize": 5,
     "adapters": 5,
     "benchmark": 5,
+    "export": 5,
     "entrypoints": 6,
     "evaluation": 6,
     "training": 7,

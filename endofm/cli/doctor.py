@@ -20,7 +20,7 @@ SUMMARY = "check the installation: packages, devices, codecs, cache, a trial run
 State = Literal["ok", "note", "fail"]
 
 PACKAGES = ("torch", "av", "numpy", "pillow", "huggingface_hub", "safetensors")
-EXTRAS = {"parquet": "pyarrow", "h5": "h5py", "viz": "matplotlib"}
+EXTRAS = {"parquet": "pyarrow", "h5": "h5py", "viz": "matplotlib", "export": "onnxruntime"}
 DECODERS = ("h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "vp9", "av1", "gif", "prores", "wmv3")
 
 

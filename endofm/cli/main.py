@@ -21,10 +21,12 @@ COMMANDS = (
     "info",
     "download",
     "convert",
+    "export",
     "finetune",
     "evaluate",
     "data",
     "pretrain",
+    "benchmark",
     "doctor",
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from itertools import islice
 from typing import Any, Protocol, get_args
 
@@ -16,15 +15,16 @@ from torch import Tensor
 from endofm._version import __version__
 from endofm.errors import EncoderOutputError, InputError
 from endofm.inference.clip_stream import Clip, stream_clips
+from endofm.inference.cuda_graphs import GraphedEncoder
 from endofm.inference.features import Level, VideoFeatures, clock
 from endofm.inference.prefetch import read_ahead
 from endofm.inference.video_facts import describe_video, find_field_of_view_of
 from endofm.inference.windows import WindowSettings, plan_windows
 from endofm.outputs import EncoderOutput
 from endofm.transforms.processor import Processor
-from endofm.video.frames import VideoSource
+from endofm.video.frames import UInt8Array, VideoSource
 
-_BATCHES_AHEAD = 2
+_BATCHES_AHEAD = 1  # and one more in the making: enough, since a batch takes the encoder much longer than the reader
 
 
 class Encode(Protocol):
@@ -100,8 +100,9 @@ class FeatureStream:
             raise InputError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
         if frame_stride is not None and window_seconds is not None:
             raise InputError("give window_seconds or frame_stride, not both: each says how long a window is")
-        self._encode, self._source, self._processor = encode, source, processor
+        self._source, self._processor = source, processor
         self._device, self._precision = torch.device(device), precision
+        self._encode = GraphedEncoder(encode) if self._device.type == "cuda" else encode
         self._batch_size, self._level = batch_size, level
         self._problems: list[str] = []
         self._windows = WindowSettings(
@@ -128,11 +129,19 @@ class FeatureStream:
     def _batches(self) -> Generator[tuple[list[Clip], Tensor], None, None]:
         """Decode and prepare; this part runs in the thread that reads ahead."""
         self._problems = []
-        prepare = partial(self._processor.prepare_frame, box=self.box)
-        with closing(stream_clips(self._source, self.plan, prepare, self._problems.append)) as stream:
+        with closing(stream_clips(self._source, self.plan, self._prepare, self._problems.append)) as stream:
             while clips := list(islice(stream, self._batch_size)):
                 pixels = torch.stack([clip.pixels for clip in clips])
-                yield clips, pixels.pin_memory() if self._device.type == "cuda" else pixels
+                clips = [clip._replace(pixels=pixels[:0]) for clip in clips]  # What is in the batch is not kept twice.
+                yield clips, pixels
+                del pixels
+
+    def _prepare(self, frame: UInt8Array) -> Tensor:
+        """Prepare a frame, where the encoder is: as bytes it travels faster than as numbers."""
+        if self._device.type != "cuda":
+            return self._processor.prepare_frame(frame, self.box)
+        held = torch.from_numpy(frame).pin_memory().to(self._device, non_blocking=True)
+        return self._processor.prepare_frame(held, self.box)
 
     def _features(self, clips: list[Clip], pixels: Tensor) -> VideoFeatures:
         with torch.inference_mode():

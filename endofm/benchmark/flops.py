@@ -1,0 +1,68 @@
+"""How much an encoder has to multiply, and how fast the processor can multiply at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from endofm.config import EncoderConfig
+from endofm.layers.arithmetic import Inference
+from endofm.layers.int8 import Int8, can_multiply_int8
+from endofm.layers.packed import Packed, can_pack
+
+
+def gflop_per_clip(config: EncoderConfig) -> float:
+    """Return the multiplications and additions of the published computation for one clip, in 1e9.
+
+    Dense products and the two attentions; norms, softmax and sums are left out.
+    """
+    patches, time_ = config.grid_size**2, config.num_frames
+    dim, hidden = config.embed_dim, config.mlp_dim
+    tokens = time_ * patches
+    embed = 2 * tokens * dim * config.in_chans * config.patch_size**2
+    temporal = 2 * tokens * dim * 5 * dim + 4 * tokens * time_ * dim
+    spatial = 2 * (tokens + time_) * dim * 4 * dim + 4 * time_ * (patches + 1) ** 2 * dim
+    mlp = 2 * (tokens + 1) * dim * 2 * hidden
+    return (embed + config.depth * (temporal + spatial + mlp)) / 1e9
+
+
+def matmul_ceiling(config: EncoderConfig, device: torch.device, rounds: int = 5) -> dict[str, float]:
+    """Return the rate of the MLP's first product, the largest there is, in 1e9 operations per second.
+
+    One entry per way of multiplying that this machine has, at the number of threads that is set.
+    """
+    rows = config.num_frames * config.grid_size**2
+    layer = nn.Linear(config.embed_dim, config.mlp_dim, device=device).eval()
+    x = torch.randn(rows, config.embed_dim, device=device)
+    candidates: dict[str, tuple[Inference, torch.dtype]] = {
+        "float32": (Inference(), torch.float32),
+        "bfloat16": (Inference(torch.bfloat16), torch.bfloat16),
+    }
+    if device.type == "cpu":
+        for dtype in (torch.float32, torch.bfloat16):
+            if can_pack(dtype):
+                candidates[f"{str(dtype).removeprefix('torch.')}, packed"] = Packed(dtype), dtype
+        if can_multiply_int8():
+            candidates["int8, with rounding of the input"] = Int8(), torch.float32
+    work = 2 * rows * config.embed_dim * config.mlp_dim / 1e9
+    rates = {}
+    with torch.inference_mode():
+        for name, (arithmetic, dtype) in candidates.items():
+            low = x.to(dtype)
+            rates[name] = work / min(_seconds(lambda a=arithmetic, z=low: a.linear(z, layer), device, rounds))  # type: ignore[misc]
+    return rates
+
+
+def _seconds(work: Callable[[], object], device: torch.device, rounds: int) -> list[float]:
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    found = []
+    for _ in range(rounds + 1):
+        start = clock()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        found.append(clock() - start)
+    return found[1:]

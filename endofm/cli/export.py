@@ -1,0 +1,36 @@
+"""``endofm export``: the encoder as a file for other programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "write the encoder as ONNX, OpenVINO or torch.export file, checked against the model"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "--weights", required=True, help="registry name, owner/repo[@revision], folder, .safetensors or .pth file"
+    )
+    parser.add_argument("--to", required=True, choices=("onnx", "openvino", "torch-export"), help="format of the file")
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="file to write: .onnx, .xml (OpenVINO, with .bin) or .pt2"
+    )
+    parser.add_argument("--patch-tokens", action="store_true", help="return the patch tokens besides the embedding")
+    parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write and check the file."""
+    from endofm import EndoFM
+    from endofm.export.export import export
+    from endofm.export.formats import check_format
+
+    target = Path(args.out)
+    check_format(args.to, target)
+    model = EndoFM.from_pretrained(args.weights, local_files_only=args.local_files_only)
+    parity = export(model, target, to=args.to, patch_tokens=args.patch_tokens)
+    batches = " and ".join(str(batch) for batch in parity.batches)
+    print(f"{target}: largest difference from the model {parity.difference:.1e} (batches of {batches})")
+    return 0

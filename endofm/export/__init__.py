@@ -1,0 +1,1 @@
+"""The encoder in formats that other programs run: ONNX, OpenVINO, ``torch.export``."""

@@ -1,0 +1,124 @@
+"""The benchmark compares like with like, tells floors from goals, and runs as a command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from endofm.benchmark.encoder import encoder_rows
+from endofm.benchmark.flops import gflop_per_clip, matmul_ceiling
+from endofm.benchmark.peer import make_peer
+from endofm.benchmark.reference import Reference
+from endofm.benchmark.table import Row, as_markdown
+from endofm.benchmark.timing import compare
+from endofm.benchmark.training import training_row
+from endofm.benchmark.video import reference_clip, share_row
+from endofm.cli.main import main
+from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.models.encoder import VideoTransformer
+from endofm.models.endofm import EndoFM
+from endofm.transforms.processor import Processor
+
+SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)
+
+
+def stirred(config: EncoderConfig = SMALL) -> VideoTransformer:
+    torch.manual_seed(0)
+    model = VideoTransformer(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def test_reference_peer_and_encoder_compute_the_same() -> None:
+    pytest.importorskip("transformers")
+    model = stirred()
+    peer = make_peer(model)
+    assert peer is not None
+    clip = torch.randn(2, 3, 4, 32, 32)
+    with torch.no_grad():
+        reference = Reference(model)(clip)
+        torch.testing.assert_close(reference, peer(clip), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(reference, model(clip), atol=1e-5, rtol=1e-5)
+
+
+def test_operations_of_the_published_model() -> None:
+    assert gflop_per_clip(EncoderConfig()) == pytest.approx(391.7, abs=0.3)
+
+
+@pytest.mark.parametrize("size", [(288, 360), (300, 270)])
+def test_the_original_order_gives_the_same_clip(size: tuple[int, int]) -> None:
+    frames = list(np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8))
+    config = PreprocessConfig()
+    torch.testing.assert_close(Processor(config)(np.stack(frames)), reference_clip(frames, config), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("unit", "floor", "goal", "value", "sound", "verdict"),
+    [
+        ("x", 2.5, 3.0, 3.1, True, "goal met"),
+        ("x", 2.5, 3.0, 2.7, True, "floor met"),
+        ("x", 2.5, 3.0, 2.4, True, "not met"),
+        ("x", 2.5, 3.0, 9.0, False, "not met"),
+        ("MB", 400, 250, 200, True, "goal met"),
+        ("MB", 400, 250, 399, True, "floor met"),
+        ("MB", 400, 250, 401, True, "not met"),
+        ("%", 40, 60, 50, True, "floor met"),
+        ("%", 5, 3, 2, True, "goal met"),
+        ("s", 0.2, 0.1, None, True, "not measured"),
+    ],
+)
+def test_verdicts(unit: str, floor: float, goal: float, value: float | None, sound: bool, verdict: str) -> None:
+    row = Row(name="something", unit=unit, floor=floor, goal=goal, value=value, sound=sound)  # type: ignore[arg-type]
+    assert row.verdict == verdict
+    assert verdict in as_markdown([row])
+
+
+def test_candidates_take_turns() -> None:
+    calls: list[str] = []
+    now = iter(float(i) for i in range(1000))
+
+    def work(name: str) -> None:
+        calls.append(name)
+        if name == "fast":
+            return
+        next(now)
+
+    ratios = compare({"slow": lambda: work("slow"), "fast": lambda: work("fast")}, rounds=3, clock=lambda: next(now))
+    assert calls == ["slow", "fast"] * 4
+    assert (ratios["slow"].median, ratios["fast"].median) == (1.0, 2.0)
+
+
+def test_rows_of_the_encoder_and_of_training() -> None:
+    before = torch.get_num_threads()
+    rows, details = encoder_rows({"exact": stirred(), "bfloat16": stirred()}, rounds=1, threads=2)
+    assert torch.get_num_threads() == before
+    assert [row.name.split(",")[0] for row in rows] == ["float32", "bfloat16", "int8", "float32"]
+    assert rows[2].verdict == "not measured"
+    assert details["max_difference"]["exact"] <= 1e-5
+    assert all(rate > 0 for rate in matmul_ceiling(SMALL, torch.device("cpu"), 1).values())
+    row = training_row(stirred(), rounds=1)
+    assert row.value is not None
+    assert row.value > 0
+    assert share_row(0.004, 2.0, 8).value == pytest.approx(100 * 0.032 / 2.032)
+    assert share_row(0.004, None, 8).verdict == "not measured"
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("endofm.benchmark.encoder.make_peer", lambda encoder: None)
+    config = EncoderConfig(embed_dim=24, depth=1, num_heads=2)
+    folder = EndoFM(ModelConfig(encoder=config, trained=False)).save_pretrained(tmp_path / "model")
+    report = tmp_path / "report.json"
+    command = ["benchmark", "--weights", str(folder), "--rounds", "1", "--only", "encoder", "training", "gpu"]
+    assert main([*command, "--json", str(report)]) in (0, 1)  # so small a model need not reach the floors
+    printed = capsys.readouterr().out
+    found = json.loads(report.read_text())
+    assert len(found["rows"]) == 6
+    assert all(row["name"] in printed for row in found["rows"])
+    assert main([*command, "--threads", "0"]) == 1
+    assert "--threads must be at least 1" in capsys.readouterr().err
