@@ -18,6 +18,7 @@ from labelled_videos import ENCODER, settings
 
 from endofm import EndoFMForVideoClassification
 from endofm.adapters.files import load_adapter
+from endofm.cli.main import main
 from endofm.data.listing import read_clips
 from endofm.errors import ConfigError, InputError
 from endofm.models.endofm import EndoFM
@@ -46,7 +47,14 @@ def test_what_comes_out_loads_in_one_line_and_knows_its_labels(run: Path) -> Non
     assert model.config.trained
     assert model.config.name == "spots"
     assert model.config.preprocess.window_seconds == 0.8
-    assert "labels: normal, polyp" in (run / "export" / "README.md").read_text()
+    card = (run / "export" / "README.md").read_text()
+    for fact in (
+        "labels: normal, polyp",
+        "Fine-tuned on the labels of `train.csv`",
+        "transfer `full`",
+        "random weights",
+    ):
+        assert fact in card
     report = json.loads((run / "report" / "report.json").read_text())
     assert report["settings"]["set"] == "test"
     assert report["items"] == 4
@@ -165,6 +173,19 @@ def test_the_command_says_what_came_out_and_what_is_wrong(videos: Path, tmp_path
     assert wrong.returncode == 1
     assert "did you mean 'learning_rate'" in wrong.stderr
     assert "nano, polypdiag, sound" in command("nonsense").stderr
+
+
+def test_a_model_is_scored_on_further_videos(run: Path, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "classification", str(run / "export"), str(videos / "test.csv"), "--num-workers", "0"]
+    assert main([*command, "--views", "2", "--crops", "3", "--resamples", "0", "-o", str(run / "again")]) == 0
+    assert "4 items" in capsys.readouterr().out
+    assert main([*command, "--resamples", "0", "-o", str(run / "once")]) == 0
+    first, second = (json.loads((run / name / "report.json").read_text()) for name in ("report", "once"))
+    values = [{name: row["value"] for name, row in report["metrics"].items()} for report in (first, second)]
+    assert values[0] == values[1]  # the same views as in the run's own report
+    (run / "other.csv").write_text("videos/0.mp4,cancer\n")
+    assert main([*command[:3], str(run / "other.csv"), "--root", str(videos)]) == 1
+    assert "not among the classes" in capsys.readouterr().err
 
 
 def test_validation_is_held_out_by_video_and_both_classes_are_on_both_sides(videos: Path) -> None:

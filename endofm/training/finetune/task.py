@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from endofm._version import __version__
 from endofm.adapters.apply import backbone_of, learning_parameters, set_training
 from endofm.adapters.files import save_adapter
 from endofm.adapters.lora import inject_lora, merge_lora
 from endofm.adapters.transfer import FullTransfer, LoraTransfer, STAdapterTransfer, Transfer
 from endofm.config import ModelConfig
 from endofm.files import atomic_path
+from endofm.hub.folder import save_folder
 from endofm.models.pretrained import Pretrained, model_class
 from endofm.training.engine.task import RunSummary, StepOutput, TrainingTask, Weights
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer
@@ -36,6 +38,7 @@ class FineTuningTask(TrainingTask):
         schedule: How the learning rate changes.
         name: Title of the model that comes out.
         license: Licence of its weights, as an identifier.
+        sources: Lists or sets that it learns from, for the model card.
     """
 
     def __init__(
@@ -47,10 +50,11 @@ class FineTuningTask(TrainingTask):
         *,
         name: str = "",
         license: str = "",
+        sources: Sequence[str] = (),
     ) -> None:
         self.network: Pretrained = model
         self.transfer, self.optimizer_config, self.schedule_config = transfer, optimizer, schedule
-        self.name, self.license = name, license
+        self.name, self.license, self.sources = name, license, sources
         # The adapter before the last MLP does not reach the class token.
         self.find_unused_parameters = isinstance(transfer, STAdapterTransfer)
 
@@ -90,7 +94,10 @@ class FineTuningTask(TrainingTask):
         if not isinstance(self.transfer, FullTransfer):
             save_adapter(model, self.transfer, folder)
         merge_lora(model)
-        model.save_pretrained(folder)
+        state_dict = model.state_dict()
+        model.check_tensors(model.config, state_dict, where=str(folder))
+        # Without the provenance of the encoder, whose card tells of other data and other scores.
+        save_folder(folder, config=model.config, state_dict=state_dict, told=self._card(summary))
         with atomic_path(folder / RECIPE_NAME) as temporary:
             temporary.write_text(yaml.safe_dump(dict(summary.config), sort_keys=False), encoding="utf-8")
 
@@ -107,6 +114,26 @@ class FineTuningTask(TrainingTask):
             parameter.requires_grad_(own[name].requires_grad)
         model.provenance = dict(self.network.provenance)
         return model.eval()
+
+    def _card(self, summary: RunSummary) -> dict[str, str]:
+        """Return the sections of the model card that the run can tell."""
+        names = ", ".join(f"`{Path(source).name}`" for source in self.sources) or "not stated"
+        start = self.network.provenance.get("record") or self.network.provenance.get("source")
+        plan, run = summary.plan, summary.config["run"]
+        lines = [
+            f"transfer `{self.transfer.name}` of endofm {__version__}",
+            f"begun from {f'`{Path(start).name}`' if start else 'random weights'}",
+            f"{summary.step:,} of {plan.total_steps:,} steps of {plan.batch_size}, precision `{run['precision']}`, "
+            f"seed {run['seed']}, {plan.world_size} process(es) on {summary.device}",
+            f"all settings: `{RECIPE_NAME}` beside this card",
+        ]
+        return {
+            "Training data": f"Fine-tuned on the labels of {names}. What its encoder was trained on is told by the "
+            "card of the weights that it began from.",
+            "Evaluation": "See the report of the run, and test it on data of the place where it is used: nothing is "
+            "claimed of patients, hospitals and endoscopes that are not in the training data.",
+            "Training procedure": "\n".join(f"- {line}" for line in lines),
+        }
 
     def _trained_config(self) -> ModelConfig:
         config = self.network.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 import numpy as np
@@ -70,7 +71,8 @@ def classify(
     counts = np.zeros(len(table), np.int64)
     for sampler in evaluation_samplers(preprocess, rule=rule, views=views):
         data = ClipDataset(table, sampler=sampler, transform=EvaluationPixels(preprocess, crops), seed=seed)
-        for batch in ClipLoader(data, batch_size, shuffle=False, num_workers=num_workers):
+        loader = ClipLoader(data, batch_size, shuffle=False, num_workers=num_workers)
+        for batch in loader:
             with torch.inference_mode():
                 clips: Tensor = batch.frames.to(device).flatten(0, 1)  # (B crops) C T H W
                 logits = model(clips).float()
@@ -79,6 +81,9 @@ def classify(
             places = batch.indices.numpy()
             sums[places] += means
             counts[places] += 1
+        del loader
+        # A loader is part of a cycle. Workers that are forked later would find it as garbage of theirs and complain.
+        gc.collect()
     seen = np.flatnonzero(counts)
     if not len(seen):
         raise VideoError(f"none of the {len(table)} clips can be decoded")

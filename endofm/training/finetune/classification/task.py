@@ -49,6 +49,7 @@ class ClassificationTask(FineTuningTask):
             config.schedule,
             name=config.model.name,
             license=config.model.license,
+            sources=config.data.train,
         )
         self.smoothing = config.data.label_smoothing
         self.rows = torch.from_numpy(targets.rows)
