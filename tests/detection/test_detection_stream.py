@@ -12,7 +12,7 @@ import torch
 from tiny_detector import LABELS, footage, tiny_detector
 from torch import Tensor
 
-from endofm import EndoFMForDetection, PreprocessConfig, open_video
+from endofm import DetectionHeadConfig, EndoFM, EndoFMForDetection, PreprocessConfig, open_video
 from endofm.errors import EncoderOutputError, InputError
 from endofm.inference.detection_stream import DetectionStream, FoundBoxes
 from endofm.inference.supports import SupportPlan
@@ -258,6 +258,13 @@ def test_models_are_saved_and_loaded(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="its boxes mean nothing"):
         again = EndoFMForDetection.from_pretrained(tmp_path / "model")
     assert again.config == model.config
+    with pytest.warns(UserWarning, match="mean nothing"):
+        encoder = EndoFM.from_pretrained(tmp_path / "model")  # the encoder alone, to train further
+    assert torch.equal(encoder.cls_token, model.backbone.cls_token)
+    wanted = DetectionHeadConfig(labels=("polyp",), channels=16, norm_groups=4)
+    other = EndoFMForDetection.from_backbone(encoder, wanted, preprocess=model.config.preprocess)
+    assert torch.equal(other.backbone.cls_token, model.backbone.cls_token)
+    assert other.labels == ("polyp",)
     frames = footage(3)
     for a, b in zip(predict(model, frames), predict(again, frames), strict=True):
         assert np.array_equal(a.boxes, b.boxes)
