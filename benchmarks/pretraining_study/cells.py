@@ -92,6 +92,7 @@ def _train(cell: Cell) -> tuple[torch.nn.Module, dict[str, Any]]:
         epochs=budget.epochs,
         max_steps=budget.steps,
         batch_size=study.batch_size,
+        precision=study.precision,
         accelerator="cpu",
         num_workers=0,
         seed=cell.seed,

@@ -19,6 +19,11 @@ from endofm.files import atomic_path
 from endofm.training.config import to_dict
 
 BEGIN, END = "<!-- study: begin ({command}) -->", "<!-- study: end -->"
+SIGNS = {
+    "teacher_information": "nats that the teacher's choice of prototype tells of the clip (Endo-FM; 0: collapse)",
+    "contrast_vv": "contrast of two clips (VCL; the logarithm of the batch size is chance)",
+}
+"""Metrics of training that tell whether an objective was learnt at all, with their meaning."""
 METHODS = {"knn": "k-NN", "linear": "linear probe"}
 
 
@@ -44,6 +49,9 @@ def summarize(study: StudyConfig, results: Sequence[Mapping[str, Any]], *, comma
         if "tflop" in cells[0]:
             for name in ("steps", "clips", "tflop", "cpu_seconds", "wall_seconds"):
                 rows[arm][name] = float(np.mean([c[name] for c in cells]))
+            rows[arm]["signs"] = {
+                name: _over_seeds([c["last"][name] for c in cells]) for name in SIGNS if name in cells[0]["last"]
+            }
     return {
         "version": __version__,
         "torch": torch.__version__,
@@ -94,9 +102,18 @@ def markdown(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _pm(values: Mapping[str, Any], scale: float, *, sign: bool = False) -> str:
-    mean = f"{scale * values['mean']:{'+' if sign else ''}.1f}"
-    return mean if values["sd"] is None else f"{mean} ± {scale * values['sd']:.1f}"
+def signs_table(summary: Mapping[str, Any]) -> str:
+    """Return a table of what training itself says, to tell an objective that was not learnt from one of no use."""
+    lines = ["| | spread of features | sign of learning at the end of training |", "|---|---:|---|"]
+    for arm, row in summary["arms"].items():
+        told = [f"{values['mean']:.2f} {SIGNS[name]}" for name, values in row.get("signs", {}).items()]
+        lines.append(f"| {arm} | {_pm(row['feature_spread'], 1, digits=2)} | {'; '.join(told)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _pm(values: Mapping[str, Any], scale: float, *, sign: bool = False, digits: int = 1) -> str:
+    mean = f"{scale * values['mean']:{'+' if sign else ''}.{digits}f}"
+    return mean if values["sd"] is None else f"{mean} ± {scale * values['sd']:.{digits}f}"
 
 
 def plot(summary: Mapping[str, Any], path: Path) -> None:
@@ -155,7 +172,8 @@ def fill_page(page: Path, summary: Mapping[str, Any], *, command: str, picture: 
         f"patients, {how['folds']}-fold cross-validation by patient, {how['repeats']} deals of folds, k = {how['k']}. "
         f"Encoder: {config['encoder']['depth']} blocks, {config['encoder']['embed_dim']} wide."
     )
-    middle = f"{facts}\n\n{markdown(summary)}\n![F1 of every arm]({picture.as_posix()})\n"
+    parts = [facts, markdown(summary), f"![F1 of every arm]({picture.as_posix()})", signs_table(summary)]
+    middle = "\n".join(f"{part.rstrip()}\n" for part in parts)
     text = f"{text[:start]}{BEGIN.format(command=command)}\n{middle}{text[stop:]}"
     with atomic_path(page) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -17,6 +17,7 @@ from endofm.training.checks import require_int, require_number
 from endofm.training.config import to_dict
 from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
 from endofm.training.objectives.vcl.config import VCLConfig
+from endofm.training.run_config import Precision
 
 SIZES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
@@ -107,6 +108,7 @@ class StudyConfig:
         num_frames: Frames of these clips.
         budget_tflop: Floating-point operations that each arm may train for, in 10^12; see ``budget.py``.
         batch_size: Clips per step.
+        precision: Of training, see :class:`~endofm.training.run_config.RunConfig`; features are computed in float32.
         warmup_share: Part of the run in which the learning rate rises.
         seeds: Seeds of initial weights, order and views; each is a run of every arm.
         arms: Objective of each arm by the name it has in the table.
@@ -119,6 +121,7 @@ class StudyConfig:
     num_frames: int
     budget_tflop: float
     batch_size: int = 16
+    precision: Precision = "32-true"
     warmup_share: float = 0.1
     seeds: tuple[int, ...] = (0, 1, 2)
     arms: Mapping[str, Objective]

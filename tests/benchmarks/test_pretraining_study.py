@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,7 +89,14 @@ def test_summary_has_means_deviations_and_differences_by_seed(study: SimpleNames
         scores = {method: dict.fromkeys(study.report.METRICS, f1) for method in study.report.METHODS}
         return {"arm": arm, "seed": seed, "scores": scores, "feature_spread": 0.5, **more}
 
-    trained = {"steps": 3, "clips": 12, "tflop": 0.5, "cpu_seconds": 2.0, "wall_seconds": 3.0}
+    trained = {
+        "steps": 3,
+        "clips": 12,
+        "tflop": 0.5,
+        "cpu_seconds": 2.0,
+        "wall_seconds": 3.0,
+        "last": {"contrast_vv": 1.0},
+    }
     cells = [
         cell("scratch", 0, 0.5),
         cell("scratch", 1, 0.6),
@@ -100,3 +108,32 @@ def test_summary_has_means_deviations_and_differences_by_seed(study: SimpleNames
     assert summary["differences"]["a"]["knn"]["values"] == pytest.approx([0.1, 0.2])
     assert "| a | 70.0 ± 14.1 | 70.0 ± 14.1 |" in study.report.markdown(summary)
     assert "+15.0 ± 7.1" in study.report.markdown(summary)
+    assert "| a | 0.50 ± 0.00 | 1.00 contrast of two clips" in study.report.signs_table(summary)
+
+
+def test_page_shows_a_summary_and_can_be_filled_again(study: SimpleNamespace, tmp_path: Path) -> None:
+    config = load_config(study.settings.StudyConfig, STUDY / "mini.yaml", TINY)
+    scores = {method: dict.fromkeys(study.report.METRICS, 0.5) for method in study.report.METHODS}
+    cell = {"arm": "scratch", "seed": 0, "scores": scores, "feature_spread": 0.5}
+    summary = study.report.summarize(config, [cell], command="the command")
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- study: begin (x) -->\nstale text\n<!-- study: end -->\nafter\n", encoding="utf-8")
+    for _ in range(2):
+        study.report.fill_page(page, summary, command="fill", picture=Path("images/picture.png"))
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- study: begin (fill) -->\nMade by `the command`")
+    assert text.endswith("<!-- study: end -->\nafter\n")
+    assert text.count("| scratch | 50.0 | 50.0 |") == 1
+    assert "stale text" not in text
+    assert (tmp_path / "images" / "picture.png").exists()
+
+
+def test_page_of_the_documentation_is_what_its_summary_gives(study: SimpleNamespace, tmp_path: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    command = re.search(r"study: begin \((.*)\)", text)
+    assert command is not None
+    summary = json.loads((REPOSITORY / command[1].split()[-1]).read_text(encoding="utf-8"))
+    page = tmp_path / "page.md"
+    page.write_text(text, encoding="utf-8")
+    study.report.fill_page(page, summary, command=command[1], picture=Path("images/pretraining-study.png"))
+    assert page.read_text(encoding="utf-8") == text
