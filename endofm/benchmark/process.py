@@ -15,15 +15,24 @@ from endofm.errors import EndoFMError
 _IMPORT = "import resource; {}; u = resource.getrusage(resource.RUSAGE_SELF); print(u.ru_utime + u.ru_stime)"
 _EXTRACT = """
 import json, resource, sys, torch, warnings
+from pathlib import Path
 warnings.simplefilter("ignore")
 from endofm import EncoderConfig, EndoFM, ModelConfig
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+STATUS = Path("/proc/self/status")
+
+def megabytes(field):
+    if STATUS.exists():  # ru_maxrss would begin with the peak of the process that started this one
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field + ":"))
+        return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
 model = EndoFM(ModelConfig(encoder=EncoderConfig.preset("tiny"), trained=False)).eval()
 with torch.inference_mode():
     model(torch.zeros(4, 3, 8, 224, 224))  # the encoder's own working memory belongs to the model
-loaded = peak()
+loaded = megabytes("VmHWM")
 features = model.extract_features(sys.argv[1], batch_size=4, progress=False)
-print(json.dumps({"clips": len(features), "above": peak() - loaded}))
+print(json.dumps({"clips": len(features), "loaded": loaded, "above": megabytes("VmHWM") - loaded}))
 """
 
 
@@ -50,7 +59,7 @@ def memory_row(folder: Path, *, minutes: float) -> Row:
     repeat(folder / "1080p.mp4", long, max(round(minutes * 60 / SECONDS), 1))
     found = json.loads(_output([_EXTRACT, str(long)]))
     long.unlink()
-    note = f"{found['clips']} clips in batches of 4"
+    note = f"{found['clips']} clips in batches of 4, tiny encoder ({found['loaded']:.0f} MB loaded)"
     if minutes < 60:
         note += f", {minutes:g} minutes only"
     return Row(

@@ -89,6 +89,7 @@ class RgbConverter:
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self._reformatter = VideoReformatter()
+        self._turned: tuple[int, Orientation] | None = None
 
     def __call__(self, frame: VideoFrame) -> UInt8Array:
         """Return uint8 ``(height, width, 3)``, RGB, full range, contiguous."""
@@ -105,4 +106,14 @@ class RgbConverter:
             threads=1,
         )
         pixels = cast(UInt8Array, converted.to_ndarray())
-        return np.ascontiguousarray(orientation(frame).apply(pixels))
+        return np.ascontiguousarray(self._orientation(frame).apply(pixels))
+
+    def _orientation(self, frame: VideoFrame) -> Orientation:
+        """Return the frame's orientation, reading its matrix anew only where the angle differs from before.
+
+        PyAV ties a frame to its side data in a cycle, so that every frame whose matrix was read stays in memory until
+        Python's collector comes by; and so few objects are made per frame that this takes hundreds of frames.
+        """
+        if self._turned is None or self._turned[0] != frame.rotation:
+            self._turned = frame.rotation, orientation(frame)
+        return self._turned[1]
