@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import made_sets
@@ -95,7 +96,11 @@ def test_interrupted_by_the_user(tmp_path: Path) -> None:
     for number in range(3):
         make_video(tmp_path / "source" / f"{number}.mp4", number, 400)
     process = subprocess.Popen(
-        command("folder", tmp_path / "source", tmp_path / "out", "--jobs", "1"), stderr=subprocess.PIPE, text=True
+        command("folder", tmp_path / "source", tmp_path / "out", "--jobs", "1"),
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, Ctrl-C is switched off, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: any((tmp_path / "out" / ".prepare").glob("*/*")))
     process.send_signal(signal.SIGINT)

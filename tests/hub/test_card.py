@@ -25,6 +25,7 @@ def test_every_record_gives_a_card_with_valid_metadata(name: str) -> None:
     metadata = card.data.to_dict()
     assert metadata["library_name"] == "endofm"
     tags = {
+        "classification": "video-classification",
         "detection": "object-detection",
         "features": "feature-extraction",
         "segmentation": "image-segmentation",
