@@ -36,11 +36,15 @@ class Attention(nn.Module):
         Returns:
             Concatenated heads before the output projection, of the same shape.
         """
-        time, batch, tokens, dim = x.shape
-        qkv = arithmetic.linear(x, self.qkv).view(time * batch, tokens, 3, self.num_heads, self.head_dim)
+        return self.space_heads(arithmetic.linear(x, self.qkv), arithmetic)
+
+    def space_heads(self, qkv: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
+        """Do what :meth:`over_space` does after the projection, from ``(time, batch, tokens, 3 * embed_dim)`` on."""
+        time, batch, tokens, _ = qkv.shape
+        qkv = qkv.view(time * batch, tokens, 3, self.num_heads, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (T B) H N d
         heads = arithmetic.attend(q, k, v)
-        return heads.transpose(1, 2).reshape(time, batch, tokens, dim)
+        return heads.transpose(1, 2).reshape(time, batch, tokens, -1)
 
     def over_time(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Let the tokens at one position attend to each other across frames.
@@ -52,11 +56,15 @@ class Attention(nn.Module):
         Returns:
             Concatenated heads before the output projection, of the same shape.
         """
-        time, batch, tokens, dim = x.shape
-        qkv = arithmetic.linear(x, self.qkv).view(time, batch * tokens, 3, self.num_heads, self.head_dim)
+        return self.time_heads(arithmetic.linear(x, self.qkv), arithmetic)
+
+    def time_heads(self, qkv: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
+        """Do what :meth:`over_time` does after the projection, from ``(time, batch, tokens, 3 * embed_dim)`` on."""
+        time, batch, tokens, _ = qkv.shape
+        qkv = qkv.view(time, batch * tokens, 3, self.num_heads, self.head_dim)
         q, k, v = qkv.permute(2, 1, 3, 0, 4).unbind(0)  # each (B N) H T d
         heads = arithmetic.attend(q, k, v)
-        return heads.permute(2, 0, 1, 3).reshape(time, batch, tokens, dim)
+        return heads.permute(2, 0, 1, 3).reshape(time, batch, tokens, -1)
 
     def spatial_weights(self, x: Tensor) -> Tensor:
         """Return the softmax weights of :meth:`over_space`, ``(time, batch, heads, tokens, tokens)``."""

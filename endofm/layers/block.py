@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from endofm.config import EncoderConfig
 from endofm.layers.arithmetic import PLAIN, Arithmetic, add, is_plain
 from endofm.layers.attention import Attention
+from endofm.layers.packing import Packing
 
 
 def drop_path(x: Tensor, rate: float, *, axes: tuple[int, ...]) -> Tensor:
@@ -105,7 +106,11 @@ class DividedSpaceTimeBlock(nn.Module):
         dropping = self.training and self.drop_path_rate > 0
         if not is_plain(self.attn.qkv) or (dropping and not is_plain(self.attn.proj)):
             return self.forward(x, arithmetic)[0, :, 0]
-        x = self.attend_over_time(x, arithmetic)
+        return self._class_token(self.attend_over_time(x, arithmetic))
+
+    def _class_token(self, x: Tensor) -> Tensor:
+        """Do what :meth:`forward_cls` does after the temporal step."""
+        dropping = self.training and self.drop_path_rate > 0
         c = x[0, :, 0]  # B D
         n = self.norm1(x)  # T B N D
         heads, head_dim, dim = self.attn.num_heads, self.attn.head_dim, c.shape[-1]
@@ -129,6 +134,44 @@ class DividedSpaceTimeBlock(nn.Module):
             c = c + self.attn.proj.bias * (share - 1)
         result: Tensor = c + self._drop(self.mlp(self.norm2(c)), axes=(0,))
         return result
+
+    def forward_packed(self, rows: Tensor, packing: Packing) -> Tensor:
+        """Run the block on several grids at once, in training; equal to :meth:`forward` on each.
+
+        Args:
+            rows: ``(rows, embed_dim)``; only attention, stochastic depth and class tokens look at the grids in it.
+            packing: Where each grid lies.
+        """
+        if self.before_attention is not None or self.before_mlp is not None:
+            return packing.join([self.forward(grid) for grid in packing.split(rows)])
+        rows = self._attend_over_time_packed(rows, packing)
+        qkv = self.attn.qkv(self.norm1(rows))
+        heads = packing.join([self.attn.space_heads(part) for part in packing.split(qkv)])
+        r = self._drop_packed(self.attn.proj(heads), packing, axes=(0, 1))
+        copies = packing.split_class_rows(r.index_select(0, packing.class_rows))
+        means = [part.mean(dim=0, keepdim=True).expand_as(part).flatten(0, 1) for part in copies]
+        rows = add(rows, r.index_copy_(0, packing.class_rows, torch.cat(means)))
+        return add(rows, self._drop_packed(self.mlp(self.norm2(rows)), packing, axes=(1,)))
+
+    def forward_cls_packed(self, rows: Tensor, packing: Packing) -> Tensor:
+        """Return the class token of every clip of several grids, ``(clips, embed_dim)``; see :meth:`forward_cls`."""
+        plain = is_plain(self.attn.qkv) and is_plain(self.attn.proj)
+        if self.before_attention is not None or self.before_mlp is not None or not plain:
+            return torch.cat([self.forward_cls(grid) for grid in packing.split(rows)])
+        rows = self._attend_over_time_packed(rows, packing)
+        return torch.cat([self._class_token(grid) for grid in packing.split(rows)])
+
+    def _attend_over_time_packed(self, rows: Tensor, packing: Packing) -> Tensor:
+        qkv = self.temporal_attn.qkv(self.temporal_norm1(rows))
+        heads = packing.join([self.temporal_attn.time_heads(part) for part in packing.split(qkv)])
+        r = self.temporal_fc(self._drop_packed(self.temporal_attn.proj(heads), packing, axes=(1, 2)))
+        return add(rows, r.index_fill_(0, packing.class_rows, 0))
+
+    def _drop_packed(self, rows: Tensor, packing: Packing, *, axes: tuple[int, ...]) -> Tensor:
+        if not self.training or self.drop_path_rate == 0:
+            return rows
+        ones = [rows.new_ones(1).expand(*shape, 1) for shape in packing.shapes]
+        return rows * packing.join([self._drop(part, axes=axes) for part in ones])
 
     def attend_over_time(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
         """Run the temporal step, in which the class token takes no part."""

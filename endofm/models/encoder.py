@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from endofm.errors import ConfigError, InputError
 from endofm.layers.arithmetic import PLAIN, Arithmetic
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.layers.embedding import PatchEmbed, resize_position_table, resize_time_table
+from endofm.layers.packing import Packing
 from endofm.layers.precision import ArithmeticChoice, Precision
 from endofm.layers.st_adapter import insert_st_adapters
 from endofm.outputs import EncoderOutput
@@ -113,6 +115,28 @@ class VideoTransformer(nn.Module):
         for block in blocks:
             x = self._run(block, x, arithmetic)
         out: Tensor = self.norm(self._run(last.forward_cls, x, arithmetic))
+        return out
+
+    def forward_many(self, clips: Sequence[Tensor]) -> Tensor:
+        """Embed batches of clips of several shapes, in training.
+
+        What acts on each token by itself runs once for all of them, which makes fewer and larger products than
+        embedding one batch after the other.
+
+        Args:
+            clips: Each as for :meth:`forward`.
+
+        Returns:
+            Class tokens of all clips in their order, ``(clips, embed_dim)``; those of :meth:`forward` but for rounding.
+
+        Raises:
+            InputError: If a batch has another form.
+        """
+        *blocks, last = self._blocks()
+        packing, rows = Packing.of([self.embed(clip)[0] for clip in clips])
+        for block in blocks:
+            rows = self._run(partial(block.forward_packed, packing=packing), rows, PLAIN)
+        out: Tensor = self.norm(self._run(partial(last.forward_cls_packed, packing=packing), rows, PLAIN))
         return out
 
     def forward_features(self, clip: Tensor) -> EncoderOutput:

@@ -184,6 +184,35 @@ def test_attention_and_its_gradient_are_the_same_by_either_kernel() -> None:
             torch.testing.assert_close(low.grad.float(), full.grad, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_many_shapes_at_once_are_one_after_the_other(recompute: bool) -> None:
+    shapes = [(2, 3, 4, 32, 32), (3, 3, 2, 16, 16), (1, 3, 1, 32, 48)]
+    clips = [torch.randn(shape) for shape in shapes]
+    model = random_encoder(config=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=3, num_heads=2)).train()
+    found = {}
+    for kind in ("one by one", "at once"):
+        model.zero_grad()
+        model.set_grad_checkpointing(recompute and kind == "at once")
+        out = torch.cat([model(clip) for clip in clips]) if kind == "one by one" else model.forward_many(clips)
+        out.square().sum().backward()
+        found[kind] = [out.detach()] + [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    assert len(found["at once"]) == 1 + len(list(model.parameters()))
+    for a, b in zip(*found.values(), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+
+
+def test_stochastic_depth_of_many_shapes_drops_the_same_slices() -> None:
+    """With a single shape the draws are those of the block by itself."""
+    config = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2, drop_path_rate=0.5)
+    model = random_encoder(config=config).train()
+    clip = torch.randn(5, 3, 4, 32, 32)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        alone = model(clip)
+        torch.manual_seed(seed)
+        torch.testing.assert_close(model.forward_many([clip]), alone, atol=1e-5, rtol=1e-5)
+
+
 def test_stochastic_depth_of_the_class_token_alone_is_that_of_all_tokens() -> None:
     block = random_encoder(config=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=1, num_heads=2)).blocks[
         0

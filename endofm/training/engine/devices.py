@@ -150,7 +150,8 @@ def shard(module: nn.Module, mesh: DeviceMesh, units: tuple[type[nn.Module], ...
     for part in module.modules():
         if isinstance(part, units):
             fully_shard(part, mesh=mesh, reshard_after_forward=True)
-            if hasattr(part, "forward_cls"):  # the other way into a block of the encoder
-                register_fsdp_forward_method(part, "forward_cls")
+            for name in ("forward_cls", "forward_packed", "forward_cls_packed"):  # the other ways into a block
+                if hasattr(part, name):
+                    register_fsdp_forward_method(part, name)
     fully_shard(module, mesh=mesh, reshard_after_forward=True)
     return module

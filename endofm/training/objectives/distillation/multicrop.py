@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
 
 from endofm.errors import InputError
+from endofm.models.encoder import VideoTransformer
 
 
 def group_by_shape(views: Sequence[Tensor]) -> list[list[int]]:
@@ -22,7 +24,7 @@ class MultiCropNetwork(nn.Module):
     """Runs views of equal shape through the backbone as one batch, and all class tokens through the head at once.
 
     The original joins only views that follow each other, for exactly 10 or 2 views; with its own list of views that
-    gives the same calls.
+    gives the same calls. Our encoder takes views of all shapes in one call.
 
     Args:
         backbone: Takes clips ``(batch, 3, time, height, width)``, returns class tokens ``(batch, embed_dim)``.
@@ -45,10 +47,13 @@ class MultiCropNetwork(nn.Module):
         """
         if not views or len({len(view) for view in views}) > 1:
             raise InputError(f"expected views of one batch, got batches of {[len(view) for view in views]} clips")
-        tokens: list[Tensor | None] = [None] * len(views)
-        for group in group_by_shape(views):
-            joined = views[group[0]] if len(group) == 1 else torch.cat([views[i] for i in group])
-            for position, part in zip(group, self.backbone(joined).chunk(len(group)), strict=True):
-                tokens[position] = part
-        logits: Tensor = self.head(torch.cat([part for part in tokens if part is not None]))
+        groups = group_by_shape(views)
+        joined = [views[group[0]] if len(group) == 1 else torch.cat([views[i] for i in group]) for group in groups]
+        if isinstance(self.backbone, VideoTransformer):
+            tokens = self.backbone.forward_many(joined)
+        else:
+            tokens = torch.cat([self.backbone(clips) for clips in joined])
+        grouped = [position for group in groups for position in group]
+        in_order = [part for _, part in sorted(zip(grouped, tokens.chunk(len(views)), strict=True), key=itemgetter(0))]
+        logits: Tensor = self.head(torch.cat(in_order))
         return logits
