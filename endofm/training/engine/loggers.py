@@ -118,7 +118,7 @@ class TensorBoardLogger:
         """Tell TensorBoard to forget events after the checkpoint."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
+        self._writer = SummaryWriter(str(self.folder), purge_step=step + 1)
 
     def write(self, row: Row) -> None:
         """Add a row."""
