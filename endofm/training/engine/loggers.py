@@ -115,17 +115,29 @@ class TensorBoardLogger:
         self._writer: Any = None
 
     def begin(self, history: Sequence[Row], step: int) -> None:
-        """Tell TensorBoard to forget events after the checkpoint."""
+        """Write the file anew from the rows that the checkpoint holds.
+
+        TensorBoard can be told to forget events, but it reads files in the order of their names, which is not that of
+        processes which were started within one second.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(self.folder), purge_step=step + 1)
+        for old in self.folder.glob("events.out.tfevents.*"):
+            old.unlink()
+        self._writer = SummaryWriter(str(self.folder))
+        for row in history:
+            self._add(row)
+        self._writer.flush()
 
     def write(self, row: Row) -> None:
         """Add a row."""
+        self._add(row)
+        self._writer.flush()
+
+    def _add(self, row: Row) -> None:
         for name, value in _values(row).items():
             if name != "step":
                 self._writer.add_scalar(f"{row['kind']}/{name}", value, row["step"])
-        self._writer.flush()
 
     def close(self) -> None:
         """Close the file."""
