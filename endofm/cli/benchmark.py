@@ -73,7 +73,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
     if "encoder" in args.only:
         _say("encoder")
         found, details["encoder"] = encoder.encoder_rows(models, rounds=rounds, threads=args.threads)
-        rows += found
+        _add(rows, *found)
         clip_seconds = details["encoder"]["threads_1"]["seconds"]["bfloat16"]
     with tempfile.TemporaryDirectory(prefix="endofm-benchmark-") as name:
         folder = Path(name)
@@ -81,21 +81,21 @@ def measure(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
             _say("preprocessing")
             found, frame_seconds = video.preprocessing_rows(folder, rounds=rounds)
             frames = models["exact"].num_frames if models else 8
-            rows += found if "video" in args.only else []
+            _add(rows, *(found if "video" in args.only else []))
         if "video" in args.only:
             _say("sparse reading")
-            rows.append(video.sparse_row(folder, minutes=args.minutes or (1 if args.quick else 10)))
+            _add(rows, video.sparse_row(folder, minutes=args.minutes or (1 if args.quick else 10)))
             if clip_seconds is not None:
-                rows.append(video.share_row(frame_seconds, clip_seconds, frames))
+                _add(rows, video.share_row(frame_seconds, clip_seconds, frames))
         if "process" in args.only:
             _say("import and memory")
-            rows.append(process.import_row(rounds=rounds))
-            rows.append(process.memory_row(folder, minutes=args.minutes or (1 if args.quick else 60)))
+            _add(rows, process.import_row(rounds=rounds))
+            _add(rows, process.memory_row(folder, minutes=args.minutes or (1 if args.quick else 60)))
     if "gpu" in args.only:
-        rows.append(encoder.gpu_row(models["exact"], rounds=rounds))
+        _add(rows, encoder.gpu_row(models["exact"], rounds=rounds))
     if "training" in args.only:
         _say("training")
-        rows.append(training.training_row(models["exact"], rounds=rounds))
+        _add(rows, training.training_row(models["exact"], rounds=rounds))
     return rows, details
 
 
@@ -137,6 +137,13 @@ def _machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def _add(rows: list[Row], *found: Row) -> None:
+    """Keep rows, and show at once what took minutes to find."""
+    rows += found
+    for row in found:
+        print("endofm: " + "; ".join(cell for cell in row.cells() if cell), file=sys.stderr)
 
 
 def _say(what: str) -> None:
