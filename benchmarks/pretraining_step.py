@@ -124,8 +124,8 @@ def measure_memory(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="tiny", choices=["tiny", "small", "base"])
-    parser.add_argument("--global-size", type=int, default=64)
-    parser.add_argument("--local-size", type=int, default=32)
+    parser.add_argument("--global-size", type=int, default=96)
+    parser.add_argument("--local-size", type=int, default=48)
     parser.add_argument("--batch-size", type=int, default=2, help="clips per step")
     parser.add_argument("--out-dim", type=int, default=4096, help="prototypes (published: 65536)")
     parser.add_argument("--threads", type=int, default=1)
