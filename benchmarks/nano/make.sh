@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the encoder that ships with the package: renders the clips, pre-trains on them, scores the result.
-# About 20 minutes of rendering and 90 minutes of training on one core; stopped, the same command goes on.
+# Makes a candidate for the encoder to ship: renders the clips, pre-trains on them, scores the result.
+# Stopped, the same command goes on.
 #
 #   bash benchmarks/nano/make.sh WORK
 #

@@ -1,4 +1,4 @@
-"""Lists windows of the real recordings that the shipped encoder may be trained on.
+"""Lists windows of the real recordings that an encoder to ship may be trained on.
 
 ``python benchmarks/nano/real_windows.py VIDEOS real.csv``
 """

@@ -216,5 +216,5 @@ RECIPE = SetRecipe(
     obtain="free download",
     clips=53,
     frames=19_832,
-    overlaps=("colonoscopic: part of the images come from its recordings (the GLRC part of the archive)",),
+    overlaps=("colonoscopic: part of the images very likely come from its recordings (the GLRC part, by its name)",),
 )

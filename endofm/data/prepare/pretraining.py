@@ -32,7 +32,7 @@ COLONOSCOPIC = SetRecipe(
     obtain="free download",
     clips=210,
     frames=36_534,
-    overlaps=("kumc: part of its images come from here (the GLRC part of the archive)",),
+    overlaps=("kumc: part of its images very likely come from here (the GLRC part of the archive, by its name)",),
 )
 
 SUN_SEG = SetRecipe(

@@ -50,8 +50,8 @@ class DistillationConfig:
         teacher_momentum: How much of the teacher is kept per step at the beginning; rises to 1 by a cosine.
         centering: What keeps the teacher from one and the same output for every clip. ``"running_mean"`` subtracts the
             centre (DINO, as published). ``"sinkhorn"`` balances the use of the prototypes within the batch (SwAV, arXiv
-            2006.09882; DINOv2, arXiv 2304.07193): runs of some thousand steps from random weights need it, because the
-            outputs of a fresh network hardly differ and the centre's noise drowns them.
+            2006.09882; DINOv2, arXiv 2304.07193): short runs of small networks from random weights did not get going
+            without it: the outputs of a fresh network hardly differ.
         center_momentum: How much of the centre is kept per step; of no effect with ``"sinkhorn"``.
         learning_rate: Highest learning rate for 256 clips per step; what is used is in proportion to the clips.
         final_learning_rate: Learning rate that the cosine approaches, whatever the clips per step.
