@@ -25,7 +25,7 @@ import torch
 
 from endofm._version import __version__
 from endofm.errors import ConfigError, InputError, JobError
-from endofm.files import atomic_path
+from endofm.files import PARTIAL_PREFIX, atomic_path
 from endofm.training.config import changed_keys, read_yaml, to_yaml
 from endofm.training.engine.checkpoint import CheckpointFolder
 
@@ -81,6 +81,9 @@ class RunFolder:
             ConfigError: If the run began with other settings; the message names them.
         """
         self.checkpoints.clean()
+        for place in (self.root, self.logs, self.export):  # what a killed process was writing
+            for leftover in place.glob(f"{PARTIAL_PREFIX}*"):
+                leftover.unlink(missing_ok=True)
         if self.config.exists() and self.checkpoints.steps():
             changed = changed_keys(read_yaml(self.config), config)
             if changed:

@@ -49,6 +49,14 @@ def kill_somewhere(pid: int, folder: Path, draw: random.Random) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None:
+    for name in (".partial-0-config.yaml", "logs/.partial-1-train.csv", "checkpoints/.partial-2-step-1.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("half")
+    train(tmp_path, ToyConfig(), epochs=1)
+    assert not list(tmp_path.rglob(".partial-*"))
+
+
 def test_killed_at_random_times_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     settings = ["run.checkpoint_every_steps=2", "run.loggers=[csv, tensorboard]", "run.accumulate=2", "run.epochs=4"]
     train(tmp_path / "calm", ToyConfig(), epochs=4, accumulate=2)
