@@ -11,12 +11,13 @@ from endofm.config import EncoderConfig, ModelConfig
 from endofm.data.clip_table import ClipTable
 from endofm.data.clips import ClipDataset
 from endofm.data.listing import read_clips
-from endofm.data.loader import ClipLoader
+from endofm.data.loader import ClipLoader, ClipSource
 from endofm.data.shards import ShardDataset
 from endofm.errors import ConfigError
 from endofm.hub.checkpoint import read_checkpoint
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.hub.resolve import LoadedWeights, load_weights
+from endofm.models.endofm import EndoFM
 from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Share
@@ -83,7 +84,10 @@ def _loader(config: PretrainConfig, table: ClipTable | None, parts: ObjectivePar
         "seed": config.run.seed,
         "clock": config.data.clock,
     }
-    source = ShardDataset(str(config.data.shards), **how) if table is None else ClipDataset(table, **how)
+    if table is None:
+        source: ClipSource = ShardDataset(str(config.data.shards), **how)
+    else:
+        source = ClipDataset(table, same_patient=config.data.same_patient, **how)
     return ClipLoader(
         source,
         share.batch_size,
@@ -127,9 +131,8 @@ def _load(init: InitConfig, encoder: EncoderConfig | None) -> LoadedWeights:
     silent = path.is_file() and path.suffix != ".safetensors"
     loaded = load_weights(str(init.source), num_heads=encoder.num_heads if silent and encoder else None)
     if loaded.config.head is not None:
-        raise ConfigError(
-            f"init.source: {init.source} is a model for {loaded.config.task}; pre-training begins from an encoder"
-        )
+        encoder_alone = EndoFM.from_loaded(loaded)
+        loaded = replace(loaded, config=encoder_alone.config, state_dict=encoder_alone.state_dict())
     if init.training_state and not silent:
         raise ConfigError(
             f"init.training_state: {init.source} is no file; projection head and centre are in the original training "
