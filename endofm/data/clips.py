@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,7 +145,6 @@ class ClipDataset(Dataset["Clip | SkippedClip"]):
             the place of the frames.
         seed: Seed of everything random.
         clock: ``"file"`` or ``"recording"``; see :class:`ClipReader`.
-        same_patient: Clips of one patient (or recording) that follow one another in a shuffled epoch.
 
     Raises:
         InputError: If the clips cannot be listed.
@@ -166,10 +164,8 @@ class ClipDataset(Dataset["Clip | SkippedClip"]):
         transform: Transform | None = None,
         seed: int = 0,
         clock: Clock = "file",
-        same_patient: int = 1,
     ) -> None:
         self.table = clips if isinstance(clips, ClipTable) else read_clips(clips)
-        self.same_patient = same_patient
         self.reader = ClipReader(sampler or AllFrames(), transform, seed, clock)
         self._epoch = SharedEpoch()
 
@@ -199,13 +195,7 @@ class ClipDataset(Dataset["Clip | SkippedClip"]):
             transform=reader.transform,
             seed=reader.seed,
             clock=reader.clock,
-            same_patient=self.same_patient,
         )
-
-    @cached_property
-    def _groups(self) -> npt.NDArray[np.int64]:
-        groups = [self.table.group(place) for place in range(len(self.table))]
-        return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
     def share(self, world_size: int) -> int:
         """Return how many clips each of ``world_size`` processes goes through in an epoch."""
@@ -214,14 +204,7 @@ class ClipDataset(Dataset["Clip | SkippedClip"]):
     def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[int]:
         """Yield what one process reads in this epoch, from its clip number ``skip`` on; for ``ClipLoader``."""
         order = epoch_order(
-            len(self),
-            seed=self.reader.seed,
-            epoch=self.epoch,
-            shuffle=shuffle,
-            rank=rank,
-            world_size=world_size,
-            groups=self._groups if self.same_patient > 1 else None,
-            run=self.same_patient,
+            len(self), seed=self.reader.seed, epoch=self.epoch, shuffle=shuffle, rank=rank, world_size=world_size
         )
         return iter(order[skip:].tolist())
 

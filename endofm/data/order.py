@@ -15,15 +15,7 @@ def require_rank(rank: int, world_size: int) -> None:
 
 
 def epoch_order(
-    length: int,
-    *,
-    seed: int,
-    epoch: int,
-    shuffle: bool = True,
-    rank: int = 0,
-    world_size: int = 1,
-    groups: npt.NDArray[np.int64] | None = None,
-    run: int = 1,
+    length: int, *, seed: int, epoch: int, shuffle: bool = True, rank: int = 0, world_size: int = 1
 ) -> npt.NDArray[np.int64]:
     """Return what one process goes through in one epoch; a pure function of its arguments.
 
@@ -37,9 +29,6 @@ def epoch_order(
         shuffle: Draw a new order for every epoch; else count upwards.
         rank: Number of this process.
         world_size: Number of processes.
-        groups: Group of each thing ``(length,)``, where those of one group are to follow one another in runs.
-        run: Length of such a run; what is left of a group makes a shorter one. A shuffled order draws which things form
-            a run and the order of the runs.
 
     Returns:
         int64 ``(length // world_size,)``.
@@ -50,20 +39,5 @@ def epoch_order(
     require_rank(rank, world_size)
     order = np.arange(length)
     if shuffle:
-        rng = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
-        order = rng.permutation(length)
-        if groups is not None and run > 1 and length:
-            order = _in_runs(order, groups, run, rng)
+        order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(length)
     return order[: length - length % world_size][rank::world_size]
-
-
-def _in_runs(
-    order: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], run: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
-    """Bring the things of each group together in runs, and the runs in a random order."""
-    by_group = order[np.argsort(groups[order], kind="stable")]
-    _, starts = np.unique(groups[by_group], return_index=True)
-    runs = [
-        group[first : first + run] for group in np.split(by_group, starts[1:]) for first in range(0, len(group), run)
-    ]
-    return np.concatenate([runs[place] for place in rng.permutation(len(runs))])

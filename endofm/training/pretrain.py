@@ -11,7 +11,7 @@ from endofm.config import EncoderConfig, ModelConfig
 from endofm.data.clip_table import ClipTable
 from endofm.data.clips import ClipDataset
 from endofm.data.listing import read_clips
-from endofm.data.loader import ClipLoader, ClipSource
+from endofm.data.loader import ClipLoader
 from endofm.data.shards import ShardDataset
 from endofm.errors import ConfigError
 from endofm.hub.checkpoint import read_checkpoint
@@ -84,10 +84,7 @@ def _loader(config: PretrainConfig, table: ClipTable | None, parts: ObjectivePar
         "seed": config.run.seed,
         "clock": config.data.clock,
     }
-    if table is None:
-        source: ClipSource = ShardDataset(str(config.data.shards), **how)
-    else:
-        source = ClipDataset(table, same_patient=config.data.same_patient, **how)
+    source = ShardDataset(str(config.data.shards), **how) if table is None else ClipDataset(table, **how)
     return ClipLoader(
         source,
         share.batch_size,

@@ -25,20 +25,11 @@ class DataConfig:
         shards: Folder of tar shards instead.
         clock: `file`: times are those of the files, in which every source plays at 30 frames per second, as in the
             original. `recording`: times are those of the recordings that the clips were cut from.
-        same_patient: Clips of one patient (or recording) that follow one another in the order of an epoch; 1 mixes all.
-            With as many as a batch holds, what tells patients apart (scope, tissue, text on the screen) no longer tells
-            the clips of a batch apart, so that an objective which contrasts them has to look at what they show.
     """
 
     clips: tuple[str, ...] = ()
     shards: str | None = None
     clock: Literal["file", "recording"] = "file"
-    same_patient: int = 1
-
-    def __post_init__(self) -> None:
-        require_int(self, "same_patient")
-        if self.same_patient > 1 and self.shards:
-            raise ConfigError("data.same_patient needs a list of clips; tar shards are read in the order they have")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
 import warnings
@@ -204,36 +203,6 @@ def test_processes_share_an_epoch(length: int, world_size: int, shuffle: bool, e
     assert set(together) <= set(range(length))
     if not shuffle:
         assert sorted(together) == list(range(length - length % world_size))
-
-
-@given(
-    groups=st.lists(st.integers(0, 4), max_size=40),
-    run=st.integers(1, 6),
-    world_size=st.integers(1, 2),
-    seed=st.integers(0, 3),
-)
-def test_an_epoch_in_runs_of_one_group(groups: list[int], run: int, world_size: int, seed: int) -> None:
-    of = np.array(groups, np.int64)
-    whole = epoch_order(len(of), seed=seed, epoch=1, groups=of, run=run)
-    assert sorted(whole.tolist()) == list(range(len(of)))
-    if run > 1:  # every group is in as few runs as it can be, but for runs that happen to meet
-        borders = 1 + np.count_nonzero(np.diff(of[whole])) if len(of) else 0
-        assert borders <= sum(-(-int(count) // run) for count in np.bincount(of)[np.unique(of)])
-    again = [
-        epoch_order(len(of), seed=seed, epoch=1, groups=of, run=run, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
-    shared = len(of) - len(of) % world_size
-    assert np.stack(again, axis=1).reshape(-1).tolist() == whole[:shared].tolist()
-    assert len(of) < 20 or whole.tolist() != epoch_order(len(of), seed=seed, epoch=2, groups=of, run=run).tolist()
-
-
-def test_batches_of_one_patient(folder: Path) -> None:
-    data = ClipDataset(folder, same_patient=2)
-    patients = [data.table.patient[place] for place in data.tasks(shuffle=True, rank=0, world_size=1, skip=0)]
-    assert len(set(patients)) > 1
-    once = 1 + sum(a != b for a, b in itertools.pairwise(patients))
-    assert once <= sum(-(-patients.count(patient) // 2) for patient in set(patients))
 
 
 def test_what_is_left_out_changes_with_the_epoch() -> None:

@@ -161,12 +161,6 @@ def test_a_run_begins_from_the_encoder_of_a_task_model(folder: Path, trained: Pa
     assert all(torch.equal(value, after[name]) for name, value in encoder.state_dict().items())
 
 
-def test_batches_of_one_patient(folder: Path, tmp_path: Path) -> None:
-    pretrain(config(folder, "data.same_patient=4", "run.epochs=1"), tmp_path / "runs", progress=False)
-    assert "same_patient: 4" in (tmp_path / "runs/config.yaml").read_text(encoding="utf-8")
-    assert len(rows(tmp_path / "runs/logs/train.csv")) == 2
-
-
 def test_a_run_begins_from_a_training_checkpoint(folder: Path, trained: Path, tmp_path: Path) -> None:
     content = torch.load(trained / "checkpoints/step-00000004.pt", weights_only=True)
     center = content["helpers"]["loss"]["center"]
@@ -258,12 +252,6 @@ def test_killed_and_started_again(folder: Path, tmp_path: Path) -> None:
             ["init.source=endofm-tiny-8x224-random", "model.encoder=null", "init.training_state=true"],
             ConfigError,
             "file",
-        ),
-        (["data.same_patient=0"], ConfigError, "same_patient must be"),
-        (
-            ["data.clips=[]", "data.shards=tars", "data.same_patient=2"],
-            ConfigError,
-            "same_patient needs a list of clips",
         ),
         (["run.batch_size=16"], InputError, "too few for a batch of 16"),
     ],
