@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from endofm.cli.model_arguments import configure_work, tell_precision
+
 if TYPE_CHECKING:
     from endofm.inference.features import VideoFeatures
     from endofm.inference.video_paths import VideoItem
@@ -47,18 +49,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="safetensors", help="of the files (default: safetensors)")
     parser.add_argument("--plot", action="store_true", help="draw each video's timeline beside its features")
-    work = parser.add_argument_group("work")
-    work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
-    work.add_argument(
-        "--precision",
-        choices=("auto", "exact", "bfloat16", "int8"),
-        default="exact",
-        help="exact (default), or faster: bfloat16, int8 (CPU); auto takes bfloat16 on a GPU that has it",
-    )
-    work.add_argument("--batch-size", type=int, default=4, metavar="N", help="clips per forward pass (default: 4)")
+    work = configure_work(parser, batch_size=4, unit="clips", int8=True)
     work.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time, each with its own model")
     work.add_argument("--threads", type=int, metavar="N", help="CPU threads of one model (default: cores / jobs)")
-    work.add_argument("--local-files-only", action="store_true", help="never touch the network")
     parser.add_argument("--overwrite", action="store_true", help="begin anew, also with other settings")
     parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
 
@@ -101,8 +94,7 @@ def run(args: argparse.Namespace) -> int:
     )
     # Loaded here too when other processes do the work: wrong weights are one error now, not one per video.
     model = extractor.load()
-    if args.precision == "auto" and not args.quiet:
-        print(f"endofm: precision: {model.precision} (chosen for {model.pos_embed.device})", file=sys.stderr)
+    tell_precision(model, args)
     config = model.config
     settings = {
         "weights": config.name or Path(args.weights).name,
