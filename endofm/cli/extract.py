@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from endofm.inference.features import VideoFeatures
     from endofm.inference.video_paths import VideoItem
     from endofm.models.endofm import EndoFM
+    from endofm.video.open import Decoder
 
 SUMMARY = "embed videos: one feature file per video, restartable"
 
@@ -50,6 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="safetensors", help="of the files (default: safetensors)")
     parser.add_argument("--plot", action="store_true", help="draw each video's timeline beside its features")
     work = configure_work(parser, batch_size=4, unit="clips", int8=True)
+    work.add_argument(
+        "--decoder",
+        choices=("pyav", "torchcodec"),
+        default="pyav",
+        help="of video files (default: pyav); torchcodec decodes where the model is, so on a GPU by its decoder",
+    )
     work.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time, each with its own model")
     work.add_argument("--threads", type=int, metavar="N", help="CPU threads of one model (default: cores / jobs)")
     parser.add_argument("--overwrite", action="store_true", help="begin anew, also with other settings")
@@ -88,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
             "field_of_view": args.field_of_view,
         },
         fps=args.fps,
+        decoder=args.decoder,
         precision=args.precision,
         plot=args.plot,
         progress=not args.quiet and args.jobs == 1,
@@ -101,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         "weights_sha256": model.provenance.get("sha256", ""),
         **{key: value for key, value in extractor.options.items() if key != "batch_size"},
         "fps": args.fps,
+        "decoder": args.decoder,
         "precision": model.precision,
         "preprocess": asdict(config.preprocess),
     }
@@ -145,6 +154,7 @@ class Extractor:
     threads: int
     options: dict[str, Any]
     fps: float | None
+    decoder: Decoder
     precision: str
     plot: bool
     progress: bool
@@ -158,7 +168,8 @@ class Extractor:
         from endofm.video.open import open_video
 
         model = self.load()
-        with open_video(item.path, fps=self.fps if item.path.is_dir() else None) as source:
+        fps, device = self.fps if item.path.is_dir() else None, str(model.device)
+        with open_video(item.path, fps=fps, decoder=self.decoder, device=device) as source:
             features = model.extract_features(source, progress=self.progress, **self.options)
             if self.plot:
                 from endofm.visualize.timeline import plot_timeline

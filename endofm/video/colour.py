@@ -50,6 +50,11 @@ class Orientation:
             return 90 if self.flip_columns else 270
         return 180 if self.flip_rows else 0
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether left and right are swapped, beside any turn."""
+        return (self.transpose + self.flip_rows + self.flip_columns) % 2 == 1
+
     def apply(self, picture: UInt8Array) -> UInt8Array:
         """Return the upright picture, ``(height, width, 3)``."""
         if self.transpose:
