@@ -29,6 +29,12 @@ def matrix_of(frame: VideoFrame) -> int:
     return _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
 
 
+def guesses_hd_matrix(frame: VideoFrame) -> bool:
+    """Whether :func:`matrix_of` takes BT.709 for a frame because of its size alone."""
+    coded_as_rgb = frame.format.is_rgb or frame.format.has_palette
+    return not coded_as_rgb and int(frame.colorspace) not in _MATRICES and matrix_of(frame) == _BT709
+
+
 @dataclass(frozen=True)
 class Orientation:
     """How a coded picture is turned upright: first transposed, then flipped.

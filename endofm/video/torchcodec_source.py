@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from endofm.errors import MissingExtraError, VideoError, require_extra
-from endofm.video.colour import orientation
+from endofm.video.colour import guesses_hd_matrix, orientation
 from endofm.video.container import Medium
 from endofm.video.file_source import FileSource
 from endofm.video.frames import Frame, VideoMetadata
@@ -46,7 +46,14 @@ class TorchCodecSource(FileSource):
         self._device, self._turn = device, threading.Lock()
         with self._borrow_reader() as reader:
             assert reader.current is not None
-            turned, stream = orientation(reader.current.picture.frame), reader.decoder.stream.index
+            picture, stream = reader.current.picture.frame, reader.decoder.stream.index
+            turned, guessed = orientation(picture), guesses_hd_matrix(picture)
+        if guessed:
+            self._damage.note(
+                "matrix",
+                "the video does not say by which matrix its colours are coded; torchcodec takes BT.601, and not BT.709 "
+                "as is usual for HD and as the decoder pyav takes, so colours are a little off",
+            )
         try:
             self._refuse_unsuitable(turned.mirrored)
             self._decoder = self._open_decoder(stream)

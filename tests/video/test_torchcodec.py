@@ -65,6 +65,23 @@ def test_bytes_and_turned_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("torchcodec")
+@pytest.mark.parametrize(
+    ("size", "colour", "told"),
+    [
+        ((1280, 720), None, True),
+        ((1280, 720), (1, 1), False),
+        ((128, 96), None, False),
+    ],
+)
+def test_colours_that_are_off_are_told_of(
+    tmp_path: Path, size: tuple[int, int], colour: tuple[int, int] | None, told: bool
+) -> None:
+    path = write_clip(tmp_path / "clip.mp4", numbers=range(2), size=size, colour=colour)
+    with open_video(path, decoder="torchcodec") as video:
+        assert any("BT.601" in problem for problem in video.problems) == told
+
+
+@pytest.mark.usefixtures("torchcodec")
 def test_what_it_would_get_wrong_is_refused(clip: Clip, tmp_path: Path) -> None:
     mirrored = write_clip(tmp_path / "mirrored.mp4", rotation=(0, True, False), numbers=range(4))
     with pytest.raises(VideoError, match=r"mirrored\.mp4: torchcodec does not mirror .* PyAV"):
