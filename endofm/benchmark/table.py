@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from endofm.benchmark.timing import Ratio
 
-Verdict = Literal["goal met", "floor met", "not met", "not measured"]
+Verdict = Literal["goal met", "floor met", "not met", "not comparable", "not measured"]
 _SHOWN = {"x": "{:.2f}x", "%": "{:.1f} %", "s": "{:.2f} s", "MB": "{:.0f} MB"}
 
 
@@ -25,6 +25,8 @@ class Row:
         low: Lower quartile, where there were several rounds.
         high: Upper quartile, likewise.
         sound: False if the result was not near enough to the exact one; then no speed counts.
+        comparable: False if the work was smaller than what floor and goal are meant for, and does worse by that: to
+            reach them counts all the same, to miss them says nothing.
         note: Accuracy, or why there is no value.
     """
 
@@ -36,14 +38,25 @@ class Row:
     low: float | None = None
     high: float | None = None
     sound: bool = True
+    comparable: bool = True
     note: str = ""
 
     @classmethod
-    def of_ratio(cls, name: str, ratio: Ratio, floor: float, goal: float, *, sound: bool = True, note: str = "") -> Row:
+    def of_ratio(
+        cls,
+        name: str,
+        ratio: Ratio,
+        floor: float,
+        goal: float,
+        *,
+        sound: bool = True,
+        comparable: bool = True,
+        note: str = "",
+    ) -> Row:
         """Return the row of a measured speed."""
         return cls(
             name=name, unit="x", floor=floor, goal=goal, value=ratio.median, low=ratio.low, high=ratio.high,
-            sound=sound, note=note,
+            sound=sound, comparable=comparable, note=note,
         )  # fmt: skip
 
     @property
@@ -55,7 +68,7 @@ class Row:
         for bound, words in ((self.goal, "goal met"), (self.floor, "floor met")):
             if self.sound and (self.value >= bound if more else self.value <= bound):
                 return words  # type: ignore[return-value]
-        return "not met"
+        return "not met" if self.comparable or not self.sound else "not comparable"
 
     def cells(self) -> list[str]:
         """Return the row as words."""

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per comparison (default: 7; 3 if --quick)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of the second row (default: 2)")
     parser.add_argument("--minutes", type=float, metavar="N", help="length of the long files instead of 10 and 60")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, long files of 1 minute")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, long files of 1 minute: a first look")
     parser.add_argument(
         "--json", metavar="FILE", help="also write what was found to a file, - for standard output alone"
     )

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from endofm.cli.model_arguments import configure_work, load_for_work
+
 SUMMARY = "classify videos: probabilities with times as JSON or CSV, one file per video"
 
 
@@ -31,16 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=("json", "csv"), default="json", help="of the files (default: json)")
     parser.add_argument("--plot", action="store_true", help="draw each video's probabilities over time")
-    work = parser.add_argument_group("work")
-    work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
-    work.add_argument(
-        "--precision",
-        choices=("auto", "exact", "bfloat16"),
-        default="exact",
-        help="exact (default), or bfloat16: faster; auto takes bfloat16 on a GPU that has it",
-    )
-    work.add_argument("--batch-size", type=int, default=4, metavar="N", help="clips per forward pass (default: 4)")
-    work.add_argument("--local-files-only", action="store_true", help="never touch the network")
+    configure_work(parser, batch_size=4, unit="clips")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
@@ -54,9 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         require_extra("matplotlib", "viz", "Drawing probabilities (--plot)")
     items = find_videos(args.paths)
-    model = EndoFMForVideoClassification.from_pretrained(
-        args.weights, local_files_only=args.local_files_only, device=args.device, precision=args.precision
-    )
+    model = load_for_work(EndoFMForVideoClassification, args)
     failed = 0
     for item in items:
         try:

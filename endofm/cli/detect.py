@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from endofm.cli.model_arguments import configure_work, load_for_work
+
 SUMMARY = "find lesions in a video: boxes per frame, as .json, .csv or painted over the video (.mp4)"
 
 SUFFIXES = (".mp4", ".json", ".csv")
@@ -37,16 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="crop to the endoscope's image, leaving out borders and text panels (default: as the weights say)",
     )
-    work = parser.add_argument_group("work")
-    work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
-    work.add_argument(
-        "--precision",
-        choices=("auto", "exact", "bfloat16"),
-        default="exact",
-        help="exact (default), or bfloat16: faster; auto takes bfloat16 on a GPU that has it",
-    )
-    work.add_argument("--batch-size", type=int, default=2, metavar="N", help="frames per forward pass (default: 2)")
-    work.add_argument("--local-files-only", action="store_true", help="never touch the network")
+    configure_work(parser, batch_size=2, unit="frames")
     parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
 
 
@@ -63,12 +56,7 @@ def run(args: argparse.Namespace) -> int:
     fps = args.fps if Path(args.video).is_dir() else None
     # Opened before the model is loaded: a wrong path is told at once.
     with open_video(args.video, fps=fps) as source:
-        model = EndoFMForDetection.from_pretrained(
-            args.weights,
-            local_files_only=args.local_files_only,
-            device=args.device,
-            precision=args.precision,
-        )
+        model = load_for_work(EndoFMForDetection, args)
         found = model.predict(
             source,
             min_score=args.min_score,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.cli.model_arguments import configure_work, load_for_work
+
 SUMMARY = "score a video classifier on labelled videos"
 
 
@@ -21,9 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--upstream", action="store_true", help="choose frames by the original's rule, as published numbers rest on it"
     )
     parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="clips per forward pass (default: 8)")
-    parser.add_argument("--num-workers", type=int, default=2, metavar="N", help="processes that read (default: 2)")
+    work = configure_work(parser, batch_size=8, unit="clips")
+    work.add_argument("--num-workers", type=int, default=2, metavar="N", help="processes that read (default: 2)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from endofm.training.finetune.classification.evaluate import classify
     from endofm.training.finetune.classification.targets import Targets
 
-    model = EndoFMForVideoClassification.from_pretrained(args.weights, device=args.device)
+    model = load_for_work(EndoFMForVideoClassification, args)
     head = model.head_config
     # Where several labels may hold, a list writes them together, so that its classes are not those of the model.
     classes = None if head.multi_label else head.labels
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         "weights_sha256": model.provenance.get("sha256", ""),
         "views": {"time": args.views, "crops": args.crops, "rule": "upstream" if args.upstream else "even"},
         "clips": len(table),
+        "precision": model.precision,
     }
     notes = [] if len(predictions) == len(table) else [f"{len(table) - len(predictions)} clips could not be decoded."]
     if not model.config.trained:

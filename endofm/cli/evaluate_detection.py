@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.cli.model_arguments import configure_work, load_for_work
+
 SUMMARY = "a detector on videos with boxes: average precision, localisation, presence, alarms, lesions"
 
 
@@ -22,10 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-refinement", action="store_true", help="use no supports")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat random supports with N seeds")
     parser.add_argument("--resamples", type=int, default=500, metavar="N", help="of the bootstrap (default: 500)")
-    parser.add_argument("--batch-size", type=int, default=2, metavar="N", help="frames per forward pass (default: 2)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
-    parser.add_argument("--precision", choices=("auto", "exact", "bfloat16"), default="exact", help="(default: exact)")
-    parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
+    configure_work(parser, batch_size=2, unit="frames")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,9 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {args.seeds}")
-    model = EndoFMForDetection.from_pretrained(
-        args.weights, local_files_only=args.local_files_only, device=args.device, precision=args.precision
-    )
+    model = load_for_work(EndoFMForDetection, args)
     data = open_detection_set(args.data, args.split, labels=model.labels, fps=args.fps, clip=args.clip_boxes)
     plan = replace(model.support_plan(), online=args.online)
     if args.no_refinement:

@@ -9,10 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from endofm.cli.model_arguments import configure_work, tell_precision
+
 if TYPE_CHECKING:
     from endofm.inference.features import VideoFeatures
     from endofm.inference.video_paths import VideoItem
     from endofm.models.endofm import EndoFM
+    from endofm.video.open import Decoder
 
 SUMMARY = "embed videos: one feature file per video, restartable"
 
@@ -47,18 +50,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="safetensors", help="of the files (default: safetensors)")
     parser.add_argument("--plot", action="store_true", help="draw each video's timeline beside its features")
-    work = parser.add_argument_group("work")
-    work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    work = configure_work(parser, batch_size=4, unit="clips", int8=True)
     work.add_argument(
-        "--precision",
-        choices=("auto", "exact", "bfloat16", "int8"),
-        default="exact",
-        help="exact (default), or faster: bfloat16, int8 (CPU); auto takes bfloat16 on a GPU that has it",
+        "--decoder",
+        choices=("pyav", "torchcodec"),
+        default="pyav",
+        help="of video files (default: pyav); torchcodec decodes where the model is, so on a GPU by its decoder",
     )
-    work.add_argument("--batch-size", type=int, default=4, metavar="N", help="clips per forward pass (default: 4)")
     work.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time, each with its own model")
     work.add_argument("--threads", type=int, metavar="N", help="CPU threads of one model (default: cores / jobs)")
-    work.add_argument("--local-files-only", action="store_true", help="never touch the network")
     parser.add_argument("--overwrite", action="store_true", help="begin anew, also with other settings")
     parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
 
@@ -95,20 +95,21 @@ def run(args: argparse.Namespace) -> int:
             "field_of_view": args.field_of_view,
         },
         fps=args.fps,
+        decoder=args.decoder,
         precision=args.precision,
         plot=args.plot,
         progress=not args.quiet and args.jobs == 1,
     )
     # Loaded here too when other processes do the work: wrong weights are one error now, not one per video.
     model = extractor.load()
-    if args.precision == "auto" and not args.quiet:
-        print(f"endofm: precision: {model.precision} (chosen for {model.pos_embed.device})", file=sys.stderr)
+    tell_precision(model, args)
     config = model.config
     settings = {
         "weights": config.name or Path(args.weights).name,
         "weights_sha256": model.provenance.get("sha256", ""),
         **{key: value for key, value in extractor.options.items() if key != "batch_size"},
         "fps": args.fps,
+        "decoder": args.decoder,
         "precision": model.precision,
         "preprocess": asdict(config.preprocess),
     }
@@ -153,6 +154,7 @@ class Extractor:
     threads: int
     options: dict[str, Any]
     fps: float | None
+    decoder: Decoder
     precision: str
     plot: bool
     progress: bool
@@ -166,7 +168,8 @@ class Extractor:
         from endofm.video.open import open_video
 
         model = self.load()
-        with open_video(item.path, fps=self.fps if item.path.is_dir() else None) as source:
+        fps, device = self.fps if item.path.is_dir() else None, str(model.device)
+        with open_video(item.path, fps=fps, decoder=self.decoder, device=device) as source:
             features = model.extract_features(source, progress=self.progress, **self.options)
             if self.plot:
                 from endofm.visualize.timeline import plot_timeline

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from endofm.cli.model_arguments import configure_work, load_for_work
+
 SUMMARY = "segment a video: masks painted over it (.mp4), as COCO run lengths (.json), or a folder of indexed PNG files"
 
 
@@ -36,16 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--opacity", type=float, default=0.4, metavar="SHARE", help="of the colour inside masks (default: 0.4)"
     )
-    work = parser.add_argument_group("work")
-    work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
-    work.add_argument(
-        "--precision",
-        choices=("auto", "exact", "bfloat16"),
-        default="exact",
-        help="exact (default), or bfloat16: faster; auto takes bfloat16 on a GPU that has it",
-    )
-    work.add_argument("--batch-size", type=int, default=1, metavar="N", help="windows per forward pass (default: 1)")
-    work.add_argument("--local-files-only", action="store_true", help="never touch the network")
+    configure_work(parser, batch_size=1, unit="windows")
     parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
@@ -63,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.is_file() and not args.force:
         raise InputError(f"{args.out} exists already; pass --force to replace it")
     with open_video(args.video, fps=args.fps) as source:
-        model = EndoFMForSegmentation.from_pretrained(
-            args.weights, local_files_only=args.local_files_only, device=args.device, precision=args.precision
-        )
+        model = load_for_work(EndoFMForSegmentation, args)
         options = {
             "num_frames": args.num_frames,
             "overlap": args.overlap,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from endofm.data.batches import ClipBatch, collate_clips
 from endofm.data.clips import Clip, SkippedClip
 from endofm.data.order import require_rank
+from endofm.data.worker_signals import LeaveSignals
 from endofm.errors import EndoFMWarning, InputError, VideoError
 
 
@@ -113,7 +113,7 @@ class ClipLoader:
             collate_fn=collate_clips,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            worker_init_fn=_leave_interrupts,
+            worker_init_fn=LeaveSignals() if num_workers else None,
         )
 
     def __len__(self) -> int:
@@ -168,11 +168,6 @@ class ClipLoader:
         )
         for _ in range(self._start, len(self)):
             yield list(islice(tasks, self.batch_size))
-
-
-def _leave_interrupts(worker: int) -> None:
-    """Leave Ctrl-C, which a terminal sends to every process, to the main one, which stops the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Batches:

@@ -21,7 +21,7 @@ from endofm.transforms.processor import Processor
 if TYPE_CHECKING:
     from endofm.hub.resolve import LoadedWeights
     from endofm.inference.features import VideoFeatures
-    from endofm.video.open import VideoInput
+    from endofm.video.open import Decoder, VideoInput
 
 Level = Literal["clip", "frame", "patch"]
 
@@ -81,6 +81,7 @@ class EndoFM(VideoTransformer, Pretrained):
         device: str | torch.device | None = None,
         precision: Precision | Literal["auto"] | None = None,
         fps: float | None = None,
+        decoder: Decoder = "pyav",
         field_of_view: bool | None = None,
         progress: bool = True,
     ) -> VideoFeatures:
@@ -99,6 +100,8 @@ class EndoFM(VideoTransformer, Pretrained):
             device: Move the model there first; where it is by default.
             precision: Switch the model to it first, as in :meth:`from_pretrained`; what it has by default.
             fps: Frame rate of sources that have none (folders, arrays, images).
+            decoder: What decodes a video file: ``"pyav"``, or ``"torchcodec"`` where the model is, so on a GPU by its
+                decoder.
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; as the weights'
                 preprocessing says by default.
             progress: Show a progress bar on a terminal.
@@ -120,7 +123,7 @@ class EndoFM(VideoTransformer, Pretrained):
         processor = self.processor
         if field_of_view is not None:
             processor = Processor(replace(processor.config, field_of_view=field_of_view))
-        source = open_video(video, fps=fps)
+        source = open_video(video, fps=fps, decoder=decoder, device=str(self.pos_embed.device))
         # A source that was open before stays open: it is the caller's.
         with nullcontext(source) if source is video else source:
             return extract_features(

@@ -29,6 +29,12 @@ def matrix_of(frame: VideoFrame) -> int:
     return _BT709 if frame.width >= 1280 or frame.height > 576 else _BT601
 
 
+def guesses_hd_matrix(frame: VideoFrame) -> bool:
+    """Whether :func:`matrix_of` takes BT.709 for a frame because of its size alone."""
+    coded_as_rgb = frame.format.is_rgb or frame.format.has_palette
+    return not coded_as_rgb and int(frame.colorspace) not in _MATRICES and matrix_of(frame) == _BT709
+
+
 @dataclass(frozen=True)
 class Orientation:
     """How a coded picture is turned upright: first transposed, then flipped.
@@ -49,6 +55,11 @@ class Orientation:
         if self.transpose:
             return 90 if self.flip_columns else 270
         return 180 if self.flip_rows else 0
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether left and right are swapped, beside any turn."""
+        return (self.transpose + self.flip_rows + self.flip_columns) % 2 == 1
 
     def apply(self, picture: UInt8Array) -> UInt8Array:
         """Return the upright picture, ``(height, width, 3)``."""

@@ -57,6 +57,10 @@ class Medium:
             raise VideoError(f"{self.name}: this is not a video file but {kind}")
         return container
 
+    def raw(self) -> Path | BinaryIO:
+        """Return what another reader can open: the path, or the bytes with a position of their own."""
+        return self._source if isinstance(self._source, Path) else self._bytes()
+
     def _bytes(self) -> BinaryIO:
         if isinstance(self._source, bytes):
             return io.BytesIO(self._source)

@@ -212,4 +212,5 @@ def _describe(reader: FrameReader, name: str, announced: float | None) -> VideoM
         container=reader.decoder.container.format.name,
         pixel_format=frame.format.name,
         rotation=turned.clockwise,
+        decoder="pyav",
     )

@@ -74,6 +74,7 @@ class VideoMetadata:
         container: Short container name (``"mov,mp4,m4a,3gp,3g2,mj2"``), empty for arrays and images.
         pixel_format: Pixel format as coded (``"yuv420p10le"``), empty for arrays and images.
         rotation: Clockwise rotation in degrees that was applied to the decoded frames: 0, 90, 180 or 270.
+        decoder: What decodes: ``"pyav"``, ``"torchcodec on cuda:0"``; empty for arrays and images.
     """
 
     name: str
@@ -86,6 +87,7 @@ class VideoMetadata:
     container: str = ""
     pixel_format: str = ""
     rotation: int = 0
+    decoder: str = ""
 
 
 class VideoSource(Protocol):

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Union, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Union, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +37,28 @@ VideoInput = Union[
 ]
 """What :func:`open_video` takes."""
 
+Decoder = Literal["pyav", "torchcodec"]
+"""What can decode a video file."""
+
 _IMAGE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
 
 
-def open_video(source: VideoInput, *, fps: float | None = None, decoder_threads: int = 1) -> VideoSource:
+class _Decoding(NamedTuple):
+    """How a video file is decoded."""
+
+    decoder: Decoder
+    threads: int
+    device: str
+
+
+def open_video(
+    source: VideoInput,
+    *,
+    fps: float | None = None,
+    decoder_threads: int = 1,
+    decoder: Decoder = "pyav",
+    device: str = "cpu",
+) -> VideoSource:
     """Open anything that holds frames.
 
     Args:
@@ -56,6 +74,9 @@ def open_video(source: VideoInput, *, fps: float | None = None, decoder_threads:
             - an open source, which is returned as it is.
         fps: Nominal rate in frames per second of images and arrays, which have no times of their own; by default 30.
         decoder_threads: Threads of the decoder of a video file. One is right beside a model that uses all cores.
+        decoder: What decodes a video file: ``"pyav"``, or ``"torchcodec"`` (extra ``torchcodec``), which can do it on a
+            GPU. Pixels of the two differ a little. Images and arrays are not concerned.
+        device: Where torchcodec decodes, ``"cpu"`` or ``"cuda"``.
 
     Returns:
         A source of frames with their times. Use it as a context manager, or close it.
@@ -63,7 +84,8 @@ def open_video(source: VideoInput, *, fps: float | None = None, decoder_threads:
     Raises:
         VideoError: If the source cannot be read, naming the file and what to do.
         InputError: If ``source`` is of another type or shape, or ``fps`` is given for a video file, which has times
-            of its own.
+            of its own, or there is no such decoder.
+        MissingExtraError: If torchcodec is asked for and cannot be loaded.
 
     Example:
         >>> import numpy as np
@@ -75,15 +97,20 @@ def open_video(source: VideoInput, *, fps: float | None = None, decoder_threads:
         raise InputError(f"fps must be a number > 0, got {fps!r}")
     if not isinstance(decoder_threads, int) or decoder_threads < 1:
         raise InputError(f"decoder_threads must be a whole number >= 1, got {decoder_threads!r}")
+    if decoder not in get_args(Decoder):
+        raise InputError(f"decoder must be one of {', '.join(get_args(Decoder))}, got {decoder!r}")
+    how = _Decoding(decoder, decoder_threads, device)
     if isinstance(source, (str, os.PathLike)):
-        return _open_path(source, fps, decoder_threads)
+        return _open_path(source, fps, how)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open_data(bytes(source), "bytes", fps, decoder_threads)
+        return _open_data(bytes(source), "bytes", fps, how)
     if callable(getattr(source, "read", None)):
-        return _open_object(source, fps, decoder_threads)
+        return _open_object(source, fps, how)
     if all(hasattr(source, name) for name in ("sample", "frame_times", "metadata")):
-        if fps is not None:
-            raise InputError("fps cannot be changed for a source that is open already; give it when opening")
+        if fps is not None or decoder != "pyav":
+            raise InputError(
+                "fps and decoder cannot be changed for a source that is open already; give it when opening"
+            )
         return cast(VideoSource, source)
 
     from endofm.video.sequence_source import array_source, item_source
@@ -115,7 +142,7 @@ def opened(source: VideoInput, *, fps: float | None = None) -> Iterator[VideoSou
         yield video
 
 
-def _open_path(source: str | os.PathLike[str], fps: float | None, decoder_threads: int) -> VideoSource:
+def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding) -> VideoSource:
     text = os.fspath(source)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise VideoError(f"{text}: addresses are not read; download the file and give its path")
@@ -140,7 +167,7 @@ def _open_path(source: str | os.PathLike[str], fps: float | None, decoder_thread
         images = image_file_source(lambda: open_image(path), name=str(path), fps=fps)
         if images is not None:
             return images
-    return _open_file(path, str(path), fps, decoder_threads)
+    return _open_file(path, str(path), fps, how)
 
 
 def _open_folder(folder: Path, fps: float | None) -> VideoSource:
@@ -158,7 +185,7 @@ def _open_folder(folder: Path, fps: float | None) -> VideoSource:
     return item_source(paths, name=str(folder), fps=fps)
 
 
-def _open_object(file: Any, fps: float | None, decoder_threads: int) -> VideoSource:
+def _open_object(file: Any, fps: float | None, how: _Decoding) -> VideoSource:
     name = getattr(file, "name", None)
     name = name if isinstance(name, str) else "file object"
     if isinstance(file, io.TextIOBase):
@@ -168,10 +195,10 @@ def _open_object(file: Any, fps: float | None, decoder_threads: int) -> VideoSou
         spool = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the source that reads it)
         shutil.copyfileobj(file, spool)
         file = spool
-    return _open_data(file, name, fps, decoder_threads)
+    return _open_data(file, name, fps, how)
 
 
-def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, decoder_threads: int) -> VideoSource:
+def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, how: _Decoding) -> VideoSource:
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     file.seek(0)
     start = file.read(12)
@@ -186,10 +213,10 @@ def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, decoder_thr
         images = image_file_source(lambda: open_image(io.BytesIO(whole)), name=name, fps=fps)
         if images is not None:
             return images
-    return _open_file(data, name, fps, decoder_threads)
+    return _open_file(data, name, fps, how)
 
 
-def _open_file(source: Path | bytes | BinaryIO, name: str, fps: float | None, decoder_threads: int) -> VideoSource:
+def _open_file(source: Path | bytes | BinaryIO, name: str, fps: float | None, how: _Decoding) -> VideoSource:
     if fps is not None:
         raise InputError(
             f"{name}: a video file has times of its own; fps is for images and arrays. To take fewer frames, set the "
@@ -198,7 +225,12 @@ def _open_file(source: Path | bytes | BinaryIO, name: str, fps: float | None, de
     from endofm.video.container import Medium
     from endofm.video.file_source import FileSource
 
-    return FileSource(Medium(source, name), decoder_threads=decoder_threads)
+    medium = Medium(source, name)
+    if how.decoder == "torchcodec":
+        from endofm.video.torchcodec_source import TorchCodecSource
+
+        return TorchCodecSource(medium, decoder_threads=how.threads, device=how.device)
+    return FileSource(medium, decoder_threads=how.threads)
 
 
 def _channels_last(tensor: Tensor) -> npt.NDArray[Any]:

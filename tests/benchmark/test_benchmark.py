@@ -11,12 +11,13 @@ import torch
 
 from endofm.benchmark.encoder import encoder_rows
 from endofm.benchmark.flops import gflop_per_clip, matmul_ceiling
+from endofm.benchmark.footage import render
 from endofm.benchmark.peer import make_peer
 from endofm.benchmark.reference import Reference
-from endofm.benchmark.table import Row, as_markdown
+from endofm.benchmark.table import Row, as_json, as_markdown
 from endofm.benchmark.timing import compare
 from endofm.benchmark.training import training_row
-from endofm.benchmark.video import reference_clip, share_row
+from endofm.benchmark.video import reference_clip, share_row, sparse_row
 from endofm.cli.main import main
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.models.encoder import VideoTransformer
@@ -77,6 +78,38 @@ def test_verdicts(unit: str, floor: float, goal: float, value: float | None, sou
     row = Row(name="something", unit=unit, floor=floor, goal=goal, value=value, sound=sound)  # type: ignore[arg-type]
     assert row.verdict == verdict
     assert verdict in as_markdown([row])
+
+
+@pytest.mark.parametrize(
+    ("value", "sound", "verdict"),
+    [(12.0, True, "floor met"), (4.0, True, "not comparable"), (4.0, False, "not met"), (None, True, "not measured")],
+)
+def test_smaller_work_than_the_floor_is_for_cannot_miss_it(value: float | None, sound: bool, verdict: str) -> None:
+    row = Row(name="something", unit="x", floor=10.0, goal=15.0, value=value, sound=sound, comparable=False)
+    assert row.verdict == verdict
+    assert verdict in as_markdown([row])
+    assert as_json([row], {})["rows"][0]["verdict"] == verdict
+
+
+@pytest.mark.parametrize(("minutes", "comparable"), [(0.5, False), (10, True)])
+def test_sparse_reading_is_held_to_its_floor_in_a_long_file_only(
+    tmp_path: Path, minutes: float, comparable: bool
+) -> None:
+    render(tmp_path / "576p.mp4", height=32, width=32)
+    row = sparse_row(tmp_path, minutes=minutes)
+    assert row.value is not None
+    assert row.sound
+    assert row.comparable == comparable
+
+
+@pytest.mark.parametrize(("comparable", "status"), [(True, 1), (False, 0)])
+def test_the_status_tells_of_missed_floors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], comparable: bool, status: int
+) -> None:
+    row = Row(name="something", unit="x", floor=10.0, goal=15.0, value=4.0, comparable=comparable)
+    monkeypatch.setattr("endofm.cli.benchmark.measure", lambda args: ([row], {}))
+    assert main(["benchmark", "--quick"]) == status
+    assert "4.00x" in capsys.readouterr().out
 
 
 def test_candidates_take_turns() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from endofm import __version__
-from endofm.cli.main import COMMANDS
+from endofm.cli.main import COMMANDS, build_parser
 
 
 def endofm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -41,6 +41,26 @@ def test_wrong_usage() -> None:
     result = endofm("extrct")
     assert result.returncode == 2
     assert "extract" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["extract", "v.mp4", "-o", "out", "--weights", "w"],
+        ["classify", "v.mp4", "-o", "out", "--weights", "w"],
+        ["detect", "v.mp4", "-o", "out.json", "--weights", "w"],
+        ["segment", "v.mp4", "-o", "out.json", "--weights", "w"],
+        ["evaluate", "classification", "w", "list.csv"],
+        ["evaluate", "detection", "set", "--weights", "w"],
+    ],
+    ids=lambda argv: "-".join(argv[:2]) if argv[0] == "evaluate" else argv[0],
+)
+def test_commands_that_run_a_model_take_the_same_arguments(argv: list[str]) -> None:
+    parse = build_parser().parse_args
+    args = parse(argv)
+    assert (args.device, args.precision, args.local_files_only) == (None, "exact", False)
+    args = parse([*argv, "--device", "cpu", "--precision", "auto", "--batch-size", "3", "--local-files-only"])
+    assert (args.device, args.precision, args.batch_size, args.local_files_only) == ("cpu", "auto", 3, True)
 
 
 @pytest.mark.parametrize("command", ["info", "download"])

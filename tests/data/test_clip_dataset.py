@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -232,6 +235,29 @@ def test_an_epoch_can_be_entered_at_any_batch(folder: Path, tmp_path: Path, work
             assert torch.equal(one.frames, other.frames)
     with pytest.raises(InputError, match="cannot be entered at batch 5"):
         loader.set_epoch(1, 5)
+
+
+def read_half_an_epoch(folder: Path) -> None:
+    loader = ClipLoader(ClipDataset(folder, sampler=UniformFrames(1)), 2, shuffle=False, num_workers=1)
+    batches = iter(loader)
+    for _ in range(2):
+        next(batches)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert len(list(batches)) == 3
+    assert worker.is_alive()
+    read_half_an_epoch.kept = loader  # type: ignore[attr-defined]  # it still has its worker when the process exits
+
+
+def test_workers_leave_signals_to_the_main_process_and_end_with_it(folder: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(target=read_half_an_epoch, args=(folder,))
+    process.start()
+    process.join(timeout=60)
+    ended = process.exitcode
+    process.kill()
+    assert ended == 0
 
 
 def test_what_comes_before_the_entry_is_not_read(damaged: Path) -> None:

@@ -177,8 +177,10 @@ def test_the_command_says_what_came_out_and_what_is_wrong(videos: Path, tmp_path
 
 def test_a_model_is_scored_on_further_videos(run: Path, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["evaluate", "classification", str(run / "export"), str(videos / "test.csv"), "--num-workers", "0"]
-    assert main([*command, "--views", "2", "--crops", "3", "--resamples", "0", "-o", str(run / "again")]) == 0
+    several = ["--views", "2", "--crops", "3", "--precision", "bfloat16"]
+    assert main([*command, *several, "--resamples", "0", "-o", str(run / "again")]) == 0
     assert "4 items" in capsys.readouterr().out
+    assert json.loads((run / "again" / "report.json").read_text())["settings"]["precision"] == "bfloat16"
     assert main([*command, "--resamples", "0", "-o", str(run / "once")]) == 0
     first, second = (json.loads((run / name / "report.json").read_text()) for name in ("report", "once"))
     values = [{name: row["value"] for name, row in report["metrics"].items()} for report in (first, second)]

@@ -157,6 +157,26 @@ def test_command_line(weights: Path, clip: Path, tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "x.mp4").exists()
 
 
+def test_precision_on_the_command_line(
+    weights: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for precision in ("exact", "bfloat16", "auto"):
+        out = tmp_path / f"{precision}.json"
+        argv = ["segment", str(clip), "--weights", str(weights), "-o", str(out), "--precision", precision]
+        assert main(argv) == 0
+        assert ("precision: exact (chosen for cpu)" in capsys.readouterr().err) == (precision == "auto")
+        found[precision] = VideoMasks.load(out)
+    assert [masks.provenance["precision"] for masks in found.values()] == ["exact", "bfloat16", "exact"]
+    exact, fast, auto = (masks.to_array() for masks in found.values())
+    np.testing.assert_array_equal(exact, auto)
+    assert 0.99 < (exact == fast).mean() < 1  # the same masks, and not by the same arithmetic
+    model = EndoFMForSegmentation.from_pretrained(weights, precision="bfloat16")
+    np.testing.assert_array_equal(model.predict(clip, progress=False).to_array(), fast)
+    with pytest.raises(SystemExit, match="2"):
+        main([*argv[:-1], "float8"])
+
+
 @pytest.mark.media
 def test_painting_over_a_real_clip(weights: Path, media_dir: Path, tmp_path: Path) -> None:
     source = media_dir / "videos" / "phantom_bowel_robot.avi"

@@ -236,6 +236,33 @@ def test_killed_and_started_again(folder: Path, tmp_path: Path) -> None:
     assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
 
 
+def test_a_job_whose_time_is_over_saves_and_goes_on(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM to all processes, workers among them, as clusters send it, is no worse than one to the main process."""
+    settings = ["run.epochs=12", "run.num_workers=2"]
+    command = [
+        *(sys.executable, "-m", "endofm", "pretrain", str(folder / "tiny.yaml"), "--out", str(tmp_path / "run")),
+        *(f"data.clips={folder / 'clips'}", *settings),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (tmp_path / "run/checkpoints/step-00000002.pt").exists() and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
+    assert "Stopped by SIGTERM after step" in errors
+    assert "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):  # no worker is left behind
+        os.killpg(process.pid, 0)
+    newest = int((tmp_path / "run/checkpoints/last").read_text(encoding="utf-8").strip()[5:-3])
+    assert f"after step {newest}," in errors
+    assert newest < 24
+    assert pretrain(config(folder, *settings), tmp_path / "run", progress=False).step == 24
+    assert f"({newest} of 24 steps done)" in capsys.readouterr().err
+    assert EndoFM.from_pretrained(tmp_path / "run/export").embed_dim == 24
+
+
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
