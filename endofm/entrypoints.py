@@ -64,6 +64,22 @@ def endofm_base_8x224(
     )
 
 
+def endofm_nano_4x96(*, device: str | torch.device | None = None) -> EndoFM:
+    """Return the small encoder that is part of the package: trained, if only for an hour on rendered endoscopy.
+
+    For trying things out offline; it has seen next to no video of patients.
+
+    Args:
+        device: Where to put the model; the CPU by default.
+
+    Example:
+        ``torch.hub.load("med-air/Endo-FM", "endofm_nano_4x96")``
+    """
+    from endofm.models.endofm import EndoFM
+
+    return EndoFM.from_pretrained("endofm-nano-4x96", device=device)
+
+
 def endofm_base_8x224_random(*, device: str | torch.device | None = None) -> EndoFM:
     """Return the base encoder (768 wide) with fixed random weights; its features mean nothing.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from endofm import EndoFM, VideoFeatures
 from endofm.data.synthetic.demo import render_demo
 
-WEIGHTS = "endofm-tiny-8x224-random"
+WEIGHTS = "endofm-nano-4x96"
 
 
 def main() -> None:

@@ -89,6 +89,31 @@ _ENDOFM_BASE = WeightRecord(
     ),
 )
 
+_ENDOFM_NANO = WeightRecord(
+    name="endofm-nano-4x96",
+    description="Part of the package: small, trained in an hour on rendered endoscopy; for trying things out offline",
+    config=ModelConfig(
+        encoder=EncoderConfig(img_size=96, num_frames=4, embed_dim=192, depth=4, num_heads=3),
+        preprocess=PreprocessConfig.for_image_size(96, num_frames=4),
+        name="endofm-nano-4x96",
+        license="apache-2.0",
+    ),
+    packaged=True,
+    license="apache-2.0",
+    license_note="Trained by this package's code. The real recordings among its data are under the MIT licence",
+    datasets=(
+        "6,256 clips that `endofm data synth` renders (seeds 505 and 606), most of them with their labels or masks: "
+        "synthetic, no patients",
+        "21 s of three recordings under the MIT licence, without labels: laparoscopy (github.com/RViMLab/endoscopy, "
+        "github.com/luiscarlosgph/videosum) and a robot in a bowel phantom (RViMLab)",
+    ),
+    notes=(
+        "It is for trying the software. It has seen next to no video of patients: do not draw conclusions from it.",
+        "Self-supervised first, then taught masks and labels of rendered polyps: what it tells of those is no measure "
+        "of self-supervision.",
+    ),
+)
+
 
 def _random(size: str) -> WeightRecord:
     name = f"endofm-{size}-8x224-random"
@@ -177,6 +202,7 @@ _RANDOM_DETECTOR = WeightRecord(
 
 RECORDS = (
     _ENDOFM_BASE,
+    _ENDOFM_NANO,
     _random("tiny"),
     _random("small"),
     _random("base"),

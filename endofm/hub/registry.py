@@ -95,6 +95,7 @@ class WeightRecord:
         filename: Name of the weights file on the hub.
         sha256: sha256 of that file, empty if not known.
         mirrors: Other places, tried in order.
+        packaged: Whether the model folder is part of this package, in ``endofm/weights``; nothing is downloaded then.
         license: Licence identifier of the weights, empty if not stated.
         license_note: What the licence statement rests on.
         datasets: Data sets that it was trained on.
@@ -114,6 +115,7 @@ class WeightRecord:
     filename: str = "model.safetensors"
     sha256: str = ""
     mirrors: tuple[Mirror, ...] = ()
+    packaged: bool = False
     license: str = ""
     license_note: str = ""
     datasets: tuple[str, ...] = ()
@@ -131,9 +133,10 @@ class WeightRecord:
             )
         if self.sha256:
             _require_sha256(self.sha256, "WeightRecord.sha256")
-        if (self.random_seed is None) == (not self.hub_id and not self.mirrors):
+        if (self.random_seed is None) == (not self.hub_id and not self.mirrors and not self.packaged):
             raise ConfigError(
-                f"WeightRecord {self.name!r}: give a random_seed, or else a hub_id or mirrors that hold the file"
+                f"WeightRecord {self.name!r}: give a random_seed, or else a hub_id, mirrors or the package that hold "
+                "the file"
             )
         if self.config.trained == (self.random_seed is not None):
             raise ConfigError(f"WeightRecord {self.name!r}: config.trained must be false exactly for random weights")

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CHECKPOINT_ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar")
+PACKAGED = Path(__file__).parents[1] / "weights"
+"""Model folders that are part of this package."""
+
 _HUB_ID = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?", re.ASCII)
 
 
@@ -186,6 +189,9 @@ def _load_record(record: WeightRecord, revision: str | None, options: DownloadOp
         return LoadedWeights(record.config, None, record, _provenance(record.name, record=record))
     if not record.hub_id and revision is not None:
         raise InputError(f"{record.name} is not on the hub, so it has no revision {revision!r}")
+    if record.packaged:
+        folder = PACKAGED / record.name
+        return _load_files(read_folder_config(folder), folder / WEIGHTS_NAME, record.name, record)
     if not record.hub_id:
         return _load_mirrored(record, options)
     try:

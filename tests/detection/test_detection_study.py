@@ -30,7 +30,7 @@ def result(arm: str, seed: int, ap50: float | None) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("study_path")
-@pytest.mark.parametrize("size", ["mini", "full"])
+@pytest.mark.parametrize("size", ["mini", "small", "full"])
 def test_settings_lead_to_runs_and_cells_have_places_of_their_own(size: str, tmp_path: Path) -> None:
     from detection_cells import Cell
     from detection_settings import StudyConfig

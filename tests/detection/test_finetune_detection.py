@@ -30,6 +30,7 @@ from endofm.training.finetune.detection.subsets import read_detection_subsets
 from endofm.training.finetune.recipe import make_optimizer
 
 TINY = [
+    "model.source=null",
     "model.encoder={img_size: 64, embed_dim: 32, depth: 2, num_heads: 2, num_frames: 4}",
     "model.size=64",
     "model.channels=16",

@@ -25,6 +25,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_known_weights() -> None:
     assert list_models() == [
         "endofm-base-8x224",
+        "endofm-nano-4x96",
         "endofm-tiny-8x224-random",
         "endofm-small-8x224-random",
         "endofm-base-8x224-random",
