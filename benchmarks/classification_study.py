@@ -5,7 +5,7 @@
 
 renders labelled synthetic videos once, fine-tunes every combination with every seed, and writes ``table.md`` and
 ``table.json``. Finished runs are passed over, so the same command goes on after a stop. ``--miniature`` tries
-everything at a size of minutes. ``scratch`` is always among the backbones: random weights of the same form.
+everything at a size of minutes. ``scratch`` is always among the backbones: random weights of the first one's form.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from endofm import EncoderConfig, EndoFM
 from endofm.data.synthetic.dataset import write_set
 from endofm.data.synthetic.plan import SetSettings, default_patients
 from endofm.data.synthetic.specs import RenderConfig
 from endofm.evaluation.report import write_json
-from endofm.training.config import load_config
+from endofm.training.config import load_config, to_dict
 from endofm.training.finetune.classification.config import ClassificationConfig
 from endofm.training.finetune.classification.run import finetune_classification
 from endofm.training.finetune.configs import find_config
@@ -63,9 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
     backbones: dict[str, str | None] = {SCRATCH: None}
     backbones |= dict(text.split("=", 1) for text in args.backbone)
     rows = []
+    form = next((EndoFM.from_pretrained(weights).config.encoder for weights in backbones.values() if weights), None)
     for backbone, weights in backbones.items():
         for transfer in args.transfer or TRANSFERS:
-            config = _config(data, weights, transfer, args)
+            config = _config(data, weights, form, transfer, args)
             folder = args.out / "runs" / f"{backbone}-{transfer}"
             result = finetune_classification(config, folder)
             if not result.finished:
@@ -92,7 +94,9 @@ def _render(folder: Path, clips: int, *, miniature: bool) -> str:
     return str(folder)
 
 
-def _config(data: str, weights: str | None, transfer: str, args: argparse.Namespace) -> ClassificationConfig:
+def _config(
+    data: str, weights: str | None, form: EncoderConfig | None, transfer: str, args: argparse.Namespace
+) -> ClassificationConfig:
     """Return the settings of a combination: the sound recipe, the same budget for all."""
     given = [
         f"data.train={data}",
@@ -103,10 +107,12 @@ def _config(data: str, weights: str | None, transfer: str, args: argparse.Namesp
     ]
     if weights is not None:
         given.append(f"model.source={weights}")
+    elif form is not None:
+        given.append(f"model.encoder={json.dumps(to_dict(form))}")
     if args.miniature:
         given += ["run.epochs=1", "run.batch_size=4", "run.num_workers=0", "run.accelerator=cpu"]
         given += ["evaluation.resamples=5", "evaluation.pictures=false", "model.window_seconds=0.6"]
-        if weights is None:
+        if weights is None and form is None:
             given += [f"model.encoder={json.dumps(_MINIATURE_ENCODER)}"]
     return load_config(ClassificationConfig, find_config("classification", "sound"), [*given, *args.settings])
 
