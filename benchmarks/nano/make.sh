@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the small encoder that is part of the package: renders clips, trains in three stages, scores, packs.
-# Stopped, the same command goes on. Needs the extras train and plot, and about an hour and a half of two cores.
+# Stopped, the same command goes on. Needs the extras train and plot, and about an hour of two cores.
 #
 #   bash benchmarks/nano/make.sh WORK
 #
