@@ -27,7 +27,8 @@ from endofm.training.finetune.configs import find_config
 
 TRANSFERS = ("full", "linear", "st-adapter")
 SCRATCH = "scratch"
-METRIC = "f1"
+METRICS = {"f1": "F1", "auroc": "AUROC"}
+"""What the table shows, and how it calls it. F1 alone misleads: naming every video positive scores two thirds."""
 
 PAPER = (
     ("scratch", None, "not read: only the abstract of the paper was at hand"),
@@ -118,16 +119,23 @@ def _config(
 
 
 def _row(backbone: str, transfer: str, folder: Path, seeds: int) -> dict[str, Any]:
-    found = json.loads((folder / "seeds.json").read_text(encoding="utf-8"))["metrics"].get(METRIC)
+    found = json.loads((folder / "seeds.json").read_text(encoding="utf-8"))["metrics"]
     report = json.loads((folder / "seed-0" / "report" / "report.json").read_text(encoding="utf-8"))
     return {
         "backbone": backbone,
         "transfer": transfer,
         "learning": report["settings"]["parameters_learning"],
         "test_videos": report["items"],
-        "f1": found,
+        **{metric: found.get(metric) for metric in METRICS},
         "seeds": seeds,
     }
+
+
+def _cell(found: dict[str, Any] | None) -> str:
+    if not found:
+        return "not defined"
+    sd = "" if found["sd"] is None else f" ± {100 * found['sd']:.1f}"
+    return f"{100 * found['mean']:.1f}{sd}"
 
 
 def _write(out: Path, rows: list[dict[str, Any]], data: str) -> None:
@@ -135,16 +143,15 @@ def _write(out: Path, rows: list[dict[str, Any]], data: str) -> None:
     lines = [
         "# Classification study",
         "",
-        f"F1 (%) of the positive class on the test videos of `{Path(data).name}`: mean and deviation over seeds.",
+        "F1 of the positive class and area under the ROC curve, in percent, on the test videos of "
+        f"`{Path(data).name}`: mean and deviation over seeds.",
         "",
-        "| backbone | transfer | parameters that learn | F1 (%) | seeds |",
-        "|---|---|---:|---:|---:|",
+        f"| backbone | transfer | parameters that learn | {' | '.join(METRICS.values())} | seeds |",
+        f"|---|---|---:|{'---:|' * len(METRICS)}---:|",
     ]
     for row in rows:
-        f1 = row["f1"]
-        sd = "" if not f1 or f1["sd"] is None else f" ± {100 * f1['sd']:.1f}"
-        value = f"{100 * f1['mean']:.1f}{sd}" if f1 else "not defined"
-        lines.append(f"| {row['backbone']} | {row['transfer']} | {row['learning']:,} | {value} | {row['seeds']} |")
+        values = " | ".join(_cell(row[metric]) for metric in METRICS)
+        lines.append(f"| {row['backbone']} | {row['transfer']} | {row['learning']:,} | {values} | {row['seeds']} |")
     lines += ["", "The paper's numbers, on PolypDiag:", "", "| method | F1 (%) | source |", "|---|---:|---|"]
     lines += [f"| {name} | {'-' if value is None else value} | {source} |" for name, value, source in PAPER]
     lines += ["", "What is and is not comparable:", "", *(f"- {sentence}" for sentence in NOT_COMPARABLE), ""]
