@@ -34,7 +34,7 @@ patients.\
 """
 
 IT_IS_NOT = """\
-- Not Endo-FM: a small network that was trained for about an hour on a CPU, so that software can be tried with weights
+- Not Endo-FM: a small network that was trained in under an hour on a CPU, so that software can be tried with weights
   that are not random. For results take the published model or train on video of your own.
 - No patient's video but a few seconds of laparoscopy and of a bowel phantom was seen; nearly all clips were rendered.
 - No diagnosis and no measurement: it gives features, whose meaning has to be learnt and tested for each task.\
