@@ -91,7 +91,7 @@ _ENDOFM_BASE = WeightRecord(
 
 _ENDOFM_NANO = WeightRecord(
     name="endofm-nano-4x96",
-    description="Part of the package: small, trained in under an hour on rendered endoscopy; for trying things out offline",
+    description="Part of the package: small, trained in under an hour on rendered endoscopy; to try things offline",
     config=ModelConfig(
         encoder=EncoderConfig(img_size=96, num_frames=4, embed_dim=192, depth=4, num_heads=3),
         preprocess=PreprocessConfig.for_image_size(96, num_frames=4),
