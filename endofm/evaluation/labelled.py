@@ -131,7 +131,7 @@ def _feature_files(folder: Path) -> dict[str, Path]:
     found = {
         path.relative_to(folder).as_posix().removesuffix(path.suffix): path
         for path in sorted(folder.rglob("*"))
-        if path.suffix in FEATURE_SUFFIXES
+        if path.suffix in FEATURE_SUFFIXES and not path.name.startswith(".")
     }
     if not found:
         raise InputError(f"{folder}: there are no feature files ({', '.join(FEATURE_SUFFIXES)}) in it")
