@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict
-from itertools import islice
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from endofm._version import __version__
 from endofm.errors import EncoderOutputError, InputError
+from endofm.inference.clip_batches import batch_clips
 from endofm.inference.clip_stream import Clip, stream_clips
 from endofm.inference.cuda_graphs import GraphedEncoder
 from endofm.inference.features import Level, VideoFeatures, clock
@@ -130,11 +130,7 @@ class FeatureStream:
         """Decode and prepare; this part runs in the thread that reads ahead."""
         self._problems = []
         with closing(stream_clips(self._source, self.plan, self._prepare, self._problems.append)) as stream:
-            while clips := list(islice(stream, self._batch_size)):
-                pixels = torch.stack([clip.pixels for clip in clips])
-                clips = [clip._replace(pixels=pixels[:0]) for clip in clips]  # What is in the batch is not kept twice.
-                yield clips, pixels
-                del pixels
+            yield from batch_clips(stream, self._batch_size)
 
     def _prepare(self, frame: UInt8Array) -> Tensor:
         """Prepare a frame, where the encoder is: as bytes it travels faster than as numbers."""

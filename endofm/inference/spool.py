@@ -23,30 +23,36 @@ class Spool:
 
     def __init__(self, memory_limit: int = MEMORY_LIMIT) -> None:
         self._limit = memory_limit
-        self._parts: list[npt.NDArray[Any]] = []
-        self._held = 0
+        self._held: npt.NDArray[Any] | None = None
         self._file: IO[bytes] | None = None
-        self._rows = 0
-        self._like: npt.NDArray[Any] | None = None
+        self._rows = self._written = 0
 
     def append(self, rows: npt.NDArray[Any]) -> None:
         """Add rows: an array ``(n, ...)`` whose other axes and type are those of the rows before."""
-        if self._like is None:
-            self._like = np.empty((0, *rows.shape[1:]), rows.dtype)
-        if rows.shape[1:] != self._like.shape[1:] or rows.dtype != self._like.dtype:
-            raise ValueError(f"rows {rows.dtype} {rows.shape} do not continue {self._like.dtype} {self._like.shape}")
+        if self._held is None:
+            self._held = np.empty((0, *rows.shape[1:]), rows.dtype)
+        if rows.shape[1:] != self._held.shape[1:] or rows.dtype != self._held.dtype:
+            raise ValueError(f"rows {rows.dtype} {rows.shape} do not continue {self._held.dtype} {self._held.shape}")
+        start = self._rows - self._written
+        if start + len(rows) > len(self._held):
+            # Few pieces that grow, not one for every batch: small ones that stay would lie scattered among the large
+            # ones that come and go, and keep the heap from shrinking.
+            most = self._limit // max(rows[:1].nbytes, 1) + len(rows)
+            capacity = max(start + len(rows), min(2 * len(self._held), most))
+            grown = np.empty((capacity, *rows.shape[1:]), rows.dtype)
+            grown[:start] = self._held[:start]
+            self._held = grown
+        self._held[start : start + len(rows)] = rows
         self._rows += len(rows)
-        self._parts.append(np.ascontiguousarray(rows))
-        self._held += rows.nbytes
-        if self._held > self._limit:
+        if self._held[: start + len(rows)].nbytes > self._limit:
             self._write()
 
     def _write(self) -> None:
+        assert self._held is not None
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="endofm-")  # noqa: SIM115 - closed by finish() or close()
-        for part in self._parts:
-            self._file.write(part.data)
-        self._parts, self._held = [], 0
+        self._file.write(self._held[: self._rows - self._written].data)
+        self._written = self._rows
 
     def finish(self) -> npt.NDArray[Any]:
         """Return all rows as one array ``(rows, ...)`` and close the spool.
@@ -54,19 +60,21 @@ class Spool:
         An array that went to disk is a :class:`numpy.memmap` over the temporary file: it may be used like any array
         (writing to it changes a private copy), is read as needed, and frees the disk when it is released.
         """
-        if self._like is None:
+        if self._held is None:
             raise ValueError("a spool without rows does not know their shape")
-        shape = (self._rows, *self._like.shape[1:])
         if self._file is None:
-            return np.concatenate([self._like, *self._parts])
+            held: npt.NDArray[Any] = self._held[: self._rows].copy()
+            return held
         self._write()
         self._file.flush()
-        array: npt.NDArray[Any] = np.memmap(self._file, self._like.dtype, mode="c", shape=shape)
+        array: npt.NDArray[Any] = np.memmap(
+            self._file, self._held.dtype, mode="c", shape=(self._rows, *self._held.shape[1:])
+        )
         self.close()
         return array
 
     def close(self) -> None:
         """Release what was collected."""
-        self._parts = []
+        self._held = None
         if self._file is not None:
             self._file.close()
