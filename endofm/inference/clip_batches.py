@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Generator, Iterator
-from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from endofm.inference.clip_stream import Clip
 def batch_clips(stream: Iterator[Clip], batch_size: int) -> Generator[tuple[list[Clip], Tensor], None, None]:
     """Yield up to ``batch_size`` clips at a time, without their pixels, and those pixels as one tensor.
 
-    A clip is let go as soon as it is part of a batch, so that one batch and one clip are held at once.
+    A clip is let go as soon as it is part of a batch, so that one batch and two clips (the last and the next) are held at once.
 
     Args:
         stream: Clips of one size.
@@ -26,15 +25,18 @@ def batch_clips(stream: Iterator[Clip], batch_size: int) -> Generator[tuple[list
         The clips, each with pixels of length 0, and float32 ``(batch, channels, time, height, width)``, on the device
         of the clips.
     """
-    for first in stream:
-        pixels = _room(first.pixels, batch_size)
-        clips: list[Clip] = []
-        for clip in chain((first,), islice(stream, batch_size - 1)):
-            pixels[len(clips)] = clip.pixels
-            clips.append(clip._replace(pixels=pixels[:0]))
-        del first, clip
+    clips: list[Clip] = []
+    pixels: Tensor | None = None
+    for clip in stream:
+        if pixels is None:
+            pixels = _room(clip.pixels, batch_size)
+        pixels[len(clips)] = clip.pixels
+        clips.append(clip._replace(pixels=pixels[:0]))
+        if len(clips) == batch_size:
+            yield clips, pixels
+            clips, pixels = [], None
+    if pixels is not None:
         yield clips, pixels[: len(clips)]
-        del pixels, clips
 
 
 def _room(like: Tensor, count: int) -> Tensor:
