@@ -15,7 +15,7 @@ from endofm.inference.clip_stream import Clip
 def batch_clips(stream: Iterator[Clip], batch_size: int) -> Generator[tuple[list[Clip], Tensor], None, None]:
     """Yield up to ``batch_size`` clips at a time, without their pixels, and those pixels as one tensor.
 
-    A clip is let go as soon as it is part of a batch, so that one batch and two clips (the last and the next) are held at once.
+    A clip is let go as soon as it is part of a batch, so that one batch and two clips (the last and the next) are held.
 
     Args:
         stream: Clips of one size.
