@@ -43,7 +43,7 @@ def _room(like: Tensor, count: int) -> Tensor:
     """Return an uninitialised tensor ``(count, *like.shape)`` of the same type on the same device.
 
     On the CPU its memory is mapped for it alone. The C library would place a batch in its heap, among smaller pieces
-    that outlive it; over an hour of video the gaps came to several hundred megabytes, which are not given back.
+    that outlive it, and leave gaps that are not given back and grow over an hour of video.
     """
     shape = (count, *like.shape)
     if like.device.type != "cpu":

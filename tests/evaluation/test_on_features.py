@@ -189,6 +189,7 @@ def test_feature_files_and_lists_are_joined(saved: Path) -> None:
     with pytest.raises(InputError, match=r"no features of day/99\.mp4, which .*other\.csv lists"):
         load_labelled(saved / "features", saved / "other.csv")
     (saved / "empty").mkdir()
+    (saved / "empty" / ".partial-0a1b2c3d-0.mp4.npz").write_bytes(b"PK")  # of a run that was killed
     with pytest.raises(InputError, match="no feature files"):
         load_labelled(saved / "empty", saved / "labels.csv")
 

@@ -1,4 +1,4 @@
-"""Batches of clips: all clips, in order, equal to stacking them, and nothing held beyond one batch and one clip."""
+"""Batches of clips: all clips, in order, equal to stacking them, and nothing held beyond one batch and two clips."""
 
 from __future__ import annotations
 
