@@ -15,10 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from endofm.layers.attention_kernels import SHORT, matmul_attention, short_attention
 from endofm.layers.weight_cache import WeightCache
-
-_SCORES_AT_ONCE = 2**19
-"""Attention scores that a step of :func:`matmul_attention` makes; in bfloat16 they stay in a core's own cache."""
 
 
 class Arithmetic:
@@ -110,8 +108,10 @@ class Inference(Arithmetic):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend with the kernel that is fastest for the device and the type; may write over ``q``."""
-        if q.dtype is torch.bfloat16 and q.device.type == "cpu":
+        if q.device.type == "cpu" and q.dtype is torch.bfloat16:
             return matmul_attention(q.mul_(q.shape[-1] ** -0.5), k, v)
+        if q.device.type == "cpu" and q.shape[2] <= SHORT:
+            return short_attention(q, k, v)
         return super().attend(q, k, v)
 
     def multiply(self, x: Tensor, weights: Weights, *, gelu: bool) -> Tensor:
@@ -165,29 +165,3 @@ def add(x: Tensor, branch: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         return x + branch
     return branch.add_(x) if branch.dtype == x.dtype else branch.to(x.dtype).add_(x)
-
-
-def matmul_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attend by two batched products with a softmax between them, a few sequences at a time.
-
-    On processors this is faster in bfloat16 than the fused kernel, which works in float32 inside.
-
-    Args:
-        q: Queries ``(sequences, heads, tokens, head_dim)``, with any strides, already scaled.
-        k: Keys, likewise.
-        v: Values, likewise.
-
-    Returns:
-        Like ``q``; in memory the heads of a token lie side by side, ready to be joined.
-    """
-    sequences, heads, tokens, head_dim = q.shape
-    out = q.new_empty(sequences, tokens, heads, head_dim).transpose(1, 2)
-    step = _SCORES_AT_ONCE // (heads * tokens * tokens)
-    if step > 1:
-        for i in range(0, sequences, step):
-            part = slice(i, i + step)
-            out[part] = (q[part] @ k[part].transpose(-2, -1)).softmax(dim=-1) @ v[part]
-    else:  # one sequence at a time needs no copies
-        for own, queries, keys, values in zip(out, q, k, v, strict=True):
-            torch.bmm(torch.bmm(queries, keys.transpose(-2, -1)).softmax(dim=-1), values, out=own)
-    return out

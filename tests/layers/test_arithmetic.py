@@ -16,7 +16,7 @@ from endofm.benchmark.reference import Reference
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
 from endofm.layers import int8, packed
-from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference, matmul_attention
+from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference
 from endofm.layers.int8 import Int8, can_multiply_int8, quantise
 from endofm.layers.packed import Packed, can_pack
 from endofm.layers.precision import Precision, resolve_precision
@@ -143,19 +143,6 @@ def test_products(arithmetic: Inference, bias: bool, shape: tuple[int, ...]) -> 
         assert found["sum"][0].dtype == torch.float32
         assert isinstance(arithmetic, Int8) or found["linear"][0].dtype == dtype
         assert torch.equal(x, kept)
-
-
-@pytest.mark.parametrize("tokens", [1, 8, 197, 300])
-@pytest.mark.parametrize("limit", [1, 2**19])
-def test_attention_by_products(tokens: int, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("endofm.layers.arithmetic._SCORES_AT_ONCE", limit)
-    qkv = torch.randn(3, tokens, 3, 2, 16)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)
-    wanted = nn.functional.scaled_dot_product_attention(q, k, v)
-    with torch.no_grad():
-        torch.testing.assert_close(matmul_attention(q / 4, k, v), wanted, atol=1e-5, rtol=1e-5)
-        low = matmul_attention(*(z.bfloat16() for z in (q / 4, k, v)))
-    torch.testing.assert_close(low.float(), wanted, atol=0.03, rtol=0.03)
 
 
 @pytest.mark.parametrize("fast", [True, False])
