@@ -12,6 +12,17 @@ PARTIAL_PREFIX = ".partial-"
 """How the name of a file begins while it is being written."""
 
 
+def remove_partial(folder: Path, *, below: bool = False) -> None:
+    """Remove the files that a killed process left half written.
+
+    Args:
+        folder: Where to look; nothing is done if it does not exist.
+        below: Look in all folders below it as well.
+    """
+    for leftover in (folder.rglob if below else folder.glob)(f"{PARTIAL_PREFIX}*"):
+        leftover.unlink(missing_ok=True)
+
+
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``; on success rename it to ``target``, on failure remove it.

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.errors import InputError
-from endofm.files import PARTIAL_PREFIX
 from endofm.inference.feature_files import FEATURE_SUFFIXES
 from endofm.inference.features import VideoFeatures
 from endofm.inference.job import MANIFEST_NAME, read_entries
@@ -132,7 +131,7 @@ def _feature_files(folder: Path) -> dict[str, Path]:
     found = {
         path.relative_to(folder).as_posix().removesuffix(path.suffix): path
         for path in sorted(folder.rglob("*"))
-        if path.suffix in FEATURE_SUFFIXES and not path.name.startswith(PARTIAL_PREFIX)
+        if path.suffix in FEATURE_SUFFIXES and not path.name.startswith(".")
     }
     if not found:
         raise InputError(f"{folder}: there are no feature files ({', '.join(FEATURE_SUFFIXES)}) in it")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from endofm.errors import EndoFMError, InputError
-from endofm.files import PARTIAL_PREFIX, atomic_path
+from endofm.files import atomic_path, remove_partial
 from endofm.inference.features import VideoFeatures
 from endofm.inference.video_paths import VideoItem
 from endofm.pool import WorkerDied, run_tasks
@@ -110,8 +110,7 @@ def run_job(
     except OSError as error:
         raise InputError(f"{out}: this folder cannot be made ({error})") from error
     with _alone(out):
-        for leftover in out.rglob(f"{PARTIAL_PREFIX}*"):
-            leftover.unlink(missing_ok=True)  # of a run that was killed
+        remove_partial(out, below=True)  # of a run that was killed
         known = {} if overwrite else _read_manifest(out, settings)
         tasks = [item for item in items if not _is_done(item, known.get(item.output + suffix), out, companion)]
         skipped = len(items) - len(tasks)

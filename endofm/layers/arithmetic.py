@@ -110,7 +110,7 @@ class Inference(Arithmetic):
         """Attend with the kernel that is fastest for the device and the type; may write over ``q``."""
         if q.device.type == "cpu" and q.dtype is torch.bfloat16:
             return matmul_attention(q.mul_(q.shape[-1] ** -0.5), k, v)
-        if q.device.type == "cpu" and q.shape[2] <= SHORT:
+        if q.device.type == "cpu" and q.dtype is torch.float32 and q.shape[2] <= SHORT:
             return short_attention(q, k, v)
         return super().attend(q, k, v)
 

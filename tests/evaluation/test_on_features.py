@@ -190,6 +190,7 @@ def test_feature_files_and_lists_are_joined(saved: Path) -> None:
         load_labelled(saved / "features", saved / "other.csv")
     (saved / "empty").mkdir()
     (saved / "empty" / ".partial-0a1b2c3d-0.mp4.npz").write_bytes(b"PK")  # of a run that was killed
+    (saved / "empty" / "._0.mp4.npz").write_bytes(b"")  # what macOS puts beside a file
     with pytest.raises(InputError, match="no feature files"):
         load_labelled(saved / "empty", saved / "labels.csv")
 

@@ -15,7 +15,7 @@ from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
 from endofm.errors import InputError
-from endofm.files import PARTIAL_PREFIX, atomic_path
+from endofm.files import atomic_path, remove_partial
 from endofm.video.find import natural_key
 
 STATE_FOLDER = ".prepare"
@@ -56,8 +56,7 @@ class PreparedFolder:
                 f"{self.root}: was prepared with {json.dumps(found)}, not with {json.dumps(settings)}; choose another "
                 "folder, or start afresh with --overwrite"
             )
-        for leftover in self.root.glob(f"{PARTIAL_PREFIX}*"):
-            leftover.unlink(missing_ok=True)
+        remove_partial(self.root)
 
     def clear(self) -> None:
         """Remove everything that this command made here, and nothing else."""

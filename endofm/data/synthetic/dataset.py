@@ -24,7 +24,7 @@ from endofm.data.synthetic.population import draw_clip, draw_patient
 from endofm.data.synthetic.records import ClipRecord
 from endofm.data.synthetic.specs import NOTICE
 from endofm.errors import ConfigError, EndoFMError, InputError
-from endofm.files import PARTIAL_PREFIX, atomic_path
+from endofm.files import atomic_path, remove_partial
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
 
@@ -140,8 +140,7 @@ def _open(root: Path, settings: SetSettings) -> None:
     else:
         (root / _STATE).mkdir(parents=True, exist_ok=True)
         _write_json(file, wanted)
-    for leftover in root.rglob(f"{PARTIAL_PREFIX}*"):
-        leftover.unlink(missing_ok=True)
+    remove_partial(root, below=True)
 
 
 def _tasks(

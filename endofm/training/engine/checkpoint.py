@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from endofm.errors import CheckpointFormatError
-from endofm.files import PARTIAL_PREFIX, atomic_path
+from endofm.files import atomic_path, remove_partial
 
 FORMAT_VERSION = 1
 LAST_NAME = "last"
@@ -60,8 +60,7 @@ class CheckpointFolder:
 
     def clean(self) -> None:
         """Remove what a killed process left half written."""
-        for leftover in self.root.glob(f"{PARTIAL_PREFIX}*"):
-            leftover.unlink(missing_ok=True)
+        remove_partial(self.root)
 
     def newest_whole(self) -> tuple[Path | None, list[str]]:
         """Return the newest checkpoint that is not damaged, and what was wrong with newer ones.

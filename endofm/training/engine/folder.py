@@ -25,7 +25,7 @@ import torch
 
 from endofm._version import __version__
 from endofm.errors import ConfigError, InputError, JobError
-from endofm.files import PARTIAL_PREFIX, atomic_path
+from endofm.files import atomic_path, remove_partial
 from endofm.training.config import changed_keys, read_yaml, to_yaml
 from endofm.training.engine.checkpoint import CheckpointFolder
 
@@ -82,8 +82,7 @@ class RunFolder:
         """
         self.checkpoints.clean()
         for place in (self.root, self.logs, self.export):  # what a killed process was writing
-            for leftover in place.glob(f"{PARTIAL_PREFIX}*"):
-                leftover.unlink(missing_ok=True)
+            remove_partial(place)
         if self.config.exists() and self.checkpoints.steps():
             changed = changed_keys(read_yaml(self.config), config)
             if changed:
