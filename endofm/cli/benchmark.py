@@ -131,8 +131,11 @@ def _machine() -> dict[str, Any]:
 
     import torch
 
+    from endofm.layers import compiled_attention
+
     return {
         "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
+        "compiled attention": compiled_attention.why_not() or "yes",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -74,8 +74,14 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
+    from endofm.layers import compiled_attention
+
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch, {capability}")
+    if missing := compiled_attention.why_not():
+        yield Finding("attention", "note", f"no compiled kernels, PyTorch's are used: {missing}")
+    else:
+        yield Finding("attention", "ok", "compiled kernels")
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield Finding("cuda", "ok", f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from endofm.layers import compiled_attention
 from endofm.layers.attention_kernels import SHORT, matmul_attention, short_attention
 from endofm.layers.weight_cache import WeightCache
 
@@ -108,6 +109,8 @@ class Inference(Arithmetic):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend with the kernel that is fastest for the device and the type; may write over ``q``."""
+        if compiled_attention.fits(q, k, v):
+            return compiled_attention.attend(q, k, v)
         if q.device.type == "cpu" and q.dtype is torch.bfloat16:
             return matmul_attention(q.mul_(q.shape[-1] ** -0.5), k, v)
         if q.device.type == "cpu" and q.dtype is torch.float32 and q.shape[2] <= SHORT:
