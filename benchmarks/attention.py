@@ -1,0 +1,104 @@
+"""Attention on the processor: what inference can take, against PyTorch's fused kernel, for the shapes of the encoders.
+
+``python benchmarks/attention.py`` prints how many times faster than the fused kernel (median and quartiles over rounds
+in turn) the compiled kernels are, and what is put together from PyTorch's operators where those are missing; with the
+layout of the tokens that the encoder has, at one thread and at several. Then, what the compiled kernels are worth in a
+whole clip of the base encoder, at every precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from endofm.benchmark.encoder import precisions_here
+from endofm.benchmark.timing import compare
+from endofm.config import EncoderConfig
+from endofm.layers import compiled_attention
+from endofm.layers.attention_kernels import SHORT, matmul_attention, short_attention
+from endofm.models.encoder import VideoTransformer
+
+_SHAPES = {  # frames x clips, tokens of a frame, over time or over space
+    "time, 8 frames": (8, 197, True),
+    "time, 16 frames": (16, 197, True),
+    "time, 8 frames, 4 clips": (8, 788, True),
+    "space, 8 frames": (8, 197, False),
+    "space, 2 frames of 384 pixels": (2, 577, False),
+}
+_HEADS, _HEAD_DIM = 12, 64
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30, help="of the kernels alone")
+    parser.add_argument("--clip-rounds", type=int, default=15, help="of whole clips")
+    args = parser.parse_args()
+    if missing := compiled_attention.why_not():
+        print(f"no compiled kernels: {missing}")
+    for threads in sorted({1, os.cpu_count() or 1}):
+        torch.set_num_threads(threads)
+        _kernels_alone(threads, args.rounds)
+    if compiled_attention.why_not() is None:
+        for threads in sorted({1, os.cpu_count() or 1}):
+            torch.set_num_threads(threads)
+            _whole_clips(threads, args.clip_rounds)
+
+
+def _kernels_alone(threads: int, rounds: int) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        for name, (frames, tokens, over_time) in _SHAPES.items():
+            qkv = torch.randn(frames, tokens, 3, _HEADS, _HEAD_DIM).to(dtype)
+            parts = qkv.permute((2, 1, 3, 0, 4) if over_time else (2, 0, 3, 1, 4)).unbind(0)
+            order = (2, 0, 1, 3) if over_time else (0, 2, 1, 3)
+            kernels: dict[str, Attend] = {"fused": F.scaled_dot_product_attention}
+            if dtype is torch.bfloat16:
+                kernels["operators"] = lambda q, k, v: matmul_attention(q * _HEAD_DIM**-0.5, k, v)
+            elif parts[0].shape[2] <= SHORT:
+                kernels["operators"] = short_attention
+            if compiled_attention.fits(*parts):
+                kernels["compiled"] = compiled_attention.attend
+            found = _compare(
+                {key: partial(_join, kernel, order, *parts) for key, kernel in kernels.items()}, threads, rounds
+            )
+            print(f"{threads} threads, {str(dtype).removeprefix('torch.')}, {name}: {', '.join(found)}", flush=True)
+
+
+def _whole_clips(threads: int, rounds: int) -> None:
+    model = VideoTransformer(EncoderConfig()).eval()
+    clip = torch.randn(1, 3, 8, 224, 224)
+
+    def without() -> Tensor:
+        with patch.object(compiled_attention, "_installed", lambda: "left out"):
+            return model(clip)
+
+    for precision in precisions_here():
+        model.precision = precision
+        found = _compare({"without": without, "compiled": partial(model, clip)}, threads, rounds)
+        print(f"{threads} threads, whole clip, {precision}: {', '.join(found)}", flush=True)
+
+
+def _compare(candidates: dict[str, Callable[[], Tensor]], threads: int, rounds: int) -> list[str]:
+    """Return what each candidate but the first gains over that."""
+    with torch.inference_mode():
+        clock = time.process_time if threads == 1 else time.perf_counter
+        found = compare(candidates, rounds=rounds, clock=clock, warm_up=2)
+    return [f"{key} {r.median:.2f}x ({r.low:.2f}x - {r.high:.2f}x)" for key, r in found.items()][1:]
+
+
+def _join(attend: Attend, order: tuple[int, ...], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return attend(q, k, v).permute(order).flatten(2)
+
+
+if __name__ == "__main__":
+    main()
