@@ -55,17 +55,22 @@ def _neighbours(
     return first, np.minimum(first + 1, source - 1), position - first.astype(np.float32)
 
 
-def _mean_of_two(
-    frames: torch.Tensor,
-    axis: int,
-    neighbours: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]],
-) -> torch.Tensor:
-    first, second, weight = (torch.from_numpy(a).to(frames.device) for a in neighbours)
-    shape = [1] * frames.ndim
-    shape[axis] = -1
-    start = frames.index_select(axis, first).to(torch.float32)
-    stop = frames.index_select(axis, second).to(torch.float32)
-    return start.lerp_(stop, weight.view(shape))
+def _pick(frames: torch.Tensor, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Return some rows and columns of frames ``(frames, height, width, channels)``, channels before columns.
+
+    Returns:
+        float32 ``(frames, rows, channels, columns)``, new memory.
+    """
+    count, _, _, channels = frames.shape
+    places = (columns * channels + np.arange(channels)[:, None]).ravel()
+    if frames.device.type == "cpu" and frames.dtype is torch.uint8:
+        # For bytes numpy is some three times as fast as index_select.
+        lines = np.stack([frame[rows].reshape(len(rows), -1) for frame in frames.numpy()])
+        picked = torch.from_numpy(lines.take(places, axis=2))
+    else:
+        chosen = frames.index_select(1, torch.from_numpy(rows).to(frames.device))
+        picked = chosen.flatten(2).index_select(2, torch.from_numpy(places).to(frames.device))
+    return picked.view(count, len(rows), channels, len(columns)).to(torch.float32, copy=True)
 
 
 def resize(frames: Frames, shape: tuple[int, int], window: Box | None = None) -> torch.Tensor:
@@ -89,13 +94,16 @@ def resize(frames: Frames, shape: tuple[int, int], window: Box | None = None) ->
     if window.bottom > shape[0] or window.right > shape[1]:
         raise InputError(f"{window} does not lie within {shape[0]} x {shape[1]} pixels (height x width)")
     height, width, channels = tensor.shape[-3:]
-    tensor = tensor.reshape(-1, height, width, channels)
-    columns = _neighbours(width, shape[1], window.left, window.right)
-    # Rows first, on the columns that are needed at all: rows lie in one piece in memory, columns do not.
-    begin, stop = int(columns[0][0]), int(columns[1][-1]) + 1
-    rows = _mean_of_two(tensor[:, :, begin:stop], 1, _neighbours(height, shape[0], window.top, window.bottom))
-    out = _mean_of_two(rows, 2, (columns[0] - begin, columns[1] - begin, columns[2]))
-    return out.view(*as_tensor(frames).shape[:-3], window.height, window.width, channels)
+    flat = tensor.reshape(-1, height, width, channels)
+    above, below, down = _neighbours(height, shape[0], window.top, window.bottom)
+    left, right, across = _neighbours(width, shape[1], window.left, window.right)
+    # The four neighbours of every pixel are picked before anything is computed: fewer numbers than a frame has.
+    begin, end = int(left[0]), int(right[-1]) + 1
+    picked = _pick(flat[:, :, begin:end], np.concatenate([above, below]), np.concatenate([left, right]) - begin)
+    upper, lower = picked.chunk(2, dim=1)
+    first, second = upper.lerp_(lower, torch.from_numpy(down).to(flat.device).view(-1, 1, 1)).chunk(2, dim=3)
+    out = first.lerp(second, torch.from_numpy(across).to(flat.device)).movedim(2, 3)
+    return out.view(*tensor.shape[:-3], window.height, window.width, channels)
 
 
 def resize_antialiased(frames: Frames, shape: tuple[int, int], window: Box | None = None) -> torch.Tensor:

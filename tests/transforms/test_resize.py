@@ -1,0 +1,46 @@
+"""Resizing equals PyTorch's bilinear interpolation, for every kind of frame and every part of the result."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from endofm.transforms.functional import resize
+from endofm.transforms.geometry import Box
+
+sides = st.integers(1, 60)
+
+
+@given(
+    source=st.tuples(sides, sides),
+    target=st.tuples(sides, sides),
+    leading=st.sampled_from([(), (1,), (3,), (2, 2)]),
+    channels=st.sampled_from([1, 3]),
+    bytes_=st.booleans(),
+    data=st.data(),
+)
+def test_resize_is_interpolation(
+    source: tuple[int, int],
+    target: tuple[int, int],
+    leading: tuple[int, ...],
+    channels: int,
+    bytes_: bool,
+    data: st.DataObject,
+) -> None:
+    torch.manual_seed(0)
+    height, width = source
+    # A part of larger frames, as a field of view is: not in one piece in memory.
+    large = torch.randint(0, 256, (*leading, height + 2, width + 3, channels), dtype=torch.uint8)
+    frames = (large if bytes_ else large / 255)[..., 1 : height + 1, 2 : width + 2, :]
+    kept = frames.clone()
+    top, left = (data.draw(st.integers(0, side - 1)) for side in target)
+    below, right = (data.draw(st.integers(a + 1, side)) for a, side in zip((top, left), target, strict=True))
+    found = resize(frames, target, Box(top, left, below - top, right - left))
+    planes = frames.reshape(-1, height, width, channels).permute(0, 3, 1, 2).float()
+    wanted = torch.nn.functional.interpolate(planes, size=target, mode="bilinear", align_corners=False)
+    wanted = wanted[..., top:below, left:right].permute(0, 2, 3, 1)
+    assert found.dtype == torch.float32
+    assert found.shape == (*leading, below - top, right - left, channels)
+    torch.testing.assert_close(found.reshape(wanted.shape), wanted, atol=2e-4 if bytes_ else 1e-6, rtol=0)
+    assert torch.equal(frames, kept)
