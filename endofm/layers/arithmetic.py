@@ -19,12 +19,24 @@ from endofm.layers import compiled_attention
 from endofm.layers.attention_kernels import SHORT, matmul_attention, short_attention
 from endofm.layers.weight_cache import WeightCache
 
+_LARGE = 2**25
+"""Bytes from which memory is mapped and cleared anew at every request (the upper limit of glibc's threshold)."""
+
 
 class Arithmetic:
     """The modules as they are: with gradients, on every device, in every type."""
 
     fuses_residual = False
     """Whether :meth:`add` is free to round differently from adding a branch that was finished before."""
+
+    def parts(self, x: Tensor, width: int) -> Sequence[Tensor]:
+        """Return tokens ``(time, batch, tokens, embed_dim)`` in batches that are best worked off by themselves.
+
+        Args:
+            x: Tokens of all clips.
+            width: Channels of the widest intermediate result of a token.
+        """
+        return (x,)
 
     def norm(self, layer: nn.Module, x: Tensor) -> Tensor:
         """Normalise the stream, in the type that :meth:`linear` likes best."""
@@ -88,6 +100,14 @@ class Inference(Arithmetic):
     def __init__(self, dtype: torch.dtype | None = None) -> None:
         self._dtype = dtype
         self._cache = WeightCache()
+
+    def parts(self, x: Tensor, width: int) -> Sequence[Tensor]:
+        """Return batches whose intermediate results stay small enough for a processor's memory to be used again."""
+        if x.device.type != "cpu":
+            return (x,)
+        clip_bytes = x.shape[0] * x.shape[2] * width * (self._dtype or x.dtype).itemsize
+        count = -(-x.shape[1] // max(1, _LARGE // clip_bytes))
+        return (x,) if count <= 1 else [part.contiguous() for part in x.tensor_split(count, dim=1)]
 
     def norm(self, layer: nn.Module, x: Tensor) -> Tensor:
         """Normalise in the type of the stream and round to that of the products."""

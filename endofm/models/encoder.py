@@ -112,10 +112,12 @@ class VideoTransformer(nn.Module):
         *blocks, last = self._blocks()
         x, _ = self.embed(clip)
         arithmetic = self._arithmetic.choose(self, x)
-        for block in blocks:
-            x = self._run(block, x, arithmetic)
-        out: Tensor = self.norm(self._run(last.forward_cls, x, arithmetic))
-        return out
+        found = []
+        for part in arithmetic.parts(x, self.encoder_config.mlp_dim):
+            for block in blocks:
+                part = self._run(block, part, arithmetic)
+            found.append(self.norm(self._run(last.forward_cls, part, arithmetic)))
+        return _join(found)
 
     def forward_many(self, clips: Sequence[Tensor]) -> Tensor:
         """Embed batches of clips of several shapes, in training.
@@ -165,14 +167,14 @@ class VideoTransformer(nn.Module):
             raise InputError(f"get_intermediate_layers: n={n!r} does not name blocks of an encoder with {depth} blocks")
         x, grid = self.embed(clip)
         arithmetic = self._arithmetic.choose(self, x)
-        found: dict[int, EncoderOutput] = {}
-        for i, block in enumerate(self._blocks()[: max(indices) + 1]):
-            x = self._run(block, x, arithmetic)
-            if i in indices:
-                tokens = self.norm(x) if norm else x
-                patches = tokens[:, :, 1:].unflatten(2, grid).movedim(0, 1)  # B T h w D
-                found[i] = EncoderOutput(tokens[0, :, 0], patches)
-        return tuple(found[i] for i in indices)
+        found: dict[int, list[Tensor]] = {i: [] for i in indices}
+        for part in arithmetic.parts(x, self.encoder_config.mlp_dim):
+            for i, block in enumerate(self._blocks()[: max(indices) + 1]):
+                part = self._run(block, part, arithmetic)
+                if i in found:
+                    found[i].append((self.norm(part) if norm else part).movedim(0, 1))  # B T 1+N D
+        joined = {i: _join(tokens) for i, tokens in found.items()}
+        return tuple(EncoderOutput(joined[i][:, 0, 0], torch.unflatten(joined[i][:, :, 1:], 2, grid)) for i in indices)
 
     def get_last_attention(self, clip: Tensor) -> Tensor:
         """Return the spatial attention weights of the last block, for pictures.
@@ -225,6 +227,10 @@ class VideoTransformer(nn.Module):
 
     def _blocks(self) -> list[DividedSpaceTimeBlock]:
         return list(self.blocks)  # type: ignore[arg-type]
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def run_block(step: Callable[..., Tensor], x: Tensor, arithmetic: Arithmetic, *, recompute: bool) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from endofm.benchmark.reference import Reference
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
+from endofm.layers import arithmetic as arithmetic_module
 from endofm.layers import int8, packed
 from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference
 from endofm.layers.int8 import Int8, can_multiply_int8, quantise
@@ -25,6 +26,7 @@ from endofm.models.encoder import VideoTransformer
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=3, num_heads=2)
 TOLERANCE: dict[Precision, float] = {"exact": 1e-5, "bfloat16": 0.1}
 SIMILARITY: dict[Precision, float] = {"exact": 1 - 1e-6, "bfloat16": 0.999, "int8": 0.99}
+_OUTPUTS = ("cls_token", "patch_tokens")
 if can_multiply_int8():
     TOLERANCE["int8"] = 0.5
 
@@ -77,6 +79,25 @@ def test_inference_agrees_with_the_modules(
     assert_near(found.patch_tokens, wanted.patch_tokens.detach(), precision)
     assert_near(short, wanted.cls_token.detach(), precision)
     assert_near(published, wanted.cls_token.detach(), "exact")
+
+
+@pytest.mark.parametrize("clips_of_a_part", [0, 1, 2, 3, 9])
+def test_large_batches_go_in_parts(clips_of_a_part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the clips, each once, and none of them larger than asked for."""
+    model, clips = random_encoder(), torch.randn(7, 3, 4, 32, 32)
+    with torch.inference_mode():
+        alone = [model.get_intermediate_layers(clip[None], n=2) for clip in clips]
+        wanted = [torch.cat([getattr(out[i], name) for out in alone]) for i in (0, 1) for name in _OUTPUTS]
+        one_clip = 4 * 5 * model.encoder_config.mlp_dim * 4
+        monkeypatch.setattr(arithmetic_module, "_LARGE", clips_of_a_part * one_clip + 1)
+        seen: list[int] = []
+        model.blocks[0].register_forward_pre_hook(lambda block, args: seen.append(args[0].shape[1]))
+        found = [getattr(out, name) for out in model.get_intermediate_layers(clips, n=2) for name in _OUTPUTS]
+        assert sum(seen) == 7
+        assert max(seen) <= max(clips_of_a_part, 1)
+        assert len(seen) == -(-7 // max(clips_of_a_part, 1))
+        torch.testing.assert_close(model(clips), wanted[2], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("qkv_bias", [True, False])
