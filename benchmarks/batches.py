@@ -1,7 +1,7 @@
 """Batches on the processor: in the parts that inference makes of them, and one clip at a time, against all at once.
 
-``python benchmarks/batches.py`` prints how many times faster each is (median and quartiles over rounds in turn), for the
-base encoder at every precision, at one thread and at several.
+``python benchmarks/batches.py`` prints how many times faster each is (median and quartiles over rounds in turn), for
+the base encoder at every precision, at one thread and at several.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ stream stays in float32 and attention is worked out in bfloat16.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -28,10 +27,6 @@ class Int8(Inference):
         super().__init__(torch.float32)
         # Attention reads what the queries, keys and values were rounded to anyway.
         self._unquantised = torch.bfloat16 if can_pack(torch.bfloat16) else torch.float32
-
-    def parts(self, x: Tensor, width: int) -> Sequence[Tensor]:
-        """Return all tokens: 8-bit products gain more from a larger batch than it costs."""
-        return (x,)
 
     def prepare(self, weight: Tensor, bias: Tensor | None) -> Weights:
         """Round each row of the weight to whole numbers from -127 to 127 times a scale, and reorder them."""
