@@ -20,7 +20,11 @@
 #define FLOAT32 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
 #define BFLOAT16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)") for
+#else
 #define UNROLLED _Pragma("GCC unroll 8") for
+#endif
 
 enum {
     HEAD_DIM = 64,
@@ -134,6 +138,18 @@ FLOAT32 INLINE float softmax(const workspace *own, float *scores) {
     return 1.0f / _mm512_reduce_add_ps(sum);
 }
 
+/* Have `scores` work off all keys: whole groups of registers, then the rest with as many as that has. */
+#define FOR_ALL_KEYS(own, scores)                                                                      \
+    {                                                                                                  \
+        int64_t key = 0;                                                                               \
+        for (; key + PANELS * LANES <= (own)->padded; key += PANELS * LANES) scores(own, key, PANELS); \
+        switch (((own)->padded - key) / LANES) {                                                       \
+            case 3: scores(own, key, 3); break;                                                        \
+            case 2: scores(own, key, 2); break;                                                        \
+            case 1: scores(own, key, 1); break;                                                        \
+        }                                                                                              \
+    }
+
 /* What differs between the types. */
 typedef void pack_function(const workspace *own, const char *keys, const char *values, int64_t stride);
 typedef void rows_function(const workspace *own, const char *queries, int64_t stride, int64_t here, char *out,
@@ -201,13 +217,7 @@ FLOAT32 INLINE void scores_float32(const workspace *own, int64_t key, const int 
 FLOAT32 static void rows_float32(const workspace *own, const char *queries, int64_t stride, int64_t here, char *out,
                                  int64_t out_stride) {
     pack_queries(own, queries, stride, here, HEAD_DIM * 4);
-    int64_t key = 0;
-    for (; key + PANELS * LANES <= own->padded; key += PANELS * LANES) scores_float32(own, key, PANELS);
-    switch ((own->padded - key) / LANES) {
-        case 3: scores_float32(own, key, 3); break;
-        case 2: scores_float32(own, key, 2); break;
-        case 1: scores_float32(own, key, 1); break;
-    }
+    FOR_ALL_KEYS(own, scores_float32)
     float share[ROWS];
     for (int i = 0; i < ROWS; i++) share[i] = softmax(own, own->scores + i * own->padded);
     __m512 sums[ROWS][COLUMNS];
@@ -267,13 +277,7 @@ BFLOAT16 INLINE void scores_bfloat16(const workspace *own, int64_t key, const in
 BFLOAT16 static void rows_bfloat16(const workspace *own, const char *queries, int64_t stride, int64_t here, char *out,
                                    int64_t out_stride) {
     pack_queries(own, queries, stride, here, HEAD_DIM * 2);
-    int64_t key = 0;
-    for (; key + PANELS * LANES <= own->padded; key += PANELS * LANES) scores_bfloat16(own, key, PANELS);
-    switch ((own->padded - key) / LANES) {
-        case 3: scores_bfloat16(own, key, 3); break;
-        case 2: scores_bfloat16(own, key, 2); break;
-        case 1: scores_bfloat16(own, key, 1); break;
-    }
+    FOR_ALL_KEYS(own, scores_bfloat16)
     float share[ROWS];
     const int32_t *weights = (const int32_t *)own->weights;
     for (int i = 0; i < ROWS; i++) {
