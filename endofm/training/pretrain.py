@@ -18,6 +18,7 @@ from endofm.hub.checkpoint import read_checkpoint
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.hub.resolve import LoadedWeights, load_weights
 from endofm.models.endofm import EndoFM
+from endofm.training.engine.loading import load_share
 from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Share
@@ -85,16 +86,7 @@ def _loader(config: PretrainConfig, table: ClipTable | None, parts: ObjectivePar
         "clock": config.data.clock,
     }
     source = ShardDataset(str(config.data.shards), **how) if table is None else ClipDataset(table, **how)
-    return ClipLoader(
-        source,
-        share.batch_size,
-        num_workers=share.num_workers,
-        drop_last=True,
-        rank=share.rank,
-        world_size=share.world_size,
-        keep_empty=True,
-        pin_memory=share.pin_memory,
-    )
+    return load_share(source, share, drop_last=True)
 
 
 def _start(config: PretrainConfig) -> tuple[Start, str]:

@@ -39,7 +39,7 @@ def open_fabric(run: RunConfig, task: TrainingTask) -> Fabric:
 
     # It tells of every process that joins, in the middle of our own lines.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    accelerator = _accelerator(run)
+    accelerator = accelerator_of(run)
     try:
         devices, num_nodes, environment = _layout(run, accelerator)
     except RuntimeError as error:  # what SLURM was asked for is not usable
@@ -98,7 +98,12 @@ def _layout(run: RunConfig, accelerator: str) -> tuple[int, int, ClusterEnvironm
     return _devices(run, accelerator), run.num_nodes, LightningEnvironment()
 
 
-def _accelerator(run: RunConfig) -> str:
+def accelerator_of(run: RunConfig) -> str:
+    """Return ``"cuda"`` or ``"cpu"``.
+
+    Raises:
+        ConfigError: If a GPU is asked for and there is none.
+    """
     if run.accelerator == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if run.accelerator == "cuda" and not torch.cuda.is_available():

@@ -14,6 +14,7 @@ from endofm.evaluation.report import REPORT_NAME, over_seeds, write_json
 from endofm.training.engine.loop import RunResult
 
 SEEDS_NAME = "seeds.json"
+REPORT_FOLDER = "report"
 
 _Config = TypeVar("_Config", bound=Any)
 
@@ -43,7 +44,7 @@ def run_seeds(config: _Config, folder: str | Path, run: Callable[[_Config, Path]
             return result
     assert result is not None
     if is_first_process():
-        files = [folder / f"seed-{seed}" / "report" / REPORT_NAME for seed in config.seeds]
+        files = [folder / f"seed-{seed}" / REPORT_FOLDER / REPORT_NAME for seed in config.seeds]
         reports = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         write_json(folder / SEEDS_NAME, {"seeds": list(config.seeds), "metrics": over_seeds(reports)})
     return result

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.data.splits import split_by_group
 from endofm.errors import InputError
+from endofm.training.finetune.subsets import Subsets
 
 _SUBSETS = ("train", "val", "test")
 _TRIES = 50
-
-
-@dataclass(frozen=True)
-class Subsets:
-    """Clips by their use.
-
-    Attributes:
-        train: Learnt from.
-        validation: Used to choose the epoch.
-        test: Reported on; None if there is none.
-        notes: What a reader of the report has to know.
-    """
-
-    train: ClipTable
-    validation: ClipTable
-    test: ClipTable | None
-    notes: tuple[str, ...] = ()
 
 
 def read_subsets(
@@ -43,7 +25,7 @@ def read_subsets(
     select_on_test: bool = False,
     seed: int = 0,
     all_labels: bool = False,
-) -> Subsets:
+) -> Subsets[ClipTable]:
     """Read lists and manifests, and hold out a validation set if none is named.
 
     A manifest whose clips have subsets gives ``train`` here and ``val`` and ``test`` there, unless these are named.

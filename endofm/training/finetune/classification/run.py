@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from endofm.adapters.apply import apply_transfer, count_learning
 from endofm.adapters.image_encoder import classifier_on_timm, without_time
 from endofm.config import ClassificationHeadConfig, EncoderConfig
@@ -25,6 +23,8 @@ from endofm.hub.tasks.classification import published_preprocess
 from endofm.models.classification import EndoFMForVideoClassification
 from endofm.models.endofm import EndoFM
 from endofm.training.config import to_dict
+from endofm.training.engine.devices import accelerator_of
+from endofm.training.engine.loading import load_share
 from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Share
@@ -33,10 +33,9 @@ from endofm.training.finetune.classification.evaluate import classify
 from endofm.training.finetune.classification.targets import Targets
 from endofm.training.finetune.classification.task import ClassificationTask
 from endofm.training.finetune.clip_views import TrainingPixels, UpstreamView
-from endofm.training.finetune.seeds import is_first_process, run_seeds
-from endofm.training.finetune.splits import Subsets, read_subsets
-
-REPORT_FOLDER = "report"
+from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
+from endofm.training.finetune.splits import read_subsets
+from endofm.training.finetune.subsets import Subsets
 
 
 def finetune_classification(config: ClassificationConfig, folder: str | Path, *, progress: bool = True) -> RunResult:
@@ -170,36 +169,21 @@ def _loader(
     if config.data.clips == "upstream":
         sampler = UpstreamView(frames, None)
 
-    def make(share: Share) -> ClipLoader:
-        return ClipLoader(
-            ClipDataset(table, sampler=sampler, transform=TrainingPixels(preprocess), seed=config.run.seed),
-            share.batch_size,
-            num_workers=share.num_workers,
-            # The original keeps the last, smaller batch; processes have to agree on the number of batches.
-            drop_last=share.world_size > 1,
-            rank=share.rank,
-            world_size=share.world_size,
-            keep_empty=True,
-            pin_memory=share.pin_memory,
-        )
-
-    return make
+    pixels = TrainingPixels(preprocess)
+    # The original keeps the last, smaller batch.
+    return partial(load_share, ClipDataset(table, sampler=sampler, transform=pixels, seed=config.run.seed))
 
 
 def _report(
     config: ClassificationConfig,
     folder: Path,
-    subsets: Subsets,
+    subsets: Subsets[ClipTable],
     judge: Callable[[EndoFMForVideoClassification, ClipTable], Predictions],
     learning: int,
 ) -> None:
     """Score the exported model, on the test set if there is one, and write what was found."""
-    device = "cuda" if torch.cuda.is_available() and config.run.accelerator != "cpu" else "cpu"
-    model = EndoFMForVideoClassification.from_pretrained(folder / "export", device=device)
-    table, name = (subsets.validation, "validation") if subsets.test is None else (subsets.test, "test")
-    notes = [*subsets.notes]
-    if subsets.test is None:
-        notes.append("There is no test set: the epoch was chosen on the set that is reported, which flatters it.")
+    model = EndoFMForVideoClassification.from_pretrained(folder / "export", device=accelerator_of(config.run))
+    table, name, notes = subsets.reported()
     settings: dict[str, Any] = {
         "set": name,
         "transfer": to_dict(config.transfer),

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from endofm.adapters.apply import apply_transfer, count_learning
@@ -24,16 +23,18 @@ from endofm.inference.supports import SupportPlan
 from endofm.models.detection import EndoFMForDetection
 from endofm.models.endofm import EndoFM
 from endofm.training.config import to_dict
+from endofm.training.engine.devices import accelerator_of
 from endofm.training.engine.distributed import rank, world_size
+from endofm.training.engine.loading import load_share
 from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Share
 from endofm.training.finetune.detection.config import DetectionConfig
-from endofm.training.finetune.detection.subsets import DetectionSubsets, read_detection_subsets
+from endofm.training.finetune.detection.subsets import read_detection_subsets
 from endofm.training.finetune.detection.task import DetectionTask
-from endofm.training.finetune.seeds import is_first_process, run_seeds
+from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
+from endofm.training.finetune.subsets import Subsets
 
-REPORT_FOLDER = "report"
 UNREFINED_FOLDER = "report_without_refinement"
 
 
@@ -149,30 +150,15 @@ def _loader(config: DetectionConfig, source: DetectionSet, model: EndoFMForDetec
         seed=config.run.seed,
     )
 
-    def make(share: Share) -> ClipLoader:
-        return ClipLoader(
-            samples,
-            share.batch_size,
-            num_workers=share.num_workers,
-            # Processes have to agree on the number of batches.
-            drop_last=share.world_size > 1,
-            rank=share.rank,
-            world_size=share.world_size,
-            keep_empty=True,
-            pin_memory=share.pin_memory,
-        )
-
-    return make
+    return partial(load_share, samples)
 
 
-def _report(config: DetectionConfig, folder: Path, subsets: DetectionSubsets, learning: int, *, progress: bool) -> None:
+def _report(
+    config: DetectionConfig, folder: Path, subsets: Subsets[DetectionSet], learning: int, *, progress: bool
+) -> None:
     """Judge the exported model, on the test set if there is one, and write what was found."""
-    device = "cuda" if torch.cuda.is_available() and config.run.accelerator != "cpu" else "cpu"
-    model = EndoFMForDetection.from_pretrained(folder / "export", device=device)
-    source, name = (subsets.validation, "validation") if subsets.test is None else (subsets.test, "test")
-    notes = [*subsets.notes]
-    if subsets.test is None:
-        notes.append("There is no test set: the epoch was chosen on the set that is reported, which flatters it.")
+    model = EndoFMForDetection.from_pretrained(folder / "export", device=accelerator_of(config.run))
+    source, name, notes = subsets.reported()
     start = config.model
     plans = {REPORT_FOLDER: model.support_plan()}
     if config.evaluation.without_refinement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,30 +11,10 @@ from endofm.data.detection.opening import open_detection_set
 from endofm.data.detection.sets import DetectionSet
 from endofm.errors import InputError
 from endofm.training.finetune.detection.config import DataConfig
+from endofm.training.finetune.subsets import Subsets
 
 
-@dataclass(frozen=True)
-class DetectionSubsets:
-    """Videos by their use.
-
-    Attributes:
-        train: Learnt from.
-        validation: Used to choose the epoch.
-        test: Reported on; None if there is none.
-    """
-
-    train: DetectionSet
-    validation: DetectionSet
-    test: DetectionSet | None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was cut off or left out in the sets that are judged, the first of it."""
-        judged = self.validation if self.test is None else self.test
-        return judged.notes[:20]
-
-
-def read_detection_subsets(config: DataConfig, *, seed: int, progress: bool = True) -> DetectionSubsets:
+def read_detection_subsets(config: DataConfig, *, seed: int, progress: bool = True) -> Subsets[DetectionSet]:
     """Read the sets, and hold out validation videos if no set is named for it.
 
     Args:
@@ -62,7 +42,9 @@ def read_detection_subsets(config: DataConfig, *, seed: int, progress: bool = Tr
     for place, (name, one) in enumerate(named):
         for other_name, other in named[place + 1 :]:
             _require_apart(name, one, other_name, other)
-    return DetectionSubsets(train, validation, test)
+    judged = validation if test is None else test
+    # What was cut off or left out in the set that is judged, the first of it.
+    return Subsets(train, validation, test, judged.notes[:20])
 
 
 def _hold_out(source: DetectionSet, fraction: float, seed: int) -> tuple[DetectionSet, DetectionSet]:

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from endofm.adapters.apply import apply_transfer, count_learning
 from endofm.config import EncoderConfig, PreprocessConfig, SegmentationHeadConfig
 from endofm.config import ModelConfig as WholeConfig
@@ -22,19 +20,20 @@ from endofm.hub.tasks.segmentation import published_preprocess
 from endofm.models.endofm import EndoFM
 from endofm.models.segmentation import EndoFMForSegmentation
 from endofm.training.config import to_dict
+from endofm.training.engine.devices import accelerator_of
+from endofm.training.engine.loading import load_share
 from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Share
-from endofm.training.finetune.seeds import is_first_process, run_seeds
+from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
 from endofm.training.finetune.segmentation.clips import MaskedClip
 from endofm.training.finetune.segmentation.config import ModelConfig, SegmentationConfig
 from endofm.training.finetune.segmentation.data import MaskedClipSource
 from endofm.training.finetune.segmentation.evaluate import evaluate
 from endofm.training.finetune.segmentation.reading import require_readable
-from endofm.training.finetune.segmentation.subsets import Subsets, read_subsets
+from endofm.training.finetune.segmentation.subsets import read_subsets
 from endofm.training.finetune.segmentation.task import SegmentationTask
-
-REPORT_FOLDER = "report"
+from endofm.training.finetune.subsets import Subsets
 
 
 def finetune_segmentation(config: SegmentationConfig, folder: str | Path, *, progress: bool = True) -> RunResult:
@@ -138,32 +137,17 @@ def _one_run(config: SegmentationConfig, folder: Path, *, progress: bool) -> Run
 def _loader(
     config: SegmentationConfig, clips: Sequence[MaskedClip], model: EndoFMForSegmentation
 ) -> Callable[[Share], ClipLoader]:
-    processor = model.processor
-
-    def make(share: Share) -> ClipLoader:
-        return ClipLoader(
-            MaskedClipSource(clips, config.data, config.augment, processor, seed=config.run.seed),
-            share.batch_size,
-            num_workers=share.num_workers,
-            # Processes have to agree on the number of batches.
-            drop_last=share.world_size > 1,
-            rank=share.rank,
-            world_size=share.world_size,
-            keep_empty=True,
-            pin_memory=share.pin_memory,
-        )
-
-    return make
+    source = MaskedClipSource(clips, config.data, config.augment, model.processor, seed=config.run.seed)
+    return partial(load_share, source)
 
 
-def _report(config: SegmentationConfig, folder: Path, subsets: Subsets, learning: int, odd: list[str]) -> None:
+def _report(
+    config: SegmentationConfig, folder: Path, subsets: Subsets[list[MaskedClip]], learning: int, odd: list[str]
+) -> None:
     """Score the exported model, on the test set if there is one, and write what was found."""
-    device = "cuda" if torch.cuda.is_available() and config.run.accelerator != "cpu" else "cpu"
-    model = EndoFMForSegmentation.from_pretrained(folder / "export", device=device)
-    clips, name = (subsets.validation, "validation") if subsets.test is None else (subsets.test, "test")
-    notes = [*subsets.notes, *odd]
-    if subsets.test is None:
-        notes.append("There is no test set: the epoch was chosen on the set that is reported, which flatters it.")
+    model = EndoFMForSegmentation.from_pretrained(folder / "export", device=accelerator_of(config.run))
+    clips, name, notes = subsets.reported()
+    notes += odd
     worst = WorstFrames(config.evaluation.worst)
     scores = evaluate(model, clips, config.evaluation, rule=config.data.masks, worst=worst, notes=notes)
     settings: dict[str, Any] = {

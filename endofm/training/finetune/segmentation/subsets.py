@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from endofm.errors import InputError
 from endofm.training.finetune.segmentation.clips import MaskedClip, read_list, shared_groups
 from endofm.training.finetune.segmentation.config import DataConfig
+from endofm.training.finetune.subsets import Subsets
 
 
-@dataclass(frozen=True)
-class Subsets:
-    """Clips by their use.
-
-    Attributes:
-        train: Learnt from.
-        validation: Used to choose the epoch.
-        test: Reported on; None if there is none.
-        notes: What a reader of the report has to know.
-    """
-
-    train: list[MaskedClip]
-    validation: list[MaskedClip]
-    test: list[MaskedClip] | None
-    notes: tuple[str, ...] = ()
-
-
-def read_subsets(data: DataConfig, *, seed: int) -> Subsets:
+def read_subsets(data: DataConfig, *, seed: int) -> Subsets[list[MaskedClip]]:
     """Read the lists, and hold out a validation set if none is named.
 
     Of a folder in ``data.train``, the lists ``val`` and ``test`` that lie in it are taken unless others are named.
