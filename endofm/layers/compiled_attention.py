@@ -118,10 +118,6 @@ def why_not() -> str | None:
 
 @lru_cache
 def _installed() -> Kernels | str:
-    return _load()
-
-
-def _load() -> Kernels | str:
     """Load what was built with the package, or say why not."""
     spec = importlib.util.find_spec("endofm.layers._attention")
     if spec is None or spec.origin is None:

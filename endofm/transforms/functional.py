@@ -64,7 +64,7 @@ def _pick(frames: torch.Tensor, rows: npt.NDArray[np.int64], columns: npt.NDArra
     count, _, _, channels = frames.shape
     places = (columns * channels + np.arange(channels)[:, None]).ravel()
     if frames.device.type == "cpu" and frames.dtype is torch.uint8:
-        # For bytes numpy is some three times as fast as index_select.
+        # numpy picks bytes faster than index_select.
         lines = np.stack([frame[rows].reshape(len(rows), -1) for frame in frames.numpy()])
         picked = torch.from_numpy(lines.take(places, axis=2))
     else:

@@ -26,6 +26,7 @@ from endofm.models.encoder import VideoTransformer
 SOURCE = Path(__file__).parents[2] / "endofm" / "layers" / "_attention.c"
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 DTYPES = (torch.float32, torch.bfloat16)
+load_installed = compiled_attention._installed.__wrapped__  # the fixture below stands in its place
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -196,15 +197,14 @@ def test_an_operator_that_pytorch_knows() -> None:
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = compiled_attention.__dict__["_load"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "C compiler" in load()
+    assert "C compiler" in load_installed()
     broken = tmp_path / "_attention.so"
     broken.write_bytes(b"no library")
     spec = importlib.util.spec_from_file_location("endofm.layers._attention", broken)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    assert "cannot be loaded" in load()
-    monkeypatch.setattr(compiled_attention, "_installed", lambda: load())
+    assert "cannot be loaded" in load_installed()
+    monkeypatch.setattr(compiled_attention, "_installed", load_installed)
     assert "cannot be loaded" in str(why_not())
     q, k, v = inputs(2, 5, 2, torch.float32, tokens_first=False)
     assert not fits(q, k, v)
