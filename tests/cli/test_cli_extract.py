@@ -117,7 +117,7 @@ def test_stopped_and_started_again(weights: Path, recordings: Path, tmp_path: Pa
         time.sleep(0.005)
     os.kill(process.pid, stop)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == (130 if stop == signal.SIGINT else -signal.SIGKILL), errors
     assert "Traceback" not in errors
     made = list(out.glob("[0-9]*.safetensors"))
     assert 3 <= len(made) < 30

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from endofm.inference import extract, spool
 from endofm.inference.extract import extract_features
 from endofm.inference.feature_stream import FeatureStream
 from endofm.inference.features import VideoFeatures
-from endofm.inference.prefetch import read_ahead
 from endofm.outputs import EncoderOutput
 from endofm.transforms.processor import Processor
 from endofm.video.open import open_video
@@ -244,39 +241,3 @@ def test_stopping_early_stops_the_thread() -> None:
     batches.close()
     assert not readers()
     assert len(source.asked) < 60
-
-
-def test_reading_stays_only_a_little_ahead() -> None:
-    produced = 0
-
-    def count() -> Generator[int, None, None]:
-        nonlocal produced
-        for i in range(1000):
-            produced += 1
-            yield i
-
-    items = read_ahead(count(), 2)
-    assert next(items) == 0
-    deadline = time.monotonic() + 5
-    while produced < 4 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    assert produced == 4  # one handed out, two waiting, one waiting for room
-    items.close()
-    assert list(read_ahead(count(), 2)) == list(range(1000))
-
-
-def test_the_generator_is_closed_in_its_own_thread() -> None:
-    closed_in: list[str] = []
-
-    def endless() -> Generator[int, None, None]:
-        try:
-            while True:
-                yield 1
-        finally:
-            closed_in.append(threading.current_thread().name)
-
-    items = read_ahead(endless(), 1)
-    next(items)
-    items.close()
-    assert closed_in == ["endofm-read-ahead"]
