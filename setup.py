@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: the attention kernels, which a C compiler builds where there is one."""
+"""What setup.cfg cannot say: the kernels in C, which a compiler builds where there is one."""
 
 import sysconfig
 
@@ -8,13 +8,17 @@ from setuptools import Extension, setup
 # global lock know no such wheels.
 every_python = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
-# Optional: without it the package works, only slower.
-kernels = Extension(
-    "endofm.layers._attention",
-    ["endofm/layers/_attention.c"],
-    extra_compile_args=["-O3"],
-    py_limited_api=every_python,
-    optional=True,
-)
+# Optional: without them the package works, only slower.
+kernels = [
+    Extension(
+        f"endofm.layers.{name}",
+        [f"endofm/layers/{name}.c"],
+        depends=["endofm/layers/_vectors.h"],
+        extra_compile_args=["-O3"],
+        py_limited_api=every_python,
+        optional=True,
+    )
+    for name in ("_attention", "_products")
+]
 
-setup(ext_modules=[kernels], options={"bdist_wheel": {"py_limited_api": "cp310"}} if every_python else {})
+setup(ext_modules=kernels, options={"bdist_wheel": {"py_limited_api": "cp310"}} if every_python else {})

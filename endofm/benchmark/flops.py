@@ -12,6 +12,7 @@ from endofm.config import EncoderConfig
 from endofm.layers.arithmetic import Inference
 from endofm.layers.int8 import Int8, can_multiply_int8
 from endofm.layers.packed import Packed, can_pack
+from endofm.layers.split_products import Split, can_split
 
 
 def gflop_per_clip(config: EncoderConfig) -> float:
@@ -45,6 +46,8 @@ def matmul_ceiling(config: EncoderConfig, device: torch.device, rounds: int = 5)
         for dtype in (torch.float32, torch.bfloat16):
             if can_pack(dtype):
                 candidates[f"{str(dtype).removeprefix('torch.')}, packed"] = Packed(dtype), dtype
+        if can_split():
+            candidates["float32, as six of bfloat16"] = Split(), torch.float32
         if can_multiply_int8():
             candidates["int8, with rounding of the input"] = Int8(), torch.float32
     work = 2 * rows * config.embed_dim * config.mlp_dim / 1e9

@@ -74,7 +74,7 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    from endofm.layers import compiled_attention
+    from endofm.layers import compiled_attention, split_products
 
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch, {capability}")
@@ -82,6 +82,10 @@ def _devices() -> Iterator[Finding]:
         yield Finding("attention", "note", f"no compiled kernels, PyTorch's are used: {missing}")
     else:
         yield Finding("attention", "ok", "compiled kernels")
+    if missing := split_products.why_not():
+        yield Finding("products", "note", f"float32 is multiplied by PyTorch's library: {missing}")
+    else:
+        yield Finding("products", "ok", "float32 is multiplied by the matrix unit (AMX), compiled kernel")
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield Finding("cuda", "ok", f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")

@@ -14,22 +14,14 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(_WIN32)
 
-#include <immintrin.h>
 #include <stdlib.h>
 
-#define FLOAT32 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#include "_vectors.h"
+
 #define BFLOAT16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLLED _Pragma("clang loop unroll(full)") for
-#else
-#define UNROLLED _Pragma("GCC unroll 8") for
-#endif
 
 enum {
     HEAD_DIM = 64,
-    LANES = 16,                 /* 32-bit numbers in a register: one float32 or two bfloat16 each */
-    WIDTH = 64,                 /* bytes in a register */
     COLUMNS = HEAD_DIM / LANES, /* registers that hold the sums of one query */
     PANELS = 4,                 /* registers of keys at once */
     ROWS = 6,                   /* queries at once: 6 x 4 sums, 4 keys and a query fit the 32 registers */
@@ -99,26 +91,6 @@ FLOAT32 INLINE void pack_queries(const workspace *own, const char *queries, int6
         for (int at = 0; at < bytes; at += WIDTH)
             _mm512_store_si512(own->queries + i * bytes + at,
                                i < here ? _mm512_loadu_si512(queries + i * stride + at) : _mm512_setzero_si512());
-}
-
-/*
- * e^x for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, then 2^n times the Taylor polynomial of e^r. Below -104 float32
- * has nothing but zero, and n would lose its meaning; what is not a number stays so.
- */
-FLOAT32 INLINE __m512 exponential(__m512 x) {
-    x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x);
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(0x1.715476p+0f)), _MM_FROUND_TO_NEAREST_INT);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), x); /* ln 2 in two parts: n times the first is exact */
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);
-    __m512 p = _mm512_set1_ps(1.0f / 5040);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, n);
 }
 
 /* Replace a query's scores by the numerators of their softmax; return one over the denominator. */

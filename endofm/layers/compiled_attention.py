@@ -1,19 +1,19 @@
 """Attention without gradients on x86-64 processors with AVX-512, compiled from ``_attention.c``.
 
-The kernels are built when the package is installed, if there is a C compiler, and PyTorch runs them on its own threads
-(``torch_parallel_for`` of its stable C interface, since 2.10). Where one of these is missing, :func:`fits` is False for
-everything and PyTorch's own operators do the work; :func:`why_not` tells what is missing.
+Where they cannot be had (see :mod:`endofm.layers.compiled`), :func:`fits` is False for everything; :func:`why_not`
+tells what is missing.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from endofm.layers.compiled import Library, load
 
 HEAD_DIM = 64
 """Channels of a head; the kernels know no other number."""
@@ -46,22 +46,14 @@ class Kernels:
     Raises:
         OSError: If the library, or that of PyTorch, cannot be loaded.
         AttributeError: If one of them lacks what it should have.
+
+    Attributes:
+        dtypes: The types that can be had here.
     """
 
     def __init__(self, library: Path) -> None:
-        self._library = ctypes.CDLL(str(library))
-        torch_library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        self._parallel_for = torch_library.torch_parallel_for
-        self._parallel_for.argtypes = (*[ctypes.c_int64] * 3, ctypes.c_void_p, ctypes.c_void_p)
-        names = dict(list(_NAMES.items())[: self._library.attention_level()])
-        self._functions = {
-            dtype: ctypes.cast(getattr(self._library, name), ctypes.c_void_p) for dtype, name in names.items()
-        }
-
-    @property
-    def dtypes(self) -> tuple[torch.dtype, ...]:
-        """The types that can be had here."""
-        return tuple(self._functions)
+        self._library = Library(library)
+        self.dtypes = tuple(_NAMES)[: self._library.functions.attention_level()]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Do what :func:`attend` says."""
@@ -72,9 +64,7 @@ class Kernels:
             out = q.new_empty(sequences, tokens, heads, HEAD_DIM).transpose(1, 2)
         strides = (stride * q.element_size() for x in (q, out) for stride in x.stride()[:3])
         job = _Job(*(x.data_ptr() for x in (q, k, v, out)), heads, tokens, *strides, 0)
-        grain = max(1, _GRAIN // tokens**2)
-        if self._parallel_for(0, sequences * heads, grain, self._functions[q.dtype], ctypes.addressof(job)):
-            raise RuntimeError("PyTorch could not run the attention kernel on its threads")
+        self._library.run(_NAMES[q.dtype], sequences * heads, job, grain=max(1, _GRAIN // tokens**2))
         if job.out_of_memory:
             raise MemoryError(f"no memory left to attend over {tokens} tokens")
         return out
@@ -118,17 +108,10 @@ def why_not() -> str | None:
 
 @lru_cache
 def _installed() -> Kernels | str:
-    """Load what was built with the package, or say why not."""
-    spec = importlib.util.find_spec("endofm.layers._attention")
-    if spec is None or spec.origin is None:
-        return "not built: the package was installed without a C compiler, or is used without being installed"
-    try:
-        kernels = Kernels(Path(spec.origin))
-    except OSError as error:
-        return f"cannot be loaded: {error}"
-    except AttributeError:
-        return f"PyTorch {torch.__version__} cannot run them; version 2.10 and later can"
-    return kernels if kernels.dtypes else "this processor has no AVX-512, or the compiler did not know it"
+    kernels = load("endofm.layers._attention", Kernels)
+    if isinstance(kernels, Kernels) and not kernels.dtypes:
+        return "this processor has no AVX-512, or the compiler did not know it"
+    return kernels
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -138,6 +121,6 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 # An operator rather than a plain function, so that PyTorch's profiler and transforms know of it.
-_OPERATORS = torch.library.Library("endofm", "DEF")  # type: ignore[no-untyped-call]
+_OPERATORS = torch.library.Library("endofm", "FRAGMENT")  # type: ignore[no-untyped-call]
 _OPERATORS.define("attend(Tensor q, Tensor k, Tensor v) -> Tensor")  # type: ignore[no-untyped-call]
 _OPERATORS.impl("attend", _attend, "CPU")  # type: ignore[no-untyped-call]

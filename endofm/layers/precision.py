@@ -18,6 +18,7 @@ from endofm.errors import InputError
 from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference
 from endofm.layers.int8 import Int8, can_multiply_int8
 from endofm.layers.packed import Packed, can_pack
+from endofm.layers.split_products import Split, can_split
 
 Precision = Literal["exact", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -115,8 +116,7 @@ class ArithmeticChoice:
         if key not in self._made and dtype is torch.int8:
             self._made[key] = Int8()
         elif key not in self._made:
-            packs = device == "cpu" and dtype is not None and can_pack(dtype)
-            self._made[key] = Packed(dtype) if packs else Inference(dtype)  # type: ignore[arg-type]
+            self._made[key] = _floating(device, dtype)
         return self._made[key]
 
     def __deepcopy__(self, memo: dict[int, object]) -> ArithmeticChoice:
@@ -124,3 +124,10 @@ class ArithmeticChoice:
 
     def __reduce__(self) -> tuple[type[ArithmeticChoice], tuple[Precision]]:
         return ArithmeticChoice, (self._precision,)
+
+
+def _floating(device: str, dtype: torch.dtype | None) -> Arithmetic:
+    """Return the fastest way of multiplying in a floating-point type."""
+    if device != "cpu" or dtype is None or not can_pack(dtype):
+        return Inference(dtype)
+    return Split() if dtype is torch.float32 and can_split() else Packed(dtype)

@@ -21,9 +21,10 @@ from endofm.layers.arithmetic import PLAIN, Arithmetic, Inference
 from endofm.layers.int8 import Int8, can_multiply_int8, quantise
 from endofm.layers.packed import Packed, can_pack
 from endofm.layers.precision import Precision, resolve_precision
+from endofm.layers.split_products import Split, can_split
 from endofm.models.encoder import VideoTransformer
 
-SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=3, num_heads=2)
+SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=32, depth=3, num_heads=2)
 TOLERANCE: dict[Precision, float] = {"exact": 1e-5, "bfloat16": 0.1}
 SIMILARITY: dict[Precision, float] = {"exact": 1 - 1e-6, "bfloat16": 0.999, "int8": 0.99}
 _OUTPUTS = ("cls_token", "patch_tokens")
@@ -45,6 +46,7 @@ def random_encoder(precision: Precision = "exact", config: EncoderConfig = SMALL
 def arithmetics() -> list[Arithmetic]:
     made: list[Arithmetic] = [Inference(), Inference(torch.bfloat16)]
     made += [Int8()] if can_multiply_int8() else []
+    made += [Split()] if can_split() else []
     return made + [Packed(dtype) for dtype in (torch.float32, torch.bfloat16) if can_pack(dtype)]
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import importlib.util
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from compiled_library import build
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -23,21 +19,14 @@ from endofm.layers.compiled_attention import HEAD_DIM, Kernels, attend, fits, wh
 from endofm.layers.precision import Precision
 from endofm.models.encoder import VideoTransformer
 
-SOURCE = Path(__file__).parents[2] / "endofm" / "layers" / "_attention.c"
-COMPILER = shutil.which(os.environ.get("CC", "cc"))
 DTYPES = (torch.float32, torch.bfloat16)
 load_installed = compiled_attention._installed.__wrapped__  # the fixture below stands in its place
 
 
 @pytest.fixture(scope="module", autouse=True)
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    """Build the source as it lies here, whatever is installed, and put the result in the place of that."""
-    if COMPILER is None:
-        pytest.skip("no C compiler")
-    library = tmp_path_factory.mktemp("kernels") / "_attention.so"
-    command = [COMPILER, "-O3", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", str(SOURCE), "-o", str(library)]
-    subprocess.run(command, check=True)
-    built = Kernels(library)
+    """Build the source as it lies here and put the result in the place of what is installed."""
+    built = Kernels(build("_attention", tmp_path_factory.mktemp("kernels")))
     if not built.dtypes:
         pytest.skip("this processor has no AVX-512")
     with pytest.MonkeyPatch.context() as patch:
@@ -150,7 +139,7 @@ def test_what_does_not_fit() -> None:
 
 def test_memory_that_runs_out_is_said(kernels: Kernels) -> None:
     job = compiled_attention._Job(heads=1, tokens=2**48)
-    kernels._library.attend_float32(ctypes.c_int64(0), ctypes.c_int64(1), ctypes.byref(job))
+    kernels._library.run("attend_float32", 1, job)
     assert job.out_of_memory
 
 
@@ -208,18 +197,3 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "cannot be loaded" in str(why_not())
     q, k, v = inputs(2, 5, 2, torch.float32, tokens_first=False)
     assert not fits(q, k, v)
-
-
-def test_an_installation_has_them(tmp_path: Path) -> None:
-    """What is installed, where something is, was built with a compiler here and finds its kernels."""
-    try:
-        files = importlib.metadata.files("endofm") or []
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("the package is not installed")
-    if not any(file.name == "compiled_attention.py" for file in files):
-        pytest.skip("installed as a link to this folder")
-    code = "from endofm.layers.compiled_attention import why_not; print(why_not())"
-    command = [sys.executable, "-P", "-c", code] if sys.version_info >= (3, 11) else [sys.executable, "-c", code]
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "None"

@@ -1,0 +1,223 @@
+/*
+ * Linear layers in float32 on x86-64 processors whose matrix unit (AMX) multiplies bfloat16 alone.
+ *
+ * A float32 number is the sum of three bfloat16 numbers, of which each holds 8 of its 24 bits. Of the nine products of
+ * two such sums the six largest are formed, by the matrix unit and with sums in float32; the other three are smaller than
+ * the rounding of a float32 product (Henry, Tang and Heinecke, arXiv 1904.06376). That takes six times the products and
+ * is still ahead, because the unit multiplies sixteen times as fast as the vector units.
+ *
+ * Weights come split and in the unit's order. A core splits some rows of the input at a time, which then stay in its
+ * second cache while the weights pass by. Bias, GELU and residual sum are applied while a piece of the result lies in
+ * the first cache.
+ *
+ * The file needs a C compiler and nothing else: split_products.py loads it with ctypes and hands `multiply` to
+ * PyTorch, which calls it from its own threads. products_level says whether it can be called.
+ */
+#include <stdint.h>
+
+#if defined(__x86_64__) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+
+#include <cpuid.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "_vectors.h"
+
+#define MATRIX __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16,amx-tile,amx-bf16")))
+
+enum {
+    SIDE = 16,             /* rows of a tile; it is 64 bytes wide */
+    BLOCK = 2 * SIDE,      /* rows and columns of the result that are worked out at once, in 2 x 2 tiles */
+    STEP = 32,             /* inputs that a tile holds */
+    PARTS = 3,             /* bfloat16 numbers that make up one float32 */
+    TILE = SIDE * STEP,    /* numbers in a tile */
+    STEPS = 24,            /* steps whose split rows are kept; more inputs are added up in several rounds */
+    STRIPS = 6,            /* blocks of rows that are kept: 6 x 24 steps x 6 kB = 0.9 MB of the second cache's 2 MB */
+};
+
+/* What a call is told; the same in split_products.py. All rows lie side by side. */
+typedef struct {
+    const float *input;      /* rows x inputs */
+    const uint16_t *weights; /* [outputs / 32][inputs / 32][part][half of the outputs][pair of inputs][output][2] */
+    const float *bias;       /* outputs, or NULL */
+    const float *residual;   /* rows x outputs, or NULL */
+    float *out;              /* rows x outputs */
+    int64_t rows, inputs, outputs;
+    int64_t groups; /* of outputs, that threads may share out among them beside the rows */
+    int64_t gelu;
+    int64_t out_of_memory;
+} product_job;
+
+typedef struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} tile_shapes;
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Split 32 numbers into three parts, each the nearest bfloat16 to what is left. */
+MATRIX INLINE void split(__m512 low, __m512 high, uint16_t *to) {
+    UNROLLED (int part = 0; part < PARTS; part++) {
+        __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        _mm512_store_si512(to + part * 2 * TILE, rounded);
+        low = _mm512_sub_ps(low, (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(rounded)), 16));
+        high = _mm512_sub_ps(
+            high, (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(rounded, 1)), 16));
+    }
+}
+
+/* Split a block of rows as [step][part][half of the rows][row][input]; rows that are missing are zero. */
+MATRIX static void split_rows(const float *input, int64_t stride, int64_t rows, int64_t steps, uint16_t *to) {
+    for (int64_t row = 0; row < BLOCK; row++) {
+        uint16_t *at = to + row / SIDE * TILE + row % SIDE * STEP;
+        const float *from = input + row * stride;
+        for (int64_t step = 0; step < steps; step++, at += 2 * PARTS * TILE, from += STEP) {
+            __m512 zero = _mm512_setzero_ps();
+            split(row < rows ? _mm512_loadu_ps(from) : zero, row < rows ? _mm512_loadu_ps(from + LANES) : zero, at);
+        }
+    }
+}
+
+/* Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 weights, each with both halves of the block. */
+#define LOAD_ROWS(part)                                           \
+    {                                                             \
+        const uint16_t *from = rows + (part) * 2 * TILE;          \
+        _tile_loadd(4, from, 2 * STEP);                           \
+        _tile_loadd(5, from + TILE, 2 * STEP);                    \
+    }
+#define LOAD_WEIGHTS(part)                                        \
+    {                                                             \
+        const uint16_t *from = weights + (part) * 2 * TILE;       \
+        _tile_loadd(6, from, 2 * STEP);                           \
+        _tile_loadd(7, from + TILE, 2 * STEP);                    \
+    }
+#define MULTIPLY                                                  \
+    {                                                             \
+        _tile_dpbf16ps(0, 4, 6);                                  \
+        _tile_dpbf16ps(1, 4, 7);                                  \
+        _tile_dpbf16ps(2, 5, 6);                                  \
+        _tile_dpbf16ps(3, 5, 7);                                  \
+    }
+
+/* Multiply a block of split rows with 32 outputs; the sums are 32 x 32. */
+MATRIX static void multiply_block(const uint16_t *rows, const uint16_t *weights, int64_t steps, float *sums) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (; steps > 0; steps--, rows += 2 * PARTS * TILE, weights += 2 * PARTS * TILE) {
+        /* In an order in which one of the two factors stays. */
+        LOAD_ROWS(0) LOAD_WEIGHTS(2) MULTIPLY
+        LOAD_WEIGHTS(1) MULTIPLY
+        LOAD_ROWS(1) MULTIPLY
+        LOAD_WEIGHTS(0) MULTIPLY
+        LOAD_ROWS(2) MULTIPLY
+        LOAD_ROWS(0) MULTIPLY
+    }
+    const int64_t stride = BLOCK * sizeof(float);
+    _tile_stored(0, sums, stride);
+    _tile_stored(1, sums + SIDE, stride);
+    _tile_stored(2, sums + SIDE * BLOCK, stride);
+    _tile_stored(3, sums + SIDE * BLOCK + SIDE, stride);
+}
+
+/*
+ * x (1 + erf(x / sqrt 2)) / 2, with 1 - erf(z) = (a1 t + ... + a5 t^5) e^(-z^2) and t = 1 / (1 + p z) for z >= 0, wrong by
+ * at most 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26).
+ */
+FLOAT32 INLINE __m512 gelu(__m512 x) {
+    __m512 one = _mm512_set1_ps(1), z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678f));
+    __m512 t = _mm512_div_ps(one, _mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), one));
+    __m512 p = _mm512_set1_ps(1.061405429f);
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
+    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
+    p = _mm512_mul_ps(_mm512_mul_ps(p, t), exponential(_mm512_mul_ps(z, _mm512_sub_ps(_mm512_setzero_ps(), z))));
+    __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f)), tail = _mm512_mul_ps(half, p); /* x Q(|x|), Q = 1 - Phi */
+    return _mm512_mask_sub_ps(tail, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), x, tail);
+}
+
+/* Write the sums of a block where they belong, after adding and applying what is asked for. */
+MATRIX static void finish(const product_job *job, const float *sums, int64_t row, int64_t column, int first, int last) {
+    int64_t here = smaller(BLOCK, job->rows - row);
+    for (int64_t i = 0; i < here; i++) {
+        int64_t at = (row + i) * job->outputs + column;
+        for (int c = 0; c < BLOCK; c += LANES) {
+            __m512 x = _mm512_load_ps(sums + i * BLOCK + c);
+            if (!first) x = _mm512_add_ps(x, _mm512_loadu_ps(job->out + at + c));
+            if (last) {
+                if (job->bias) x = _mm512_add_ps(x, _mm512_loadu_ps(job->bias + column + c));
+                if (job->gelu) x = gelu(x);
+                if (job->residual) x = _mm512_add_ps(x, _mm512_loadu_ps(job->residual + at + c));
+            }
+            _mm512_storeu_ps(job->out + at + c, x);
+        }
+    }
+}
+
+/* Work out some columns, counted in blocks, of some rows: at most as many as `held` has room for. */
+MATRIX static void multiply_rows(const product_job *job, int64_t row, int64_t strips, int64_t column, int64_t columns,
+                                 uint16_t *held, float *sums) {
+    const int64_t all = job->inputs / STEP, rounds = (all + STEPS - 1) / STEPS;
+    for (int64_t round = 0; round < rounds; round++) {
+        int64_t step = all * round / rounds, steps = all * (round + 1) / rounds - step;
+        const int64_t size = steps * 2 * PARTS * TILE;
+        for (int64_t strip = 0; strip < strips; strip++) {
+            int64_t at = row + strip * BLOCK;
+            split_rows(job->input + at * job->inputs + step * STEP, job->inputs, job->rows - at, steps,
+                       held + strip * size);
+        }
+        for (int64_t c = column; c < column + columns; c++) {
+            const uint16_t *weights = job->weights + (c * all + step) * 2 * PARTS * TILE;
+            for (int64_t strip = 0; strip < strips; strip++) {
+                multiply_block(held + strip * size, weights, steps, sums);
+                finish(job, sums, row + strip * BLOCK, c * BLOCK, round == 0, round == rounds - 1);
+            }
+        }
+    }
+}
+
+/* Work off the tasks from `begin` to `end`: blocks of rows, for one group of outputs after the other. */
+MATRIX static void work_off(int64_t begin, int64_t end, product_job *job) {
+    const int64_t strips = (job->rows + BLOCK - 1) / BLOCK, columns = job->outputs / BLOCK;
+    const int64_t split_bytes = STRIPS * STEPS * 2 * PARTS * TILE * (int64_t)sizeof(uint16_t);
+    char *memory = aligned_alloc(WIDTH, (size_t)(split_bytes + BLOCK * BLOCK * (int64_t)sizeof(float)));
+    if (memory == NULL) {
+        job->out_of_memory = 1;
+        return;
+    }
+    tile_shapes shapes = {.palette = 1};
+    for (int i = 0; i < 8; i++) shapes.bytes[i] = 2 * STEP, shapes.rows[i] = SIDE;
+    _tile_loadconfig(&shapes);
+    for (int64_t task = begin, count; task < end; task += count) {
+        int64_t group = task / strips, strip = task % strips;
+        int64_t column = columns * group / job->groups, stop = columns * (group + 1) / job->groups;
+        count = smaller(strips - strip, end - task); /* left in this group; in equal portions, as weights pass for each */
+        const int64_t portions = (count + STRIPS - 1) / STRIPS;
+        count = (count + portions - 1) / portions;
+        multiply_rows(job, strip * BLOCK, count, column, stop - column, (uint16_t *)memory,
+                      (float *)(memory + split_bytes));
+    }
+    _tile_release();
+    free(memory);
+}
+
+void multiply(int64_t begin, int64_t end, void *job) { work_off(begin, end, job); }
+
+/* 1 if this processor has the matrix unit and this process may use it, else 0. */
+int products_level(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 22) || !(d & 1u << 24)) return 0;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & 1u << 5)) return 0; /* AVX512-BF16 */
+    return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
+}
+
+#else
+
+int products_level(void) { return 0; }
+
+#endif
