@@ -1,0 +1,87 @@
+"""Float32 products on the processor: prepacked, and split for the matrix unit, against plain ones.
+
+``python benchmarks/products.py`` prints, for the linear layers of a clip of the base encoder, how many times faster
+than ``F.linear`` (median and quartiles over rounds in turn) each way of multiplying is, at one thread and at several,
+and how far it is from float64, in units of what ``F.linear`` is. Then, what splitting is worth in a whole clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from endofm.benchmark.timing import compare
+from endofm.config import EncoderConfig
+from endofm.layers import precision, split_products
+from endofm.layers.arithmetic import Inference
+from endofm.layers.packed import Packed, can_pack
+from endofm.layers.split_products import Split, can_split
+from endofm.models.encoder import VideoTransformer
+
+_ROWS = 8 * 197
+_SHAPES = {"qkv": (768, 2304), "projection": (768, 768), "fc1 with GELU": (768, 3072), "fc2": (3072, 768)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30, help="of the products alone")
+    parser.add_argument("--clip-rounds", type=int, default=15, help="of whole clips")
+    args = parser.parse_args()
+    if missing := split_products.why_not():
+        print(f"no split products: {missing}")
+    for threads in sorted({1, os.cpu_count() or 1}):
+        torch.set_num_threads(threads)
+        _products_alone(threads, args.rounds)
+    if can_split():
+        for threads in sorted({1, os.cpu_count() or 1}):
+            torch.set_num_threads(threads)
+            _whole_clips(threads, args.clip_rounds)
+
+
+def _products_alone(threads: int, rounds: int) -> None:
+    ways: dict[str, Inference] = {"plain": Inference()}
+    ways |= {"prepacked": Packed(torch.float32)} if can_pack(torch.float32) else {}
+    ways |= {"split": Split()} if can_split() else {}
+    for name, (inputs, outputs) in _SHAPES.items():
+        layer, x = nn.Linear(inputs, outputs), torch.randn(_ROWS, inputs)
+        gelu = "GELU" in name
+        wanted = F.linear(x.double(), layer.weight.double(), layer.bias.double())
+        wanted = F.gelu(wanted) if gelu else wanted
+        work = {key: partial(way.linear, x, layer, gelu=gelu) for key, way in ways.items()}
+        with torch.no_grad():
+            error = {key: float((run() - wanted).square().mean().sqrt()) for key, run in work.items()}
+        speed = _compare(work, threads, rounds)
+        found = [f"{key} {text}, error {error[key] / error['plain']:.2f}x" for key, text in speed.items()]
+        print(f"{threads} threads, {name}, {inputs} to {outputs}: {'; '.join(found)}", flush=True)
+
+
+def _whole_clips(threads: int, rounds: int) -> None:
+    split = VideoTransformer(EncoderConfig()).eval()
+    clip = torch.randn(1, 3, 8, 224, 224)
+    packed = VideoTransformer(EncoderConfig()).eval()
+    packed.load_state_dict(split.state_dict())
+    with torch.inference_mode(), patch.object(precision, "can_split", lambda: False):
+        packed(clip)  # The choice is made once for a model.
+    found = _compare({"prepacked": partial(packed, clip), "split": partial(split, clip)}, threads, rounds)
+    print(f"{threads} threads, whole clip, against prepacked: split {found['split']}", flush=True)
+
+
+def _compare(candidates: dict[str, Callable[[], Tensor]], threads: int, rounds: int) -> dict[str, str]:
+    """Return what each candidate but the first gains over that."""
+    with torch.inference_mode():
+        clock = time.process_time if threads == 1 else time.perf_counter
+        found = compare(candidates, rounds=rounds, clock=clock, warm_up=2)
+    return {key: f"{r.median:.2f}x ({r.low:.2f}x - {r.high:.2f}x)" for key, r in list(found.items())[1:]}
+
+
+if __name__ == "__main__":
+    main()
