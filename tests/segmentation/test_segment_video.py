@@ -170,8 +170,11 @@ def test_precision_on_the_command_line(
     assert [masks.provenance["precision"] for masks in found.values()] == ["exact", "bfloat16", "exact"]
     exact, fast, auto = (masks.to_array() for masks in found.values())
     np.testing.assert_array_equal(exact, auto)
-    assert 0.99 < (exact == fast).mean() < 1  # the same masks, and not by the same arithmetic
+    assert (exact == fast).mean() > 0.99
     model = EndoFMForSegmentation.from_pretrained(weights, precision="bfloat16")
+    clips = torch.randn(1, 3, 3, SIDE, SIDE)
+    with torch.no_grad():  # Masks may be the same to the pixel; what decides on them is not.
+        assert not torch.equal(model(clips), EndoFMForSegmentation.from_pretrained(weights)(clips))
     np.testing.assert_array_equal(model.predict(clip, progress=False).to_array(), fast)
     with pytest.raises(SystemExit, match="2"):
         main([*argv[:-1], "float8"])

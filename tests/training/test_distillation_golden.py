@@ -52,13 +52,14 @@ def test_head_of_the_published_size(parts: dict[str, np.ndarray]) -> None:
     fill(head)
     x = tensor("head/vitb", (3, 768))
     with torch.no_grad():
-        np.testing.assert_allclose(head.mlp(x), parts["head_vitb/mlp"], rtol=0, atol=1e-6)
+        # Processors add up 2048 products in orders of their own; 1.1e-6 was seen.
+        np.testing.assert_allclose(head.mlp(x), parts["head_vitb/mlp"], rtol=0, atol=5e-6)
         out = head(x)
-    np.testing.assert_allclose(out[:, ::64], parts["head_vitb/out_sub"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(out[:, ::64], parts["head_vitb/out_sub"], rtol=0, atol=5e-6)
     stats = torch.stack(
         [out.mean(1), out.std(1), out.min(1).values, out.max(1).values, out.argmax(1).float()], dim=1
     ).double()
-    np.testing.assert_allclose(stats, parts["head_vitb/out_stats"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(stats, parts["head_vitb/out_stats"], rtol=0, atol=5e-6)
 
 
 def test_head_with_and_without_gains(parts: dict[str, np.ndarray]) -> None:
