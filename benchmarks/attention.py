@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from harness import gains
 from torch import Tensor
 
 from endofm.benchmark.encoder import precisions_here
-from endofm.benchmark.timing import compare
 from endofm.config import EncoderConfig
 from endofm.layers import compiled_attention
 from endofm.layers.attention_kernels import SHORT, matmul_attention, short_attention
@@ -68,9 +67,8 @@ def _kernels_alone(threads: int, rounds: int) -> None:
                 kernels["operators"] = short_attention
             if compiled_attention.fits(*parts):
                 kernels["compiled"] = compiled_attention.attend
-            found = _compare(
-                {key: partial(_join, kernel, order, *parts) for key, kernel in kernels.items()}, threads, rounds
-            )
+            work = {key: partial(_join, kernel, order, *parts) for key, kernel in kernels.items()}
+            found = [f"{key} {text}" for key, text in gains(work, threads, rounds).items()]
             print(f"{threads} threads, {str(dtype).removeprefix('torch.')}, {name}: {', '.join(found)}", flush=True)
 
 
@@ -84,16 +82,8 @@ def _whole_clips(threads: int, rounds: int) -> None:
 
     for precision in precisions_here():
         model.precision = precision
-        found = _compare({"without": without, "compiled": partial(model, clip)}, threads, rounds)
-        print(f"{threads} threads, whole clip, {precision}: {', '.join(found)}", flush=True)
-
-
-def _compare(candidates: dict[str, Callable[[], Tensor]], threads: int, rounds: int) -> list[str]:
-    """Return what each candidate but the first gains over that."""
-    with torch.inference_mode():
-        clock = time.process_time if threads == 1 else time.perf_counter
-        found = compare(candidates, rounds=rounds, clock=clock, warm_up=2)
-    return [f"{key} {r.median:.2f}x ({r.low:.2f}x - {r.high:.2f}x)" for key, r in found.items()][1:]
+        found = gains({"without": without, "compiled": partial(model, clip)}, threads, rounds)
+        print(f"{threads} threads, whole clip, {precision}: compiled {found['compiled']}", flush=True)
 
 
 def _join(attend: Attend, order: tuple[int, ...], q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from harness import gains
+from torch import nn
 
-from endofm.benchmark.timing import compare
 from endofm.config import EncoderConfig
 from endofm.layers import precision, split_products
 from endofm.layers.arithmetic import Inference
@@ -59,7 +57,7 @@ def _products_alone(threads: int, rounds: int) -> None:
         work = {key: partial(way.linear, x, layer, gelu=gelu) for key, way in ways.items()}
         with torch.no_grad():
             error = {key: float((run() - wanted).square().mean().sqrt()) for key, run in work.items()}
-        speed = _compare(work, threads, rounds)
+        speed = gains(work, threads, rounds)
         found = [f"{key} {text}, error {error[key] / error['plain']:.2f}x" for key, text in speed.items()]
         print(f"{threads} threads, {name}, {inputs} to {outputs}: {'; '.join(found)}", flush=True)
 
@@ -71,16 +69,8 @@ def _whole_clips(threads: int, rounds: int) -> None:
     packed.load_state_dict(split.state_dict())
     with torch.inference_mode(), patch.object(precision, "can_split", lambda: False):
         packed(clip)  # The choice is made once for a model.
-    found = _compare({"prepacked": partial(packed, clip), "split": partial(split, clip)}, threads, rounds)
+    found = gains({"prepacked": partial(packed, clip), "split": partial(split, clip)}, threads, rounds)
     print(f"{threads} threads, whole clip, against prepacked: split {found['split']}", flush=True)
-
-
-def _compare(candidates: dict[str, Callable[[], Tensor]], threads: int, rounds: int) -> dict[str, str]:
-    """Return what each candidate but the first gains over that."""
-    with torch.inference_mode():
-        clock = time.process_time if threads == 1 else time.perf_counter
-        found = compare(candidates, rounds=rounds, clock=clock, warm_up=2)
-    return {key: f"{r.median:.2f}x ({r.low:.2f}x - {r.high:.2f}x)" for key, r in list(found.items())[1:]}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@
 
 #include <cpuid.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
