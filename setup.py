@@ -11,9 +11,9 @@ every_python = not sysconfig.get_config_var("Py_GIL_DISABLED")
 # Optional: without them the package works, only slower.
 kernels = [
     Extension(
-        f"endofm.layers.{name}",
-        [f"endofm/layers/{name}.c"],
-        depends=["endofm/layers/_vectors.h"],
+        f"endofm.kernels.{name}",
+        [f"endofm/kernels/{name}.c"],
+        depends=["endofm/kernels/_vectors.h"],
         extra_compile_args=["-O3"],
         py_limited_api=every_python,
         optional=True,

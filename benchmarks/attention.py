@@ -21,8 +21,8 @@ from torch import Tensor
 
 from endofm.benchmark.encoder import precisions_here
 from endofm.config import EncoderConfig
-from endofm.layers import compiled_attention
-from endofm.layers.attention_kernels import SHORT, matmul_attention, short_attention
+from endofm.kernels import native_attention as compiled_attention
+from endofm.kernels.torch_attention import SHORT, matmul_attention, short_attention
 from endofm.models.encoder import VideoTransformer
 
 _SHAPES = {  # frames x clips, tokens of a frame, over time or over space

@@ -17,7 +17,7 @@ from torch import Tensor
 from endofm.benchmark.encoder import precisions_here
 from endofm.benchmark.timing import compare
 from endofm.config import EncoderConfig
-from endofm.layers import arithmetic
+from endofm.kernels import backend as arithmetic
 from endofm.models.encoder import VideoTransformer
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from endofm import EncoderConfig, EndoFM
-from endofm.data.synthetic.dataset import write_set
-from endofm.data.synthetic.plan import SetSettings, default_patients
-from endofm.data.synthetic.specs import RenderConfig
 from endofm.evaluation.report import write_json
+from endofm.synthetic.dataset import write_set
+from endofm.synthetic.plan import SetSettings, default_patients
+from endofm.synthetic.specs import RenderConfig
 from endofm.training.config import load_config, to_dict
 from endofm.training.finetune.classification.config import ClassificationConfig
 from endofm.training.finetune.classification.run import finetune_classification

@@ -21,9 +21,9 @@ from PIL import Image
 from endofm.data.hash_file import ClipHashes
 from endofm.data.hashing import HASH_BITS, MATCH_BITS, differing_bits, frame_hash, pack_hashes
 from endofm.data.similar import find_similar
-from endofm.data.synthetic.clip import render_clip
-from endofm.data.synthetic.population import draw_clip, draw_patient
-from endofm.data.synthetic.specs import RenderConfig
+from endofm.synthetic.clip import render_clip
+from endofm.synthetic.population import draw_clip, draw_patient
+from endofm.synthetic.specs import RenderConfig
 from endofm.video.find import walk
 from endofm.video.frames import UInt8Array
 from endofm.video.open import open_video

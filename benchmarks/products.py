@@ -18,10 +18,11 @@ from harness import gains
 from torch import nn
 
 from endofm.config import EncoderConfig
-from endofm.layers import precision, split_products
-from endofm.layers.arithmetic import Inference
-from endofm.layers.packed import Packed, can_pack
-from endofm.layers.split_products import Split, can_split
+from endofm.kernels import amx_float32 as split_products
+from endofm.kernels import precision
+from endofm.kernels.amx_float32 import Split, can_split
+from endofm.kernels.backend import Inference
+from endofm.kernels.onednn import Packed, can_pack
 from endofm.models.encoder import VideoTransformer
 
 _ROWS = 8 * 197

@@ -13,44 +13,40 @@ from typing import TYPE_CHECKING, Any
 from endofm._version import __version__
 
 if TYPE_CHECKING:
-    from endofm.config import (
-        ClassificationHeadConfig,
-        DetectionHeadConfig,
-        EncoderConfig,
-        ModelConfig,
-        PreprocessConfig,
-        SegmentationHeadConfig,
-    )
+    from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
     from endofm.hub.registry import list_models
-    from endofm.inference.detections import VideoDetections
-    from endofm.inference.features import VideoFeatures
-    from endofm.inference.masks.video_masks import VideoMasks
-    from endofm.models.classification import EndoFMForVideoClassification
-    from endofm.models.detection import EndoFMForDetection
     from endofm.models.encoder import VideoTransformer
-    from endofm.models.endofm import EndoFM
     from endofm.models.pretrained import load_model
-    from endofm.models.segmentation import EndoFMForSegmentation
     from endofm.outputs import EncoderOutput
+    from endofm.tasks.classification.config import ClassificationHeadConfig
+    from endofm.tasks.classification.model import EndoFMForVideoClassification
+    from endofm.tasks.detection.config import DetectionHeadConfig
+    from endofm.tasks.detection.model import EndoFMForDetection
+    from endofm.tasks.detection.results import VideoDetections
+    from endofm.tasks.features.model import EndoFM
+    from endofm.tasks.features.results import VideoFeatures
+    from endofm.tasks.segmentation.config import SegmentationHeadConfig
+    from endofm.tasks.segmentation.model import EndoFMForSegmentation
+    from endofm.tasks.segmentation.results import VideoMasks
     from endofm.transforms.processor import Processor
     from endofm.video.open import open_video
 
 _HOMES = {
-    "ClassificationHeadConfig": "endofm.config",
-    "DetectionHeadConfig": "endofm.config",
+    "ClassificationHeadConfig": "endofm.tasks.classification.config",
+    "DetectionHeadConfig": "endofm.tasks.detection.config",
     "EncoderConfig": "endofm.config",
     "EncoderOutput": "endofm.outputs",
-    "EndoFM": "endofm.models.endofm",
-    "EndoFMForDetection": "endofm.models.detection",
-    "EndoFMForSegmentation": "endofm.models.segmentation",
-    "EndoFMForVideoClassification": "endofm.models.classification",
+    "EndoFM": "endofm.tasks.features.model",
+    "EndoFMForDetection": "endofm.tasks.detection.model",
+    "EndoFMForSegmentation": "endofm.tasks.segmentation.model",
+    "EndoFMForVideoClassification": "endofm.tasks.classification.model",
     "ModelConfig": "endofm.config",
     "PreprocessConfig": "endofm.config",
     "Processor": "endofm.transforms.processor",
-    "SegmentationHeadConfig": "endofm.config",
-    "VideoDetections": "endofm.inference.detections",
-    "VideoFeatures": "endofm.inference.features",
-    "VideoMasks": "endofm.inference.masks.video_masks",
+    "SegmentationHeadConfig": "endofm.tasks.segmentation.config",
+    "VideoDetections": "endofm.tasks.detection.results",
+    "VideoFeatures": "endofm.tasks.features.results",
+    "VideoMasks": "endofm.tasks.segmentation.results",
     "VideoTransformer": "endofm.models.encoder",
     "load_model": "endofm.models.pretrained",
     "list_models": "endofm.hub.registry",

@@ -15,10 +15,10 @@ from endofm.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from endofm.models.classification import EndoFMForVideoClassification
-    from endofm.models.detection import EndoFMForDetection
-    from endofm.models.endofm import EndoFM
-    from endofm.models.segmentation import EndoFMForSegmentation
+    from endofm.tasks.classification.model import EndoFMForVideoClassification
+    from endofm.tasks.detection.model import EndoFMForDetection
+    from endofm.tasks.features.model import EndoFM
+    from endofm.tasks.segmentation.model import EndoFMForSegmentation
     from endofm.transforms.processor import Processor
 
 
@@ -49,7 +49,7 @@ def endofm_base_8x224(
         ``torch.hub.load("med-air/Endo-FM", "endofm_base_8x224", weights="endo_fm.pth")``
     """
     from endofm.hub.registry import get_record
-    from endofm.models.endofm import EndoFM
+    from endofm.tasks.features.model import EndoFM
 
     name = "endofm-base-8x224"
     if not pretrained:
@@ -75,7 +75,7 @@ def endofm_nano_4x96(*, device: str | torch.device | None = None) -> EndoFM:
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_nano_4x96")``
     """
-    from endofm.models.endofm import EndoFM
+    from endofm.tasks.features.model import EndoFM
 
     return EndoFM.from_pretrained("endofm-nano-4x96", device=device)
 
@@ -144,7 +144,7 @@ def endofm_classification(
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_classification", weights="polypdiag.pth")``
     """
-    from endofm.models.classification import EndoFMForVideoClassification
+    from endofm.tasks.classification.model import EndoFMForVideoClassification
 
     return EndoFMForVideoClassification.from_pretrained(
         weights, cache_dir=cache_dir, local_files_only=local_files_only, device=device
@@ -189,7 +189,7 @@ def endofm_detection(
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_detection", weights="kumc.pth")``
     """
-    from endofm.models.detection import EndoFMForDetection
+    from endofm.tasks.detection.model import EndoFMForDetection
 
     return EndoFMForDetection.from_pretrained(
         weights, cache_dir=cache_dir, local_files_only=local_files_only, device=device
@@ -207,7 +207,7 @@ def endofm_detection_tiny_random(*, device: str | torch.device | None = None) ->
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_detection_tiny_random")``
     """
-    from endofm.models.detection import EndoFMForDetection
+    from endofm.tasks.detection.model import EndoFMForDetection
 
     return EndoFMForDetection.from_pretrained("endofm-detection-tiny-random", device=device)
 
@@ -238,7 +238,7 @@ def endofm_segmentation(
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_segmentation", weights="cvc.pth")``
     """
-    from endofm.models.segmentation import EndoFMForSegmentation
+    from endofm.tasks.segmentation.model import EndoFMForSegmentation
 
     return EndoFMForSegmentation.from_pretrained(
         weights, cache_dir=cache_dir, local_files_only=local_files_only, device=device
@@ -291,6 +291,6 @@ def endofm_processor(*, weights: str = "endofm-base-8x224") -> Processor:
 
 
 def _random(size: str, device: str | torch.device | None) -> EndoFM:
-    from endofm.models.endofm import EndoFM
+    from endofm.tasks.features.model import EndoFM
 
     return EndoFM.from_pretrained(f"endofm-{size}-8x224-random", device=device)

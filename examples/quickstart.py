@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from endofm import EndoFM, VideoFeatures
-from endofm.data.synthetic.demo import render_demo
+from endofm.synthetic.demo import render_demo
 
 WEIGHTS = "endofm-nano-4x96"
 

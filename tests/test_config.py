@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endofm.config import ClassificationHeadConfig, EncoderConfig, HeadConfig, ModelConfig, PreprocessConfig
+from endofm.config import EncoderConfig, HeadConfig, ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError
+from endofm.tasks.classification.config import ClassificationHeadConfig
 
 HEAD = ClassificationHeadConfig(labels=("normal", "polyp"))
 

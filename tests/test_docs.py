@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from endofm.cli.main import COMMANDS
+from helpers.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *(REPOSITORY / "docs").rglob("*.md")])
 
 

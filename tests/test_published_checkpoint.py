@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_fill import normal_input, params
 
 from endofm import EncoderConfig, EndoFM, VideoTransformer
 from endofm.errors import StateDictError
+from helpers import paths
+from helpers.golden_fill import normal_input, params
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = paths.GOLDEN
 TOLERANCE = 1e-4
 
 

@@ -14,8 +14,7 @@ import torch
 import hubconf
 from endofm import EndoFM, list_models
 from endofm.errors import InputError, UntrainedWeightsWarning
-
-REPOSITORY = Path(__file__).parents[1]
+from helpers.paths import REPOSITORY
 
 
 @pytest.fixture(scope="module")

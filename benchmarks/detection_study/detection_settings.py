@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from endofm.adapters.transfer import FullTransfer
 from endofm.config import EncoderConfig
-from endofm.data.synthetic.plan import SetSettings
-from endofm.data.synthetic.specs import RenderConfig
 from endofm.errors import ConfigError
+from endofm.synthetic.plan import SetSettings
+from endofm.synthetic.specs import RenderConfig
 from endofm.training.checks import require_int, require_number
 from endofm.training.config import to_dict
 from endofm.training.finetune.detection.config import DataConfig, DetectionConfig, DetectorConfig, EvaluationConfig
@@ -22,6 +21,7 @@ from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.pretrain_config import DataConfig as ClipsConfig
 from endofm.training.pretrain_config import ModelPartConfig, Objective, PretrainConfig
 from endofm.training.run_config import RunConfig
+from endofm.training.transfer.methods import FullTransfer
 
 SIZES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
@@ -39,7 +39,7 @@ class DataSettings:
         height: Of the frames in pixels.
         frames: Frames per clip.
         fps: Frames per second.
-        difficulty: See :class:`~endofm.data.synthetic.specs.RenderConfig`.
+        difficulty: See :class:`~endofm.synthetic.specs.RenderConfig`.
         seed: Seed of all of it; the set with boxes has the next one.
     """
 

@@ -17,9 +17,9 @@ from detection_cells import Cell, run_cell
 from detection_report import markdown, save, summarize
 from detection_settings import SIZES, StudyConfig
 
-from endofm.data.synthetic.dataset import write_set
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
+from endofm.synthetic.dataset import write_set
 from endofm.training.config import load_config
 
 HERE = Path(__file__).resolve().parent

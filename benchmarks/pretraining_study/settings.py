@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.data.synthetic.plan import SetSettings
-from endofm.data.synthetic.specs import RenderConfig
 from endofm.errors import ConfigError
+from endofm.synthetic.plan import SetSettings
+from endofm.synthetic.specs import RenderConfig
 from endofm.training.checks import require_int, require_number
 from endofm.training.config import to_dict
 from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
@@ -39,7 +39,7 @@ class DataSettings:
         size: Side of the frames in pixels.
         frames: Frames per clip.
         fps: Frames per second.
-        difficulty: See :class:`~endofm.data.synthetic.specs.RenderConfig`.
+        difficulty: See :class:`~endofm.synthetic.specs.RenderConfig`.
         seed: Seed of all of it; the labelled set has the next one.
     """
 

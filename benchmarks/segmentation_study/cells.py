@@ -13,7 +13,7 @@ from settings import StudyConfig
 
 from endofm.evaluation.masks import mask_metrics
 from endofm.files import atomic_path
-from endofm.models.segmentation import EndoFMForSegmentation
+from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.training.config import load_config, to_dict
 from endofm.training.finetune.segmentation.clips import read_list
 from endofm.training.finetune.segmentation.evaluate import evaluate

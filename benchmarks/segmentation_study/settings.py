@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from endofm.config import EncoderConfig
-from endofm.data.synthetic.plan import SetSettings
-from endofm.data.synthetic.specs import RenderConfig
 from endofm.errors import ConfigError
+from endofm.synthetic.plan import SetSettings
+from endofm.synthetic.specs import RenderConfig
 from endofm.training.checks import require_int
 from endofm.training.config import load_config, to_dict
 from endofm.training.finetune.segmentation.config import SegmentationConfig
@@ -35,7 +35,7 @@ class DataSettings:
         patients: Their patients.
         size: Side of the frames in pixels.
         frames: Frames per clip.
-        difficulty: See :class:`~endofm.data.synthetic.specs.RenderConfig`.
+        difficulty: See :class:`~endofm.synthetic.specs.RenderConfig`.
         seed: Seed of all of it; the set with masks has the next one.
     """
 

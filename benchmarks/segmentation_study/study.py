@@ -19,8 +19,8 @@ from cells import Cell, pretrained, run_cell
 from report import fill_page, markdown, save, summarize
 from settings import SIZES, StudyConfig
 
-from endofm.data.synthetic.dataset import write_set
 from endofm.progress import progress_bar
+from endofm.synthetic.dataset import write_set
 from endofm.training.config import load_config
 
 HERE = Path(__file__).resolve().parent

@@ -14,9 +14,9 @@ from endofm.benchmark.peer import make_peer
 from endofm.benchmark.reference import Reference
 from endofm.benchmark.table import Row
 from endofm.benchmark.timing import compare
-from endofm.inference.cuda_graphs import GraphedEncoder
-from endofm.layers.int8 import can_multiply_int8
-from endofm.layers.precision import Precision
+from endofm.kernels.cuda_graphs import GraphedEncoder
+from endofm.kernels.int8 import can_multiply_int8
+from endofm.kernels.precision import Precision
 from endofm.models.encoder import VideoTransformer
 from endofm.outputs import EncoderOutput
 

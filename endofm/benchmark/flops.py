@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from endofm.config import EncoderConfig
-from endofm.layers.arithmetic import Inference
-from endofm.layers.int8 import Int8, can_multiply_int8
-from endofm.layers.packed import Packed, can_pack
-from endofm.layers.split_products import Split, can_split
+from endofm.kernels.amx_float32 import Split, can_split
+from endofm.kernels.backend import Inference
+from endofm.kernels.int8 import Int8, can_multiply_int8
+from endofm.kernels.onednn import Packed, can_pack
 
 
 def gflop_per_clip(config: EncoderConfig) -> float:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from endofm.benchmark.table import Row
-    from endofm.layers.precision import Precision
-    from endofm.models.endofm import EndoFM
+    from endofm.kernels.precision import Precision
+    from endofm.tasks.features.model import EndoFM
 
 SUMMARY = "measure speed and memory on this machine against the plain computation"
 PARTS = ("encoder", "video", "process", "training", "gpu")
@@ -131,7 +131,8 @@ def _machine() -> dict[str, Any]:
 
     import torch
 
-    from endofm.layers import compiled_attention, split_products
+    from endofm.kernels import amx_float32 as split_products
+    from endofm.kernels import native_attention as compiled_attention
 
     return {
         "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",

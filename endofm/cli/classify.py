@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Classify the videos; the status is 1 if one of them failed."""
     from endofm.errors import VideoError, require_extra
     from endofm.inference.video_paths import find_videos
-    from endofm.models.classification import EndoFMForVideoClassification
+    from endofm.tasks.classification.model import EndoFMForVideoClassification
     from endofm.video.open import open_video
 
     if args.plot:

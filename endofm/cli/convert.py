@@ -27,13 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what was found, taken and left out."""
-    from endofm.config import model_class_of
     from endofm.errors import InputError, WeightsNotFoundError
     from endofm.hub.checksum import file_sha256
     from endofm.hub.convert import convert_checkpoint
     from endofm.hub.folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, save_folder
-    from endofm.hub.tasks.table import hub_task
+    from endofm.hub.layout import hub_task
     from endofm.models.pretrained import model_class
+    from endofm.task_table import get_task
 
     if not args.checkpoint.is_file():
         raise WeightsNotFoundError(f"{args.checkpoint}: there is no such file")
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     }
     for key, value in lines.items():
         print(f"{key:<10}  {value}")
-    print(f'\nLoad it with {model_class_of(config.task)}.from_pretrained("{args.out}")')
+    print(f'\nLoad it with {get_task(config.task).model_class}.from_pretrained("{args.out}")')
     return 0
 
 

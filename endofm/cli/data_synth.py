@@ -57,9 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render the set."""
-    from endofm.data.synthetic.dataset import CONTACT_SHEET, write_set
-    from endofm.data.synthetic.plan import POSITIVE, SetSettings, default_patients
-    from endofm.data.synthetic.specs import RenderConfig
+    from endofm.synthetic.dataset import CONTACT_SHEET, write_set
+    from endofm.synthetic.plan import POSITIVE, SetSettings, default_patients
+    from endofm.synthetic.specs import RenderConfig
 
     width, height = args.size
     settings = SetSettings(

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Find boxes and write every file that was asked for."""
     from endofm import EndoFMForDetection
     from endofm.errors import InputError
-    from endofm.inference.detection_overlay import paint_detections
+    from endofm.tasks.detection.overlay import paint_detections
     from endofm.video.open import open_video
 
     for out in args.out:

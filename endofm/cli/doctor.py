@@ -74,7 +74,8 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    from endofm.layers import compiled_attention, split_products
+    from endofm.kernels import amx_float32 as split_products
+    from endofm.kernels import native_attention as compiled_attention
 
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch, {capability}")

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     from endofm.data.listing import read_clips
     from endofm.errors import InputError, require_extra
-    from endofm.models.classification import EndoFMForVideoClassification
+    from endofm.tasks.classification.model import EndoFMForVideoClassification
 
     require_extra("torchmetrics", "train", "Evaluating a classifier")
     require_extra("yaml", "train", "Evaluating a classifier")

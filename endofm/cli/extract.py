@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from endofm.cli.model_arguments import configure_work, tell_precision
 
 if TYPE_CHECKING:
-    from endofm.inference.features import VideoFeatures
     from endofm.inference.video_paths import VideoItem
-    from endofm.models.endofm import EndoFM
+    from endofm.tasks.features.model import EndoFM
+    from endofm.tasks.features.results import VideoFeatures
     from endofm.video.open import Decoder
 
 SUMMARY = "embed videos: one feature file per video, restartable"

@@ -17,10 +17,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is known of the weights; a registry name is answered from its record, without a download."""
+    from endofm.hub.layout import hub_task
     from endofm.hub.registry import find_record
     from endofm.hub.resolve import load_weights
     from endofm.hub.state_dict import count_parameters
-    from endofm.hub.tasks.table import hub_task
     from endofm.transforms.processor import Processor
 
     record = find_record(args.weights)

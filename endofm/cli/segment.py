@@ -46,8 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment one video."""
     from endofm.errors import InputError
-    from endofm.inference.masks.files import require_target
-    from endofm.models.segmentation import EndoFMForSegmentation
+    from endofm.tasks.segmentation.files import require_target
+    from endofm.tasks.segmentation.model import EndoFMForSegmentation
     from endofm.video.open import open_video
 
     painted = args.out.suffix.lower() == ".mp4"

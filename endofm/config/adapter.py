@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from endofm.config.fields import require_choice, require_positive_ints
+from endofm.config.checks import require_choice, require_positive_ints
 from endofm.errors import ConfigError
 
 AdapterPlacement = Literal["attn", "mlp", "both"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from endofm.config.adapter import STAdapterConfig
-from endofm.config.fields import require_choice, require_positive, require_positive_ints
+from endofm.config.checks import require_choice, require_positive, require_positive_ints
 from endofm.errors import ConfigError
 
 AttentionType = Literal["divided_space_time", "space_only"]

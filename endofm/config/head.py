@@ -15,12 +15,10 @@ class HeadConfig:
     Attributes:
         labels: Names of what the model tells apart, in the order of its outputs.
         task: Name of the task, as ``config.json`` has it.
-        model_class: Public class that loads such models, by its name in ``endofm``.
     """
 
     labels: tuple[str, ...]
     task: ClassVar[str]
-    model_class: ClassVar[str]
 
     def __post_init__(self) -> None:
         name = f"{type(self).__name__}.labels"

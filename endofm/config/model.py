@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from endofm.config.adapter import STAdapterConfig
+from endofm.config.checks import from_mapping
 from endofm.config.encoder import EncoderConfig
-from endofm.config.fields import from_mapping
 from endofm.config.head import HeadConfig
-from endofm.config.heads import FEATURES, HEAD_CONFIGS, TASKS
 from endofm.config.preprocess import PreprocessConfig
 from endofm.errors import ConfigError
+from endofm.task_table import FEATURES, get_task, task_names
 
 FORMAT_VERSION = 1
 """Version of the ``config.json`` layout; raised when an older reader would misread a newer file."""
@@ -50,9 +50,9 @@ class ModelConfig:
         for name in ("name", "license", "source_sha256"):
             if not isinstance(getattr(self, name), str):
                 raise ConfigError(f"ModelConfig.{name} must be a text, got {getattr(self, name)!r}")
-        if self.head is not None and type(self.head) is not HEAD_CONFIGS.get(getattr(self.head, "task", "")):
-            known = ", ".join(config.__name__ for config in HEAD_CONFIGS.values())
-            raise ConfigError(f"ModelConfig.head must be None or one of {known}; got {self.head!r}")
+        if self.head is not None and not _is_head(self.head):
+            heads = ", ".join(name for name in task_names() if name != FEATURES)
+            raise ConfigError(f"ModelConfig.head must be None or the head configuration of {heads}; got {self.head!r}")
 
     @property
     def task(self) -> str:
@@ -106,15 +106,15 @@ class ModelConfig:
             if key in rest:
                 rest[key] = from_mapping(part, rest[key], f"{where}: {key}")
         task = rest.pop("task", FEATURES)
-        if task not in TASKS:
-            raise ConfigError(f"{where}: unknown task {task!r}; this release knows {', '.join(TASKS)}")
+        if task not in task_names():
+            raise ConfigError(f"{where}: unknown task {task!r}; this release knows {', '.join(task_names())}")
         head = rest.pop("head", None)
         if (head is None) != (task == FEATURES):
             raise ConfigError(
                 f"{where}: the task {task!r} {'needs a' if head is None else 'has no'} description of a head"
             )
         if head is not None:
-            rest["head"] = from_mapping(HEAD_CONFIGS[task], head, f"{where}: head")
+            rest["head"] = from_mapping(get_task(task).load("head_config"), head, f"{where}: head")
         return from_mapping(cls, rest, where)
 
     @classmethod
@@ -132,3 +132,9 @@ class ModelConfig:
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: not a readable JSON file ({error})") from error
         return cls.from_dict(values, where=str(path))
+
+
+def _is_head(head: object) -> bool:
+    """Whether an object is the head configuration of the task that it names."""
+    task = getattr(head, "task", "")
+    return task in task_names() and type(head) is get_task(task).load("head_config")

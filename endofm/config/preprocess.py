@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from endofm.config.fields import require_bools, require_choice, require_positive, require_positive_ints
+from endofm.config.checks import require_bools, require_choice, require_positive, require_positive_ints
 from endofm.errors import ConfigError
 
 CropMode = Literal["center", "upstream", "none", "fit"]

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.errors import InputError
-from endofm.inference.feature_files import FEATURE_SUFFIXES
-from endofm.inference.features import VideoFeatures
 from endofm.inference.job import MANIFEST_NAME, read_entries
+from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.results import VideoFeatures
 
 _SHOWN = 3
 

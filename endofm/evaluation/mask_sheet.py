@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from endofm.inference.masks.painting import paint_labels
+from endofm.tasks.segmentation.painting import paint_labels
 from endofm.video.frames import UInt8Array
 
 _TILE = 200

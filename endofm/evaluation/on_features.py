@@ -9,13 +9,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from endofm.config import ClassificationHeadConfig
 from endofm.errors import InputError
 from endofm.evaluation.folds import group_folds
 from endofm.evaluation.labelled import LabelledFeatures
 from endofm.evaluation.predictions import Predictions
 from endofm.evaluation.probes import draw_shots, knn_probe, linear_probe, prototype_probe
 from endofm.evaluation.report import ClassificationReport
+from endofm.tasks.classification.config import ClassificationHeadConfig
 
 Method = Literal["knn", "linear", "prototypes"]
 Unit = Literal["item", "clip"]

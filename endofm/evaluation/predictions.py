@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from endofm.config import ClassificationHeadConfig
 from endofm.errors import InputError
-from endofm.heads.decision import decide
+from endofm.tasks.classification.config import ClassificationHeadConfig
+from endofm.tasks.decision import decide
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ from endofm._version import __version__
 from endofm.errors import EndoFMError
 from endofm.export.formats import Format, check_format, load_runner, write
 from endofm.export.network import ExportedNetwork
-from endofm.models.endofm import EndoFM
+from endofm.tasks.features.model import EndoFM
 
 TOLERANCE = 1e-4
 """Largest difference of a value of the outputs (of order 1) that passes; other summation orders give some 1e-5."""

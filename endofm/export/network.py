@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from endofm.layers.arithmetic import is_plain
+from endofm.kernels.backend import is_plain
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.models.encoder import VideoTransformer
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from endofm.config import PAD_MULTIPLE, ModelConfig, PreprocessConfig, model_class_of
+from endofm.config import PAD_MULTIPLE, ModelConfig, PreprocessConfig
+from endofm.hub.layout import hub_task
 from endofm.hub.registry import WeightRecord
 from endofm.hub.state_dict import count_parameters
-from endofm.hub.tasks.table import hub_task
+from endofm.task_table import get_task
 
 FOLDER_PLACEHOLDER = "path/to/this/folder"
 """Stands in the example of loading until the model is uploaded and has a name."""
@@ -55,7 +56,7 @@ def model_card(
         ],
     )
     title = config.name or task.title
-    model_class = model_class_of(config.task)
+    model_class = get_task(config.task).model_class
     facts = task.facts(config)
     sections = [
         f"---\n{metadata.to_yaml()}\n---",

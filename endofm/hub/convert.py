@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from endofm.config import TASKS, ModelConfig
+from endofm.config import ModelConfig
 from endofm.errors import InputError
 from endofm.hub.checkpoint import read_checkpoint
 from endofm.hub.checksum import file_sha256
+from endofm.hub.layout import FoundModel, HubTask, ReadOptions, hub_task, hub_tasks
 from endofm.hub.registry import WeightRecord, find_record_of_file
-from endofm.hub.tasks.base import FoundModel, HubTask, ReadOptions
-from endofm.hub.tasks.table import hub_task, hub_tasks
+from endofm.task_table import task_names
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def _choose(
     content: Mapping[str, Any], task: str | None, record: WeightRecord | None, part: str | None, where: str
 ) -> HubTask:
     """Return the task whose layout a file has."""
-    if task is not None and task not in TASKS:
-        raise InputError(f"{where}: task must be one of {', '.join(TASKS)}, got {task!r}")
+    if task is not None and task not in task_names():
+        raise InputError(f"{where}: task must be one of {', '.join(task_names())}, got {task!r}")
     if part is not None:
         return hub_task(task or "features")  # only training checkpoints have parts
     if task is not None:

@@ -14,8 +14,8 @@ from endofm.errors import ConfigError, InputError, WeightsNotFoundError
 from endofm.files import atomic_path
 from endofm.hub.card import FOLDER_PLACEHOLDER, model_card
 from endofm.hub.checksum import file_sha256
+from endofm.hub.layout import hub_task
 from endofm.hub.registry import WeightRecord, find_record
-from endofm.hub.tasks.table import hub_task
 from endofm.hub.tensors import read_config, write_tensors
 
 WEIGHTS_NAME = "model.safetensors"

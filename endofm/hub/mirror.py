@@ -24,8 +24,8 @@ from endofm.files import atomic_path
 from endofm.hub.checksum import file_sha256, require_sha256
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.folder import WEIGHTS_NAME, save_folder
+from endofm.hub.layout import hub_task
 from endofm.hub.registry import Mirror, WeightRecord
-from endofm.hub.tasks.table import hub_task
 from endofm.hub.tensors import read_tensors
 from endofm.hub.transfer import DownloadOptions, fetch, file_lock
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from endofm.config import (
-    ClassificationHeadConfig,
-    DetectionHeadConfig,
-    EncoderConfig,
-    ModelConfig,
-    PreprocessConfig,
-    SegmentationHeadConfig,
-)
+from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.hub.registry import Mirror, Score, WeightRecord
-from endofm.hub.tasks.classification import published_preprocess as published_classifier_preprocess
-from endofm.hub.tasks.detection import KUMC_LABELS
-from endofm.hub.tasks.segmentation import published_preprocess
+from endofm.tasks.classification.config import ClassificationHeadConfig
+from endofm.tasks.classification.layout import published_preprocess as published_classifier_preprocess
+from endofm.tasks.detection.config import DetectionHeadConfig
+from endofm.tasks.detection.layout import KUMC_LABELS
+from endofm.tasks.segmentation.config import SegmentationHeadConfig
+from endofm.tasks.segmentation.layout import published_preprocess
 
 _ORIGINAL_SHA256 = "6fc7a64a044f1eff3b7f9eb233df37a3607735848d534364f12c2aebad1aea70"
 """sha256 of the authors' 2.2 GB ``endo_fm.pth``, from independent public inspections of the file behind their link."""

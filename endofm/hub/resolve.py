@@ -27,10 +27,10 @@ from endofm.hub.checksum import file_sha256
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.encoder_tensors import default_preprocess, read_encoder_config
 from endofm.hub.folder import CONFIG_NAME, WEIGHTS_NAME, matching_config, read_folder_config
+from endofm.hub.layout import hub_task
 from endofm.hub.mirror import mirrored_folder
 from endofm.hub.registry import WeightRecord, find_record_of_file, get_record, list_models
 from endofm.hub.remote import hub_file
-from endofm.hub.tasks.table import hub_task
 from endofm.hub.tensors import read_config, read_tensors
 from endofm.hub.transfer import DownloadOptions
 

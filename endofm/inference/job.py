@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from endofm.errors import EndoFMError, InputError
 from endofm.files import atomic_path, remove_partial
-from endofm.inference.features import VideoFeatures
 from endofm.inference.video_paths import VideoItem
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
+from endofm.tasks.features.results import VideoFeatures
 
 MANIFEST_NAME = "manifest.json"
 _LOCK_NAME = ".endofm-lock"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from endofm.layers.arithmetic import PLAIN, Arithmetic
+from endofm.kernels.backend import PLAIN, Arithmetic
 
 
 class Attention(nn.Module):

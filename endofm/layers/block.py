@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
-from endofm.layers.arithmetic import PLAIN, Arithmetic, add, is_plain
+from endofm.kernels.backend import PLAIN, Arithmetic, add, is_plain
 from endofm.layers.attention import Attention
 from endofm.layers.packing import Packing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
-from endofm.layers.arithmetic import PLAIN, Arithmetic, add
+from endofm.kernels.backend import PLAIN, Arithmetic, add
 from endofm.layers.attention import Attention
 from endofm.layers.block import Mlp, drop_path
 

@@ -11,11 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 from endofm.config import EncoderConfig
 from endofm.errors import ConfigError, InputError
-from endofm.layers.arithmetic import PLAIN, Arithmetic
+from endofm.kernels.backend import PLAIN, Arithmetic
+from endofm.kernels.precision import ArithmeticChoice, Precision
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.layers.embedding import PatchEmbed, resize_position_table, resize_time_table
 from endofm.layers.packing import Packing
-from endofm.layers.precision import ArithmeticChoice, Precision
 from endofm.layers.st_adapter import insert_st_adapters
 from endofm.outputs import EncoderOutput
 
@@ -35,7 +35,7 @@ class VideoTransformer(nn.Module):
         patch_size: Side of a patch in pixels.
         num_frames: Frames that the time table was made for.
         precision: How exactly to compute in inference: ``"exact"`` (the default), ``"bfloat16"`` or ``"int8"``; see
-            :mod:`endofm.layers.precision`. Where gradients are recorded the modules are always run as they are.
+            :mod:`endofm.kernels.precision`. Where gradients are recorded the modules are always run as they are.
 
     Example:
         >>> encoder = VideoTransformer(EncoderConfig.preset("tiny"))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
+from endofm.kernels.precision import ArithmeticChoice, Precision
 from endofm.layers.embedding import PatchEmbed, resize_position_table
-from endofm.layers.precision import ArithmeticChoice, Precision
 from endofm.layers.space_block import SpaceBlock
 from endofm.layers.st_adapter import insert_st_adapters
 from endofm.models.encoder import VideoTransformer, require_clip, run_block
@@ -65,7 +65,7 @@ class FrameTransformer(nn.Module):
 
     @property
     def precision(self) -> Precision:
-        """How exactly the encoder computes in inference; see :mod:`endofm.layers.precision`."""
+        """How exactly the encoder computes in inference; see :mod:`endofm.kernels.precision`."""
         return self._arithmetic.precision
 
     @precision.setter

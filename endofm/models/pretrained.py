@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from endofm.config import HEAD_CONFIGS, ModelConfig, model_class_of
+from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning
-from endofm.layers.precision import ArithmeticChoice, Precision, resolve_precision
+from endofm.kernels.precision import ArithmeticChoice, Precision, resolve_precision
+from endofm.task_table import get_task
 from endofm.transforms.processor import Processor
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Pretrained(nn.Module):
             ConfigError: If the configuration is of another task.
         """
         if config.task != self.task:
-            needed = HEAD_CONFIGS[self.task].__name__ if self.task in HEAD_CONFIGS else "None"
+            head_config = get_task(self.task).load("head_config")
+            needed = head_config.__name__ if head_config else "None"
             raise ConfigError(
                 f"{type(self).__name__} needs a configuration with a head of {needed}, got {config.head!r}"
             )
@@ -254,9 +255,8 @@ class Pretrained(nn.Module):
         """
         task, source = loaded.config.task, loaded.provenance.get("source", "these weights")
         kind = "an encoder without a head" if task == "features" else f"a {task} model"
-        message = (
-            f"{source}: this is {kind}; load it with {model_class_of(task)}.from_pretrained. {cls._hint_for(task)}"
-        )
+        model_class = get_task(task).model_class
+        message = f"{source}: this is {kind}; load it with {model_class}.from_pretrained. {cls._hint_for(task)}"
         raise CheckpointFormatError(message.strip())
 
     @classmethod
@@ -271,8 +271,8 @@ class Pretrained(nn.Module):
     @classmethod
     def _checked_shell(cls, config: ModelConfig, state_dict: Mapping[str, Tensor], where: str) -> Self:
         """Return the model without memory, after checking that the tensors are its own."""
+        from endofm.hub.layout import describe
         from endofm.hub.state_dict import check_shapes
-        from endofm.hub.tasks.base import describe
 
         with torch.device("meta"):
             shell = cls(config)
@@ -309,7 +309,7 @@ def load_model(source: str | Path, **options: Any) -> Pretrained:
 
 def model_class(task: str) -> type[Pretrained]:
     """Return the public model class of a task."""
-    found: type[Pretrained] = getattr(importlib.import_module("endofm"), model_class_of(task))
+    found: type[Pretrained] = get_task(task).load("model")
     return found
 
 

@@ -17,7 +17,7 @@ from endofm.errors import ConfigError
 from endofm.hub.checkpoint import read_checkpoint
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.hub.resolve import LoadedWeights, load_weights
-from endofm.models.endofm import EndoFM
+from endofm.tasks.features.model import EndoFM
 from endofm.training.engine.loading import load_share
 from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all

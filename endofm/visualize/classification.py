@@ -8,8 +8,8 @@ import numpy as np
 
 from endofm.errors import require_extra
 from endofm.files import atomic_path
-from endofm.inference.classification import VideoClassification
-from endofm.inference.features import clock
+from endofm.tasks.classification.results import VideoClassification
+from endofm.tasks.features.results import clock
 
 
 def plot_classification(result: VideoClassification, path: str | Path) -> Path:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from endofm.errors import InputError, require_extra
 from endofm.files import atomic_path
-from endofm.inference.features import VideoFeatures, clock
+from endofm.tasks.features.results import VideoFeatures, clock
 from endofm.video.frames import VideoSource
 
 if TYPE_CHECKING:

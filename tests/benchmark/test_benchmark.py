@@ -21,7 +21,7 @@ from endofm.benchmark.video import reference_clip, share_row, sparse_row
 from endofm.cli.main import main
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.models.encoder import VideoTransformer
-from endofm.models.endofm import EndoFM
+from endofm.tasks.features.model import EndoFM
 from endofm.transforms.processor import Processor
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from endofm.data.synthetic import dataset
+from endofm.synthetic import dataset
 from endofm.training.config import load_config
+from helpers.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 STUDY = REPOSITORY / "benchmarks" / "pretraining_study"
 PAGE = REPOSITORY / "docs" / "pretraining_study.md"
 TINY = (

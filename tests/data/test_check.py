@@ -7,12 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import made_sets
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_sets import make_video, picture, pictures
 from PIL import Image
 
 from endofm.data.check import CheckReport, Finding, check
@@ -26,6 +24,8 @@ from endofm.data.prepare.sets import find_set
 from endofm.data.similar import find_similar
 from endofm.errors import InputError
 from endofm.video.writer import write_video
+from helpers import made_sets
+from helpers.made_sets import make_video, picture, pictures
 
 CLIPS = ClipFormat(clip_frames=30, short_side=64)
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made_sets import make_frames, make_video, number_of
 
 from endofm.data.batches import ClipBatch
 from endofm.data.clips import Clip, ClipDataset, SkippedClip
@@ -23,6 +22,7 @@ from endofm.data.order import epoch_order
 from endofm.data.samplers import RandomWindow, UniformFrames
 from endofm.errors import InputError, VideoError
 from endofm.video.frames import UInt8Array
+from helpers.made_sets import make_frames, make_video, number_of
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_sets import make_frames, make_video
 
 from endofm.data.clips import Clip, ClipDataset, SkippedClip
 from endofm.data.listing import read_clips
@@ -23,6 +22,7 @@ from endofm.data.samplers import RandomWindow
 from endofm.data.shard_files import write_shards
 from endofm.data.shards import ShardDataset
 from endofm.errors import InputError, VideoError
+from helpers.made_sets import make_frames, make_video
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_sets import make_frames, make_video
 
 from endofm.data.clip_table import ClipEntry, ClipTable, TextColumn, build_table
 from endofm.data.listing import read_clips
 from endofm.data.manifest import ClipRow, read_manifest, write_manifest
 from endofm.data.splits import EmptyPartWarning, split_by_group
 from endofm.errors import InputError
+from helpers.made_sets import make_frames, make_video
 
 texts = st.lists(st.text(max_size=12), max_size=20)
 names = st.text(st.characters(min_codepoint=97, max_codepoint=110), min_size=1, max_size=3)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from endofm.data.prepare.sets import SETS
+from helpers import paths
 
-PAGES = Path(__file__).parents[2] / "docs" / "data"
+PAGES = paths.REPOSITORY / "docs" / "data"
 
 
 def sets(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -13,10 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import made_sets
 import numpy as np
 import pytest
-from made_sets import make_frames, make_video, numbers_in, picture
 
 from endofm.data.manifest import ClipRow, read_manifest
 from endofm.data.prepare.clip_format import ClipFormat
@@ -25,6 +23,8 @@ from endofm.data.prepare.sets import find_set
 from endofm.errors import InputError
 from endofm.pool import WorkerDied, run_tasks
 from endofm.video.writer import write_video
+from helpers import made_sets
+from helpers.made_sets import make_frames, make_video, numbers_in, picture
 
 SMALL = ClipFormat(clip_frames=5, short_side=64)
 FOLDER = find_set("folder")

@@ -7,10 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import made_sets
 import numpy as np
 import pytest
-from made_sets import numbers_in
 from PIL import Image
 
 from endofm.data.manifest import ClipRow, read_manifest
@@ -19,6 +17,8 @@ from endofm.data.prepare.engine import PrepareReport, plan, prepare
 from endofm.data.prepare.sets import SETS, find_set
 from endofm.errors import InputError
 from endofm.hub.checksum import file_sha256
+from helpers import made_sets
+from helpers.made_sets import numbers_in
 
 SMALL = ClipFormat(clip_frames=5, short_side=64)
 

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from endofm.data.synthetic.clip import MIN_AREA_FRACTION, SyntheticClip, build_world, mask_box, render_clip
-from endofm.data.synthetic.population import draw_clip, draw_patient
-from endofm.data.synthetic.scope import build_field
-from endofm.data.synthetic.specs import ArtefactSpec, ClipSpec, InstrumentSpec, LesionSpec, RenderConfig
 from endofm.errors import ConfigError
+from endofm.synthetic.clip import MIN_AREA_FRACTION, SyntheticClip, build_world, mask_box, render_clip
+from endofm.synthetic.population import draw_clip, draw_patient
+from endofm.synthetic.scope import build_field
+from endofm.synthetic.specs import ArtefactSpec, ClipSpec, InstrumentSpec, LesionSpec, RenderConfig
 
 SMALL = RenderConfig(width=64, height=56, num_frames=4, fps=4.0, difficulty=0.0, seed=8)
 CLEAN = ArtefactSpec(

@@ -22,10 +22,10 @@ from endofm.data.listing import read_clips
 from endofm.data.manifest import read_manifest
 from endofm.data.prepare.engine import prepare
 from endofm.data.prepare.sets import find_set
-from endofm.data.synthetic.clip import mask_box
-from endofm.data.synthetic.plan import SetSettings, plan_set, split_patients
-from endofm.data.synthetic.specs import RenderConfig
 from endofm.errors import ConfigError
+from endofm.synthetic.clip import mask_box
+from endofm.synthetic.plan import SetSettings, plan_set, split_patients
+from endofm.synthetic.specs import RenderConfig
 
 CLIPS, FRAMES, SIZE = 9, 3, 48
 SETS = {

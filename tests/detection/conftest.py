@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import detection_fill as fill
 import pytest
 import torch
 
 from endofm import EndoFMForDetection
 from endofm.cli.main import main
-from endofm.heads.detection.head import DetectionHead
-from endofm.hub.detection_keys import from_published
+from endofm.tasks.detection.head import DetectionHead
+from endofm.tasks.detection.published_keys import from_published
+from helpers import detection_fill as fill
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import detection_fill as fill
 import numpy as np
 import pytest
 import torch
 
-from endofm.heads.detection.cells import Level
-from endofm.heads.detection.head import DetectionHead
-from endofm.heads.detection.operators import deform_conv2d
-from endofm.heads.detection.refinement import mix_supports
+from endofm.tasks.detection.cells import Level
+from endofm.tasks.detection.head import DetectionHead
+from endofm.tasks.detection.operators import deform_conv2d
+from endofm.tasks.detection.refinement import mix_supports
+from helpers import detection_fill as fill
 
 
 def split(levels: list[Level]) -> tuple[list[Level], list[Level]]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import detection_fill as fill
 import numpy as np
 import pytest
-from boxed_sets import bright
 from PIL import Image
 
 from endofm.data.detection.sets import DetectionSet, LabelledFrame, LabelledVideo
@@ -25,8 +23,10 @@ from endofm.evaluation.detection.records import (
     lesion_numbers,
 )
 from endofm.evaluation.detection.report import DetectionReport
-from endofm.inference.detections import FrameDetections
-from endofm.inference.tracks import box_iou
+from endofm.tasks.detection.results import FrameDetections
+from endofm.tasks.detection.tracks import box_iou
+from helpers import detection_fill as fill
+from helpers.boxed_sets import bright
 
 LABELS = ("adenomatous", "hyperplastic")
 Rows = list[tuple[float, float, float, float]]

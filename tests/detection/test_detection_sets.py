@@ -7,12 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import detection_fill as fill
 import numpy as np
 import pytest
 import torch
-from boxed_sets import coco_of, wandering, write_original
-from golden_fill import uint8_clip
 from PIL import Image
 
 from endofm.config import PreprocessConfig
@@ -20,11 +17,14 @@ from endofm.data.detection.opening import open_detection_set
 from endofm.data.detection.samples import DetectionBatch, DetectionSamples, SampleTask
 from endofm.data.detection.sets import DetectionSet, LabelledFrame, LabelledVideo
 from endofm.data.loader import ClipLoader
-from endofm.data.synthetic.dataset import write_set
-from endofm.data.synthetic.plan import SetSettings
-from endofm.data.synthetic.specs import RenderConfig
 from endofm.errors import InputError
-from endofm.hub.tasks.detection import published_preprocess
+from endofm.synthetic.dataset import write_set
+from endofm.synthetic.plan import SetSettings
+from endofm.synthetic.specs import RenderConfig
+from endofm.tasks.detection.layout import published_preprocess
+from helpers import detection_fill as fill
+from helpers.boxed_sets import coco_of, wandering, write_original
+from helpers.golden_fill import uint8_clip
 
 LABELS = ("adenomatous", "hyperplastic")
 VIDEOS = {"a": wandering(6), "b": wandering(4, name="hyperplastic", shift=20)}

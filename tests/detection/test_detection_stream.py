@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_detector import LABELS, footage, tiny_detector
 from torch import Tensor
 
 from endofm import DetectionHeadConfig, EndoFM, EndoFMForDetection, PreprocessConfig, open_video
 from endofm.errors import EncoderOutputError, InputError
-from endofm.inference.detection_stream import DetectionStream, FoundBoxes
-from endofm.inference.supports import SupportPlan
-from endofm.inference.tracks import TrackLinker
+from endofm.tasks.detection.stream import DetectionStream, FoundBoxes
+from endofm.tasks.detection.supports import SupportPlan
+from endofm.tasks.detection.tracks import TrackLinker
 from endofm.transforms.processor import Processor
+from helpers.tiny_detector import LABELS, footage, tiny_detector
 
 
 class BrightSquare:

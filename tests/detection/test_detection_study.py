@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-STUDY = Path(__file__).parents[2] / "benchmarks" / "detection_study"
+from helpers import paths
+
+STUDY = paths.REPOSITORY / "benchmarks" / "detection_study"
 
 
 @pytest.fixture

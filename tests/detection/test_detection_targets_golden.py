@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import detection_fill as fill
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endofm.heads.detection.cells import (
+from endofm.tasks.detection.cells import (
     Level,
     box_deltas,
     cell_centres,
@@ -17,10 +16,11 @@ from endofm.heads.detection.cells import (
     move_boxes,
     pixel_iou,
 )
-from endofm.heads.detection.decoding import decode, suppress
-from endofm.heads.detection.losses import detection_losses
-from endofm.heads.detection.refinement import Refined
-from endofm.heads.detection.targets import all_boxes, first_stage_targets, second_stage_targets
+from endofm.tasks.detection.decoding import decode, suppress
+from endofm.tasks.detection.losses import detection_losses
+from endofm.tasks.detection.refinement import Refined
+from endofm.tasks.detection.targets import all_boxes, first_stage_targets, second_stage_targets
+from helpers import detection_fill as fill
 
 
 def stages(case: str) -> tuple[list[Level], list[Refined]]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import detection_fill as fill
 import numpy as np
 import pytest
 import torch
 from test_detection_head_golden import check_level
 
 from endofm import EndoFMForDetection
-from endofm.heads.detection.cells import Level
-from endofm.heads.detection.decoding import decode
-from endofm.heads.detection.losses import detection_losses
-from endofm.heads.detection.refinement import Refined
-from endofm.hub.detection_keys import from_published
-from endofm.models.detector import joined_levels
+from endofm.tasks.detection.cells import Level
+from endofm.tasks.detection.decoding import decode
+from endofm.tasks.detection.detector import joined_levels
+from endofm.tasks.detection.losses import detection_losses
+from endofm.tasks.detection.published_keys import from_published
+from endofm.tasks.detection.refinement import Refined
+from helpers import detection_fill as fill
 
 
 def test_frames_one_by_one_equal_the_original(published_detector: EndoFMForDetection, goldens: fill.Goldens) -> None:
@@ -140,7 +140,7 @@ def test_every_published_name_has_one_of_ours(published_detector: EndoFMForDetec
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_names_are_renamed_back(prefix: str) -> None:
-    from endofm.hub.detection_keys import is_published_detector, to_published
+    from endofm.tasks.detection.published_keys import is_published_detector, to_published
 
     shapes = fill.published_shapes()
     wrapped = {prefix + name: shape for name, shape in shapes.items()}

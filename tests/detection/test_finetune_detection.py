@@ -11,11 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import detection_fill as fill
 import numpy as np
 import pytest
 import torch
-from boxed_sets import coco_of, wandering, write_original
 
 from endofm import EndoFMForDetection
 from endofm.cli.main import main
@@ -28,6 +26,8 @@ from endofm.training.finetune.detection.published import StepScheduleConfig, mak
 from endofm.training.finetune.detection.run import build_detector, finetune_detection
 from endofm.training.finetune.detection.subsets import read_detection_subsets
 from endofm.training.finetune.recipe import make_optimizer
+from helpers import detection_fill as fill
+from helpers.boxed_sets import coco_of, wandering, write_original
 
 TINY = [
     "model.source=null",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import detection_fill as fill
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.errors import InputError
-from endofm.inference.supports import SupportPlan, with_supports
+from endofm.tasks.detection.supports import SupportPlan, with_supports
+from helpers import detection_fill as fill
 
 
 class OneGenerator(SupportPlan):

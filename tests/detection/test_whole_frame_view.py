@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import detection_fill as fill
 import numpy as np
 import pytest
 import torch
-from golden_fill import uint8_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.config import PreprocessConfig
 from endofm.errors import ConfigError
-from endofm.hub.tasks.detection import published_preprocess
+from endofm.tasks.detection.layout import published_preprocess
 from endofm.transforms.processor import Processor
+from helpers import detection_fill as fill
+from helpers.golden_fill import uint8_clip
 
 
 def test_published_preprocessing_equals_the_original(goldens: fill.Goldens) -> None:

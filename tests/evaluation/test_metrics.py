@@ -11,14 +11,15 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endofm.config import ClassificationHeadConfig
 from endofm.errors import InputError
 from endofm.evaluation.bootstrap import bootstrap
 from endofm.evaluation.metrics import classification_metrics, confusion_matrix, per_class_metrics
 from endofm.evaluation.predictions import Predictions
 from endofm.evaluation.report import ClassificationReport, over_seeds
+from endofm.tasks.classification.config import ClassificationHeadConfig
+from helpers import paths
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "classification.npz"
+GOLDEN = paths.GOLDEN / "classification.npz"
 
 
 def made(classes: int, *, seed: int = 0, count: int = 60, multi_label: bool = False) -> Predictions:

@@ -19,7 +19,7 @@ from endofm.evaluation.knn import knn_probabilities, nearest
 from endofm.evaluation.labelled import LabelledFeatures, load_labelled
 from endofm.evaluation.on_features import FeatureEvaluation, evaluate_features
 from endofm.evaluation.probes import draw_shots, linear_probe
-from endofm.inference.features import VideoFeatures
+from endofm.tasks.features.results import VideoFeatures
 
 
 def made(videos: int = 18, clips: int = 4, *, seed: int = 0, signal: float = 2.0) -> LabelledFeatures:

@@ -14,7 +14,7 @@ from endofm.errors import EndoFMError, InputError
 from endofm.export import export as export_module
 from endofm.export.export import export
 from endofm.export.formats import FORMATS, PACKAGES, SUFFIXES, Format, load_runner
-from endofm.models.endofm import EndoFM
+from endofm.tasks.features.model import EndoFM
 
 SMALL = EncoderConfig(img_size=224, num_frames=8, embed_dim=16, depth=1, num_heads=2)
 

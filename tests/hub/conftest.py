@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback_hub import LoopbackHub, loopback_hub
-from small_encoder import CONFIG, tensors
 
 from endofm.hub.folder import save_folder
+from helpers.loopback_hub import LoopbackHub, loopback_hub
+from helpers.small_encoder import CONFIG, tensors
 
 
 @pytest.fixture

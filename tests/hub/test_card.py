@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
-from small_encoder import CONFIG
 
 from endofm.hub.card import model_card
 from endofm.hub.registry import get_record, list_models
+from helpers.small_encoder import CONFIG
 
 
 def card_of(name: str) -> tuple[str, ModelCard]:

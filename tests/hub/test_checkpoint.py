@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_encoder import ENCODER, prefixed, same, tensors, training_checkpoint, with_head
 
 from endofm.errors import CheckpointFormatError, InputError, StateDictError, UnsafeCheckpointError
 from endofm.hub.checkpoint import find_encoder, read_checkpoint
 from endofm.hub.convert import convert_checkpoint
+from helpers.small_encoder import ENCODER, prefixed, same, tensors, training_checkpoint, with_head
 
 
 def saved(path: Path, content: Any, **options: Any) -> Path:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_encoder import ENCODER, prefixed, same, tensors
 
 from endofm import EndoFM, EndoFMForVideoClassification
 from endofm.cli.main import main
-from endofm.config import ClassificationHeadConfig
 from endofm.errors import CheckpointFormatError, InputError
 from endofm.hub.convert import convert_checkpoint
+from endofm.tasks.classification.config import ClassificationHeadConfig
+from helpers.small_encoder import ENCODER, prefixed, same, tensors
 
 LINEAR = {
     "module.linear.weight": torch.arange(128.0).view(2, 64) / 128,

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_encoder import CONFIG, same, tensors
 
 from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, WeightsNotFoundError
 from endofm.hub.folder import read_folder_config, save_folder
 from endofm.hub.tensors import read_config, read_tensors, write_tensors
+from helpers.small_encoder import CONFIG, same, tensors
 
 
 def test_a_folder_holds_weights_configuration_and_card(model_folder: Path) -> None:

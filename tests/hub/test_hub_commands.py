@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from loopback_hub import LoopbackHub
-from small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint, with_head
 
 from endofm.errors import InputError, WeightsNotFoundError
 from endofm.hub import registry
 from endofm.hub.registry import Mirror, WeightRecord, get_record, list_models, register
 from endofm.hub.resolve import load_weights
+from helpers.loopback_hub import LoopbackHub
+from helpers.small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint, with_head
 
 Command = Callable[..., str]
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants, scan_cache_dir
-from loopback_hub import CHUNK, LoopbackHub, loopback_hub, point_client
-from small_encoder import CONFIG, same, tensors
 
 from endofm.errors import (
     CheckpointFormatError,
@@ -22,6 +20,8 @@ from endofm.errors import (
 )
 from endofm.hub.folder import save_folder
 from endofm.hub.resolve import LoadedWeights, load_weights
+from helpers.loopback_hub import CHUNK, LoopbackHub, loopback_hub, point_client
+from helpers.small_encoder import CONFIG, same, tensors
 
 WEIGHTS = r"/cdn/"
 HEAD_CONFIG = r"HEAD .*/config\.json"

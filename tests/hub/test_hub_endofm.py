@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from loopback_hub import LoopbackHub
 
 from endofm import EndoFM
 from endofm.errors import WeightsNotFoundError
+from helpers.loopback_hub import LoopbackHub
 
 
 def embed(model: EndoFM) -> np.ndarray:

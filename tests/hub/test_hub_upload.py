@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from loopback_hub import LoopbackHub
-from small_encoder import CONFIG, same, tensors
 
 from endofm.errors import DownloadError, InputError, WeightsNotFoundError
 from endofm.hub.folder import push_folder, push_to_hub
 from endofm.hub.resolve import load_weights
+from helpers.loopback_hub import LoopbackHub
+from helpers.small_encoder import CONFIG, same, tensors
 
 TOKEN = "hf_writer"
 

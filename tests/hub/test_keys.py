@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,9 @@ from hypothesis import strategies as st
 from endofm.config import EncoderConfig
 from endofm.hub.keys import encoder_name, to_legacy, to_parametrized
 from endofm.hub.state_dict import encoder_shapes
+from helpers import paths
 
-PUBLISHED = json.loads((Path(__file__).parents[1] / "golden" / "state_dict_keys_backbone.json").read_text())
+PUBLISHED = json.loads((paths.GOLDEN / "state_dict_keys_backbone.json").read_text())
 
 names = st.lists(st.text("abcdefgh0123456789_", min_size=1, max_size=6), min_size=1, max_size=4).map(".".join)
 legacy_names = st.builds(str.__add__, names, st.sampled_from(["", ".weight", ".bias", ".weight_g", ".weight_v"]))

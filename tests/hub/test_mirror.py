@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
-from loopback_hub import CHUNK, LoopbackHub
-from small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint
 
 from endofm.config import ModelConfig
 from endofm.errors import ChecksumError, DownloadError, InputError, StateDictError, WeightsNotFoundError
@@ -20,6 +18,8 @@ from endofm.hub.mirror import install_file
 from endofm.hub.registry import Mirror, WeightRecord, list_models, register
 from endofm.hub.resolve import LoadedWeights, load_weights
 from endofm.hub.transfer import DownloadOptions
+from helpers.loopback_hub import CHUNK, LoopbackHub
+from helpers.small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint
 
 NAME = "small"
 PAGE = "https://drive.example.org/view"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_encoder import CONFIG, ENCODER, prefixed, same, tensors, training_checkpoint
 
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, WeightsNotFoundError
 from endofm.hub.folder import save_folder
 from endofm.hub.registry import get_record
 from endofm.hub.resolve import load_weights
+from helpers.small_encoder import CONFIG, ENCODER, prefixed, same, tensors, training_checkpoint
 
 
 def sha256(path: Path) -> str:

@@ -2,21 +2,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_encoder import ENCODER, tensors
 
 from endofm.config import EncoderConfig
 from endofm.errors import CheckpointFormatError, ConfigError, StateDictError
 from endofm.hub.infer import infer_encoder_config
 from endofm.hub.state_dict import check_state_dict, count_parameters, encoder_shapes
 from endofm.models.encoder import VideoTransformer
+from helpers import paths
+from helpers.small_encoder import ENCODER, tensors
 
-PUBLISHED = json.loads((Path(__file__).parents[1] / "golden" / "state_dict_keys_backbone.json").read_text())
+PUBLISHED = json.loads((paths.GOLDEN / "state_dict_keys_backbone.json").read_text())
 
 
 def test_names_and_shapes_are_those_of_the_published_checkpoint() -> None:

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from inference_stand_ins import ListSource, regular
 
 from endofm.errors import InputError
 from endofm.inference.clip_stream import Clip, stream_clips
 from endofm.inference.windows import WindowPlan, WindowSettings, plan_windows
 from endofm.video.frames import UInt8Array
+from helpers.inference_stand_ins import ListSource, regular
 
 
 def run(source: ListSource, plan: WindowPlan) -> tuple[list[Clip], list[int], list[str]]:

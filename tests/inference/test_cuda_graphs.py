@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from endofm.inference.cuda_graphs import GraphedEncoder, Replay
+from endofm.kernels.cuda_graphs import GraphedEncoder, Replay
 from endofm.outputs import EncoderOutput
 
 

@@ -12,20 +12,21 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from inference_stand_ins import encode, regular
 from PIL import Image
 from torch import Tensor
 
 from endofm.config import PreprocessConfig
 from endofm.errors import EncoderOutputError, InputError, VideoError
-from endofm.inference import extract, spool
-from endofm.inference.extract import extract_features
-from endofm.inference.feature_stream import FeatureStream
-from endofm.inference.features import VideoFeatures
+from endofm.inference import spool
 from endofm.outputs import EncoderOutput
+from endofm.tasks.features import extract
+from endofm.tasks.features.extract import extract_features
+from endofm.tasks.features.results import VideoFeatures
+from endofm.tasks.features.stream import FeatureStream
 from endofm.transforms.processor import Processor
 from endofm.video.open import open_video
 from endofm.video.writer import write_video
+from helpers.inference_stand_ins import encode, regular
 
 SMALL = Processor(PreprocessConfig(num_frames=4, window_seconds=1.0, short_side=18, crop_size=16))
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.errors import FeatureFileError, InputError
-from endofm.inference.feature_files import FEATURE_SUFFIXES
-from endofm.inference.features import VideoFeatures, clock
 from endofm.inference.spool import Spool
+from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.results import VideoFeatures, clock
 
 ARRAYS = ("embeddings", "start_seconds", "end_seconds", "frame_seconds", "frame_embeddings", "patch_tokens")
 

@@ -10,19 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_fill import normal_input, param
-from small_classifier import CONFIG, classifier
 
 from endofm import EndoFMForVideoClassification, open_video
 from endofm.cli.main import main
-from endofm.config import ClassificationHeadConfig, EncoderConfig
+from endofm.config import EncoderConfig
 from endofm.errors import InputError, UntrainedWeightsWarning
 from endofm.hub.state_dict import encoder_shapes
-from endofm.inference.classification import VideoClassification
+from endofm.tasks.classification.config import ClassificationHeadConfig
+from endofm.tasks.classification.results import VideoClassification
 from endofm.video.writer import write_video
 from endofm.visualize.classification import plot_classification
+from helpers import paths
+from helpers.golden_fill import normal_input, param
+from helpers.small_classifier import CONFIG, classifier
 
-GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "classification.npz")
+GOLDEN = np.load(paths.GOLDEN / "classification.npz")
 TINY = EncoderConfig(img_size=64, num_frames=4, embed_dim=64, depth=3, num_heads=4)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
-from endofm.layers.arithmetic import PLAIN
+from endofm.kernels.backend import PLAIN
 from endofm.layers.block import drop_path
 from endofm.layers.embedding import resize_position_table, resize_time_table
 from endofm.models.encoder import VideoTransformer

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from golden_fill import normal_input, params
 
 from endofm.config import EncoderConfig
 from endofm.models.encoder import VideoTransformer
+from helpers.golden_fill import normal_input, params
+from helpers.paths import GOLDEN
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = EncoderConfig(img_size=64, num_frames=4, embed_dim=64, depth=3, num_heads=4)
 # Reached on one machine: 2e-6. The stated bounds leave room for other processors' summation orders.
 TINY_TOLERANCE = 2e-5

@@ -16,6 +16,7 @@ import torch
 from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig, VideoFeatures, open_video
 from endofm.errors import InputError, StateDictError, UntrainedWeightsWarning, VideoError, WeightsNotFoundError
 from endofm.video.writer import write_video
+from helpers import paths
 
 CONFIG = ModelConfig(
     encoder=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2),
@@ -162,7 +163,7 @@ def test_bad_input(model: EndoFM, frames: np.ndarray, tmp_path: Path) -> None:
 
 
 def test_six_lines_of_the_readme(tmp_path: Path, frames: np.ndarray) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (paths.REPOSITORY / "README.md").read_text()
     lines = readme.split("## From a video to features")[1].split("```python\n")[1].split("```")[0]
     assert len([line for line in lines.splitlines() if line.strip()]) <= 6
     write_video(tmp_path / "procedure.mp4", frames, fps=1)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_classifier import BACKBONE_ONLY, CONFIG, classifier, clip
 
 from endofm import EndoFM, EndoFMForVideoClassification, ModelConfig, load_model
-from endofm.config import ClassificationHeadConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, UntrainedWeightsWarning
 from endofm.hub.folder import read_folder_config
 from endofm.hub.registry import list_models
+from endofm.tasks.classification.config import ClassificationHeadConfig
+from helpers.small_classifier import BACKBONE_ONLY, CONFIG, classifier, clip
 
 
 @pytest.fixture

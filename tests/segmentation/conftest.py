@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import segmentation_fill
 import torch
 
 from endofm.cli.main import main
-from endofm.models.segmentation import EndoFMForSegmentation
-
-GOLDEN = Path(__file__).parents[1] / "golden"
+from endofm.tasks.segmentation.model import EndoFMForSegmentation
+from helpers import segmentation_fill
+from helpers.paths import GOLDEN
 
 
 @pytest.fixture(scope="session")

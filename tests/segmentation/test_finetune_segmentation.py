@@ -15,15 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from masked_sets import clinic_set, folder_set
 from PIL import Image
-from small_segmenter import small_segmenter
 
 from endofm import EncoderConfig, EndoFM, EndoFMForSegmentation, ModelConfig
 from endofm.cli.main import main
 from endofm.errors import ConfigError
 from endofm.evaluation.mask_sheet import WorstFrames
-from endofm.inference.masks.windows import clip_probabilities
+from endofm.tasks.segmentation.frame_windows import clip_probabilities
 from endofm.training.config import load_config
 from endofm.training.engine.task import Plan
 from endofm.training.finetune.configs import config_names, find_config
@@ -31,6 +29,8 @@ from endofm.training.finetune.segmentation.clips import read_list
 from endofm.training.finetune.segmentation.config import EvaluationConfig, SegmentationConfig
 from endofm.training.finetune.segmentation.evaluate import evaluate
 from endofm.training.finetune.segmentation.run import build_segmenter, finetune_segmentation
+from helpers.masked_sets import clinic_set, folder_set
+from helpers.small_segmenter import small_segmenter
 
 SMALL: dict[str, Any] = {
     "model": {

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from segmentation_fill import clip, clip_labels, sample
 from torch import Tensor
 
-from endofm.config import EncoderConfig, SegmentationHeadConfig
-from endofm.heads.segmentation.loss import mask_loss
-from endofm.hub.segmentation_keys import to_published
-from endofm.hub.tasks.segmentation import published_preprocess
-from endofm.layers.arithmetic import Arithmetic
-from endofm.models.segmentation import EndoFMForSegmentation
+from endofm.config import EncoderConfig
+from endofm.kernels.backend import Arithmetic
+from endofm.tasks.segmentation.config import SegmentationHeadConfig
+from endofm.tasks.segmentation.layout import published_preprocess
+from endofm.tasks.segmentation.loss import mask_loss
+from endofm.tasks.segmentation.model import EndoFMForSegmentation
+from endofm.tasks.segmentation.published_keys import to_published
+from helpers.segmentation_fill import clip, clip_labels, sample
 
 # Bounds of the golden data for float32 on other machines: about six times the original's own float32 error.
 STAGE_TOLERANCE = {

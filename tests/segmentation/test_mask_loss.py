@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from segmentation_fill import LOSS_CASES, loss_case, sample
 
-from endofm.heads.segmentation.loss import mask_loss
+from endofm.tasks.segmentation.loss import mask_loss
+from helpers.segmentation_fill import LOSS_CASES, loss_case, sample
 
 
 @pytest.mark.parametrize("name", LOSS_CASES)

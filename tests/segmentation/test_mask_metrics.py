@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from segmentation_fill import METRIC_CASES, metric_case
 
 from endofm.errors import InputError
 from endofm.evaluation.masks import hd95, mask_metrics, published_scores, score_clip
+from helpers.segmentation_fill import METRIC_CASES, metric_case
 
 
 @pytest.mark.parametrize("name", METRIC_CASES)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_segmenter import small_segmenter
 
-from endofm.heads.segmentation.hybrid import HybridMaskHead
-from endofm.heads.segmentation.light import LightMaskHead
-from endofm.hub.segmentation_keys import from_published, is_published_segmentation, to_published
-from endofm.models.segmentation import EndoFMForSegmentation
+from endofm.tasks.segmentation.hybrid import HybridMaskHead
+from endofm.tasks.segmentation.light import LightMaskHead
+from endofm.tasks.segmentation.model import EndoFMForSegmentation
+from endofm.tasks.segmentation.published_keys import from_published, is_published_segmentation, to_published
+from helpers.small_segmenter import small_segmenter
 
 
 def tiny_hybrid(*, num_classes: int = 2) -> EndoFMForSegmentation:

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from endofm.config import PreprocessConfig
 from endofm.errors import EncoderOutputError, InputError, VideoError
-from endofm.inference.masks import run_lengths
-from endofm.inference.masks.files import FRAMES_NAME, write_masks
-from endofm.inference.masks.painting import paint_labels, palette
-from endofm.inference.masks.stream import MaskStream
-from endofm.inference.masks.video_masks import VideoMasks
+from endofm.tasks.segmentation import run_lengths
+from endofm.tasks.segmentation.files import FRAMES_NAME, write_masks
+from endofm.tasks.segmentation.painting import paint_labels, palette
+from endofm.tasks.segmentation.results import VideoMasks
+from endofm.tasks.segmentation.stream import MaskStream
 from endofm.transforms.geometry import Box
 from endofm.transforms.processor import Processor
 from endofm.video.open import open_video

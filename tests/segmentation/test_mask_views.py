@@ -9,18 +9,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from masked_sets import disc_clip, folder_set
-from segmentation_fill import frame_files
 
 from endofm.config import PreprocessConfig
 from endofm.data.loader import ClipLoader
-from endofm.hub.tasks.segmentation import published_preprocess
+from endofm.tasks.segmentation.layout import published_preprocess
 from endofm.training.finetune.segmentation.clips import read_list
 from endofm.training.finetune.segmentation.config import AugmentConfig, DataConfig
 from endofm.training.finetune.segmentation.data import MaskedClipSource
 from endofm.training.finetune.segmentation.published_view import published_view
 from endofm.training.finetune.segmentation.views import MaskView, view_of
 from endofm.transforms.processor import Processor
+from helpers.masked_sets import disc_clip, folder_set
+from helpers.segmentation_fill import frame_files
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 WHOLE = Processor(PreprocessConfig.whole_frame(64, **PLAIN))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from masked_sets import clinic_set, disc_clip, folder_set, save_images, video_set
 from PIL import Image
 
 from endofm.cli.main import main
@@ -21,6 +20,7 @@ from endofm.training.finetune.segmentation.reading import (
     require_readable,
 )
 from endofm.training.finetune.segmentation.subsets import read_subsets
+from helpers.masked_sets import clinic_set, disc_clip, folder_set, save_images, video_set
 
 SIZE = (48, 64)
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from segmentation_fill import frame_files
 
 from endofm.config import PreprocessConfig
 from endofm.errors import ConfigError
-from endofm.hub.tasks.segmentation import published_preprocess
+from endofm.tasks.segmentation.layout import published_preprocess
 from endofm.transforms.functional import stretch_values
 from endofm.transforms.processor import Processor
+from helpers.segmentation_fill import frame_files
 
 CONFIG = published_preprocess()
 

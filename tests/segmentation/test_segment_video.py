@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_segmenter import SIDE, segmentation_head, small_segmenter
 
 from endofm import EndoFM, EndoFMForSegmentation, ModelConfig, VideoMasks, load_model
 from endofm.cli.main import main
 from endofm.config import EncoderConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning
-from endofm.hub.segmentation_keys import to_published
+from endofm.tasks.segmentation.published_keys import to_published
 from endofm.video.open import open_video
 from endofm.video.writer import write_video
+from helpers.small_segmenter import SIDE, segmentation_head, small_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from helpers.paths import REPOSITORY
 
 TINY = {
     "data": {"pretrain_clips": 4, "pretrain_patients": 2, "clips": 5, "patients": 5, "size": 48, "frames": 4},

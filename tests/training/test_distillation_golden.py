@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from golden_fill import normal_input, params
 from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
@@ -24,8 +22,9 @@ from endofm.training.objectives.gradients import clip_each
 from endofm.training.objectives.parameter_groups import split_by_decay
 from endofm.training.objectives.schedules import CosineSchedule, WarmupTable
 from endofm.training.views.config import ViewConfig
+from helpers.golden_fill import normal_input, params
+from helpers.paths import GOLDEN
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = EncoderConfig(img_size=64, num_frames=4, embed_dim=64, depth=3, num_heads=4)
 TINY_HEAD = HeadConfig(out_dim=128, hidden_dim=96, bottleneck_dim=32)
 

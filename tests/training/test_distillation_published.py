@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from distillation_run import HEAD, MODEL, VIEWS
 
 from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.hub.checkpoint import read_checkpoint
@@ -18,6 +17,7 @@ from endofm.training.objectives.distillation.build import build
 from endofm.training.objectives.distillation.config import EndoFMConfig
 from endofm.training.objectives.distillation.task import DistillationTask
 from endofm.training.objectives.interface import Start
+from helpers.distillation_run import HEAD, MODEL, VIEWS
 
 CONFIG = EndoFMConfig(views=VIEWS, head=HEAD)
 

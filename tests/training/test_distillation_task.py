@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from distillation_run import HEAD, MODEL, VIEWS, TinyConfig, balanced, train
 from torch import Tensor
 
 from endofm.config import EncoderConfig
@@ -22,8 +21,8 @@ from endofm.training.engine.task import Plan
 from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
 from endofm.training.objectives.distillation.loss import mutual_information
 from endofm.training.objectives.distillation.task import DistillationTask
-
-HERE = Path(__file__).parent
+from helpers.distillation_run import HEAD, MODEL, VIEWS, TinyConfig, balanced, train
+from helpers.paths import REPOSITORY, TESTS
 
 
 def saved(folder: Path) -> dict[str, Any]:
@@ -76,8 +75,8 @@ def test_parts_of_a_batch_make_the_same_step(whole: tuple[Path, Any, Any], tmp_p
 
 def test_two_processes_train_as_one(whole: tuple[Path, Any, Any], tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*launch, str(HERE / "distillation_run.py"), str(tmp_path), "ddp", "fsdp", "sinkhorn"]
-    paths = os.pathsep.join([str(HERE.parent), str(HERE.parents[1])])
+    command = [*launch, str(TESTS / "helpers" / "distillation_run.py"), str(tmp_path), "ddp", "fsdp", "sinkhorn"]
+    paths = os.pathsep.join([str(TESTS), str(REPOSITORY)])
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300, check=False
     )

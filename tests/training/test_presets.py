@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from endofm.training.objectives.distillation.config import PRESETS, DistillationConfig, EndoFMConfig, EndoFMFixedConfig
+from helpers import paths
 
-PAGE = Path(__file__).parents[2] / "docs" / "pretraining.md"
+PAGE = paths.REPOSITORY / "docs" / "pretraining.md"
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -17,15 +17,16 @@ import torch
 
 from endofm import EndoFM, EndoFMForVideoClassification
 from endofm.cli.main import main
-from endofm.config import ClassificationHeadConfig
 from endofm.data.manifest import ClipRow, write_manifest
 from endofm.errors import ConfigError, EndoFMError, InputError
+from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.training.config import load_config
 from endofm.training.configs import config_names, find_config
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import PretrainConfig
 from endofm.training.settings_table import settings_table
 from endofm.video.writer import write_video
+from helpers import paths
 
 CONFIG = """
 objective:
@@ -310,7 +311,7 @@ def test_the_configurations_of_the_package_are_valid(name: str) -> None:
 
 def test_the_reference_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
     table = settings_table(PretrainConfig)
-    page = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    page = (paths.REPOSITORY / "docs/training.md").read_text(encoding="utf-8")
     assert table in page, "docs/training.md: replace the table by the output of `endofm pretrain --settings`"
     assert not [row for row in table.splitlines() if row.endswith("|  |")], "a setting lacks its documentation"
     assert main(["pretrain", "--settings"]) == 0

@@ -8,7 +8,6 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from golden_fill import uint8_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from endofm.training.views.render import render_views
 from endofm.training.views.span import RandomSpan
 from endofm.training.views.transform import CutViews
 from endofm.video.upstream_sampling import upstream_clip
+from helpers.golden_fill import uint8_clip
 
 SMALL = ViewConfig(global_frames=(2, 3), local_frames=(1, 2, 2), global_size=32, local_size=16)
 CLIPS = [uint8_clip("a", (12, 40, 56, 3)), uint8_clip("b", (9, 48, 32, 3))]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from golden_fill import uint8_clip
-from recorded_draws import RecordedDraws
 
 from endofm.training.objectives.distillation.config import EndoFMConfig
 from endofm.training.views.colour import apply_colour, colour_coefficients
@@ -19,8 +16,10 @@ from endofm.training.views.crops import ViewCrops
 from endofm.training.views.draws import Appearance, ViewDraw, draw_appearance, draw_box, draw_frames
 from endofm.training.views.render import render_views
 from endofm.transforms.geometry import Box
+from helpers.golden_fill import uint8_clip
+from helpers.paths import GOLDEN
+from helpers.recorded_draws import RecordedDraws
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 PIXELS = np.load(GOLDEN / "preprocess.npz")
 META = json.loads((GOLDEN / "preprocess_meta.json").read_text())
 TEMPORAL = json.loads((GOLDEN / "decoding_indices.json").read_text())["temporal_views"]

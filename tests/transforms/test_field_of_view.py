@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import Scene, render
 
 from endofm import open_video
 from endofm.errors import InputError
 from endofm.transforms.field_of_view import NUM_FRAMES, find_field_of_view
 from endofm.transforms.geometry import Box
+from helpers.scenes import Scene, render
 
 TOLERANCE = 4
 """Pixels by which an edge may be off."""

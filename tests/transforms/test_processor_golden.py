@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from golden_fill import uint8_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,9 +16,11 @@ from endofm.transforms.functional import crop_square, normalize, resize_short_si
 from endofm.transforms.geometry import Box, crop_corner, resized_shape
 from endofm.transforms.processor import Processor
 from endofm.transforms.training_view import TrainingView, training_clip
+from helpers import paths
+from helpers.golden_fill import uint8_clip
 
-GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "preprocess.npz")
-TRAINING_DRAWS = json.loads((Path(__file__).parents[1] / "golden" / "preprocess_meta.json").read_text())["train"]
+GOLDEN = np.load(paths.GOLDEN / "preprocess.npz")
+TRAINING_DRAWS = json.loads((paths.GOLDEN / "preprocess_meta.json").read_text())["train"]
 SHAPES = {"land": (8, 240, 320, 3), "port": (8, 300, 260, 3), "square": (8, 224, 224, 3), "up": (8, 120, 161, 3)}
 GREY = {"mean": (0.45, 0.45, 0.45), "std": (0.225, 0.225, 0.225)}
 # Ours resizes before it normalises, the original after; both round to float32. Reached: 6e-7.

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from video_makers import CLIPS, NUM_FRAMES, write_clip
+
+from helpers.video_makers import CLIPS, NUM_FRAMES, write_clip
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ import av
 import numpy as np
 import pytest
 import torch
-from video_makers import NUM_FRAMES, paint, read_number, write_clip
 
 from endofm.errors import InputError, VideoError
 from endofm.video.open import open_video
+from helpers.video_makers import NUM_FRAMES, paint, read_number, write_clip
 
 
 def _numbers(source: Any, **options: Any) -> list[int]:

@@ -14,12 +14,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from video_makers import paint, read_number
 
 from endofm.errors import InputError
 from endofm.video.frames import Frame, UInt8Array
 from endofm.video.open import open_video
 from endofm.video.overlay import paint_video
+from helpers.video_makers import paint, read_number
 
 UNEVEN = [0, 40, 80, 160, 170, 300, 500, 520, 560, 900, 1000, 1300, 1333]
 RATE = 44100

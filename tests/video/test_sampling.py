@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,8 +20,9 @@ from endofm.video.sampling import (
     uniform_indices,
 )
 from endofm.video.upstream_sampling import pick_indices, upstream_clip
+from helpers import paths
 
-CASES = json.loads((Path(__file__).parents[1] / "golden" / "decoding_indices.json").read_text())["clip"]
+CASES = json.loads((paths.GOLDEN / "decoding_indices.json").read_text())["clip"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))

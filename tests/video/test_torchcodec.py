@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from video_makers import NUM_FRAMES, read_number, write_clip
 
 from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig, open_video
 from endofm.cli.main import main
 from endofm.errors import InputError, MissingExtraError, VideoError
 from endofm.video.frames import Frame
+from helpers.video_makers import NUM_FRAMES, read_number, write_clip
 
 Clip = Callable[[str], Path]
 

@@ -10,9 +10,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from video_makers import paint, write_clip
 
 from endofm.video.open import open_video
+from helpers.video_makers import paint, write_clip
 
 # Red and blue weights of luma: ITU-R BT.601-7, BT.709-6, BT.2020-2; by matrix coefficients of ITU-T H.273.
 _WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from video_makers import CLIPS, NUM_FRAMES, read_number
 
 from endofm.video.frames import Frame, VideoSource
 from endofm.video.open import open_video
+from helpers.video_makers import CLIPS, NUM_FRAMES, read_number
 
 _READ: dict[Path, list[Frame]] = {}
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from video_makers import NUM_FRAMES, paint, read_number, write_clip
 
 from endofm.errors import VideoError
 from endofm.video.frames import Frame
 from endofm.video.open import open_video
+from helpers.video_makers import NUM_FRAMES, paint, read_number, write_clip
 
 
 def _right(frames: list[Frame], rate: float = 25.0, first: int = 0) -> int:

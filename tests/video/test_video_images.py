@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from video_makers import paint, read_number
 
 from endofm.errors import VideoError
 from endofm.video.images import natural_order
 from endofm.video.open import open_video
+from helpers.video_makers import paint, read_number
 
 
 def _save(path: Path, number: int, *, size: tuple[int, int] = (128, 96)) -> Path:

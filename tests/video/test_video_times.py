@@ -10,13 +10,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from h264_field_maker import write_field_clip
-from video_makers import paint, read_number, write_clip
 
 from endofm.errors import InputError
 from endofm.video.frames import Frame
 from endofm.video.open import open_video
 from endofm.video.packets import FrameFinder
+from helpers.h264_field_maker import write_field_clip
+from helpers.video_makers import paint, read_number, write_clip
 
 _UNEVEN = np.cumsum(np.random.default_rng(0).integers(10, 200, 60)).tolist()
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.evaluation.detection.records import FrameResult
-from endofm.inference.tracks import box_iou
+from endofm.tasks.detection.tracks import box_iou
 
 Criterion = Literal["iou", "centre"]
 

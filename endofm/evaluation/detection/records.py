@@ -8,7 +8,7 @@ from pathlib import Path
 
 from endofm.data.detection.sets import DetectionSet, LabelledVideo
 from endofm.errors import InputError
-from endofm.inference.detections import Float32Array, FrameDetections, Int64Array
+from endofm.tasks.detection.results import Float32Array, FrameDetections, Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def lesion_numbers(video: LabelledVideo) -> list[Int64Array]:
     Where the set does not tell, boxes are linked by their overlap; unseen for half a second, a lesion counts as
     another one.
     """
-    from endofm.inference.tracks import TrackLinker
+    from endofm.tasks.detection.tracks import TrackLinker
 
     if all((frame.tracks >= 0).all() for frame in video.frames):
         return [frame.tracks for frame in video.frames]

@@ -7,8 +7,8 @@ from typing import Any
 
 from endofm.data.detection.sets import DetectionSet
 from endofm.evaluation.detection.records import DetectionResults, VideoResult, check_labels, compare_video
-from endofm.models.detection import EndoFMForDetection
 from endofm.progress import progress_bar
+from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.video.open import open_video
 
 

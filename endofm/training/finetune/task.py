@@ -12,16 +12,16 @@ import yaml
 from torch import Tensor, nn
 
 from endofm._version import __version__
-from endofm.adapters.apply import backbone_of, learning_parameters, set_training
-from endofm.adapters.files import save_adapter
-from endofm.adapters.lora import inject_lora, merge_lora
-from endofm.adapters.transfer import FullTransfer, LoraTransfer, STAdapterTransfer, Transfer
 from endofm.config import ModelConfig
 from endofm.files import atomic_path
 from endofm.hub.folder import save_folder
 from endofm.models.pretrained import Pretrained, model_class
 from endofm.training.engine.task import RunSummary, StepOutput, TrainingTask, Weights
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer
+from endofm.training.transfer.apply import backbone_of, learning_parameters, set_training
+from endofm.training.transfer.files import save_adapter
+from endofm.training.transfer.lora import inject_lora, merge_lora
+from endofm.training.transfer.methods import FullTransfer, LoraTransfer, STAdapterTransfer, Transfer
 
 RECIPE_NAME = "training.yaml"
 
@@ -32,7 +32,7 @@ class FineTuningTask(TrainingTask):
     A task of one kind adds :meth:`loss` and :meth:`validate`.
 
     Args:
-        model: The model, prepared by :func:`~endofm.adapters.apply.apply_transfer`.
+        model: The model, prepared by :func:`~endofm.training.transfer.apply.apply_transfer`.
         transfer: What that returned.
         optimizer: How weights follow gradients.
         schedule: How the learning rate changes.

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from engine_toy import ToyConfig, train
 
 from endofm.errors import ConfigError, InputError, JobError, MissingExtraError, TrainingError
+from helpers.engine_toy import ToyConfig, train
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -113,9 +113,8 @@ def test_an_unhealthy_run_is_stopped_or_told_of(tmp_path: Path, capsys: pytest.C
 
 
 def train_sick(folder: Path, **changes: Any) -> Any:
-    import engine_toy
-
     from endofm.training.engine.task import HealthRule
+    from helpers import engine_toy
 
     class Sick(engine_toy.ToyTask):
         def health_rules(self) -> tuple[HealthRule, ...]:

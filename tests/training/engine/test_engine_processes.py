@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import engine_toy
 import pytest
 import torch
-from engine_toy import ToyConfig, train
 from test_engine_fit import rows, weights
+
+from helpers import engine_toy
+from helpers.engine_toy import ToyConfig, train
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import engine_toy
 import pytest
 import torch
-from engine_toy import ToyConfig, train
 from test_engine_fit import rows, weights
 
 from endofm.errors import CheckpointFormatError
+from helpers import engine_toy
+from helpers.engine_toy import ToyConfig, train
 
 SCRIPT = str(Path(engine_toy.__file__))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from endofm.models.encoder import VideoTransformer
 from endofm.training.objectives.vcl.config import VCLConfig
 from endofm.training.objectives.vcl.model import VCLModel, VCLOutput, VCLTerms, spread
 from endofm.training.objectives.vcl.views import VCLViews
+from helpers.paths import TESTS
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)
 CONFIG = VCLConfig(
@@ -194,8 +196,8 @@ def train_on_share(rank: int, size: int, trained: Callable[..., VCLOutput], mode
 
 
 WORKER = """
-import sys, torch, torch.distributed as dist
-sys.path.insert(0, sys.argv[1])
+import os, sys, torch, torch.distributed as dist
+sys.path[:0] = sys.argv[1].split(os.pathsep)
 from test_vcl_model import make_model, train_on_share
 from torch.nn.parallel import DistributedDataParallel
 
@@ -218,7 +220,10 @@ def test_two_processes_train_like_one_at_the_same_global_batch(tmp_path: Path, m
     script.write_text(WORKER, encoding="utf-8")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*launcher, str(script), str(Path(__file__).parent), str(out)], timeout=300, capture_output=True, text=True
+        [*launcher, str(script), f"{Path(__file__).parent}{os.pathsep}{TESTS}", str(out)],
+        timeout=300,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     two, model = torch.load(out, weights_only=True), make_model().double()

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from endofm.adapters.transfer import (
-    AttentiveTransfer,
-    FullTransfer,
-    LinearTransfer,
-    LoraTransfer,
-    STAdapterTransfer,
-)
 from endofm.config import EncoderConfig
 from endofm.errors import ConfigError
 from endofm.training.checks import require_int, require_number
 from endofm.training.config import free
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig
+from endofm.training.transfer.methods import (
+    AttentiveTransfer,
+    FullTransfer,
+    LinearTransfer,
+    LoraTransfer,
+    STAdapterTransfer,
+)
 
 Transfer = FullTransfer | LinearTransfer | AttentiveTransfer | STAdapterTransfer | LoraTransfer
 

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from endofm.config import ClassificationHeadConfig, PreprocessConfig
+from endofm.config import PreprocessConfig
 from endofm.data.clip_table import ClipTable
 from endofm.data.clips import ClipDataset
 from endofm.data.loader import ClipLoader
 from endofm.data.samplers import FrameSampler
 from endofm.errors import VideoError
 from endofm.evaluation.predictions import Predictions
+from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.training.finetune.classification.targets import Targets
 from endofm.training.finetune.clip_views import EvaluationPixels, UpstreamView, WindowView
 

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from endofm.adapters.apply import apply_transfer, count_learning
-from endofm.adapters.image_encoder import classifier_on_timm, without_time
-from endofm.config import ClassificationHeadConfig, EncoderConfig
+from endofm.config import EncoderConfig
 from endofm.config import ModelConfig as WholeConfig
 from endofm.data.clip_table import ClipTable
 from endofm.data.clips import ClipDataset
@@ -19,9 +17,10 @@ from endofm.data.samplers import FrameSampler, RandomWindow
 from endofm.evaluation.predictions import Predictions
 from endofm.evaluation.report import ClassificationReport
 from endofm.hub.encoder_tensors import default_preprocess
-from endofm.hub.tasks.classification import published_preprocess
-from endofm.models.classification import EndoFMForVideoClassification
-from endofm.models.endofm import EndoFM
+from endofm.tasks.classification.config import ClassificationHeadConfig
+from endofm.tasks.classification.layout import published_preprocess
+from endofm.tasks.classification.model import EndoFMForVideoClassification
+from endofm.tasks.features.model import EndoFM
 from endofm.training.config import to_dict
 from endofm.training.engine.devices import accelerator_of
 from endofm.training.engine.loading import load_share
@@ -36,6 +35,8 @@ from endofm.training.finetune.clip_views import TrainingPixels, UpstreamView
 from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
 from endofm.training.finetune.splits import read_subsets
 from endofm.training.finetune.subsets import Subsets
+from endofm.training.transfer.apply import apply_transfer, count_learning
+from endofm.training.transfer.image_encoder import classifier_on_timm, without_time
 
 
 def finetune_classification(config: ClassificationConfig, folder: str | Path, *, progress: bool = True) -> RunResult:

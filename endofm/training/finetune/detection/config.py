@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from endofm.adapters.transfer import FullTransfer, LinearTransfer, LoraTransfer, STAdapterTransfer
-from endofm.config import DetectionHeadConfig, EncoderConfig, PreprocessConfig
+from endofm.config import EncoderConfig, PreprocessConfig
 from endofm.data.detection.samples import FrameOrder
 from endofm.errors import ConfigError
-from endofm.hub.tasks.detection import published_head, published_preprocess
+from endofm.tasks.detection.config import DetectionHeadConfig
+from endofm.tasks.detection.layout import published_head, published_preprocess
 from endofm.training.checks import require_int, require_number
 from endofm.training.config import free
 from endofm.training.finetune.detection.published import PublishedSgdConfig, StepScheduleConfig
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig
+from endofm.training.transfer.methods import FullTransfer, LinearTransfer, LoraTransfer, STAdapterTransfer
 
 Transfer = FullTransfer | LinearTransfer | STAdapterTransfer | LoraTransfer
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch.distributed as dist
 
-from endofm.adapters.apply import apply_transfer, count_learning
 from endofm.config import EncoderConfig, ModelConfig
 from endofm.data.detection.samples import DetectionSamples
 from endofm.data.detection.sets import DetectionSet
@@ -19,9 +18,9 @@ from endofm.evaluation.detection.records import DetectionResults, check_labels
 from endofm.evaluation.detection.report import DetectionReport
 from endofm.evaluation.detection.run import run_detector
 from endofm.hub.encoder_tensors import default_preprocess
-from endofm.inference.supports import SupportPlan
-from endofm.models.detection import EndoFMForDetection
-from endofm.models.endofm import EndoFM
+from endofm.tasks.detection.model import EndoFMForDetection
+from endofm.tasks.detection.supports import SupportPlan
+from endofm.tasks.features.model import EndoFM
 from endofm.training.config import to_dict
 from endofm.training.engine.devices import accelerator_of
 from endofm.training.engine.distributed import rank, world_size
@@ -34,6 +33,7 @@ from endofm.training.finetune.detection.subsets import read_detection_subsets
 from endofm.training.finetune.detection.task import DetectionTask
 from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
 from endofm.training.finetune.subsets import Subsets
+from endofm.training.transfer.apply import apply_transfer, count_learning
 
 UNREFINED_FOLDER = "report_without_refinement"
 

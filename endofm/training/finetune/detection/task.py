@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from endofm.adapters.transfer import Transfer
 from endofm.data.detection.samples import DetectionBatch
 from endofm.evaluation.detection.metrics import DetectionMetrics
 from endofm.evaluation.detection.records import DetectionResults
-from endofm.heads.detection.losses import detection_losses
-from endofm.models.detection import EndoFMForDetection
+from endofm.tasks.detection.losses import detection_losses
+from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.training.engine.distributed import all_reduce_mean
 from endofm.training.engine.task import StepOutput
 from endofm.training.finetune.detection.config import DetectionConfig
 from endofm.training.finetune.detection.published import PublishedSgdConfig, make_published_sgd
 from endofm.training.finetune.recipe import make_optimizer
 from endofm.training.finetune.task import FineTuningTask
+from endofm.training.transfer.methods import Transfer
 
 STRIDES_PER_LIMIT = 8.0
 """Longest distance to a side of a box that a level is in charge of, in its strides: 64 pixels at stride 8, as FCOS."""

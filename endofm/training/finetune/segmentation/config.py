@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from endofm.adapters.transfer import FullTransfer, LinearTransfer, LoraTransfer, STAdapterTransfer
 from endofm.config import EncoderConfig
-from endofm.config.segmentation import MaskNetwork
 from endofm.errors import ConfigError
+from endofm.tasks.segmentation.config import MaskNetwork
 from endofm.training.checks import require_int, require_number
 from endofm.training.config import free
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.finetune.segmentation.reading import MaskRule
 from endofm.training.run_config import RunConfig
+from endofm.training.transfer.methods import FullTransfer, LinearTransfer, LoraTransfer, STAdapterTransfer
 
 Transfer = FullTransfer | LinearTransfer | STAdapterTransfer | LoraTransfer
 

@@ -10,8 +10,8 @@ import torch
 from endofm.errors import InputError, VideoError
 from endofm.evaluation.mask_sheet import WorstFrames
 from endofm.evaluation.masks import ClipScores, score_clip
-from endofm.inference.masks.windows import clip_probabilities
-from endofm.models.segmentation import EndoFMForSegmentation
+from endofm.tasks.segmentation.frame_windows import clip_probabilities
+from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.training.finetune.segmentation.clips import MaskedClip
 from endofm.training.finetune.segmentation.config import EvaluationConfig
 from endofm.training.finetune.segmentation.reading import MaskRule, constant_frames, read_frames, read_masks

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from endofm.adapters.apply import apply_transfer, count_learning
-from endofm.config import EncoderConfig, PreprocessConfig, SegmentationHeadConfig
+from endofm.config import EncoderConfig, PreprocessConfig
 from endofm.config import ModelConfig as WholeConfig
 from endofm.data.loader import ClipLoader
 from endofm.evaluation.mask_report import SegmentationReport
 from endofm.evaluation.mask_sheet import WorstFrames
 from endofm.evaluation.masks import ClipScores
 from endofm.hub.encoder_tensors import default_preprocess
-from endofm.hub.tasks.segmentation import published_preprocess
-from endofm.models.endofm import EndoFM
-from endofm.models.segmentation import EndoFMForSegmentation
+from endofm.tasks.features.model import EndoFM
+from endofm.tasks.segmentation.config import SegmentationHeadConfig
+from endofm.tasks.segmentation.layout import published_preprocess
+from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.training.config import to_dict
 from endofm.training.engine.devices import accelerator_of
 from endofm.training.engine.loading import load_share
@@ -34,6 +34,7 @@ from endofm.training.finetune.segmentation.reading import require_readable
 from endofm.training.finetune.segmentation.subsets import read_subsets
 from endofm.training.finetune.segmentation.task import SegmentationTask
 from endofm.training.finetune.subsets import Subsets
+from endofm.training.transfer.apply import apply_transfer, count_learning
 
 
 def finetune_segmentation(config: SegmentationConfig, folder: str | Path, *, progress: bool = True) -> RunResult:

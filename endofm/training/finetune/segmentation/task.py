@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from endofm.adapters.transfer import Transfer
 from endofm.evaluation.masks import ClipScores, mask_metrics
-from endofm.heads.segmentation.loss import mask_loss
-from endofm.models.segmentation import EndoFMForSegmentation
+from endofm.tasks.segmentation.loss import mask_loss
+from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.training.engine.task import StepOutput
 from endofm.training.finetune.segmentation.config import SegmentationConfig
 from endofm.training.finetune.segmentation.data import MaskedFrames
 from endofm.training.finetune.task import FineTuningTask
+from endofm.training.transfer.methods import Transfer
 
 
 class SegmentationTask(FineTuningTask):

@@ -1,0 +1,109 @@
+"""Where a long job resumes: an output folder that one process fills, with one set of settings, source by source.
+
+Extraction, preparation of data sets, rendering, fine-tuning over seeds and training all answer the question "what is
+already done here?" with the same three parts:
+
+- :func:`exclusive` holds the folder, so that two processes never fill it at once;
+- :func:`require_same_settings` refuses a folder that an earlier run filled with other settings;
+- :func:`file_state` tells whether a source has changed since its result was written.
+
+What counts as done is each job's own: a manifest row, a clip's record, a checkpoint. All of them are written to a
+temporary name and renamed (:mod:`endofm.files`), so that an interrupted job loses at most the item it was working on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from endofm.errors import InputError, JobError
+from endofm.files import remove_partial
+
+LOCK_NAME = ".endofm-lock"
+"""Name of the empty lock file in an output folder."""
+
+
+@contextmanager
+def exclusive(folder: str | Path) -> Iterator[None]:
+    """Create an output folder if it is missing, and hold its lock.
+
+    The operating system releases the lock when the process ends in any way. The empty lock file is kept: removing it
+    could take it from under another process that is waiting for it. Files that a killed process left half written
+    are removed, in all folders below.
+
+    Args:
+        folder: The output folder.
+
+    Raises:
+        InputError: If the folder cannot be created.
+        JobError: If another process is writing to it.
+    """
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported without __all__
+
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: this folder cannot be created ({error.strerror or error})") from error
+    lock = WeakFileLock(folder / LOCK_NAME, timeout=1.0)
+    try:
+        lock.__enter__()
+    except TimeoutError as error:
+        raise JobError(
+            f"{folder}: another process is writing to this folder; wait for it to finish or choose another folder"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{folder}: this folder cannot be written to ({error.strerror or error})") from error
+    try:
+        remove_partial(folder, below=True)
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def require_same_settings(
+    folder: str | Path, stored: Mapping[str, Any], requested: Mapping[str, Any], *, remedy: str
+) -> None:
+    """Raise unless an output folder was filled with the settings that are requested now.
+
+    Args:
+        folder: The output folder, for the message.
+        stored: Settings of the earlier run, as read from JSON or YAML.
+        requested: Settings of this run. They are compared as JSON, so that tuples equal lists.
+        remedy: What to do instead, the end of a sentence that begins "choose another folder, or".
+
+    Raises:
+        JobError: Naming every setting that differs, with its old and its new value.
+    """
+    old, new = dict(_flatten(stored)), dict(_flatten(json.loads(json.dumps(dict(requested)))))
+    changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    if changed:
+        differences = "; ".join(f"{key} was {old.get(key)!r} and is now {new.get(key)!r}" for key in changed)
+        raise JobError(
+            f"{folder} holds the results of other settings ({differences}); choose another folder, or {remedy}"
+        )
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Return what changes when a source changes.
+
+    Returns:
+        Size in bytes (-1 for a folder or a missing file) and time of the last change in nanoseconds (0 if missing).
+    """
+    try:
+        state = path.stat()
+    except OSError:
+        return -1, 0
+    return state.st_size if path.is_file() else -1, state.st_mtime_ns
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings by their dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,80 @@
+"""The README of a rendered set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from endofm._version import __version__
+from endofm.files import atomic_path
+from endofm.synthetic.plan import SPLITS, SetSettings
+from endofm.synthetic.records import ClipRecord
+from endofm.synthetic.specs import NOTICE
+
+
+def command_of(settings: SetSettings) -> str:
+    """Return the command that renders a set again."""
+    render = settings.render
+    parts = [
+        f"endofm data synth OUT --task {settings.task} --clips {settings.clips}",
+        f"--size {render.width}x{render.height} --frames {render.num_frames} --fps {render.fps:g}",
+        f"--patients {settings.patients} --positive {settings.positive:g} --difficulty {render.difficulty:g}",
+        f"--seed {render.seed} --split {','.join(f'{share:g}' for share in settings.split)}",
+    ]
+    if settings.task == "segmentation":
+        parts.append(f"--layout {'original' if settings.original_layout else 'folders'}")
+    return " ".join(parts)
+
+
+def write_readme(root: Path, settings: SetSettings, records: Sequence[ClipRecord], layout: str, sheet: str) -> None:
+    """Write ``README.md`` of a set.
+
+    Args:
+        root: The set's folder.
+        settings: What was asked for.
+        records: The clips.
+        layout: What lies where, as a Markdown list.
+        sheet: Name of the contact sheet.
+    """
+    rows = []
+    for split in SPLITS:
+        chosen = [record for record in records if record.split == split]
+        if chosen:
+            patients = len({record.patient for record in chosen})
+            polyps = sum(record.label for record in chosen)
+            frames = sum(len(record.frames) for record in chosen)
+            shown = sum(frame is not None for record in chosen for frame in record.frames)
+            rows.append(f"| {split} | {patients} | {len(chosen)} | {polyps} | {frames} | {shown} |")
+    kinds = Counter(record.kind for record in records)
+    text = f"""# Synthetic endoscopy, {settings.task} layout
+
+**{NOTICE}**
+
+Every frame was computed from random numbers; nothing was taken from real images. Results on this set say nothing about
+results on patients.
+
+![contact sheet]({sheet})
+
+Rendered by endofm {__version__} with
+
+```
+{command_of(settings)}
+```
+
+## What lies where
+
+{layout}
+- `manifest.json`: the parameters of every patient and clip, the polyp's box in every frame, and sha256 of every file.
+- `{sheet}`: a frame each of some clips, the polyp outlined in green.
+
+## Counts
+
+| subset | patients | clips | with polyp | frames | frames with polyp |
+|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+Subsets share no patient. Kinds: {", ".join(f"{name} {count}" for name, count in sorted(kinds.items()))}.
+"""
+    with atomic_path(root / "README.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")

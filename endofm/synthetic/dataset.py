@@ -1,0 +1,219 @@
+"""Rendering a whole set to disk: several processes, resumable, same bytes on any number of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from endofm._version import __version__
+from endofm.errors import ConfigError, EndoFMError, InputError
+from endofm.files import atomic_path, remove_partial
+from endofm.pool import WorkerDied, run_tasks
+from endofm.progress import progress_bar
+from endofm.synthetic.card import write_readme
+from endofm.synthetic.clip import SyntheticClip, render_clip
+from endofm.synthetic.contact_sheet import Tile, clip_tile, contact_sheet
+from endofm.synthetic.image_files import save_image
+from endofm.synthetic.layouts import layout_of
+from endofm.synthetic.plan import PlannedClip, SetSettings, plan_set
+from endofm.synthetic.population import draw_clip, draw_patient
+from endofm.synthetic.records import ClipRecord
+from endofm.synthetic.specs import NOTICE
+
+MANIFEST_JSON = "manifest.json"
+CONTACT_SHEET = "contact-sheet.png"
+_STATE = ".synth"
+_CLIPS_PER_TASK = 8
+_SHEET_TILES = 24
+_ATTEMPTS = 40
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Some clips of one patient, for one call of a worker."""
+
+    root: str
+    settings: SetSettings
+    clips: tuple[PlannedClip, ...]
+    tiles: tuple[int, ...]
+
+
+def render_planned(settings: SetSettings, planned: PlannedClip) -> SyntheticClip:
+    """Render one clip of a plan; draws again where a fold or the frame's edge would hide the polyp throughout.
+
+    Raises:
+        EndoFMError: If no draw brings the polyp into view.
+    """
+    patient = draw_patient(settings.render.seed, planned.patient)
+    for attempt in range(_ATTEMPTS):
+        spec = draw_clip(settings.render, patient, planned.index, has_polyp=planned.has_polyp, attempt=attempt)
+        clip = render_clip(spec)
+        if clip.label == int(planned.has_polyp):
+            return clip
+    raise EndoFMError(
+        f"clip {planned.index + 1} of {patient.name}: no polyp came into view in {_ATTEMPTS} draws; choose larger "
+        "frames or a lower difficulty"
+    )
+
+
+def write_set(root: str | Path, settings: SetSettings, *, workers: int | None = None) -> list[ClipRecord]:
+    """Render a set into a folder, in the layout of its task.
+
+    Clips that an earlier, interrupted run finished there are kept. Bytes do not depend on the number of workers.
+
+    Args:
+        root: Folder to create or to go on with.
+        settings: What to render.
+        workers: Processes; None takes one per core at hand.
+
+    Returns:
+        The clips, in order.
+
+    Raises:
+        InputError: If the folder holds something else, or a set of other settings.
+        ConfigError: If ``workers`` is not positive.
+        EndoFMError: If a worker dies or a file cannot be written; finished clips stay.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"the number of workers must be at least 1, got {workers}")
+    root = Path(root)
+    try:
+        return _write_set(root, settings, workers or len(os.sched_getaffinity(0)))
+    except OSError as error:
+        raise EndoFMError(f"{root}: {error}; what is finished is kept, run the same command again to go on") from error
+
+
+def _write_set(root: Path, settings: SetSettings, workers: int) -> list[ClipRecord]:
+    _open(root, settings)
+    plan = plan_set(settings)
+    found = {clip.index: ClipRecord.load(_record_file(root, clip.index)) for clip in plan}
+    done = {i: record for i, record in found.items() if record is not None and record.complete(root)}
+    shown = set(np.linspace(0, len(plan) - 1, min(_SHEET_TILES, len(plan))).round().astype(int).tolist())
+    missing = {i for i in shown if not _tile_file(root, i).exists()}
+    left = [clip for clip in plan if clip.index not in done or clip.index in missing]
+    with progress_bar(total=len(plan), description=f"rendering {settings.task} clips", unit="clip") as bar:
+        bar.update(len(plan) - len(left))
+        for task, result in run_tasks(_render_some, _tasks(root, settings, left, shown, workers), workers):
+            if isinstance(result, WorkerDied):
+                numbers = ", ".join(str(clip.index + 1) for clip in task.clips)
+                raise EndoFMError(
+                    f"{root}: the process that rendered clips {numbers} was killed (out of memory?); finished clips "
+                    "are kept, run the same command again, with fewer --workers if memory is short"
+                )
+            done.update((record.index, record) for record in result)
+            bar.update(len(task.clips))
+    records = [done[clip.index] for clip in plan]
+    layout_of(settings).write_lists(root, records)
+    _write_manifest(root, settings, records)
+    _write_sheet(root, settings, sorted(shown), records)
+    write_readme(root, settings, records, layout_of(settings).description, CONTACT_SHEET)
+    return records
+
+
+def _open(root: Path, settings: SetSettings) -> None:
+    """Take the folder for these settings, or go on with it; the number of clips may grow."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is a file, not a folder")
+    wanted = {k: v for k, v in settings.to_dict().items() if k != "clips"}
+    file = root / _STATE / "settings.json"
+    if file.exists():
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != wanted:
+            changed = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
+            raise InputError(
+                f"{root}: holds a set of other settings ({', '.join(changed)} differ); choose another folder, or "
+                "remove it"
+            )
+    elif root.is_dir() and any(root.iterdir()):
+        raise InputError(f"{root}: is not empty and holds no rendered set; choose another folder")
+    else:
+        (root / _STATE).mkdir(parents=True, exist_ok=True)
+        _write_json(file, wanted)
+    remove_partial(root, below=True)
+
+
+def _tasks(
+    root: Path, settings: SetSettings, clips: Sequence[PlannedClip], shown: set[int], workers: int
+) -> list[_Task]:
+    """Cut the work into pieces of one patient, dealt out so that each worker mostly stays with its own patients."""
+    by_patient: dict[int, list[PlannedClip]] = {}
+    for clip in clips:
+        by_patient.setdefault(clip.patient, []).append(clip)
+    lanes: list[list[_Task]] = [[] for _ in range(workers)]
+    for own in by_patient.values():
+        lane = min(lanes, key=len)
+        for first in range(0, len(own), _CLIPS_PER_TASK):
+            piece = tuple(own[first : first + _CLIPS_PER_TASK])
+            lane.append(_Task(str(root), settings, piece, tuple(c.index for c in piece if c.index in shown)))
+    longest = max(len(lane) for lane in lanes)
+    return [lane[k] for k in range(longest) for lane in lanes if k < len(lane)]
+
+
+def _render_some(task: _Task) -> list[ClipRecord]:
+    # An interrupt from the terminal reaches workers as well; the main process stops them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    root, layout, records = Path(task.root), layout_of(task.settings), []
+    for planned in task.clips:
+        clip = render_planned(task.settings, planned)
+        paths = layout.write_clip(root, planned, clip)
+        record = ClipRecord.of(root, planned, clip, paths)
+        if planned.index in task.tiles:
+            save_image(_tile_file(root, planned.index), clip_tile(clip, planned.index).picture)
+        record.save(_record_file(root, planned.index))
+        records.append(record)
+    return records
+
+
+def _record_file(root: Path, index: int) -> Path:
+    return root / _STATE / "clips" / f"{index + 1:05d}.json"
+
+
+def _tile_file(root: Path, index: int) -> Path:
+    return root / _STATE / "tiles" / f"{index + 1:05d}.png"
+
+
+def _write_json(path: Path, values: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_manifest(root: Path, settings: SetSettings, records: Sequence[ClipRecord]) -> None:
+    clips = []
+    for record in records:
+        values = asdict(record)
+        values["files"] = [{"path": p, "sha256": digest, "bytes": size} for p, digest, size in record.files]
+        clips.append(values)
+    patients = [asdict(draw_patient(settings.render.seed, i)) for i in range(settings.patients)]
+    header = {"format_version": 1, "synthetic": True, "notice": NOTICE, "generator": f"endofm {__version__}"}
+    _write_json(root / MANIFEST_JSON, {**header, "settings": settings.to_dict(), "patients": patients, "clips": clips})
+
+
+def _write_sheet(root: Path, settings: SetSettings, shown: Sequence[int], records: Sequence[ClipRecord]) -> None:
+    tiles = []
+    for index in shown:
+        with Image.open(_tile_file(root, index)) as picture:
+            tiles.append(Tile(np.asarray(picture.convert("RGB")), _caption(records[index])))
+    render = settings.render
+    title = (
+        f"{settings.task}, {settings.clips} clips, {settings.patients} patients, {render.width} x {render.height}, "
+        f"{render.num_frames} frames, difficulty {render.difficulty:g}, seed {render.seed}; "
+        "k/n: polyp in view in k of n frames"
+    )
+    save_image(root / CONTACT_SHEET, np.asarray(contact_sheet(tiles, title)))
+
+
+def _caption(record: ClipRecord) -> tuple[str, str]:
+    seen = sum(frame is not None for frame in record.frames)
+    what = f"{record.kind}, {seen}/{len(record.frames)}" if record.label else "no polyp"
+    return what, f"clip {record.index + 1}, {record.patient}, {record.split}"

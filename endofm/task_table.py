@@ -1,0 +1,112 @@
+"""The tasks by name, and where the parts of each are defined.
+
+A task is one folder in ``endofm/tasks`` and one row here. A row names its parts as ``"module:attribute"`` and imports
+nothing until a part is asked for, so that the configuration, the hub and the command line, which lie below the tasks,
+can find what belongs to one. A program adds a task of its own with :func:`register_task`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from endofm.errors import ConfigError
+
+FEATURES = "features"
+"""Task of a model without a head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Where the parts of a task are defined, each as ``"module:attribute"``.
+
+    Attributes:
+        name: Name of the task, as ``config.json`` has it.
+        model: Public model class, a :class:`~endofm.models.pretrained.Pretrained`.
+        layout: Checkpoint layouts and words for the model card, a :class:`~endofm.hub.layout.HubTask`.
+        head_config: Configuration of the head, a :class:`~endofm.config.head.HeadConfig`; None for the encoder alone.
+    """
+
+    name: str
+    model: str
+    layout: str
+    head_config: str | None = None
+
+    def load(self, part: str) -> Any:
+        """Import and return a part, ``"model"`` for example; None if the task has no such part."""
+        reference = getattr(self, part)
+        if reference is None:
+            return None
+        module, _, attribute = reference.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    @property
+    def model_class(self) -> str:
+        """Name of the public model class."""
+        return self.model.partition(":")[2]
+
+
+# In the order in which the layout of a published checkpoint is looked for: the encoder takes what no other task knows.
+_TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            name="classification",
+            model="endofm.tasks.classification.model:EndoFMForVideoClassification",
+            layout="endofm.tasks.classification.layout:ClassificationTask",
+            head_config="endofm.tasks.classification.config:ClassificationHeadConfig",
+        ),
+        Task(
+            name="detection",
+            model="endofm.tasks.detection.model:EndoFMForDetection",
+            layout="endofm.tasks.detection.layout:DetectionTask",
+            head_config="endofm.tasks.detection.config:DetectionHeadConfig",
+        ),
+        Task(
+            name="segmentation",
+            model="endofm.tasks.segmentation.model:EndoFMForSegmentation",
+            layout="endofm.tasks.segmentation.layout:SegmentationTask",
+            head_config="endofm.tasks.segmentation.config:SegmentationHeadConfig",
+        ),
+        Task(
+            name=FEATURES,
+            model="endofm.tasks.features.model:EndoFM",
+            layout="endofm.tasks.features.layout:FeaturesTask",
+        ),
+    )
+}
+
+
+def register_task(task: Task) -> None:
+    """Make a task known by its name in this process.
+
+    Its checkpoint layout is looked for before those of the tasks that the package brings.
+
+    Raises:
+        ConfigError: If the name is taken.
+    """
+    if task.name in _TASKS:
+        raise ConfigError(f"a task named {task.name!r} is registered already")
+    known = dict(_TASKS)
+    _TASKS.clear()
+    _TASKS.update({task.name: task, **known})
+
+
+def task_names() -> list[str]:
+    """Return the names of all tasks, in the order in which checkpoint layouts are looked for."""
+    return list(_TASKS)
+
+
+def get_task(name: str) -> Task:
+    """Return a task by its name.
+
+    Raises:
+        ConfigError: If there is no task of this name; the message names similar ones.
+    """
+    if name not in _TASKS:
+        close = difflib.get_close_matches(str(name), _TASKS, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ConfigError(f"unknown task {name!r}; {hint}this release knows {', '.join(_TASKS)}")
+    return _TASKS[name]

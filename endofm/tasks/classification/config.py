@@ -1,0 +1,62 @@
+"""Description of a video classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+from endofm.config.checks import (
+    is_number,
+    require_bools,
+    require_choice,
+    require_fraction,
+    require_positive_ints,
+)
+from endofm.config.head import HeadConfig
+from endofm.errors import ConfigError
+
+ClassificationPooling = Literal["cls", "attentive"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationHeadConfig(HeadConfig):
+    """Head of :class:`~endofm.tasks.classification.model.EndoFMForVideoClassification`.
+
+    Attributes:
+        labels: Names of the classes in the order of the logits.
+        multi_label: False: exactly one class holds, probabilities are a softmax and sum to 1. True: every class holds
+            or not for itself, probabilities are sigmoids.
+        thresholds: One number in (0, 1) per label, or empty. Multi-label: a class is predicted from this probability
+            on, 0.5 by default. Single-label: the class with the largest ratio of probability to threshold is
+            predicted, the most probable one by default; for two classes ``(1 - t, t)`` means "the second from t on".
+        pooling: ``"cls"`` takes the class token; ``"attentive"`` lets one learnt query attend to the patch tokens.
+        attentive_heads: Attention heads of that query; divides the encoder's width.
+        dropout: Probability of dropping an input of the last layer while training.
+    """
+
+    task: ClassVar[str] = "classification"
+
+    multi_label: bool = False
+    thresholds: tuple[float, ...] = ()
+    pooling: ClassificationPooling = "cls"
+    attentive_heads: int = 12
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_bools(self, ("multi_label",))
+        require_choice(self, "pooling", get_args(ClassificationPooling))
+        require_positive_ints(self, ("attentive_heads",))
+        require_fraction(self, "dropout")
+        if not self.multi_label and self.num_classes < 2:
+            raise ConfigError(
+                f"ClassificationHeadConfig.labels: one label alone ({self.labels[0]!r}) always has probability 1; "
+                "name a second class, or set multi_label"
+            )
+        thresholds = self.thresholds
+        valid = isinstance(thresholds, tuple) and all(is_number(t) and 0 < t < 1 for t in thresholds)
+        if not valid or len(thresholds) not in (0, self.num_classes):
+            raise ConfigError(
+                f"ClassificationHeadConfig.thresholds must be empty or hold {self.num_classes} numbers between 0 and "
+                f"1, one per label; got {thresholds!r}"
+            )

@@ -1,0 +1,93 @@
+"""The first stage: an anchor-free detector on every level of the pyramid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from endofm.tasks.detection.cells import Level, cell_centres, distances_to_boxes
+
+PRIOR = 0.01
+"""Probability of every class at every cell before training (arXiv 1708.02002, section 4.1)."""
+
+
+class Scale(nn.Module):
+    """One learnt factor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply."""
+        return x * self.scale
+
+
+def _tower(channels: int, depth: int, groups: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(groups, channels), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class FirstStage(nn.Module):
+    """Class, box and centerness at every cell, shared by all levels (FCOS, arXiv 1904.01355).
+
+    Box and centerness are both read off the box tower. Distances are ``ReLU(scale * prediction) * stride`` pixels,
+    with one learnt scale per level.
+
+    Args:
+        num_classes: Foreground classes.
+        channels: Width of the pyramid.
+        strides: Stride of each level in pixels.
+        depth: Convolutions in each of the two towers.
+        norm_groups: Groups of the towers' group normalisation.
+    """
+
+    def __init__(
+        self, num_classes: int, *, channels: int = 256, strides: Sequence[int], depth: int = 4, norm_groups: int = 32
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+        self.cls_tower = _tower(channels, depth, norm_groups)
+        self.bbox_tower = _tower(channels, depth, norm_groups)
+        self.cls_logits = nn.Conv2d(channels, num_classes, 3, padding=1)
+        self.bbox_pred = nn.Conv2d(channels, 4, 3, padding=1)
+        self.centerness = nn.Conv2d(channels, 1, 3, padding=1)
+        self.scales = nn.ModuleList(Scale() for _ in self.strides)
+        init_convolutions(self)
+        nn.init.constant_(bias_of(self.cls_logits), -math.log((1 - PRIOR) / PRIOR))
+
+    def forward(self, pyramid: Sequence[Tensor]) -> list[Level]:
+        """Look at every level of some frames.
+
+        Args:
+            pyramid: Maps ``(frames, channels, h, w)`` of :class:`~endofm.tasks.detection.pyramid.SimplePyramid`.
+        """
+        levels = []
+        for features, stride, scale in zip(pyramid, self.strides, self.scales, strict=True):
+            cls_tower, box_tower = self.cls_tower(features), self.bbox_tower(features)
+            distances = torch.relu(scale(self.bbox_pred(box_tower))).float() * stride
+            centres = cell_centres((features.shape[-2], features.shape[-1]), stride, features.device)
+            boxes = distances_to_boxes(centres, distances.detach().flatten(2).transpose(1, 2))
+            logits, centerness = self.cls_logits(cls_tower), self.centerness(box_tower)
+            levels.append(Level(stride, cls_tower, box_tower, logits, centerness, distances, boxes))
+        return levels
+
+
+def init_convolutions(module: nn.Module) -> None:
+    """Draw every convolution's weights from a normal of deviation 0.01 and set its bias to zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def bias_of(layer: nn.Conv2d) -> Tensor:
+    """Return the bias of a convolution that has one."""
+    assert layer.bias is not None
+    return layer.bias

@@ -1,0 +1,133 @@
+"""Files of boxes: COCO JSON, and a table with a box per line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from endofm._version import __version__
+from endofm.errors import InputError
+from endofm.files import atomic_path
+from endofm.tasks.detection.results import FrameDetections, VideoDetections
+
+FILE_SUFFIXES = (".json", ".csv")
+COLUMNS = ("frame", "seconds", "track", "label", "score", "x1", "y1", "x2", "y2")
+NOTICE = "Output of research software; not medical advice"
+
+_DIGITS = 4
+"""Decimals of scores and coordinates in files."""
+
+
+def write_detections(detections: VideoDetections, path: Path) -> Path:
+    """Write boxes in the format that the suffix names; see :meth:`VideoDetections.save`.
+
+    Raises:
+        InputError: If the suffix is neither ``.json`` nor ``.csv``.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FILE_SUFFIXES:
+        raise InputError(f"{path}: boxes are written as {' or '.join(FILE_SUFFIXES)}, not {path.suffix!r}")
+    with atomic_path(path) as temporary:
+        if suffix == ".json":
+            temporary.write_text(json.dumps(to_coco(detections)) + "\n", encoding="utf-8")
+        else:
+            _write_csv(detections, temporary)
+    return path
+
+
+def to_coco(detections: VideoDetections) -> dict[str, Any]:
+    """Return boxes in the COCO format, with a video around the images.
+
+    ``annotations`` carry ``score`` and ``track_id`` beside the usual fields, so that the list is also what COCO calls
+    results. Each image has its ``video_id``, ``frame_id`` (from 1) and ``seconds``. Categories count from 1.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    size = {"width": detections.width, "height": detections.height}
+    name = str(detections.provenance.get("video", ""))
+    for number, frame in enumerate(detections, start=1):
+        times = {"seconds": frame.seconds, "duration_seconds": frame.duration_seconds}
+        file_name = f"{name or 'video'}#{frame.index}"
+        images.append(
+            {"id": number, "video_id": 1, "frame_id": frame.index + 1, "file_name": file_name, **times, **size}
+        )
+        for box, score, label, track in zip(frame.boxes, frame.scores, frame.labels, frame.tracks, strict=True):
+            x1, y1, x2, y2 = (round(float(v), _DIGITS) for v in box)
+            sides = round(x2 - x1, _DIGITS), round(y2 - y1, _DIGITS)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": int(label) + 1,
+                    "bbox": [x1, y1, *sides],
+                    "area": round(sides[0] * sides[1], _DIGITS),
+                    "iscrowd": 0,
+                    "score": round(float(score), _DIGITS + 2),
+                    "track_id": int(track),
+                }
+            )
+    return {
+        "info": {
+            "description": NOTICE,
+            "generator": f"endofm {__version__}",
+            "provenance": dict(detections.provenance),
+        },
+        "videos": [{"id": 1, "name": name, **size}],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": i, "name": label} for i, label in enumerate(detections.label_names, start=1)],
+    }
+
+
+def read_detections(path: Path) -> VideoDetections:
+    """Read the JSON that :func:`write_detections` wrote.
+
+    Raises:
+        InputError: If the file cannot be read or is not one of these.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        boxes: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in values["images"]}
+        for annotation in values["annotations"]:
+            boxes[annotation["image_id"]].append(annotation)
+        names = tuple(category["name"] for category in values["categories"])
+        return VideoDetections(
+            frames=tuple(_frame(image, boxes[image["id"]]) for image in values["images"]),
+            label_names=names,
+            width=values["videos"][0]["width"],
+            height=values["videos"][0]["height"],
+            provenance=values["info"]["provenance"],
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: this is not a file of boxes that this package wrote ({error!r})") from error
+
+
+def _frame(image: dict[str, Any], annotations: list[dict[str, Any]]) -> FrameDetections:
+    boxes = np.array([a["bbox"] for a in annotations], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return FrameDetections(
+        index=image["frame_id"] - 1,
+        seconds=image["seconds"],
+        duration_seconds=image["duration_seconds"],
+        boxes=boxes,
+        scores=np.array([a["score"] for a in annotations], np.float32),
+        labels=np.array([a["category_id"] - 1 for a in annotations], np.int64),
+        tracks=np.array([a["track_id"] for a in annotations], np.int64),
+    )
+
+
+def _write_csv(detections: VideoDetections, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for frame in detections:
+            for box, score, label, track in zip(frame.boxes, frame.scores, frame.labels, frame.tracks, strict=True):
+                corners = [f"{v:.{_DIGITS}f}" for v in box]
+                name = detections.label_names[int(label)]
+                writer.writerow([frame.index, f"{frame.seconds:.6f}", int(track), name, f"{score:.6f}", *corners])

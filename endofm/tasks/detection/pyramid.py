@@ -1,0 +1,62 @@
+"""From one map of patch tokens to the five levels that the head reads."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from endofm.tasks.detection.operators import FeaturePyramidNetwork, LastLevelP6P7
+
+NUM_LEVELS = 5
+"""Levels of the pyramid, P3 to P7; each has half the resolution of the one before."""
+
+
+def level_strides(patch_size: int) -> tuple[int, ...]:
+    """Return the stride of each level in pixels: half a patch, one patch, two, four and eight."""
+    return tuple(patch_size * 2**i // 2 for i in range(NUM_LEVELS))
+
+
+class SimplePyramid(nn.Module):
+    """Three resolutions of the encoder's last map, joined top-down, and two coarser levels.
+
+    The map of patches is doubled by a transposed convolution, kept, and halved by max-pooling; a feature pyramid
+    network (arXiv 1612.03144) joins the three. P6 and P7 are convolved from P5's output (arXiv 1708.02002). Initial
+    weights: Kaiming uniform with ``a = 1`` and zero biases; the transposed convolution has PyTorch's own.
+
+    Args:
+        embed_dim: Width of the encoder's tokens.
+        channels: Width of every level.
+    """
+
+    def __init__(self, embed_dim: int, channels: int = 256) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(embed_dim, embed_dim, kernel_size=2, stride=2)
+        self.pool = nn.MaxPool2d(kernel_size=2, stride=2)
+        # The extra levels start from P5's output because their input is as wide as their output.
+        extra = LastLevelP6P7(channels, channels)
+        self.fpn = FeaturePyramidNetwork([embed_dim] * 3, channels, extra_blocks=extra)
+
+    def scales(self, tokens: Tensor) -> list[Tensor]:
+        """Return the three maps that enter the feature pyramid network, finest first.
+
+        Args:
+            tokens: ``(frames, embed_dim, rows, columns)``, the patches on their grid.
+        """
+        return [self.up(tokens), tokens, self.pool(tokens)]
+
+    def forward(self, tokens: Tensor) -> list[Tensor]:
+        """Return the levels P3 to P7.
+
+        Args:
+            tokens: ``(frames, embed_dim, rows, columns)``; at least two rows and two columns.
+
+        Returns:
+            Maps ``(frames, channels, h, w)`` of strides :func:`level_strides`.
+        """
+        return self.join(self.scales(tokens))
+
+    def join(self, scales: list[Tensor]) -> list[Tensor]:
+        """Run the feature pyramid network on the maps of :meth:`scales`."""
+        named = OrderedDict((str(i), scale) for i, scale in enumerate(scales))
+        return list(self.fpn(named).values())

@@ -1,0 +1,223 @@
+"""``VideoFeatures``: what a video looks like to the encoder, with the times that it belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from endofm.errors import FeatureFileError, InputError
+from endofm.inference.spool import Spool
+from endofm.tasks.features.files import read_arrays, write_arrays
+from endofm.video.frames import Float64Array
+
+Float32Array = npt.NDArray[np.float32]
+Level = Literal["clip", "frame", "patch"]
+
+_FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "embeddings": ("float32", ("num_clips", "embed_dim")),
+    "start_seconds": ("float64", ("num_clips",)),
+    "end_seconds": ("float64", ("num_clips",)),
+    "frame_seconds": ("float64", ("num_clips", "num_frames")),
+    "frame_embeddings": ("float32", ("num_clips", "num_frames", "embed_dim")),
+    "patch_tokens": ("float32", ("num_clips", "num_frames", "rows", "columns", "embed_dim")),
+}
+_OPTIONAL = ("frame_embeddings", "patch_tokens")
+_ROWS_PER_PIECE = 16
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class VideoFeatures:
+    """Features of one video, clip by clip in order of time.
+
+    Attributes:
+        embeddings: Clip embeddings, float32 ``(num_clips, embed_dim)``.
+        start_seconds: Begin of each clip, seconds after the first frame, float64 ``(num_clips,)``.
+        end_seconds: End of each clip, float64 ``(num_clips,)``.
+        frame_seconds: When the frames that a clip was made of appear, float64 ``(num_clips, num_frames)``.
+        frame_embeddings: Mean of each frame's patch tokens, float32 ``(num_clips, num_frames, embed_dim)``; None at
+            level ``"clip"``.
+        patch_tokens: Patch tokens after the final norm, float32 ``(num_clips, num_frames, rows, columns,
+            embed_dim)``; None unless the level is ``"patch"``. May be an array on disk.
+        provenance: How the features were made: weights, preprocessing, field of view, windows, library, source,
+            problems. Plain JSON values.
+
+    Example:
+        >>> import numpy as np
+        >>> features = VideoFeatures(np.eye(2, 4, dtype="float32"), np.array([0.0, 5.0]), np.array([5.0, 9.0]),
+        ...                          np.array([[0.0, 4.9], [5.0, 8.9]]))
+        >>> features
+        VideoFeatures(2 clips x 4, 0:00-0:09, level 'clip')
+        >>> features.similarity()
+        array([[1., 0.],
+               [0., 1.]], dtype=float32)
+    """
+
+    embeddings: Float32Array
+    start_seconds: Float64Array
+    end_seconds: Float64Array
+    frame_seconds: Float64Array
+    frame_embeddings: Float32Array | None = None
+    patch_tokens: Float32Array | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sides: dict[str, int] = {}
+        for name, (dtype, axes) in _FORMS.items():
+            array = getattr(self, name)
+            if array is None and name in _OPTIONAL:
+                continue
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != len(axes):
+                got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                raise InputError(f"VideoFeatures.{name} must be a {dtype} array ({', '.join(axes)}), got {got}")
+            for axis, side in zip(axes, array.shape, strict=True):
+                if side != sides.setdefault(axis, side) or (side == 0 and axis != "num_clips"):
+                    raise InputError(
+                        f"VideoFeatures.{name} has the shape {array.shape}: {axis} is {side}, expected "
+                        f"{sides[axis] or 'at least 1'}"
+                    )
+        try:
+            plain = json.loads(json.dumps(dict(self.provenance), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"VideoFeatures.provenance must hold plain JSON values ({error})") from error
+        object.__setattr__(self, "provenance", plain)
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self)} clips x {self.embed_dim}"]
+        if len(self):
+            parts.append(f"{clock(self.start_seconds[0])}-{clock(self.end_seconds[-1])}")
+        parts.append(f"level {self.level!r}")
+        if name := _get(self.provenance, "video", "name"):
+            parts.append(f"of {name!r}")
+        if self.untrained:
+            parts.append("random weights: they mean nothing")
+        return f"VideoFeatures({', '.join(parts)})"
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of an embedding."""
+        return int(self.embeddings.shape[1])
+
+    @property
+    def level(self) -> Level:
+        """How fine the features are: ``"clip"``, ``"frame"`` or ``"patch"``."""
+        if self.patch_tokens is not None:
+            return "patch"
+        return "clip" if self.frame_embeddings is None else "frame"
+
+    @property
+    def untrained(self) -> bool:
+        """True if the weights are known to be random, so that the features mean nothing."""
+        return _get(self.provenance, "weights", "config", "trained") is False
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be decoded, one sentence each; empty for a sound video."""
+        return tuple(self.provenance.get("problems", ()))
+
+    def normalized(self) -> VideoFeatures:
+        """Return a copy in which every embedding and token has length 1 (L2); zeros stay zeros."""
+
+        def unit(array: Float32Array | None) -> Float32Array | None:
+            if array is None or not len(array):
+                return array
+            # Piece by piece: patch tokens may be larger than memory.
+            spool = Spool()
+            for start in range(0, len(array), _ROWS_PER_PIECE):
+                piece = np.asarray(array[start : start + _ROWS_PER_PIECE], np.float64)
+                length = np.linalg.norm(piece, axis=-1, keepdims=True)
+                spool.append((piece / np.where(length > 0, length, 1)).astype(np.float32))
+            return spool.finish()
+
+        embeddings = unit(self.embeddings)
+        assert embeddings is not None
+        return replace(
+            self,
+            embeddings=embeddings,
+            frame_embeddings=unit(self.frame_embeddings),
+            patch_tokens=unit(self.patch_tokens),
+            provenance={**self.provenance, "normalized": True},
+        )
+
+    def similarity(self, other: VideoFeatures | None = None) -> Float32Array:
+        """Return the cosine similarity of all pairs of clips.
+
+        Args:
+            other: Features of another video by the same weights; this video itself by default.
+
+        Returns:
+            float32 ``(num_clips, num_clips of other)``, in [-1, 1].
+
+        Raises:
+            InputError: If the two have embeddings of different width.
+        """
+        other = self if other is None else other
+        if other.embed_dim != self.embed_dim:
+            raise InputError(
+                f"embeddings of width {self.embed_dim} and {other.embed_dim} cannot be compared; "
+                f"extract both videos with the same weights"
+            )
+        rows, columns = (replace(f, frame_embeddings=None, patch_tokens=None).normalized() for f in (self, other))
+        cosines: Float32Array = np.clip(rows.embeddings @ columns.embeddings.T, -1, 1)
+        return cosines
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one file; the suffix chooses the format.
+
+        ``.safetensors`` and ``.npz`` need nothing else, ``.parquet`` and ``.h5`` the extras of these names. The file
+        appears under its name only when it is complete. Arrays on disk are streamed.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: If the suffix is unknown.
+            FeatureFileError: If the file cannot be written.
+            MissingExtraError: If the format's package is not installed.
+        """
+        path = Path(path)
+        arrays = {name: getattr(self, name) for name in _FORMS if getattr(self, name) is not None}
+        write_arrays(path, arrays, {"provenance": json.dumps(self.provenance)})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> VideoFeatures:
+        """Read a file that :meth:`save` wrote.
+
+        Patch tokens in a ``.safetensors`` file stay on disk until they are used; everything else is read into memory.
+
+        Raises:
+            InputError: If the suffix is unknown.
+            FeatureFileError: If the file is missing, damaged, not one of ours or of a newer format.
+            MissingExtraError: If the format's package is not installed.
+        """
+        path = Path(path)
+        arrays, texts = read_arrays(path)
+        try:
+            return cls(
+                **{name: arrays.get(name) for name in _FORMS},  # type: ignore[arg-type]
+                provenance=json.loads(texts.get("provenance", "{}")),
+            )
+        except ValueError as error:
+            raise FeatureFileError(f"{path}: incomplete or damaged ({error}); extract the features again") from error
+
+
+def clock(seconds: float) -> str:
+    """Return a time as minutes and seconds, ``"3:07"``, with hours where there are any, ``"1:03:07"``."""
+    minutes, rest = divmod(round(float(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _get(values: Any, *keys: str) -> Any:
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values

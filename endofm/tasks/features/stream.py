@@ -1,0 +1,183 @@
+"""From an open video to features, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any, Protocol, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from endofm._version import __version__
+from endofm.errors import EncoderOutputError, InputError
+from endofm.inference.clip_batches import batch_clips
+from endofm.inference.clip_stream import Clip, stream_clips
+from endofm.inference.prefetch import read_ahead
+from endofm.inference.video_facts import describe_video, find_field_of_view_of
+from endofm.inference.windows import WindowSettings, plan_windows
+from endofm.kernels.cuda_graphs import GraphedEncoder
+from endofm.outputs import EncoderOutput
+from endofm.tasks.features.results import Level, VideoFeatures, clock
+from endofm.transforms.processor import Processor
+from endofm.video.frames import UInt8Array, VideoSource
+
+_BATCHES_AHEAD = 1  # and one more in the making: enough, since a batch takes the encoder much longer than the reader
+
+
+class Encode(Protocol):
+    """Any encoder of clips."""
+
+    def __call__(self, clips: Tensor, *, level: str) -> EncoderOutput:
+        """Embed clips.
+
+        Args:
+            clips: float32 ``(batch, channels, time, height, width)`` on the device of the extraction.
+            level: ``"clip"``, ``"frame"`` or ``"patch"``; patch tokens are needed at the last two.
+        """
+
+
+class FeatureStream:
+    """One pass over one video that yields features while the video is being read.
+
+    A thread decodes and prepares ahead while the encoder runs; it ends with the iteration, also when that ends early
+    (``close()`` of the iterator, an exception, Ctrl-C). Memory depends on the window, not on the video.
+
+    Args:
+        encode: The encoder.
+        source: Open video.
+        processor: Turns frames into what the encoder takes; its configuration gives the frames per clip, the default
+            window, and whether to crop to the field of view.
+        device: Where the encoder is.
+        precision: How exactly the encoder computes, as it is told in the provenance; the encoder sees to it.
+        batch_size: Clips per forward pass; the features do not depend on it beyond rounding.
+        window_seconds: Length of a window.
+        hop_seconds: Step between windows; the window's length by default.
+        frame_stride: Take every n-th source frame instead of counting seconds.
+        hop_frames: Step between such windows in source frames; the window's length by default.
+        level: ``"clip"``; ``"frame"`` adds an embedding per frame; ``"patch"`` adds the patch tokens as well.
+
+    Attributes:
+        plan: The windows of the video; its length is the number of clips to expect.
+        box: Field of view that frames are cropped to, None for whole frames.
+
+    Raises:
+        InputError: If an argument is not valid.
+        VideoError: If the video cannot be read.
+
+    Example:
+        >>> import numpy as np
+        >>> from endofm import EncoderConfig, EndoFM, ModelConfig, open_video
+        >>> model = EndoFM(ModelConfig(encoder=EncoderConfig.preset("tiny"), trained=False)).eval()
+        >>> def encode(clips, *, level):
+        ...     return model.forward_features(clips)
+        >>> with open_video(np.zeros((20, 64, 64, 3), np.uint8), fps=2) as video:
+        ...     for batch in FeatureStream(encode, video, model.processor, batch_size=2):
+        ...         print(batch)
+        VideoFeatures(2 clips x 192, 0:00-0:10, level 'clip')
+    """
+
+    def __init__(
+        self,
+        encode: Encode,
+        source: VideoSource,
+        processor: Processor,
+        *,
+        device: str | torch.device = "cpu",
+        precision: str = "exact",
+        batch_size: int = 4,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        frame_stride: int | None = None,
+        hop_frames: int | None = None,
+        level: Level = "clip",
+    ) -> None:
+        if level not in get_args(Level):
+            raise InputError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise InputError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
+        if frame_stride is not None and window_seconds is not None:
+            raise InputError("give window_seconds or frame_stride, not both: each says how long a window is")
+        self._source, self._processor = source, processor
+        self._device, self._precision = torch.device(device), precision
+        self._encode = GraphedEncoder(encode) if self._device.type == "cuda" else encode
+        self._batch_size, self._level = batch_size, level
+        self._problems: list[str] = []
+        self._windows = WindowSettings(
+            num_frames=processor.config.num_frames,
+            window_seconds=processor.config.window_seconds if window_seconds is None else window_seconds,
+            hop_seconds=hop_seconds,
+            frame_stride=frame_stride,
+            hop_frames=hop_frames,
+        )
+        self.plan = plan_windows(source, self._windows)
+        self.box = find_field_of_view_of(source, processor)
+
+    def __iter__(self) -> Generator[VideoFeatures, None, None]:
+        """Yield up to ``batch_size`` clips at a time, in order, without provenance.
+
+        Raises:
+            VideoError: If the video cannot be decoded.
+            EncoderOutputError: If the encoder returns values that are not numbers.
+        """
+        with closing(read_ahead(self._batches(), _BATCHES_AHEAD)) as batches:
+            for clips, pixels in batches:
+                yield self._features(clips, pixels)
+
+    def _batches(self) -> Generator[tuple[list[Clip], Tensor], None, None]:
+        """Decode and prepare; this part runs in the thread that reads ahead."""
+        self._problems = []
+        with closing(stream_clips(self._source, self.plan, self._prepare, self._problems.append)) as stream:
+            yield from batch_clips(stream, self._batch_size)
+
+    def _prepare(self, frame: UInt8Array) -> Tensor:
+        """Prepare a frame, where the encoder is: as bytes it travels faster than as numbers."""
+        if self._device.type != "cuda":
+            return self._processor.prepare_frame(frame, self.box)
+        held = torch.from_numpy(frame).pin_memory().to(self._device, non_blocking=True)
+        return self._processor.prepare_frame(held, self.box)
+
+    def _features(self, clips: list[Clip], pixels: Tensor) -> VideoFeatures:
+        with torch.inference_mode():
+            output = self._encode(pixels.to(self._device, non_blocking=True), level=self._level)
+        tokens = None if self._level == "clip" else output.patch_tokens
+        if tokens is None and self._level != "clip":
+            raise EncoderOutputError(f"the encoder returned no patch tokens, which level {self._level!r} needs")
+        tokens = None if tokens is None else tokens.float()
+        embeddings = output.cls_token.float().cpu().numpy()
+        per_frame = None if tokens is None else tokens.mean((2, 3)).cpu().numpy()
+        if not np.isfinite(embeddings).all() or (per_frame is not None and not np.isfinite(per_frame).all()):
+            raise EncoderOutputError(
+                f"{self._source.metadata.name}: the encoder returned values that are not numbers for the clips from "
+                f"{clock(clips[0].start_seconds)} on. Its weights are damaged, or do not bear the precision "
+                f"{self._precision!r}: check the file of the weights, or use 'exact'"
+            )
+        return VideoFeatures(
+            embeddings,
+            np.array([clip.start_seconds for clip in clips]),
+            np.array([clip.end_seconds for clip in clips]),
+            np.stack([clip.frame_seconds for clip in clips]),
+            per_frame,
+            tokens.cpu().numpy() if tokens is not None and self._level == "patch" else None,
+        )
+
+    def provenance(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how the features came about, with the problems met so far, as plain JSON values.
+
+        Args:
+            weights: Where the weights came from.
+        """
+        return {
+            "weights": dict(weights),
+            "preprocess": asdict(self._processor.config),
+            "field_of_view": asdict(self.box) if self.box else None,
+            "windows": self._windows.describe(),
+            "level": self._level,
+            "precision": self._precision,
+            "device": self._device.type,
+            "video": describe_video(self._source),
+            "problems": [*self._source.problems, *self._problems],
+            "library": {"endofm": __version__, "torch": torch.__version__},
+        }

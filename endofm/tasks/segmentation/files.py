@@ -1,0 +1,213 @@
+"""Files of masks: COCO run-length JSON, and folders of indexed PNG files. Written while the masks come in."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+from uuid import uuid4
+
+import numpy as np
+
+from endofm.errors import InputError
+from endofm.files import PARTIAL_PREFIX, atomic_path
+from endofm.tasks.segmentation.frame_mask import FrameMask
+from endofm.tasks.segmentation.painting import palette
+from endofm.tasks.segmentation.results import PackedMask, VideoMasks, require_frames
+
+FRAMES_NAME = "frames.csv"
+"""Table of a folder of masks: file name, index and time of each frame."""
+
+PROVENANCE_NAME = "provenance.json"
+"""How the masks of a folder came about."""
+
+Provenance = Callable[[], dict[str, Any]]
+
+
+def write_masks(
+    target: str | Path,
+    masks: Iterable[FrameMask],
+    *,
+    labels: tuple[str, ...],
+    size: tuple[int, int],
+    provenance: Provenance,
+) -> int:
+    """Write masks to ``target``: a ``.json`` file, or a folder of PNG files.
+
+    Nothing appears under that name before all of it is there. Memory holds one mask at a time.
+
+    Args:
+        target: File ending in ``.json``, or a folder that is missing or empty.
+        masks: In order.
+        labels: Names of the classes, background first.
+        size: Height and width of the masks.
+        provenance: Called at the end; how the masks came about, as plain JSON values.
+
+    Returns:
+        Number of masks written.
+
+    Raises:
+        InputError: If the target has another suffix or is a folder with something in it, or a mask has another size.
+    """
+    require_target(target)
+    target = Path(target)
+    checked = require_frames(masks, size)
+    if target.suffix.lower() == ".json":
+        return _write_coco(target, checked, labels, size, provenance)
+    return _write_folder(target, checked, labels, provenance)
+
+
+def require_target(target: str | Path) -> None:
+    """Raise early if masks cannot be written there.
+
+    Raises:
+        InputError: If the target has another suffix than ``.json``, or is a folder with something in it, or a file.
+    """
+    target = Path(target)
+    if target.suffix.lower() == ".json" and not target.is_dir():
+        return
+    if target.suffix and not target.is_dir():
+        raise InputError(f"{target}: masks are written as .json or into a folder (a name without a suffix)")
+    if target.is_file():
+        raise InputError(f"{target}: this is a file; masks that are not .json are written into a folder")
+    if target.is_dir() and any(target.iterdir()):
+        raise InputError(f"{target}: this folder is not empty; name a new one, so that no old masks stay among the new")
+
+
+def _write_coco(
+    target: Path, masks: Iterator[FrameMask], labels: tuple[str, ...], size: tuple[int, int], provenance: Provenance
+) -> int:
+    """Write one image per frame, and one annotation per frame and class that occurs in it."""
+    count = annotations = 0
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as second,
+        atomic_path(target) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        file.write('{"images": [')
+        for mask in masks:
+            image_id = count + 1
+            _append(file, count, _image(mask, image_id, size))
+            count += 1
+            for annotation in _annotations(mask, image_id):
+                _append(second, annotations, {"id": annotations + 1, **annotation})
+                annotations += 1
+        file.write('],\n"annotations": [')
+        second.seek(0)
+        shutil.copyfileobj(second, file)
+        categories = [{"id": number, "name": name} for number, name in enumerate(labels) if number]
+        file.write(f'],\n"categories": {json.dumps(categories)},\n"info": ')
+        json.dump({"format": "endofm-masks", "background": labels[0], **provenance()}, file)
+        file.write("}\n")
+    return count
+
+
+def _append(file: TextIO, position: int, values: dict[str, Any]) -> None:
+    file.write(f"{',' if position else ''}\n{json.dumps(values)}")
+
+
+def _image(mask: FrameMask, image_id: int, size: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "id": image_id,
+        "file_name": f"{mask.index:06d}.png",
+        "height": size[0],
+        "width": size[1],
+        "frame_index": mask.index,
+        "pts_seconds": mask.pts_seconds,
+        "duration_seconds": mask.duration_seconds,
+        "scores": list(mask.scores),
+    }
+
+
+def _annotations(mask: FrameMask, image_id: int) -> Iterator[dict[str, Any]]:
+    height, width = mask.labels.shape
+    for value, runs in PackedMask.of(mask).runs.items():
+        inside = mask.labels == value
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+        yield {
+            "image_id": image_id,
+            "category_id": value,
+            "segmentation": {"size": [height, width], "counts": runs},
+            "area": int(inside.sum()),
+            "bbox": [int(number) for number in box],
+            "iscrowd": 0,
+            "score": mask.scores[value],
+        }
+
+
+def read_coco(path: str | Path) -> VideoMasks:
+    """Read the ``.json`` that :func:`write_masks` wrote.
+
+    Raises:
+        InputError: If the file cannot be read, is of another kind or damaged.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        info = content["info"]
+        if info.pop("format") != "endofm-masks":
+            raise KeyError("format")
+        labels = (info.pop("background"), *(category["name"] for category in content["categories"]))
+        runs: dict[int, dict[int, str]] = {image["id"]: {} for image in content["images"]}
+        for annotation in content["annotations"]:
+            runs[annotation["image_id"]][annotation["category_id"]] = annotation["segmentation"]["counts"]
+        packed = tuple(
+            PackedMask(
+                image["frame_index"],
+                image["pts_seconds"],
+                image["duration_seconds"],
+                runs[image["id"]],
+                tuple(image["scores"]),
+            )
+            for image in content["images"]
+        )
+        height, width = content["images"][0]["height"], content["images"][0]["width"]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"{path}: this is not a file of masks of this package, or it is damaged ({error!r})"
+        ) from error
+    return VideoMasks(labels, height, width, packed, info)
+
+
+def _write_folder(target: Path, masks: Iterator[FrameMask], labels: tuple[str, ...], provenance: Provenance) -> int:
+    from PIL import Image
+
+    colours = palette(len(labels)).ravel().tolist()
+    count = 0
+    with _atomic_folder(target) as folder:
+        with (folder / FRAMES_NAME).open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(["file", "frame_index", "pts_seconds", "duration_seconds"])
+            for mask in masks:
+                name = f"{mask.index:06d}.png"
+                image = Image.fromarray(mask.labels)
+                image.putpalette(colours)  # makes it an indexed image
+                image.save(folder / name)
+                table.writerow([name, mask.index, f"{mask.pts_seconds:.6f}", f"{mask.duration_seconds:.6f}"])
+                count += 1
+        (folder / PROVENANCE_NAME).write_text(json.dumps(provenance(), indent=2) + "\n", encoding="utf-8")
+    return count
+
+
+@contextmanager
+def _atomic_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``target``; on success it takes its name, on failure it goes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{PARTIAL_PREFIX}{uuid4().hex[:8]}-{target.name}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if target.is_dir():
+            target.rmdir()  # empty, see require_target
+        temporary.rename(target)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)

@@ -1,0 +1,161 @@
+"""Adapter-only files: what was learnt, without the frozen encoder, and the proof of which encoder it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from endofm.config import ModelConfig
+from endofm.errors import CheckpointFormatError, StateDictError
+from endofm.files import atomic_path
+from endofm.hub.state_dict import check_shapes
+from endofm.kernels.precision import Precision, resolve_precision
+from endofm.models.pretrained import Pretrained, model_class, usable_device
+from endofm.tasks.features.model import EndoFM
+from endofm.training.transfer.apply import apply_transfer, backbone_of, learning_parameters
+from endofm.training.transfer.methods import Transfer, named_transfer
+
+ADAPTER_NAME = "adapter.safetensors"
+_KEY = "endofm_adapter"
+_FORMAT_VERSION = 1
+
+
+def save_adapter(model: Pretrained, transfer: Transfer, folder: str | Path) -> Path:
+    """Write what a model has learnt, with its head and without the frozen part of its encoder.
+
+    Args:
+        model: A model that :func:`~endofm.training.transfer.apply.apply_transfer` has prepared.
+        transfer: The method that it was prepared for.
+        folder: Created if missing; ``adapter.safetensors`` in it is replaced.
+
+    Returns:
+        The path of the file.
+    """
+    frozen = _frozen_tensors(model)
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+    about = {
+        "format_version": _FORMAT_VERSION,
+        "config": _without_adapter(model.config).to_dict(),
+        "transfer": asdict(transfer),
+        "base": {"source": model.provenance.get("record", ""), "digest": _digest(frozen)},
+    }
+    path = Path(folder) / ADAPTER_NAME
+    with atomic_path(path) as temporary:
+        written = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(written, temporary, metadata={"format": "pt", _KEY: json.dumps(about)})
+    return path
+
+
+def load_adapter(
+    folder: str | Path,
+    base: str | Path | EndoFM | None = None,
+    *,
+    device: str | torch.device | None = None,
+    precision: Precision | Literal["auto"] = "exact",
+    **options: Any,
+) -> Pretrained:
+    """Load an adapter onto the encoder that it was trained on.
+
+    Args:
+        folder: Folder or file that :func:`save_adapter` wrote.
+        base: The encoder, or where to load one from, as for ``EndoFM.from_pretrained``; by default the registered
+            weights that it was trained on.
+        device: Where to put the model; the CPU by default.
+        precision: How exactly the encoder computes; see ``EndoFM.from_pretrained``.
+        **options: Further arguments of ``EndoFM.from_pretrained``.
+
+    Returns:
+        The model in evaluation mode; its outputs are those of the model that was saved.
+
+    Raises:
+        CheckpointFormatError: If the file is missing, damaged or not an adapter.
+        StateDictError: If the encoder is not the one that it was trained on, to the last bit.
+        WeightsError: If the encoder cannot be loaded.
+    """
+    path = Path(folder)
+    path = path / ADAPTER_NAME if path.is_dir() else path
+    about, tensors = _read(path)
+    config = ModelConfig.from_dict(about["config"], where=str(path))
+    transfer = _transfer(about["transfer"])
+    source = base if base is not None else about["base"]["source"]
+    if source == "":
+        raise StateDictError(f"{path}: this adapter was trained on weights without a name; give them (base)")
+    encoder = source if isinstance(source, EndoFM) else EndoFM.from_pretrained(source, **options)
+    model = model_class(config.task)(config)
+    backbone = backbone_of(model)
+    own, given = backbone.state_dict(), encoder.state_dict()
+    check_shapes(
+        {name: tuple(tensor.shape) for name, tensor in own.items()},
+        {name: tensor for name, tensor in given.items() if name in own},
+        where=str(source) if not isinstance(source, EndoFM) else "base",
+        what=f"the encoder that {path} belongs to",
+    )
+    backbone.load_state_dict({name: given[name] for name in own})
+    apply_transfer(model, transfer)
+    frozen = _frozen_tensors(model)
+    if _digest(frozen) != about["base"]["digest"]:
+        named = about["base"]["source"] or "other weights"
+        raise StateDictError(
+            f"{path}: this adapter was trained on {named}, and the encoder given is another one of the same form; its "
+            "outputs would mean nothing"
+        )
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items() if name not in frozen}
+    check_shapes(expected, tensors, where=str(path), what=f"a {config.task} model with transfer {transfer.name}")
+    model.load_state_dict(tensors, strict=False)
+    model.provenance = {**encoder.provenance, "adapter": path.name}
+    target = usable_device(device)
+    model = model.to(target).eval()
+    model.precision = resolve_precision(precision, target)
+    return model
+
+
+def _frozen_tensors(model: Pretrained) -> dict[str, Tensor]:
+    """Return the tensors of the encoder that do not learn, by their names in the model."""
+    learning = {name for name, _ in learning_parameters(model)}
+    encoder = {f"backbone.{name}" for name in backbone_of(model).state_dict()}
+    return {name: t for name, t in model.state_dict().items() if name in encoder and name not in learning}
+
+
+def _without_adapter(config: ModelConfig) -> ModelConfig:
+    return replace(config, encoder=replace(config.encoder, st_adapter=None))
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a checksum of tensors and their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        values = tensors[name].detach().cpu().float().contiguous()
+        digest.update(f"{name} {tuple(values.shape)}\n".encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        about = json.loads(text or "{}")
+    except FileNotFoundError as error:
+        raise CheckpointFormatError(f"{path}: there is no such adapter") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointFormatError(f"{path}: the file is damaged, cut off or not an adapter ({error})") from error
+    if about.get("format_version") != _FORMAT_VERSION:
+        raise CheckpointFormatError(
+            f"{path}: this is not an adapter that this release reads; a whole model is loaded with from_pretrained"
+        )
+    return about, tensors
+
+
+def _transfer(values: Mapping[str, Any]) -> Transfer:
+    settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return type(named_transfer(settings["name"]))(**settings)

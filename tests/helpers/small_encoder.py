@@ -1,0 +1,66 @@
+"""An encoder small enough to write, send and read in milliseconds, and checkpoints of it in the original layouts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.hub.state_dict import encoder_shapes
+from helpers.golden_fill import params
+
+ENCODER = EncoderConfig(img_size=32, patch_size=16, num_frames=4, embed_dim=64, depth=2, num_heads=4)
+CONFIG = ModelConfig(encoder=ENCODER, preprocess=PreprocessConfig.for_image_size(32, num_frames=4))
+
+# Projection head of the original (mlp of three linears, then a weight-normalised one), scaled down.
+HEAD_SHAPES = {
+    "mlp.0.weight": (96, 64),
+    "mlp.0.bias": (96,),
+    "mlp.2.weight": (96, 96),
+    "mlp.2.bias": (96,),
+    "mlp.4.weight": (32, 96),
+    "mlp.4.bias": (32,),
+    "last_layer.weight_g": (128, 1),
+    "last_layer.weight_v": (128, 32),
+}
+
+
+def tensors(salt: str = "") -> dict[str, Tensor]:
+    """Return weights of the small encoder; ``salt`` gives another set."""
+    return {name: torch.from_numpy(value) for name, value in params(encoder_shapes(ENCODER), salt).items()}
+
+
+def prefixed(values: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in values.items()}
+
+
+def with_head(prefix: str = "", salt: str = "") -> dict[str, Tensor]:
+    """Return encoder and projection head under the names of the published file."""
+    head = {name: torch.from_numpy(value) for name, value in params(HEAD_SHAPES, salt).items()}
+    return prefixed(tensors(salt), f"{prefix}backbone.") | prefixed(head, f"{prefix}head.")
+
+
+def training_checkpoint() -> dict[str, Any]:
+    """Return what the original's training writes: two networks, and an optimiser whose rates are numpy scalars."""
+    student = with_head("module.", salt="student/")
+    return {
+        "student": student,
+        "teacher": with_head(salt="teacher/"),
+        "optimizer": {
+            "state": {0: {"step": 3, "exp_avg": torch.zeros(4)}},
+            "param_groups": [{"lr": np.float64(1e-5), "weight_decay": np.float64(0.4), "params": [0]}],
+        },
+        "epoch": 30,
+        "args": argparse.Namespace(arch="timesformer", lr=2e-5, local_crops_scale=(0.05, 0.4)),
+        "dino_loss": {"center": torch.zeros(1, 128)},
+        "fp16_scaler": {"scale": 65536.0, "growth_factor": 2.0},
+    }
+
+
+def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
