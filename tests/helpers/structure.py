@@ -70,7 +70,7 @@ def comment_density(paths: list[Path]) -> float:
 
 
 _TRACE = """
-import sys, warnings
+import sys, threading, warnings
 warnings.simplefilter("ignore")
 seen, importing = set(), 0
 def trace(frame, event, argument):
@@ -81,6 +81,7 @@ def trace(frame, event, argument):
     elif event == "call" and not importing:
         seen.add(frame.f_code.co_filename)
 {before}
+threading.setprofile(trace)
 sys.setprofile(trace)
 {code}
 sys.setprofile(None)
