@@ -151,7 +151,7 @@ def why_not() -> str | None:
 
 @lru_cache
 def _installed() -> Kernels | str:
-    kernels = load("endofm.layers._products", Kernels)
+    kernels = load("endofm.kernels._products", Kernels)
     if isinstance(kernels, Kernels) and not kernels.usable:
         return "this processor has no AMX, the system withholds it, or the compiler did not know it"
     return kernels

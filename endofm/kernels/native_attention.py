@@ -108,7 +108,7 @@ def why_not() -> str | None:
 
 @lru_cache
 def _installed() -> Kernels | str:
-    kernels = load("endofm.layers._attention", Kernels)
+    kernels = load("endofm.kernels._attention", Kernels)
     if isinstance(kernels, Kernels) and not kernels.dtypes:
         return "this processor has no AVX-512, or the compiler did not know it"
     return kernels

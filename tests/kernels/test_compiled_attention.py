@@ -190,7 +190,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "C compiler" in load_installed()
     broken = tmp_path / "_attention.so"
     broken.write_bytes(b"no library")
-    spec = importlib.util.spec_from_file_location("endofm.layers._attention", broken)
+    spec = importlib.util.spec_from_file_location("endofm.kernels._attention", broken)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     assert "cannot be loaded" in load_installed()
     monkeypatch.setattr(compiled_attention, "_installed", load_installed)

@@ -200,7 +200,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "C compiler" in load_installed()
     broken = tmp_path / "_products.so"
     broken.write_bytes(b"no library")
-    spec = importlib.util.spec_from_file_location("endofm.layers._products", broken)
+    spec = importlib.util.spec_from_file_location("endofm.kernels._products", broken)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     monkeypatch.setattr(split_products, "_installed", load_installed)
     assert "cannot be loaded" in str(why_not())

@@ -1,0 +1,1 @@
+"""Layers multiplied fast on a given processor: backends, compiled kernels, precision, CUDA graphs."""

@@ -1,0 +1,1 @@
+"""Clip, frame and patch embeddings of a video, their results and files."""
