@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from endofm.hub.resolve import LoadedWeights
+    from endofm.video.frames import VideoSource
+    from endofm.video.open import Decoder, VideoInput
 
 
 class Pretrained(nn.Module):
@@ -235,6 +239,50 @@ class Pretrained(nn.Module):
         if self.provenance.get("source") and not Path(self.provenance["source"]).exists():
             told["source"] = self.provenance["source"]  # a registered name or a repository
         return {**told, "config": self.config.to_dict()}
+
+    @contextmanager
+    def _session(
+        self,
+        video: VideoInput,
+        *,
+        device: str | torch.device | None = None,
+        precision: Precision | Literal["auto"] | None = None,
+        fps: float | None = None,
+        field_of_view: bool | None = None,
+        decoder: Decoder = "pyav",
+    ) -> Iterator[tuple[VideoSource, Processor]]:
+        """Open a video for this model; the options that all tasks share.
+
+        Args:
+            video: A path, bytes, a binary file, a folder of frames, an array or tensor of frames, images, or an open
+                :class:`~endofm.video.frames.VideoSource`, which stays open afterwards.
+            device: Move the model there first; by default it stays where it is.
+            precision: Switch the model to this precision first, as in :meth:`from_pretrained`.
+            fps: Frame rate of sources that have none (folders, arrays, images).
+            field_of_view: Find the endoscope's image inside black borders and panels and crop to it; by default as the
+                weights' preprocessing says.
+            decoder: Decoder of video files; ``"torchcodec"`` decodes on the model's device.
+
+        Yields:
+            The open video, and the processor that prepares its frames.
+
+        Raises:
+            VideoError: If the video cannot be read.
+            InputError: If an option is not valid.
+        """
+        from endofm.video.open import open_video
+
+        if device is not None:
+            self.to(usable_device(device))
+        if precision is not None:
+            self.precision = resolve_precision(precision, self.device)
+        processor = self.processor
+        if field_of_view is not None:
+            processor = Processor(replace(processor.config, field_of_view=field_of_view))
+        source = open_video(video, fps=fps, decoder=decoder, device=str(self.device))
+        # A source that the caller opened is the caller's to close.
+        with nullcontext(source) if source is video else source:
+            yield source, processor
 
     @property
     def device(self) -> torch.device:

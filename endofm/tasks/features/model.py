@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,11 +11,10 @@ from torch import Tensor
 
 from endofm.config import ModelConfig
 from endofm.hub.state_dict import encoder_shapes
-from endofm.kernels.precision import Precision, resolve_precision
+from endofm.kernels.precision import Precision
 from endofm.models.encoder import VideoTransformer
-from endofm.models.pretrained import Pretrained, usable_device
+from endofm.models.pretrained import Pretrained
 from endofm.outputs import EncoderOutput
-from endofm.transforms.processor import Processor
 
 if TYPE_CHECKING:
     from endofm.hub.resolve import LoadedWeights
@@ -114,18 +112,10 @@ class EndoFM(VideoTransformer, Pretrained):
             InputError: If an argument is not valid.
         """
         from endofm.tasks.features.extract import extract_features
-        from endofm.video.open import open_video
 
-        if device is not None:
-            self.to(usable_device(device))
-        if precision is not None:
-            self.precision = resolve_precision(precision, self.pos_embed.device)
-        processor = self.processor
-        if field_of_view is not None:
-            processor = Processor(replace(processor.config, field_of_view=field_of_view))
-        source = open_video(video, fps=fps, decoder=decoder, device=str(self.pos_embed.device))
-        # A source that was open before stays open: it is the caller's.
-        with nullcontext(source) if source is video else source:
+        with self._session(
+            video, device=device, precision=precision, fps=fps, field_of_view=field_of_view, decoder=decoder
+        ) as (source, processor):
             return extract_features(
                 self._encode,
                 source,
