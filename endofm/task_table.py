@@ -48,10 +48,14 @@ class Task:
         return self.model.partition(":")[2]
 
 
-# In the order in which the layout of a published checkpoint is looked for: the encoder takes what no other task knows.
 _TASKS: dict[str, Task] = {
     task.name: task
     for task in (
+        Task(
+            name=FEATURES,
+            model="endofm.tasks.features.model:EndoFM",
+            layout="endofm.tasks.features.layout:FeaturesTask",
+        ),
         Task(
             name="classification",
             model="endofm.tasks.classification.model:EndoFMForVideoClassification",
@@ -70,32 +74,23 @@ _TASKS: dict[str, Task] = {
             layout="endofm.tasks.segmentation.layout:SegmentationTask",
             head_config="endofm.tasks.segmentation.config:SegmentationHeadConfig",
         ),
-        Task(
-            name=FEATURES,
-            model="endofm.tasks.features.model:EndoFM",
-            layout="endofm.tasks.features.layout:FeaturesTask",
-        ),
     )
 }
 
 
 def register_task(task: Task) -> None:
-    """Make a task known by its name in this process.
-
-    Its checkpoint layout is looked for before those of the tasks that the package brings.
+    """Add a task to the table in this process.
 
     Raises:
         ConfigError: If the name is taken.
     """
     if task.name in _TASKS:
         raise ConfigError(f"a task named {task.name!r} is registered already")
-    known = dict(_TASKS)
-    _TASKS.clear()
-    _TASKS.update({task.name: task, **known})
+    _TASKS[task.name] = task
 
 
 def task_names() -> list[str]:
-    """Return the names of all tasks, in the order in which checkpoint layouts are looked for."""
+    """Return the names of all tasks."""
     return list(_TASKS)
 
 

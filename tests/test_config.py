@@ -42,7 +42,7 @@ def test_file_round_trip(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda d: d["encoder"].update(embed_dimm=3), "did you mean 'embed_dim'"),
-        (lambda d: d["encoder"].update(depth=0), "depth must be a whole number >= 1, got 0"),
+        (lambda d: d["encoder"].update(depth=0), "depth must be an integer >= 1, got 0"),
         (lambda d: d["encoder"].update(depth=True), "depth must be"),
         (lambda d: d["encoder"].update(num_heads=5), "not a multiple of num_heads 5"),
         (lambda d: d["encoder"].update(img_size=225), "not a multiple of patch_size"),
@@ -57,7 +57,7 @@ def test_file_round_trip(tmp_path: Path) -> None:
         (lambda d: d.update(model_type="vit"), "not the configuration of an endofm model"),
         (lambda d: d.update(encoder=3), "expected a JSON object"),
         (lambda d: d.update(trained="no"), "true or false"),
-        (lambda d: d.update(name=None), "must be a text"),
+        (lambda d: d.update(name=None), "must be a string"),
     ],
 )
 def test_wrong_values_are_named(tmp_path: Path, change: object, message: str) -> None:
@@ -113,7 +113,7 @@ def test_wrong_heads_are_named(change: Callable[[dict[str, Any]], Any], message:
 
 
 def test_only_known_heads_are_taken() -> None:
-    with pytest.raises(ConfigError, match=r"None or one of ClassificationHeadConfig"):
+    with pytest.raises(ConfigError, match=r"None or the head configuration of classification, detection, segmentation"):
         ModelConfig(head=HeadConfig(labels=("a",)))
 
 

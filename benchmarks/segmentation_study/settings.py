@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from endofm.config import EncoderConfig
+from endofm.config.checks import require_int
 from endofm.errors import ConfigError
 from endofm.synthetic.plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
-from endofm.training.checks import require_int
 from endofm.training.config import load_config, to_dict
 from endofm.training.finetune.segmentation.config import SegmentationConfig
 from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from endofm.config.checks import require_choice, require_positive_ints
+from endofm.config.checks import require_choice, require_int
 from endofm.errors import ConfigError
 
 AdapterPlacement = Literal["attn", "mlp", "both"]
@@ -32,15 +32,13 @@ class STAdapterConfig:
     activation: AdapterActivation = "none"
 
     def __post_init__(self) -> None:
-        require_positive_ints(self, ("width",) if self.last_blocks is None else ("width", "last_blocks"))
+        require_int(self, "width", *([] if self.last_blocks is None else ["last_blocks"]))
         require_choice(self, "placement", get_args(AdapterPlacement))
         require_choice(self, "activation", get_args(AdapterActivation))
         kernel = self.kernel
         odd = isinstance(kernel, tuple) and len(kernel) == 3 and all(type(k) is int and k > 0 and k % 2 for k in kernel)
         if not odd:
-            raise ConfigError(
-                f"STAdapterConfig.kernel must hold 3 odd whole numbers (time, rows, columns), got {kernel!r}"
-            )
+            raise ConfigError(f"STAdapterConfig.kernel must hold 3 odd integers (time, rows, columns), got {kernel!r}")
 
     def places(self, depth: int) -> list[tuple[int, str]]:
         """Return where the adapters are: number of the block, and the block's name for the place.

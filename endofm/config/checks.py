@@ -1,10 +1,13 @@
-"""Frozen dataclasses from plain values, and checks of their fields."""
+"""Field checks for configuration dataclasses, and their construction from plain JSON values.
+
+Every check names the class, the field, the value that was given and the values that are accepted.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -13,73 +16,103 @@ from endofm.errors import ConfigError
 _T = TypeVar("_T")
 
 
-def from_mapping(cls: type[_T], values: object, where: str) -> _T:
+def from_mapping(cls: type[_T], values: object, source: str) -> _T:
     """Build the dataclass ``cls`` from plain JSON values, refusing unknown keys.
 
     Args:
         cls: A dataclass whose fields are plain values or tuples of them.
         values: Values by field name; lists become tuples.
-        where: Name of the file, for messages.
+        source: Name of the file, for messages.
 
     Raises:
         ConfigError: If a key is unknown or a value is not valid.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: expected a JSON object with the fields of {cls.__name__}, got {values!r}")
-    known = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
+        raise ConfigError(f"{source}: expected a JSON object with the fields of {cls.__name__}, got {values!r}")
+    accepted = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
     for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown key {key!r} in {cls.__name__}{hint}")
+        if key not in accepted:
+            close = difflib.get_close_matches(str(key), accepted, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; accepted keys: {', '.join(accepted)}"
+            raise ConfigError(f"{source}: unknown key {key!r} in {cls.__name__}{hint}")
     try:
         return cls(**{key: _frozen(value) for key, value in values.items()})
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    except (TypeError, ConfigError) as error:
+        # A TypeError is a missing field; both messages lack the name of the file.
+        raise ConfigError(f"{source}: {error}") from error
 
 
-def require_positive_ints(config: object, names: tuple[str, ...]) -> None:
-    """Raise unless the named fields are whole numbers >= 1."""
+def require_int(config: object, *names: str, low: int = 1) -> None:
+    """Raise ConfigError unless the fields hold integers of at least ``low``."""
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{type(config).__name__}.{name} must be a whole number >= 1, got {value!r}")
+        # bool is a subclass of int, but `depth: true` in a file is a mistake.
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise ConfigError(f"{_title(config, name)} must be an integer >= {low}, got {value!r}")
 
 
-def require_positive(config: object, name: str) -> None:
-    """Raise unless the named field is a finite number > 0."""
-    value = getattr(config, name)
-    if not is_number(value) or not 0 < value < math.inf:
-        raise ConfigError(f"{type(config).__name__}.{name} must be a number > 0, got {value!r}")
+def require_number(
+    config: object,
+    *names: str,
+    low: float,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    """Raise ConfigError unless the fields hold finite numbers between two limits.
+
+    Args:
+        config: The dataclass.
+        names: Its fields to check.
+        low: Lower limit.
+        high: Upper limit.
+        open_low: Exclude the lower limit itself.
+        open_high: Exclude the upper limit itself.
+    """
+    for name in names:
+        value = getattr(config, name)
+        inside = (
+            is_number(value)
+            and math.isfinite(value)
+            and (low < value if open_low else low <= value)
+            and (value < high if open_high else value <= high)
+        )
+        if not inside:
+            lower = f"{'>' if open_low else '>='} {low:g}"
+            upper = "" if high == math.inf else f" and {'<' if open_high else '<='} {high:g}"
+            raise ConfigError(f"{_title(config, name)} must be a number {lower}{upper}, got {value!r}")
 
 
-def require_fraction(config: object, name: str) -> None:
-    """Raise unless the named field is a number in [0, 1)."""
-    value = getattr(config, name)
-    if not is_number(value) or not 0 <= value < 1:
-        raise ConfigError(f"{type(config).__name__}.{name} must be in [0, 1), got {value!r}")
-
-
-def require_bools(config: object, names: tuple[str, ...]) -> None:
-    """Raise unless the named fields are true or false."""
+def require_bool(config: object, *names: str) -> None:
+    """Raise ConfigError unless the fields hold true or false."""
     for name in names:
         value = getattr(config, name)
         if not isinstance(value, bool):
-            raise ConfigError(f"{type(config).__name__}.{name} must be true or false, got {value!r}")
+            raise ConfigError(f"{_title(config, name)} must be true or false, got {value!r}")
 
 
-def require_choice(config: object, name: str, choices: tuple[str, ...]) -> None:
-    """Raise unless the named field is one of the choices."""
+def require_str(config: object, *names: str) -> None:
+    """Raise ConfigError unless the fields hold strings."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, str):
+            raise ConfigError(f"{_title(config, name)} must be a string, got {value!r}")
+
+
+def require_choice(config: object, name: str, choices: Collection[str]) -> None:
+    """Raise ConfigError unless the field holds one of the choices."""
     value = getattr(config, name)
     if value not in choices:
-        raise ConfigError(f"{type(config).__name__}.{name} must be one of {', '.join(choices)}, got {value!r}")
+        raise ConfigError(f"{_title(config, name)} must be one of {', '.join(choices)}; got {value!r}")
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a number; ``True`` and ``False`` are not."""
+    """Return whether a value is a number; ``True`` and ``False`` are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _title(config: object, name: str) -> str:
+    return f"{type(config).__name__}.{name}"
 
 
 def _frozen(value: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from endofm.config.adapter import STAdapterConfig
-from endofm.config.checks import require_choice, require_positive, require_positive_ints
+from endofm.config.checks import require_bool, require_choice, require_int, require_number
 from endofm.errors import ConfigError
 
 AttentionType = Literal["divided_space_time", "space_only"]
@@ -51,15 +51,10 @@ class EncoderConfig:
     st_adapter: STAdapterConfig | None = None
 
     def __post_init__(self) -> None:
-        require_positive_ints(
-            self, ("img_size", "patch_size", "num_frames", "in_chans", "embed_dim", "depth", "num_heads")
-        )
-        require_positive(self, "mlp_ratio")
-        require_positive(self, "layer_norm_eps")
-        if not isinstance(self.qkv_bias, bool):
-            raise ConfigError(f"EncoderConfig.qkv_bias must be true or false, got {self.qkv_bias!r}")
-        if not isinstance(self.drop_path_rate, (int, float)) or not 0 <= self.drop_path_rate < 1:
-            raise ConfigError(f"EncoderConfig.drop_path_rate must be in [0, 1), got {self.drop_path_rate!r}")
+        require_int(self, "img_size", "patch_size", "num_frames", "in_chans", "embed_dim", "depth", "num_heads")
+        require_number(self, "mlp_ratio", "layer_norm_eps", low=0, open_low=True)
+        require_bool(self, "qkv_bias")
+        require_number(self, "drop_path_rate", low=0, high=1, open_high=True)
         require_choice(self, "attention_type", get_args(AttentionType))
         if self.st_adapter is not None and not isinstance(self.st_adapter, STAdapterConfig):
             raise ConfigError(f"EncoderConfig.st_adapter must be None or an STAdapterConfig, got {self.st_adapter!r}")

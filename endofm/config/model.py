@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from endofm.config.adapter import STAdapterConfig
-from endofm.config.checks import from_mapping
+from endofm.config.checks import from_mapping, require_bool, require_str
 from endofm.config.encoder import EncoderConfig
 from endofm.config.head import HeadConfig
 from endofm.config.preprocess import PreprocessConfig
@@ -45,11 +45,8 @@ class ModelConfig:
     head: HeadConfig | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.trained, bool):
-            raise ConfigError(f"ModelConfig.trained must be true or false, got {self.trained!r}")
-        for name in ("name", "license", "source_sha256"):
-            if not isinstance(getattr(self, name), str):
-                raise ConfigError(f"ModelConfig.{name} must be a text, got {getattr(self, name)!r}")
+        require_bool(self, "trained")
+        require_str(self, "name", "license", "source_sha256")
         if self.head is not None and not _is_head(self.head):
             heads = ", ".join(name for name in task_names() if name != FEATURES)
             raise ConfigError(f"ModelConfig.head must be None or the head configuration of {heads}; got {self.head!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from endofm.config.checks import require_bools, require_choice, require_positive, require_positive_ints
+from endofm.config.checks import is_number, require_bool, require_choice, require_int, require_number
 from endofm.errors import ConfigError
 
 CropMode = Literal["center", "upstream", "none", "fit"]
@@ -55,8 +55,8 @@ class PreprocessConfig:
     channels: ChannelOrder = "rgb"
 
     def __post_init__(self) -> None:
-        require_positive_ints(self, ("num_frames", "short_side", "crop_size"))
-        require_positive(self, "window_seconds")
+        require_int(self, "num_frames", "short_side", "crop_size")
+        require_number(self, "window_seconds", low=0, open_low=True)
         require_choice(self, "crop", get_args(CropMode))
         require_choice(self, "values", get_args(ValueRange))
         require_choice(self, "channels", get_args(ChannelOrder))
@@ -75,11 +75,11 @@ class PreprocessConfig:
             )
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if len(values) != 3 or not all(isinstance(v, (int, float)) for v in values):
+            if len(values) != 3 or not all(is_number(v) for v in values):
                 raise ConfigError(f"PreprocessConfig.{name} must hold 3 numbers, got {values!r}")
         if min(self.std) <= 0:
             raise ConfigError(f"PreprocessConfig.std must be positive, got {self.std!r}")
-        require_bools(self, ("field_of_view", "antialias"))
+        require_bool(self, "field_of_view", "antialias")
 
     @classmethod
     def for_image_size(cls, size: int, **changes: Any) -> PreprocessConfig:

@@ -131,5 +131,6 @@ def hub_task(name: str) -> HubTask:
 
 
 def hub_tasks() -> list[HubTask]:
-    """Return those of all tasks, in the order in which the layout of a published checkpoint is looked for."""
-    return [hub_task(name) for name in task_names()]
+    """Return the layouts of all tasks, in the order in which a checkpoint is matched against them."""
+    # Last registered first, so that the encoder alone, the first task, takes what no other layout matches.
+    return [hub_task(name) for name in reversed(task_names())]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from endofm.config import EncoderConfig, PreprocessConfig
+from endofm.config.checks import require_int
 from endofm.errors import ConfigError
-from endofm.training.checks import require_int
 from endofm.training.config import free
 from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
 from endofm.training.objectives.vcl.config import VCLConfig

@@ -114,7 +114,7 @@ def test_entropy_tells_a_collapse() -> None:
         ({"teacher_temp": 0}, "teacher_temp must be a number > 0, got 0"),
         ({"teacher_momentum": 1.2}, "teacher_momentum must be a number >= 0 and <= 1"),
         ({"drop_path_rate": 1}, "drop_path_rate must be < 1"),
-        ({"warmup_epochs": 1.5}, "warmup_epochs must be a whole number >= 0"),
+        ({"warmup_epochs": 1.5}, "warmup_epochs must be an integer >= 0"),
         ({"clip_gradient": float("nan")}, "clip_gradient must be a number > 0"),
         ({"teacher_drop_path": "yes"}, "teacher_drop_path must be true or false"),
     ],
@@ -122,5 +122,5 @@ def test_entropy_tells_a_collapse() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         DistillationConfig(**settings)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="out_dim must be a whole number >= 2"):
+    with pytest.raises(ConfigError, match="out_dim must be an integer >= 2"):
         HeadConfig(out_dim=1)

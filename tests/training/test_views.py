@@ -189,13 +189,13 @@ def test_the_span_is_that_of_the_original(frames: int, fps: float, seed: int) ->
         ({"local_scale": (0.4, 0.1)}, "local_scale must be two shares"),
         ({"global_scale": (0.4, 1.5)}, "global_scale must be two shares"),
         ({"global_scale": (0.4,)}, "global_scale must hold 2 numbers"),
-        ({"local_parts": 1}, "local_parts must be a whole number >= 2"),
+        ({"local_parts": 1}, "local_parts must be an integer >= 2"),
         ({"flip_probability": 2}, "flip_probability must be a number >= 0 and <= 1, got 2"),
         ({"std": (0.2, 0.2, 0.0)}, "std must be positive"),
         ({"crop_rule": "best"}, "crop_rule must be one of first_fit, last_try; got 'best'"),
         ({"grey_weights": "grb"}, "grey_weights must be one of rgb, bgr"),
         ({"span_seconds": 0}, "span_seconds must be a number > 0"),
-        ({"shared_draws": -1}, "shared_draws must be a whole number >= 0"),
+        ({"shared_draws": -1}, "shared_draws must be an integer >= 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings_: dict[str, object], message: str) -> None:

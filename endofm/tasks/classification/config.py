@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from endofm.config.checks import (
-    is_number,
-    require_bools,
-    require_choice,
-    require_fraction,
-    require_positive_ints,
-)
+from endofm.config.checks import is_number, require_bool, require_choice, require_int, require_number
 from endofm.config.head import HeadConfig
 from endofm.errors import ConfigError
 
@@ -44,10 +38,10 @@ class ClassificationHeadConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_bools(self, ("multi_label",))
+        require_bool(self, "multi_label")
         require_choice(self, "pooling", get_args(ClassificationPooling))
-        require_positive_ints(self, ("attentive_heads",))
-        require_fraction(self, "dropout")
+        require_int(self, "attentive_heads")
+        require_number(self, "dropout", low=0, high=1, open_high=True)
         if not self.multi_label and self.num_classes < 2:
             raise ConfigError(
                 f"ClassificationHeadConfig.labels: one label alone ({self.labels[0]!r}) always has probability 1; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from endofm.config.checks import is_number, require_bools, require_choice, require_positive_ints
+from endofm.config.checks import require_bool, require_choice, require_int, require_number
 from endofm.config.head import HeadConfig
 from endofm.errors import ConfigError
 
@@ -56,17 +56,11 @@ class DetectionHeadConfig(HeadConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts = ("channels", "tower_depth", "norm_groups", "offset_groups", "clip_frames", "support_reach")
-        require_positive_ints(self, (*counts, "candidates", "max_boxes"))
+        require_int(self, *counts, "candidates", "max_boxes")
         require_choice(self, "supports", get_args(DetectionSupports))
-        require_bools(self, ("nms_across_classes", "last_pixel_inside"))
-        if not isinstance(self.num_supports, int) or isinstance(self.num_supports, bool) or self.num_supports < 0:
-            raise ConfigError(
-                f"DetectionHeadConfig.num_supports must be a whole number >= 0, got {self.num_supports!r}"
-            )
-        for name in ("score_threshold", "nms_iou"):
-            value = getattr(self, name)
-            if not is_number(value) or not 0 <= value <= 1:
-                raise ConfigError(f"DetectionHeadConfig.{name} must be between 0 and 1, got {value!r}")
+        require_bool(self, "nms_across_classes", "last_pixel_inside")
+        require_int(self, "num_supports", low=0)
+        require_number(self, "score_threshold", "nms_iou", low=0, high=1)
         for name in ("norm_groups", "offset_groups"):
             if self.channels % getattr(self, name):
                 raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from endofm.config.checks import require_choice, require_fraction, require_positive_ints
+from endofm.config.checks import require_choice, require_int, require_number
 from endofm.config.head import HeadConfig
 from endofm.errors import ConfigError
 
@@ -48,8 +48,8 @@ class SegmentationHeadConfig(HeadConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_choice(self, "network", get_args(MaskNetwork))
-        require_fraction(self, "dropout")
-        require_positive_ints(self, ("stem_width", "light_width"))
+        require_number(self, "dropout", low=0, high=1, open_high=True)
+        require_int(self, "stem_width", "light_width")
         for name, groups in (("stem_width", _STEM_GROUPS), ("light_width", _LIGHT_GROUPS)):
             if getattr(self, name) % groups:
                 raise ConfigError(
@@ -57,9 +57,9 @@ class SegmentationHeadConfig(HeadConfig):
                 )
         for name, count in (("stem_units", 3), ("decoder_widths", 5)):
             values = getattr(self, name)
-            whole = isinstance(values, tuple) and all(type(v) is int and v >= 1 for v in values)
-            if not whole or len(values) != count:
-                raise ConfigError(f"SegmentationHeadConfig.{name} must hold {count} whole numbers >= 1, got {values!r}")
+            positive = isinstance(values, tuple) and all(type(v) is int and v >= 1 for v in values)
+            if not positive or len(values) != count:
+                raise ConfigError(f"SegmentationHeadConfig.{name} must hold {count} integers >= 1, got {values!r}")
         if self.num_classes > MAX_CLASSES:
             raise ConfigError(
                 f"SegmentationHeadConfig.labels: masks are kept as bytes, which tell {MAX_CLASSES} classes apart; got "

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
 from endofm.models.pretrained import Pretrained
-from endofm.training.checks import require_int, require_number
 from endofm.training.engine.task import Plan
 from endofm.training.objectives.parameter_groups import split_by_decay
 from endofm.training.transfer.apply import backbone_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from endofm.config.checks import require_choice, require_int, require_number
 from endofm.errors import ConfigError
-from endofm.training.checks import require_choice, require_int, require_number
 
 CropRule = Literal["first_fit", "last_try"]
 GreyWeights = Literal["rgb", "bgr"]

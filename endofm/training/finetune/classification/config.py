@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from endofm.config import EncoderConfig
+from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
-from endofm.training.checks import require_int, require_number
 from endofm.training.config import free
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig

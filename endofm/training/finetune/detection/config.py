@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from endofm.config import EncoderConfig, PreprocessConfig
+from endofm.config.checks import require_int, require_number
 from endofm.data.detection.samples import FrameOrder
 from endofm.errors import ConfigError
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.layout import published_head, published_preprocess
-from endofm.training.checks import require_int, require_number
 from endofm.training.config import free
 from endofm.training.finetune.detection.published import PublishedSgdConfig, StepScheduleConfig
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
-from endofm.training.checks import require_int, require_number
 from endofm.training.engine.task import Plan
 
 

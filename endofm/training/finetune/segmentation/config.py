@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from endofm.config import EncoderConfig
+from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
 from endofm.tasks.segmentation.config import MaskNetwork
-from endofm.training.checks import require_int, require_number
 from endofm.training.config import free
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.finetune.segmentation.reading import MaskRule

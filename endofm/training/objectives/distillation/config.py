@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from endofm.config.checks import require_bool, require_choice, require_int, require_number
 from endofm.errors import ConfigError
-from endofm.training.checks import require_bool, require_choice, require_int, require_number
 from endofm.training.views.config import ViewConfig
 
 Centering = Literal["running_mean", "sinkhorn"]

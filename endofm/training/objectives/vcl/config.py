@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from endofm.config.checks import require_bool, require_choice, require_int, require_number
 from endofm.errors import ConfigError
-from endofm.training.checks import require_bool, require_choice, require_int, require_number
 
 Colour = Literal["vcl", "endofm"]
 Pooling = Literal["class_token", "patch_mean"]
