@@ -6,11 +6,12 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
 from endofm._version import __version__
-from endofm.errors import EndoFMError
+from endofm.errors import EndoFMError, EndoFMWarning
 
 COMMANDS = (
     "extract",
@@ -29,6 +30,8 @@ COMMANDS = (
     "benchmark",
     "doctor",
 )
+
+_PYTHON_FORMAT = warnings.formatwarning
 
 STATUS_FAILED = 1
 STATUS_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -60,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, 1 if the command failed, 130 if it was interrupted. Wrong usage exits with 2.
     """
     args = _parse(argv)
+    # The format and not the display: a caller that records warnings, as tests do, still receives them.
+    warnings.formatwarning = _format_warning
     try:
         status: int = args.run(args)
         sys.stdout.flush()
@@ -85,6 +90,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if rest:
         args.settings = [*args.settings, *rest]
     return args
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return a warning of this package as one plain line; others keep the source line that explains them."""
+    if issubclass(category, EndoFMWarning):
+        return f"endofm: warning: {message}\n"
+    return _PYTHON_FORMAT(message, category, filename, lineno, line)
 
 
 def _command(name: str) -> ModuleType:

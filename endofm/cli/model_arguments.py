@@ -1,4 +1,4 @@
-"""Arguments of every command that runs a model on data: where, how exactly, how much at a time."""
+"""Arguments of every command that runs a model on data: which weights, which frames, where and how exactly."""
 
 from __future__ import annotations
 
@@ -12,19 +12,54 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=Pretrained)
 
 
+def configure_weights(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """Declare ``--weights``.
+
+    Args:
+        parser: Parser of the command.
+        default: Weights that are used without the option; None makes it required.
+    """
+    text = "registry name, owner/repo[@revision], folder, .safetensors or .pth file"
+    parser.add_argument("--weights", required=default is None, help=f"{text} (default: {default})" if default else text)
+
+
+def configure_source(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--fps`` and ``--field-of-view``."""
+    parser.add_argument("--fps", type=float, help="frame rate of folders of frames, which have no times (default: 30)")
+    parser.add_argument(
+        "--field-of-view",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="crop to the endoscope's image, without borders and text panels (default: as the weights specify)",
+    )
+
+
+def configure_windows(parser: argparse.ArgumentParser) -> None:
+    """Declare the window options, which have the names of :class:`~endofm.video.clip_windows.WindowSettings`."""
+    windows = parser.add_argument_group("clip windows")
+    windows.add_argument(
+        "--window-seconds", type=float, metavar="SECONDS", help="window length (default: as the weights specify)"
+    )
+    windows.add_argument("--hop-seconds", type=float, metavar="SECONDS", help="hop (default: the window length)")
+    windows.add_argument(
+        "--frame-stride", type=int, metavar="N", help="take every n-th source frame instead of counting seconds"
+    )
+    windows.add_argument("--hop-frames", type=int, metavar="N", help="hop of such windows in source frames")
+
+
 def configure_work(
     parser: argparse.ArgumentParser, *, batch_size: int, unit: str, int8: bool = False
 ) -> argparse._ArgumentGroup:
     """Declare ``--device``, ``--precision``, ``--batch-size`` and ``--local-files-only``.
 
     Args:
-        parser: Of the command.
-        batch_size: What ``--batch-size`` is by default.
+        parser: Parser of the command.
+        batch_size: Default of ``--batch-size``.
         unit: What it counts, such as ``"clips"``.
-        int8: Offer this precision too.
+        int8: Offer this precision.
 
     Returns:
-        The group that they are in, for more of the kind.
+        The group of these arguments, for more of the kind.
     """
     work = parser.add_argument_group("work")
     work.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: cpu)")
@@ -33,7 +68,7 @@ def configure_work(
         choices=("auto", "exact", "bfloat16", *(["int8"] if int8 else [])),
         default="exact",
         help=f"exact (default), or faster: bfloat16{', int8 (CPU)' if int8 else ''}; "
-        f"auto takes bfloat16 on a GPU that has it",
+        f"auto takes bfloat16 on a GPU that supports it",
     )
     work.add_argument(
         "--batch-size",
@@ -42,20 +77,20 @@ def configure_work(
         metavar="N",
         help=f"{unit} per forward pass (default: {batch_size})",
     )
-    work.add_argument("--local-files-only", action="store_true", help="never touch the network")
+    work.add_argument("--local-files-only", action="store_true", help="never use the network")
     return work
 
 
 def load_for_work(model_class: type[Model], args: argparse.Namespace) -> Model:
-    """Load ``args.weights`` as the arguments of :func:`configure_work` say."""
+    """Load ``args.weights`` with the arguments of :func:`configure_work`."""
     model = model_class.from_pretrained(
         args.weights, local_files_only=args.local_files_only, device=args.device, precision=args.precision
     )
-    tell_precision(model, args)
+    report_precision(model, args)
     return model
 
 
-def tell_precision(model: Pretrained, args: argparse.Namespace) -> None:
-    """Say what ``--precision auto`` has chosen, unless the command was told to be quiet."""
+def report_precision(model: Pretrained, args: argparse.Namespace) -> None:
+    """Print the precision that ``--precision auto`` has chosen, unless the command is quiet."""
     if args.precision == "auto" and not getattr(args, "quiet", False):
         print(f"endofm: precision: {model.precision} (chosen for {model.device})", file=sys.stderr)

@@ -1,44 +1,63 @@
-"""Features of many videos into one folder: restartable, and one bad file does not stop the rest."""
+"""Batch job: one piece of work on many videos, into one folder; restartable, and one bad file does not stop the rest.
+
+The job knows nothing of the task. Extraction, classification, detection and segmentation each pass a function that
+writes the files of one video and returns an :class:`ItemResult`; order, processes, failures, manifest and resumption
+are the same for all of them.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from endofm.errors import EndoFMError, InputError
-from endofm.files import atomic_path, remove_partial
+from endofm.files import atomic_path
 from endofm.inference.video_paths import VideoItem
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
-from endofm.tasks.features.results import VideoFeatures
+from endofm.resume import exclusive, file_state, require_same_settings
 
 MANIFEST_NAME = "manifest.json"
-_LOCK_NAME = ".endofm-lock"
+"""Name of the manifest in an output folder."""
+
 _FORMAT_VERSION = 1
 
-Extract = Callable[[VideoItem, Path], VideoFeatures]
-"""Embeds one video and writes its feature file (and what belongs to it) to the given path."""
+
+@dataclass(frozen=True, kw_only=True)
+class ItemResult:
+    """Result of the work on one video, as far as the manifest records it.
+
+    Attributes:
+        summary: Numbers and strings for the manifest's row, such as ``{"clips": 24, "seconds": 120.0}``. Keys are those
+            of the task; the job does not read them.
+        problems: Parts of the video that could not be decoded, one sentence each.
+    """
+
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+Work = Callable[[VideoItem, tuple[Path, ...]], ItemResult]
+"""Processes one video and writes its files to the given paths, one per suffix of the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What became of one video; one row of the manifest.
+    """Outcome of one video: a row of the manifest.
 
     Attributes:
         source: Path of the video.
-        output: Name of the feature file in the output folder.
+        output: Name of the first output file, relative to the output folder.
         status: ``"done"`` or ``"failed"``.
-        size_bytes: Size of the source, to notice that it has changed; -1 for a folder of frames.
-        modified: Time of change of the source, nanoseconds.
-        clips: Number of clips.
-        seconds: Time that the clips cover, in seconds.
-        problems: What could not be decoded, one sentence each.
-        error: Why it failed, empty if it did not.
+        size_bytes: Size of the source when it was processed; -1 for a folder of frames.
+        modified: Time of the source's last change in nanoseconds.
+        summary: As the work returned it; empty after a failure. In the file its keys are those of the row itself.
+        problems: Parts of the video that could not be decoded, one sentence each.
+        error: Reason for a failure, else empty.
     """
 
     source: str
@@ -46,10 +65,24 @@ class Entry:
     status: Literal["done", "failed"]
     size_bytes: int
     modified: int
-    clips: int = 0
-    seconds: float = 0.0
+    summary: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     error: str = ""
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row as plain JSON values."""
+        row = asdict(self)
+        # The row stands first for its order and last for its values: no task can overwrite a field of the job.
+        summary = row.pop("summary")
+        return {**row, **summary, **row}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Entry:
+        """Return the entry of a row; keys that are not fields are its summary."""
+        names = {f.name for f in fields(cls)} - {"summary"}
+        known = {name: value for name, value in row.items() if name in names}
+        summary = {name: value for name, value in row.items() if name not in names}
+        return cls(**{**known, "problems": tuple(known["problems"])}, summary=summary)
 
 
 @dataclass(frozen=True)
@@ -58,7 +91,7 @@ class JobReport:
 
     Attributes:
         entries: Every video of this run, in the order given.
-        skipped: How many of them were done by an earlier run.
+        skipped: Number of them that an earlier run had finished.
     """
 
     entries: tuple[Entry, ...]
@@ -66,146 +99,133 @@ class JobReport:
 
     @property
     def failed(self) -> tuple[Entry, ...]:
-        """The videos without a feature file."""
+        """The videos without results."""
         return tuple(entry for entry in self.entries if entry.status == "failed")
 
 
 def run_job(
     items: Sequence[VideoItem],
     out: str | Path,
-    extract: Extract,
+    work: Work,
     *,
-    suffix: str,
+    suffixes: Sequence[str],
     settings: Mapping[str, Any],
-    companion: str = "",
     jobs: int = 1,
     overwrite: bool = False,
     progress: bool = True,
 ) -> JobReport:
-    """Embed videos one after the other, or several at a time, and keep a manifest of what is done.
+    """Process videos one after the other, or several at a time, and keep a manifest of what is done.
 
-    The manifest is written anew after every video, and feature files appear under their names only when they are
-    whole. A run that was stopped in any way goes on with the videos that are missing.
+    The manifest is rewritten after every video, and ``work`` writes its files atomically. A run that was interrupted in
+    any way is resumed by the same call: only missing, failed and changed videos are processed.
+
+    Check options before calling this: a mistake that is found only inside ``work`` becomes one failure per video.
 
     Args:
-        items: Videos, with distinct output names.
-        out: Folder for the feature files; created if missing.
-        extract: The work on one video; with several jobs it must be picklable, as it runs in processes of its own.
-        suffix: Suffix of the feature files, which chooses their format.
-        settings: Everything that the features depend on, plain JSON values. A folder holds features of one setting.
-        companion: What the name of a further file adds to that of its feature file, if ``extract`` writes one; a video
-            without it is not done.
-        jobs: Processes that work side by side; 1 works in this process.
-        overwrite: Begin anew, even with other settings.
+        items: Videos with distinct output names.
+        out: Folder for the results; created if missing.
+        work: Processes one video; with several jobs it must be picklable, because it then runs in other processes.
+        suffixes: Suffixes of the files that belong to one video, appended to its output name. A video counts as done
+            only if all of them exist.
+        settings: Everything that the results depend on, as plain JSON values. A folder holds results of one setting.
+        jobs: Number of processes; 1 works in this process.
+        overwrite: Start over, even with other settings.
         progress: Show a progress bar over the videos.
 
     Raises:
-        InputError: If the folder holds features of other settings, or another run is writing to it.
+        InputError: If the folder cannot be created or holds a manifest of another kind.
+        JobError: If the folder holds results of other settings, or another process is writing to it.
     """
     out = Path(out)
     if jobs < 1:
         raise InputError(f"jobs must be at least 1, got {jobs}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: this folder cannot be made ({error})") from error
-    with _alone(out):
-        remove_partial(out, below=True)  # of a run that was killed
-        known = {} if overwrite else _read_manifest(out, settings)
-        tasks = [item for item in items if not _is_done(item, known.get(item.output + suffix), out, companion)]
-        skipped = len(items) - len(tasks)
-        work = partial(_embed_one, extract=extract, out=out, suffix=suffix)
-        results = ((task, work(task)) for task in tasks) if jobs == 1 else run_tasks(work, tasks, jobs)
+    with exclusive(out):
+        known = {} if overwrite else _resume(out, settings)
+        remaining = [item for item in items if not _is_done(item, known.get(item.output + suffixes[0]), out, suffixes)]
+        skipped = len(items) - len(remaining)
+        process = partial(_process, work=work, out=out, suffixes=tuple(suffixes))
+        # With one job nothing is pickled and no process started: Ctrl-C and debuggers act on the work itself.
+        outcomes = ((item, process(item)) for item in remaining) if jobs == 1 else run_tasks(process, remaining, jobs)
         with progress_bar(total=len(items), description="Videos", unit="video", disable=not progress) as bar:
             bar.update(skipped)
-            for item, result in results:
-                if isinstance(result, WorkerDied):
-                    result = _failure(item, suffix, "the process that read it was killed (a crash or lack of memory)")
-                known[result.output] = result
+            for item, outcome in outcomes:
+                if isinstance(outcome, WorkerDied):
+                    outcome = _failure(
+                        item, suffixes[0], f"{item.path}: its process was killed (a crash or lack of memory)"
+                    )
+                known[outcome.output] = outcome
                 _write_manifest(out, settings, known)
                 bar.update(1)
-        if not tasks:
+        if not remaining:
             _write_manifest(out, settings, known)
-    return JobReport(tuple(known[item.output + suffix] for item in items), skipped)
+    return JobReport(tuple(known[item.output + suffixes[0]] for item in items), skipped)
 
 
 def read_entries(out: str | Path) -> list[Entry]:
-    """Return the videos whose features are in a folder.
+    """Return the videos that are done in a folder.
 
     Args:
         out: Folder that :func:`run_job` has filled.
 
     Raises:
-        InputError: If it has no manifest of an extraction.
+        InputError: If it has no manifest of such a job.
     """
-    return [entry for entry in _parse_manifest(Path(out) / MANIFEST_NAME)[1] if entry.status == "done"]
+    return [entry for entry in _read_manifest(Path(out))[1] if entry.status == "done"]
 
 
-def _embed_one(item: VideoItem, *, extract: Extract, out: Path, suffix: str) -> Entry:
+def _process(item: VideoItem, *, work: Work, out: Path, suffixes: tuple[str, ...]) -> Entry:
+    # The state before the work: a source that changes meanwhile is processed again by the next run.
+    size, modified = file_state(item.path)
     try:
-        features = extract(item, out / (item.output + suffix))
+        result = work(item, tuple(out / (item.output + suffix) for suffix in suffixes))
     except EndoFMError as error:
-        return _failure(item, suffix, str(error))
+        return _failure(item, suffixes[0], str(error))
     except (OSError, MemoryError, RuntimeError, ValueError) as error:
-        # Not a message of ours, so say of what kind it is; the other videos must not suffer.
-        return _failure(item, suffix, f"{item.path}: unexpected {type(error).__name__}: {error}")
-    size, modified = _state(item.path)
+        # A message from elsewhere needs its kind and the file; the other videos must not suffer.
+        return _failure(item, suffixes[0], f"{item.path}: unexpected {type(error).__name__}: {error}")
     return Entry(
         source=str(item.path),
-        output=item.output + suffix,
+        output=item.output + suffixes[0],
         status="done",
         size_bytes=size,
         modified=modified,
-        clips=len(features),
-        seconds=float(features.end_seconds[-1]) if len(features) else 0.0,
-        problems=features.problems,
+        summary=dict(result.summary),
+        problems=result.problems,
     )
 
 
 def _failure(item: VideoItem, suffix: str, error: str) -> Entry:
-    size, modified = _state(item.path)
+    size, modified = file_state(item.path)
     output = item.output + suffix
     return Entry(source=str(item.path), output=output, status="failed", size_bytes=size, modified=modified, error=error)
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Return what changes when a source changes: size in bytes (-1 for a folder) and time of change."""
-    try:
-        state = path.stat()
-    except OSError:
-        return -1, 0
-    return state.st_size if path.is_file() else -1, state.st_mtime_ns
-
-
-def _is_done(item: VideoItem, entry: Entry | None, out: Path, companion: str) -> bool:
-    if entry is None or entry.status != "done" or _state(item.path) != (entry.size_bytes, entry.modified):
+def _is_done(item: VideoItem, entry: Entry | None, out: Path, suffixes: Sequence[str]) -> bool:
+    if entry is None or entry.status != "done" or file_state(item.path) != (entry.size_bytes, entry.modified):
         return False
-    return (out / entry.output).is_file() and (out / (entry.output + companion)).is_file()
+    return all((out / (item.output + suffix)).exists() for suffix in suffixes)
 
 
-def _read_manifest(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
+def _resume(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
+    """Return the entries of earlier runs, after checking that their settings are those of this one."""
     if not (out / MANIFEST_NAME).exists():
         return {}
-    found, entries = _parse_manifest(out / MANIFEST_NAME)
-    asked = json.loads(json.dumps(dict(settings)))
-    if found != asked:
-        differing = sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
-        told = "; ".join(f"{key} was {found.get(key)!r} and is now {asked.get(key)!r}" for key in differing)
-        raise InputError(
-            f"{out} holds features of other settings ({told}); choose another output folder, or pass --overwrite to "
-            f"replace them"
-        )
+    stored, entries = _read_manifest(out)
+    # A run in which everything failed left nothing behind that other settings could contradict.
+    if any(entry.status == "done" for entry in entries):
+        require_same_settings(out, stored, settings, remedy="pass --overwrite to replace them")
     return {entry.output: entry for entry in entries}
 
 
-def _parse_manifest(path: Path) -> tuple[dict[str, Any], list[Entry]]:
-    """Return the settings and the videos of a manifest."""
+def _read_manifest(out: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """Return the settings and the videos of a folder's manifest."""
+    path = out / MANIFEST_NAME
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return values["settings"], [Entry(**{**v, "problems": tuple(v["problems"])}) for v in values["videos"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return dict(values["settings"]), [Entry.from_row(row) for row in values["videos"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: this is not the manifest of an extraction ({error}); choose another output folder"
+            f"{path}: this is not the manifest of an endofm command ({error}); choose another folder"
         ) from error
 
 
@@ -213,28 +233,7 @@ def _write_manifest(out: Path, settings: Mapping[str, Any], known: Mapping[str, 
     values = {
         "format_version": _FORMAT_VERSION,
         "settings": dict(settings),
-        "videos": [asdict(known[output]) for output in sorted(known)],
+        "videos": [known[output].to_row() for output in sorted(known)],
     }
     with atomic_path(out / MANIFEST_NAME) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases when a process dies in whatever way.
-
-    The empty file stays: whoever removed it could take it from under another run that is waiting for it.
-    """
-    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported without __all__
-
-    lock = WeakFileLock(out / _LOCK_NAME, timeout=1.0)
-    try:
-        lock.__enter__()
-    except TimeoutError as error:
-        raise InputError(
-            f"{out}: another extraction is writing to this folder; wait for it or choose another"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)

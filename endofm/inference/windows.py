@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from endofm.config import PreprocessConfig
 from endofm.errors import InputError
 from endofm.video.frames import Float64Array, VideoSource
 from endofm.video.sampling import clip_times, sliding_indices, sliding_windows
@@ -45,6 +46,38 @@ class WindowSettings:
             raise InputError("hop_frames goes with frame_stride; windows in seconds take hop_seconds")
         if self.frame_stride is not None and self.hop_seconds is not None:
             raise InputError("frame_stride counts source frames; give hop_frames instead of hop_seconds")
+
+    @classmethod
+    def for_preprocess(
+        cls,
+        preprocess: PreprocessConfig,
+        *,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        frame_stride: int | None = None,
+        hop_frames: int | None = None,
+    ) -> WindowSettings:
+        """Return settings in which what is not given is that of the weights' preprocessing.
+
+        Args:
+            preprocess: Gives the frames per clip and the default window length.
+            window_seconds: Length of a window in seconds.
+            hop_seconds: Step between windows in seconds.
+            frame_stride: Take every n-th source frame instead of counting seconds.
+            hop_frames: Step between such windows in source frames.
+
+        Raises:
+            InputError: If an argument is not valid, or two contradict each other.
+        """
+        if frame_stride is not None and window_seconds is not None:
+            raise InputError("give window_seconds or frame_stride, not both: each determines the length of a window")
+        return cls(
+            num_frames=preprocess.num_frames,
+            window_seconds=preprocess.window_seconds if window_seconds is None else window_seconds,
+            hop_seconds=hop_seconds,
+            frame_stride=frame_stride,
+            hop_frames=hop_frames,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what was done, with the defaults filled in, as plain values."""

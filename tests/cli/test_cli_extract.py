@@ -69,10 +69,10 @@ def test_a_folder(weights: Path, recordings: Path, tmp_path: Path, jobs: int) ->
     again = extract(recordings, "-o", out, "--weights", weights)
     assert "3 of them done before" in again.stdout
     assert stamps == {name: (out / name).stat().st_mtime_ns for name in names[:2]}
-    other = extract(recordings, "-o", out, "--weights", weights, "--window", 2)
+    other = extract(recordings, "-o", out, "--weights", weights, "--window-seconds", 2)
     assert other.returncode == 1
     assert "window_seconds was None and is now 2.0" in other.stderr
-    assert extract(recordings, "-o", out, "--weights", weights, "--window", 2, "--overwrite").returncode == 0
+    assert extract(recordings, "-o", out, "--weights", weights, "--window-seconds", 2, "--overwrite").returncode == 0
     assert len(VideoFeatures.load(out / names[0])) == 2
 
 
@@ -159,7 +159,7 @@ def test_two_runs_do_not_share_a_folder(weights: Path, recordings: Path, tmp_pat
     with WeakFileLock(tmp_path / ".endofm-lock"):
         result = extract(recordings, "-o", tmp_path, "--weights", weights)
     assert result.returncode == 1
-    assert "another extraction is writing to this folder" in result.stderr
+    assert "another process is writing to this folder" in result.stderr
     assert extract(recordings, "-o", tmp_path, "--weights", weights).returncode == 0
 
 
@@ -170,6 +170,9 @@ def test_two_runs_do_not_share_a_folder(weights: Path, recordings: Path, tmp_pat
         ([], "no videos given"),
         (["{recordings}/a/one.mp4", "{recordings}/b/one.mp4"], "would both be written as"),
         (["{recordings}", "--jobs", "0"], "--jobs must be at least 1"),
+        (["{recordings}", "--batch-size", "0"], "--batch-size must be at least 1"),
+        (["{recordings}", "--hop-frames", "3"], "hop_frames goes with frame_stride"),
+        (["{recordings}", "--window-seconds", "-1"], "window_seconds must be a number of seconds > 0"),
     ],
 )
 def test_wrong_arguments(weights: Path, recordings: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -177,6 +180,33 @@ def test_wrong_arguments(weights: Path, recordings: Path, tmp_path: Path, argume
     result = extract(*filled, "-o", tmp_path / "out", "--weights", weights)
     assert result.returncode == 1
     assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_finished_nothing_leaves_the_folder_to_other_settings(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"this is no video")
+    command = [tmp_path / "bad.mp4", "-o", tmp_path / "out", "--weights", weights]
+    assert extract(*command).returncode == 1
+    other = extract(*command, "--window-seconds", 2)
+    assert "1 of 1" not in other.stdout
+    assert "holds the results of other settings" not in other.stderr
+
+
+def test_without_weights_the_published_model_is_taken(recordings: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "empty")}
+    command = [*COMMAND, str(recordings), "-o", str(tmp_path / "out"), "--local-files-only"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 1
+    assert "taking the published model endofm-base-8x224" in result.stderr
+    assert "--weights endofm-nano-4x96" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_warning_of_the_package_is_one_plain_line(recordings: Path, tmp_path: Path) -> None:
+    result = extract(recordings / "two.mp4", "-o", tmp_path, "--weights", "endofm-tiny-8x224-random", "--jobs", 2)
+    assert result.returncode == 0, result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if "random" in line]
+    assert line.startswith("endofm: warning: endofm-tiny-8x224-random: these weights are random")
 
 
 def test_every_real_recording(weights: Path, media_dir: Path, tmp_path: Path) -> None:

@@ -1,0 +1,214 @@
+"""Commands that run a model over many videos: their arguments, their model, and the restartable job they start."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from endofm.cli.model_arguments import configure_source, configure_weights, configure_work, report_precision
+
+if TYPE_CHECKING:
+    from endofm.inference.job import JobReport, Work
+    from endofm.inference.video_paths import VideoItem
+    from endofm.models.pretrained import Pretrained
+
+
+def configure_batch(
+    parser: argparse.ArgumentParser,
+    *,
+    results: str,
+    batch_size: int,
+    unit: str,
+    int8: bool = False,
+    default_weights: str | None = None,
+) -> argparse._ArgumentGroup:
+    """Declare what every command over many videos takes: inputs, output folder, weights, work, jobs, overwriting.
+
+    Args:
+        parser: Parser of the command.
+        results: What the command writes, such as ``"feature files"``.
+        batch_size: Default of ``--batch-size``.
+        unit: What ``--batch-size`` counts, such as ``"clips"``.
+        int8: Offer this precision.
+        default_weights: Weights that are used without ``--weights``; None makes the option required.
+
+    Returns:
+        The group of ``--device`` and ``--batch-size``, for further arguments of that kind.
+    """
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="video, folder (searched with all folders below), folder of frames"
+    )
+    parser.add_argument(
+        "--list", dest="lists", action="append", default=[], metavar="FILE", help="text file with one path per line"
+    )
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="DIR", help=f"output folder of the {results}")
+    configure_weights(parser, default=default_weights)
+    configure_source(parser)
+    work = configure_work(parser, batch_size=batch_size, unit=unit, int8=int8)
+    work.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time, each with its own model")
+    work.add_argument("--threads", type=int, metavar="N", help="CPU threads per model (default: cores / jobs)")
+    parser.add_argument("--overwrite", action="store_true", help="start over, even with other settings")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
+    return work
+
+
+def collect_videos(args: argparse.Namespace) -> list[VideoItem]:
+    """Return the videos of the arguments of :func:`configure_batch`, after checking its numbers.
+
+    Raises:
+        InputError: If there are none, a path does not exist, or a number is below 1.
+    """
+    from endofm.errors import InputError
+    from endofm.inference.video_paths import find_videos, read_list
+
+    items = find_videos([*args.paths, *(path for name in args.lists for path in read_list(name))])
+    if not items:
+        raise InputError("no videos given; name files or folders, or a list with --list")
+    for name in ("jobs", "threads", "batch_size"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    return items
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelLoader:
+    """Settings from which each process loads its model once; picklable, unlike the model.
+
+    Attributes:
+        task: Name of the task, which chooses the model class.
+        weights: As for :meth:`~endofm.models.pretrained.Pretrained.from_pretrained`.
+        local_files_only: Never use the network.
+        device: Device of the model.
+        precision: Precision of its inference, or ``"auto"``.
+        threads: CPU threads.
+    """
+
+    task: str
+    weights: str
+    local_files_only: bool
+    device: str | None
+    precision: Any
+    threads: int
+
+    @classmethod
+    def from_arguments(cls, task: str, args: argparse.Namespace) -> ModelLoader:
+        """Return the loader that the arguments of :func:`configure_batch` describe."""
+        import torch
+
+        return cls(
+            task=task,
+            weights=args.weights,
+            local_files_only=args.local_files_only,
+            device=args.device,
+            precision=args.precision,
+            threads=args.threads or max(torch.get_num_threads() // args.jobs, 1),
+        )
+
+    def load(self) -> Any:
+        """Return the model, which the first call in a process loads."""
+        return _load(self)
+
+
+@lru_cache(maxsize=1)
+def _load(loader: ModelLoader) -> Pretrained:
+    import torch
+
+    from endofm.errors import UntrainedWeightsWarning
+    from endofm.models.pretrained import model_class
+
+    torch.set_num_threads(loader.threads)
+    with warnings.catch_warnings():
+        if multiprocessing.parent_process() is not None:
+            # The main process has loaded the same weights and warned; once is enough.
+            warnings.simplefilter("ignore", UntrainedWeightsWarning)
+        return model_class(loader.task).from_pretrained(
+            loader.weights,
+            local_files_only=loader.local_files_only,
+            device=loader.device,
+            precision=loader.precision,
+        )
+
+
+def run_batch(
+    args: argparse.Namespace,
+    items: Sequence[VideoItem],
+    loader: ModelLoader,
+    work: Work,
+    *,
+    suffixes: Sequence[str],
+    settings: Mapping[str, Any],
+) -> JobReport:
+    """Run the job, and print notes about damaged videos and the reasons of failures.
+
+    Args:
+        args: Arguments of :func:`configure_batch`.
+        items: Videos of :func:`collect_videos`.
+        loader: Loader of the model. The caller has loaded it, so that wrong weights are one error and not one per
+            video.
+        work: Processes one video; see :func:`~endofm.inference.job.run_job`.
+        suffixes: Suffixes of the files of one video.
+        settings: Options of the task that the results depend on; those of the model are added.
+    """
+    from endofm.inference.job import run_job
+
+    model = loader.load()
+    report_precision(model, args)
+    settings = {**_model_settings(model, args), **settings}
+    if args.jobs > 1:
+        # Each worker holds a model of its own; this process needs its copy no longer.
+        del model
+        _load.cache_clear()
+    report = run_job(
+        items,
+        args.out,
+        work,
+        suffixes=suffixes,
+        settings=settings,
+        jobs=args.jobs,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+    )
+    for entry in report.entries:
+        for problem in entry.problems:
+            print(f"endofm: note: {entry.source}: {problem}", file=sys.stderr)
+    for entry in report.failed:
+        print(f"endofm: failed: {entry.error}", file=sys.stderr)
+    return report
+
+
+def summarize(report: JobReport, out: Path, total: str) -> str:
+    """Return one line about a finished job.
+
+    Args:
+        report: Outcome of the job.
+        out: Output folder.
+        total: Amount of results, such as ``"24 clips"``.
+    """
+    from endofm.inference.job import MANIFEST_NAME
+
+    count = len(report.entries)
+    return (
+        f"{count - len(report.failed)} of {count} videos in {out} ({report.skipped} of them done before), {total}; "
+        f"details in {out / MANIFEST_NAME}"
+    )
+
+
+def _model_settings(model: Pretrained, args: argparse.Namespace) -> dict[str, Any]:
+    config = model.config
+    return {
+        "task": model.task,
+        "weights": config.name or Path(args.weights).name,
+        "weights_sha256": model.provenance.get("sha256", ""),
+        "field_of_view": args.field_of_view,
+        "fps": args.fps,
+        "precision": model.precision,
+        "preprocess": asdict(config.preprocess),
+    }
