@@ -17,8 +17,8 @@ from typing import Any
 
 from endofm import EncoderConfig, EndoFM
 from endofm.evaluation.report import write_json
-from endofm.synthetic.dataset import write_set
-from endofm.synthetic.plan import SetSettings, default_patients
+from endofm.synthetic.rendered_set import write_set
+from endofm.synthetic.set_plan import SetSettings, default_patients
 from endofm.synthetic.specs import RenderConfig
 from endofm.training.config import load_config, to_dict
 from endofm.training.finetune.classification.config import ClassificationConfig
@@ -88,7 +88,7 @@ def _render(folder: Path, clips: int, *, miniature: bool) -> str:
         patients=default_patients(clips),
         positive=0.5,
         split=(0.6, 0.2, 0.2),
-        original_layout=True,
+        published_layout=True,
         render=RenderConfig(width=size[0], height=size[1], num_frames=frames, fps=10.0, difficulty=0.6, seed=0),
     )
     write_set(folder, settings, workers=None)

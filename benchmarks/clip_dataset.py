@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from endofm.data.clips import ClipDataset
+from endofm.data.clip_dataset import ClipDataset
 from endofm.data.listing import read_clips
 from endofm.data.loader import ClipLoader
 from endofm.data.manifest import ClipRow, write_manifest

@@ -18,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from endofm.data.hash_file import ClipHashes
-from endofm.data.hashing import HASH_BITS, MATCH_BITS, differing_bits, frame_hash, pack_hashes
-from endofm.data.similar import find_similar
-from endofm.synthetic.clip import render_clip
+from endofm.data.perceptual_hashes import HASH_BITS, MATCH_BITS, ClipHashes, differing_bits, frame_hash, pack_hashes
+from endofm.data.similar_clips import find_similar
 from endofm.synthetic.population import draw_clip, draw_patient
+from endofm.synthetic.render import render_clip
 from endofm.synthetic.specs import RenderConfig
 from endofm.video.find import walk
 from endofm.video.frames import UInt8Array

@@ -12,7 +12,7 @@ from typing import Any
 from endofm.config import EncoderConfig
 from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
-from endofm.synthetic.plan import SetSettings
+from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
 from endofm.training.config import to_dict
 from endofm.training.finetune.detection.config import DataConfig, DetectionConfig, DetectorConfig, EvaluationConfig

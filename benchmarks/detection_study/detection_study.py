@@ -19,7 +19,7 @@ from detection_settings import SIZES, StudyConfig
 
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
-from endofm.synthetic.dataset import write_set
+from endofm.synthetic.rendered_set import write_set
 from endofm.training.config import load_config
 
 HERE = Path(__file__).resolve().parent

@@ -20,9 +20,9 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 from endofm import EndoFM
-from endofm.data.clips import ClipDataset
+from endofm.data.clip_dataset import ClipDataset
+from endofm.data.frame_samplers import UniformFrames
 from endofm.data.loader import ClipLoader
-from endofm.data.samplers import UniformFrames
 from endofm.data.splits import split_by_group
 from endofm.evaluation.labelled import LabelledFeatures
 from endofm.evaluation.probes import knn_probe, linear_probe

@@ -15,7 +15,7 @@ from settings import StudyConfig
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from endofm.data.clips import ClipDataset
+from endofm.data.clip_dataset import ClipDataset
 from endofm.data.loader import ClipLoader
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Plan

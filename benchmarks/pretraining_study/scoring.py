@@ -10,9 +10,9 @@ import torch
 from settings import StudyConfig
 from torch import Tensor, nn
 
-from endofm.data.clips import ClipDataset
+from endofm.data.clip_dataset import ClipDataset
+from endofm.data.frame_samplers import UniformFrames
 from endofm.data.loader import ClipLoader
-from endofm.data.samplers import UniformFrames
 from endofm.errors import InputError
 from endofm.evaluation.labelled import LabelledFeatures
 from endofm.evaluation.on_features import FeatureEvaluation, evaluate_features

@@ -21,7 +21,7 @@ from settings import SIZES, StudyConfig
 
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
-from endofm.synthetic.dataset import write_set
+from endofm.synthetic.rendered_set import write_set
 from endofm.training.config import load_config
 
 HERE = Path(__file__).resolve().parent

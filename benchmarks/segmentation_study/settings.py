@@ -12,7 +12,7 @@ from typing import Any, Literal
 from endofm.config import EncoderConfig
 from endofm.config.checks import require_int
 from endofm.errors import ConfigError
-from endofm.synthetic.plan import SetSettings
+from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
 from endofm.training.config import load_config, to_dict
 from endofm.training.finetune.segmentation.config import SegmentationConfig
@@ -74,7 +74,7 @@ class DataSettings:
                 clips=self.clips,
                 patients=self.patients,
                 positive=1.0,
-                original_layout=False,
+                published_layout=False,
                 split=(0.6, 0.2, 0.2),
                 render=render(self.seed + 1),
             ),

@@ -20,7 +20,7 @@ from report import fill_page, markdown, save, summarize
 from settings import SIZES, StudyConfig
 
 from endofm.progress import progress_bar
-from endofm.synthetic.dataset import write_set
+from endofm.synthetic.rendered_set import write_set
 from endofm.training.config import load_config
 
 HERE = Path(__file__).resolve().parent

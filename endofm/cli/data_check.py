@@ -30,8 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the data; the status is 1 if something was found."""
-    from endofm.data.check import KINDS, REPORT_NAME, check
-    from endofm.data.clean import write_clean
+    from endofm.data.check import KINDS, REPORT_NAME, check, write_clean
     from endofm.errors import InputError
 
     if args.jobs is not None and args.jobs < 1:

@@ -23,9 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the set; the status is 1 if something could not be read."""
+    from endofm.data.prepare.catalogue import find_set
     from endofm.data.prepare.clip_format import ClipFormat
-    from endofm.data.prepare.engine import PROBLEMS_NAME, plan, prepare
-    from endofm.data.prepare.sets import find_set
+    from endofm.data.prepare.preparation import PROBLEMS_NAME, plan, prepare
     from endofm.errors import InputError
 
     for name in ("jobs", "limit"):

@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the sets."""
-    from endofm.data.prepare.sets import SETS, find_set
+    from endofm.data.prepare.catalogue import SETS, find_set
 
     if args.name is not None:
         recipe = find_set(args.name)

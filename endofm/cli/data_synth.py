@@ -57,8 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render the set."""
-    from endofm.synthetic.dataset import CONTACT_SHEET, write_set
-    from endofm.synthetic.plan import POSITIVE, SetSettings, default_patients
+    from endofm.synthetic.rendered_set import CONTACT_SHEET, write_set
+    from endofm.synthetic.set_plan import POSITIVE, SetSettings, default_patients
     from endofm.synthetic.specs import RenderConfig
 
     width, height = args.size
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         patients=default_patients(args.clips) if args.patients is None else args.patients,
         positive=POSITIVE[args.task] if args.positive is None else args.positive,
         split=args.split,
-        original_layout=args.layout == "original",
+        published_layout=args.layout == "original",
         render=RenderConfig(
             width=width,
             height=height,

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict, replace
 
     from endofm import EndoFMForDetection
-    from endofm.data.detection.opening import open_detection_set
+    from endofm.data.detection.open_set import open_detection_set
     from endofm.errors import InputError
     from endofm.evaluation.detection.report import DetectionReport
     from endofm.evaluation.detection.run import run_detector

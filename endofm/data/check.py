@@ -13,14 +13,15 @@ import numpy as np
 
 from endofm._version import __version__
 from endofm.data.clip_files import Inspection, InspectTask, clips_of, find_sets, inspect_some
-from endofm.data.hash_file import ClipHashes, read_hashes, write_hashes
-from endofm.data.manifest import MANIFEST_NAME, ClipRow
-from endofm.data.similar import find_similar
+from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, read_manifest, write_manifest
+from endofm.data.perceptual_hashes import ClipHashes, read_hashes, write_hashes
+from endofm.data.similar_clips import find_similar
 from endofm.files import atomic_path
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
 
 REPORT_NAME = "check.json"
+CLEAN_NAME = "clean.csv"
 KINDS = {
     "missing": "listed, but not there",
     "damaged": "not what was prepared, or not to be decoded",
@@ -35,7 +36,7 @@ _ROWS_PER_TASK = 16
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckFinding:
     """One thing that is wrong.
 
     Attributes:
@@ -67,7 +68,7 @@ class CheckReport:
     folder: str
     clips: int
     against: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckFinding, ...]
 
     def counts(self) -> dict[str, int]:
         """Return the number of findings of each kind that occurs, in the order of :data:`KINDS`."""
@@ -140,7 +141,7 @@ def _look(folder: Path, jobs: int, *, verify: bool, progress: bool) -> _Set:
     states = [state for _, some in sorted(found.items()) for state in some]
     if stored is None:
         stored = ClipHashes.join([state.hashes or () for state in states])
-        if (folder / MANIFEST_NAME).is_file() and not any(state.kind for state in states):
+        if (folder / CLIP_MANIFEST_NAME).is_file() and not any(state.kind for state in states):
             write_hashes(folder, rows, stored)
     return _Set(folder, rows, unlisted, states, stored)
 
@@ -155,22 +156,24 @@ def _one_by_one(task: InspectTask) -> list[Inspection]:
     return [found[place] for place in range(len(tasks))]
 
 
-def _own_findings(one: _Set) -> list[Finding]:
+def _own_findings(one: _Set) -> list[CheckFinding]:
     """Return what is wrong within a set, apart from what its clips show."""
     found = [
-        Finding(state.kind, one.path(place), text=state.text) for place, state in enumerate(one.states) if state.kind
+        CheckFinding(state.kind, one.path(place), text=state.text)
+        for place, state in enumerate(one.states)
+        if state.kind
     ]
-    return found + [Finding("unlisted", (one.folder / name).as_posix()) for name in one.unlisted]
+    return found + [CheckFinding("unlisted", (one.folder / name).as_posix()) for name in one.unlisted]
 
 
-def _shared(own: Sequence[_Set], others: Sequence[_Set]) -> list[Finding]:
+def _shared(own: Sequence[_Set], others: Sequence[_Set]) -> list[CheckFinding]:
     """Return the clips that are the same file, or show the same, within and between sets."""
     sets = [*own, *others]
     names = [one.path(place) for one in sets for place in range(len(one.rows))]
     checksums = [state.sha256 for one in sets for state in one.states]
     number = np.repeat(np.arange(len(sets)), [len(one.rows) for one in sets])
     ours = sum(len(one.rows) for one in own)
-    found: list[Finding] = []
+    found: list[CheckFinding] = []
     same: set[tuple[int, int]] = set()
     by_checksum: dict[str, list[int]] = defaultdict(list)
     for place, checksum in enumerate(checksums):
@@ -181,14 +184,14 @@ def _shared(own: Sequence[_Set], others: Sequence[_Set]) -> list[Finding]:
             if places[0] < ours:
                 same.add((places[0], place))
                 kind = "duplicate" if number[place] == number[places[0]] else "overlap"
-                found.append(Finding(kind, names[places[0]], names[place], "the same file", 1.0))
+                found.append(CheckFinding(kind, names[places[0]], names[place], "the same file", 1.0))
     groups = [f"{i} {row.patient or row.video or row.path}" for i, one in enumerate(sets) for row in one.rows]
     for similar in find_similar(_join([one.hashes for one in sets]), groups):
         if similar.first >= ours or (similar.first, similar.second) in same:
             continue
         kind = "near-duplicate" if number[similar.first] == number[similar.second] else "overlap"
         text = f"{similar.share:.0%} of the frames of the shorter one, {similar.bits:.0f} of 128 bits apart"
-        found.append(Finding(kind, names[similar.first], names[similar.second], text, round(similar.share, 4)))
+        found.append(CheckFinding(kind, names[similar.first], names[similar.second], text, round(similar.share, 4)))
     return found
 
 
@@ -196,3 +199,34 @@ def _join(parts: Sequence[ClipHashes]) -> ClipHashes:
     offsets = np.cumsum([0, *(len(part.hashes) for part in parts)])
     hashes = np.concatenate([part.hashes for part in parts])
     return ClipHashes(hashes, np.concatenate([part.ends + low for part, low in zip(parts, offsets, strict=False)]))
+
+
+def write_clean(report: CheckReport) -> list[tuple[Path, int, int]]:
+    """Write ``clean.csv`` beside each manifest of the checked folder; the manifest itself and all files stay.
+
+    Left out are clips that are missing or damaged, all but one of several equal files, and clips that show what the
+    other data show which were checked against. Similar clips within the folder stay: keep them on one side of a split.
+
+    Args:
+        report: From :func:`~endofm.data.check.check`.
+
+    Returns:
+        For each set the file, the number of clips in it, and the number that was left out.
+    """
+    written = []
+    sets = [folder for folder in find_sets(Path(report.folder)) if (folder / CLIP_MANIFEST_NAME).is_file()]
+    own = {(folder / row.path).as_posix() for folder in sets for row in read_manifest(folder / CLIP_MANIFEST_NAME)}
+    bad: set[str] = set()
+    for finding in report.findings:
+        if finding.kind in ("missing", "damaged"):
+            bad.add(finding.clip)
+        elif finding.kind == "duplicate":
+            bad.add(finding.other)
+        elif finding.kind == "overlap" and finding.other not in own:
+            bad.add(finding.clip)
+    for folder in sets:
+        rows = read_manifest(folder / CLIP_MANIFEST_NAME)
+        good = [row for row in rows if (folder / row.path).as_posix() not in bad]
+        write_manifest(folder / CLEAN_NAME, good)
+        written.append((folder / CLEAN_NAME, len(good), len(rows) - len(good)))
+    return written

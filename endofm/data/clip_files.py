@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from endofm.data.hash_file import HASH_EVERY
-from endofm.data.hashing import frame_hash
-from endofm.data.manifest import MANIFEST_NAME, ClipRow, read_manifest
+from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, read_manifest
+from endofm.data.perceptual_hashes import HASH_EVERY, frame_hash
 from endofm.data.prepare.frame_folders import folder_sha256
 from endofm.data.prepare.sources import list_images, require_folder
 from endofm.errors import EndoFMError
@@ -45,9 +44,9 @@ def find_sets(root: Path) -> list[Path]:
     Raises:
         InputError: If it is not a folder.
     """
-    if (require_folder(root) / MANIFEST_NAME).is_file():
+    if (require_folder(root) / CLIP_MANIFEST_NAME).is_file():
         return [root]
-    return [path.parent for path in sorted(root.glob(f"*/{MANIFEST_NAME}"))] or [root]
+    return [path.parent for path in sorted(root.glob(f"*/{CLIP_MANIFEST_NAME}"))] or [root]
 
 
 def clips_of(folder: Path) -> tuple[list[ClipRow], list[str]]:
@@ -56,9 +55,9 @@ def clips_of(folder: Path) -> tuple[list[ClipRow], list[str]]:
     A folder without a manifest is read as it is: every video file and every folder of images is a clip.
     """
     videos, image_folders = walk(folder)
-    if not (folder / MANIFEST_NAME).is_file():
+    if not (folder / CLIP_MANIFEST_NAME).is_file():
         return [ClipRow(path=path, video=path) for path in [*videos, *image_folders]], []
-    rows = read_manifest(folder / MANIFEST_NAME)
+    rows = read_manifest(folder / CLIP_MANIFEST_NAME)
     return rows, sorted(set(videos) - {row.path for row in rows})
 
 

@@ -18,7 +18,7 @@ Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
 
-class TextColumn(Sequence[str]):
+class StringColumn(Sequence[str]):
     """Texts in one block of bytes.
 
     Args:
@@ -44,9 +44,9 @@ class TextColumn(Sequence[str]):
         start = self._ends[place - 1] if place else 0
         return self._data[start : self._ends[place]].tobytes().decode("utf-8", "surrogateescape")
 
-    def take(self, places: Int64Array) -> TextColumn:
+    def take(self, places: Int64Array) -> StringColumn:
         """Return the texts at some places."""
-        return TextColumn(self[int(place)] for place in places)
+        return StringColumn(self[int(place)] for place in places)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,12 +69,12 @@ class ClipTable:
         classes: Names of the classes.
     """
 
-    path: TextColumn
-    id: TextColumn
+    path: StringColumn
+    id: StringColumn
     label: Int64Array
-    patient: TextColumn
-    video: TextColumn
-    split: TextColumn
+    patient: StringColumn
+    video: StringColumn
+    split: StringColumn
     fps: Float64Array
     time_scale: Float64Array
     start: Float64Array
@@ -95,7 +95,7 @@ class ClipTable:
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "classes"}
         taken: dict[str, Any] = {
-            name: column.take(chosen) if isinstance(column, TextColumn) else column[chosen]
+            name: column.take(chosen) if isinstance(column, StringColumn) else column[chosen]
             for name, column in columns.items()
         }
         return ClipTable(**taken, classes=self.classes)
@@ -139,12 +139,12 @@ def build_table(entries: Iterable[ClipEntry], classes: Sequence[str] | None = No
         classes = sorted(labels - {"-1"}, key=int) if numbers else sorted(labels)
     number = {name: place for place, name in enumerate(classes)}
     return ClipTable(
-        path=TextColumn(str(row.path) for row in rows),
-        id=TextColumn(row.id for row in rows),
+        path=StringColumn(str(row.path) for row in rows),
+        id=StringColumn(row.id for row in rows),
         label=np.array([number.get(row.label, -1) for row in rows], np.int64),
-        patient=TextColumn(row.patient for row in rows),
-        video=TextColumn(row.video for row in rows),
-        split=TextColumn(row.split for row in rows),
+        patient=StringColumn(row.patient for row in rows),
+        video=StringColumn(row.video for row in rows),
+        split=StringColumn(row.split for row in rows),
         fps=np.array([row.fps for row in rows], np.float64),
         time_scale=np.array([row.time_scale for row in rows], np.float64),
         start=np.array([row.start for row in rows], np.float64),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from endofm.data.clip_files import clips_of
 from endofm.data.clip_table import ClipEntry, ClipTable, build_table
-from endofm.data.manifest import MANIFEST_NAME, iterate_manifest
+from endofm.data.manifest import CLIP_MANIFEST_NAME, iterate_manifest
 from endofm.errors import InputError
 
 
@@ -58,8 +58,8 @@ def _prefixes(paths: Sequence[Path]) -> list[str]:
 
 
 def _entries(path: Path, prefix: str, root: Path | None) -> Iterator[ClipEntry]:
-    if path.is_dir() and (path / MANIFEST_NAME).is_file():
-        path = path / MANIFEST_NAME
+    if path.is_dir() and (path / CLIP_MANIFEST_NAME).is_file():
+        path = path / CLIP_MANIFEST_NAME
     if path.is_dir():
         rows, _ = clips_of(path)
         if not rows:

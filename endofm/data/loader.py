@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset
 
-from endofm.data.batches import ClipBatch, collate_clips
-from endofm.data.clips import Clip, SkippedClip
-from endofm.data.order import require_rank
+from endofm.data.clip_batch import ClipBatch, collate_clips
+from endofm.data.clip_dataset import ClipSample, SkippedClip
+from endofm.data.epoch_order import require_rank
 from endofm.data.worker_signals import LeaveSignals
 from endofm.errors import EndoFMWarning, InputError, VideoError
 
@@ -30,13 +30,13 @@ class ClipSource(Protocol):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the tasks and of everything random."""
 
-    def share(self, world_size: int) -> int:
+    def items_per_rank(self, world_size: int) -> int:
         """Return how many clips each of ``world_size`` processes goes through in an epoch."""
 
     def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[Any]:
         """Yield the tasks of one process in this epoch, from number ``skip`` on."""
 
-    def read(self, task: Any) -> Clip | SkippedClip:
+    def read(self, task: Any) -> ClipSample | SkippedClip:
         """Return the clip of a task."""
 
 
@@ -52,7 +52,7 @@ class ClipLoader:
     of by a :class:`SkippedClipWarning`, each clip once.
 
     Args:
-        dataset: A :class:`~endofm.data.clips.ClipDataset` or :class:`~endofm.data.shards.ShardDataset`.
+        dataset: A :class:`~endofm.data.clip_dataset.ClipDataset` or :class:`~endofm.data.shards.ShardDataset`.
         batch_size: Clips per batch.
         shuffle: Draw a new order for every epoch.
         num_workers: Worker processes; 0 reads in this one.
@@ -99,7 +99,7 @@ class ClipLoader:
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
         self.rank, self.world_size, self.strict, self.keep_empty = rank, world_size, strict, keep_empty
         self.skipped: dict[str, str] = {}
-        self._share = dataset.share(world_size)
+        self._share = dataset.items_per_rank(world_size)
         self._start = 0
         if len(self) == 0:
             raise InputError(
@@ -183,11 +183,11 @@ class _Batches:
         return len(self._loader)
 
 
-class _Reader(Dataset["Clip | SkippedClip"]):
+class _Reader(Dataset["ClipSample | SkippedClip"]):
     """What workers get: a task in, a clip out."""
 
     def __init__(self, source: ClipSource) -> None:
         self._source = source
 
-    def __getitem__(self, task: Any) -> Clip | SkippedClip:
+    def __getitem__(self, task: Any) -> ClipSample | SkippedClip:
         return self._source.read(task)

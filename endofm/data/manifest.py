@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from endofm.errors import InputError
 from endofm.files import atomic_path
 
-MANIFEST_NAME = "manifest.csv"
+CLIP_MANIFEST_NAME = "manifest.csv"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from endofm.data.clips import Clip, ClipReader, Clock, SharedEpoch, SkippedClip, Transform, clip_generator
-from endofm.data.order import epoch_order
-from endofm.data.samplers import AllFrames, FrameSampler
+from endofm.data.clip_dataset import ClipReader, ClipSample, Clock, SharedEpoch, SkippedClip, Transform, clip_generator
+from endofm.data.epoch_order import epoch_order
+from endofm.data.frame_samplers import AllFrames, FrameSampler
 from endofm.data.shard_files import BrokenShard, PackedClip, read_index, read_shard
 from endofm.errors import InputError, VideoError
 from endofm.inference.prefetch import read_ahead
@@ -25,7 +25,7 @@ _AHEAD = 32
 class ShardDataset:
     """Clips from tar shards, read from front to back.
 
-    Not a part of :class:`~endofm.data.clips.ClipDataset`, because a shard has no random access: there is no ``[i]``,
+    A shard has no random access, so this is not a :class:`~endofm.data.clip_dataset.ClipDataset`: there is no ``[i]``,
     and clips are mixed within a buffer only. What comes out for a clip is the same as from its file. Read it through
     :class:`~endofm.data.loader.ClipLoader`, which reads the shards in the main process, ahead in a thread, and decodes
     in its workers; or go through it in the order of the shards with ``for clip in data``.
@@ -37,7 +37,7 @@ class ShardDataset:
         folder: Folder that ``endofm data shard`` filled, or its address: ``http://`` and ``https://``, and with the
             extra ``data`` (the package ``webdataset`` and the provider's command-line tool) ``s3://``, ``gs://`` and
             others.
-        sampler: See :class:`~endofm.data.clips.ClipDataset`.
+        sampler: See :class:`~endofm.data.clip_dataset.ClipDataset`.
         transform: Likewise.
         seed: Likewise; also of the order.
         clock: Likewise.
@@ -81,7 +81,7 @@ class ShardDataset:
         """Draw another order and other random numbers from now on, also in workers that are running."""
         self._epoch.value = epoch
 
-    def share(self, world_size: int) -> int:
+    def items_per_rank(self, world_size: int) -> int:
         """Return how many clips each of ``world_size`` processes goes through in an epoch."""
         if world_size == 1:
             return len(self)
@@ -102,9 +102,9 @@ class ShardDataset:
         if shuffle:
             clips = _mixed(clips, self.buffer_clips, clip_generator(seed, epoch, f"mixing {rank}"))
         # A damaged shard adds its note to the clips that it still gave.
-        return islice(clips, skip, self.share(world_size) if world_size > 1 else None)
+        return islice(clips, skip, self.items_per_rank(world_size) if world_size > 1 else None)
 
-    def read(self, task: PackedClip | BrokenShard) -> Clip | SkippedClip:
+    def read(self, task: PackedClip | BrokenShard) -> ClipSample | SkippedClip:
         """Decode a clip."""
         if isinstance(task, BrokenShard):
             return SkippedClip(task.name, task.reason)
@@ -121,9 +121,9 @@ class ShardDataset:
             )
         except VideoError as error:
             return SkippedClip(about["id"], str(error))
-        return Clip(frames, times, about["label"], about["index"], about["id"], about["patient"])
+        return ClipSample(frames, times, about["label"], about["index"], about["id"], about["patient"])
 
-    def __iter__(self) -> Iterator[Clip | SkippedClip]:
+    def __iter__(self) -> Iterator[ClipSample | SkippedClip]:
         """Read all clips in the order of the shards."""
         return map(self.read, self.tasks(shuffle=False, rank=0, world_size=1, skip=0))
 

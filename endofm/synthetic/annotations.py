@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from endofm.synthetic.clip import SyntheticClip
-from endofm.synthetic.records import ClipRecord
+from endofm.synthetic.clip_record import ClipRecord
+from endofm.synthetic.render import SyntheticClip
 from endofm.synthetic.specs import HISTOLOGIES, NOTICE
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from endofm.synthetic.clip import SyntheticClip
+from endofm.synthetic.render import SyntheticClip
 from endofm.video.frames import UInt8Array
 
 _MARGIN = 6

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from endofm.progress import progress_bar
-from endofm.synthetic.clip import render_clip
 from endofm.synthetic.population import draw_clip, draw_patient
+from endofm.synthetic.render import render_clip
 from endofm.synthetic.specs import RenderConfig
 from endofm.video.frames import UInt8Array
 from endofm.video.writer import write_video

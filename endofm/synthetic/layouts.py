@@ -8,14 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from endofm.data.manifest import MANIFEST_NAME, ClipRow, write_manifest
+from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, write_manifest
 from endofm.data.prepare.lists import write_clip_list
 from endofm.files import atomic_path
 from endofm.synthetic.annotations import coco_annotations, voc_annotation
-from endofm.synthetic.clip import SyntheticClip
+from endofm.synthetic.clip_record import ClipRecord
 from endofm.synthetic.image_files import save_image
-from endofm.synthetic.plan import SPLITS, PlannedClip, SetSettings
-from endofm.synthetic.records import ClipRecord
+from endofm.synthetic.render import SyntheticClip
+from endofm.synthetic.set_plan import SPLITS, PlannedClip, SetSettings
 from endofm.synthetic.specs import HISTOLOGIES, NOTICE, SHAPES
 from endofm.video.writer import write_video
 
@@ -59,7 +59,7 @@ class PretrainLayout(Layout):
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
         """See :class:`Layout`."""
         rows = [_row(record, record.files[0][0], str(record.label)) for record in records]
-        write_manifest(root / MANIFEST_NAME, rows)
+        write_manifest(root / CLIP_MANIFEST_NAME, rows)
         write_clip_list(root / "train.csv", rows)
 
 
@@ -82,7 +82,7 @@ class ClassificationLayout(Layout):
 
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
         """See :class:`Layout`."""
-        write_manifest(root / MANIFEST_NAME, [_row(r, r.files[0][0], str(r.label)) for r in records])
+        write_manifest(root / CLIP_MANIFEST_NAME, [_row(r, r.files[0][0], str(r.label)) for r in records])
         for split, chosen in _by_split(records):
             names = [r.files[0][0].removeprefix("videos/") for r in chosen]
             _write_text(root / f"splits/{split}.txt", (f"{n},{r.label}" for n, r in zip(names, chosen, strict=True)))
@@ -147,7 +147,7 @@ class FolderSegmentationLayout(Layout):
 
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
         """See :class:`Layout`."""
-        write_manifest(root / MANIFEST_NAME, [_row(r, _folder(r.files[0][0]), str(r.label)) for r in records])
+        write_manifest(root / CLIP_MANIFEST_NAME, [_row(r, _folder(r.files[0][0]), str(r.label)) for r in records])
         for split, chosen in _by_split(records):
             lines = (f"{_folder(r.files[0][0])},{_folder(r.files[-1][0])},{r.patient}" for r in chosen)
             _write_text(root / f"{split}.csv", ["frames,masks,patient", *lines])
@@ -179,7 +179,7 @@ class DetectionLayout(Layout):
 
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
         """See :class:`Layout`."""
-        write_manifest(root / MANIFEST_NAME, [_row(r, _folder(r.files[0][0]), str(r.label)) for r in records])
+        write_manifest(root / CLIP_MANIFEST_NAME, [_row(r, _folder(r.files[0][0]), str(r.label)) for r in records])
         for split, chosen in _by_split(records):
             lines = []
             for record in chosen:
@@ -192,7 +192,7 @@ class DetectionLayout(Layout):
 def layout_of(settings: SetSettings) -> Layout:
     """Return the layout that a set is written in."""
     if settings.task == "segmentation":
-        return ClinicSegmentationLayout() if settings.original_layout else FolderSegmentationLayout()
+        return ClinicSegmentationLayout() if settings.published_layout else FolderSegmentationLayout()
     layouts: dict[str, type[Layout]] = {
         "pretrain": PretrainLayout,
         "classification": ClassificationLayout,

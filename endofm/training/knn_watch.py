@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from endofm.config import ModelConfig
+from endofm.data.clip_dataset import ClipDataset
 from endofm.data.clip_table import ClipTable
-from endofm.data.clips import ClipDataset
+from endofm.data.frame_samplers import UniformFrames
 from endofm.data.listing import read_clips
 from endofm.data.loader import ClipLoader
-from endofm.data.samplers import UniformFrames
 from endofm.errors import InputError, require_extra
 from endofm.evaluation.knn import knn_probabilities
 from endofm.models.encoder import VideoTransformer

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from endofm.config import EncoderConfig, ModelConfig
+from endofm.data.clip_dataset import ClipDataset
 from endofm.data.clip_table import ClipTable
-from endofm.data.clips import ClipDataset
 from endofm.data.listing import read_clips
 from endofm.data.loader import ClipLoader
 from endofm.data.shards import ShardDataset

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from endofm.synthetic import dataset
+from endofm.synthetic import rendered_set
 from endofm.training.config import load_config
 from helpers.paths import REPOSITORY
 
@@ -66,7 +66,7 @@ def test_configurations_compare_like_with_like(study: SimpleNamespace, size: str
 def test_one_command_makes_everything_at_equal_cost_and_keeps_what_is_done(
     study: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dataset, "run_tasks", lambda work, tasks, jobs: ((task, work(task)) for task in tasks))
+    monkeypatch.setattr(rendered_set, "run_tasks", lambda work, tasks, jobs: ((task, work(task)) for task in tasks))
     assert study.study.main(["--size", "mini", "--out", str(tmp_path), *TINY]) == 0
     rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert rows[2:] == ["pixels", "scratch", "a", "b"]

@@ -13,15 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from endofm.data.check import CheckReport, Finding, check
-from endofm.data.hash_file import ClipHashes, read_hashes
-from endofm.data.hashing import BLANK, HASH_BITS, MATCH_BITS, differing_bits, frame_hash, pack_hashes
+from endofm.data.check import CheckFinding, CheckReport, check
 from endofm.data.listing import read_clips
 from endofm.data.manifest import read_manifest
+from endofm.data.perceptual_hashes import (
+    BLANK,
+    HASH_BITS,
+    MATCH_BITS,
+    ClipHashes,
+    differing_bits,
+    frame_hash,
+    pack_hashes,
+    read_hashes,
+)
+from endofm.data.prepare.catalogue import find_set
 from endofm.data.prepare.clip_format import ClipFormat
-from endofm.data.prepare.engine import prepare
-from endofm.data.prepare.sets import find_set
-from endofm.data.similar import find_similar
+from endofm.data.prepare.preparation import prepare
+from endofm.data.similar_clips import find_similar
 from endofm.errors import InputError
 from endofm.video.writer import write_video
 from helpers import made_sets
@@ -172,7 +180,9 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_findings_are_counted_by_kind() -> None:
-    report = CheckReport("x", 3, (), (Finding("overlap", "a"), Finding("missing", "b"), Finding("overlap", "c")))
+    report = CheckReport(
+        "x", 3, (), (CheckFinding("overlap", "a"), CheckFinding("missing", "b"), CheckFinding("overlap", "c"))
+    )
     assert report.counts() == {"missing": 1, "overlap": 2}
 
 

@@ -14,12 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endofm.data.batches import ClipBatch
-from endofm.data.clips import Clip, ClipDataset, SkippedClip
+from endofm.data.clip_batch import ClipBatch
+from endofm.data.clip_dataset import ClipDataset, ClipSample, SkippedClip
+from endofm.data.epoch_order import epoch_order
+from endofm.data.frame_samplers import RandomWindow, UniformFrames
 from endofm.data.loader import ClipLoader, SkippedClipWarning
 from endofm.data.manifest import ClipRow, write_manifest
-from endofm.data.order import epoch_order
-from endofm.data.samplers import RandomWindow, UniformFrames
 from endofm.errors import InputError, VideoError
 from endofm.video.frames import UInt8Array
 from helpers.made_sets import make_frames, make_video, number_of
@@ -62,8 +62,8 @@ def noisy(frames: UInt8Array, generator: np.random.Generator) -> torch.Tensor:
     return torch.from_numpy(frames.astype(np.float32).mean(axis=(1, 2)) + generator.normal(size=3).astype(np.float32))
 
 
-def numbers(clip: Clip | SkippedClip) -> list[int]:
-    assert isinstance(clip, Clip)
+def numbers(clip: ClipSample | SkippedClip) -> list[int]:
+    assert isinstance(clip, ClipSample)
     return [number_of(frame) for frame in clip.frames.numpy()]
 
 
@@ -71,7 +71,7 @@ def numbers(clip: Clip | SkippedClip) -> list[int]:
 def test_a_clip_has_its_frames_times_and_names(folder: Path, place: int) -> None:
     data = ClipDataset(folder)
     clip = data[place]
-    assert isinstance(clip, Clip)
+    assert isinstance(clip, ClipSample)
     assert numbers(clip) == list(range(30))
     assert clip.frames.dtype == torch.uint8
     assert clip.frames.shape == (30, 72, 96, 3)
@@ -100,10 +100,10 @@ def test_samplers_choose_frames(folder: Path, place: int) -> None:
 @pytest.mark.parametrize("place", [0, 9], ids=["file", "folder"])
 def test_times_of_the_recording(folder: Path, place: int) -> None:
     clip = ClipDataset(folder, clock="recording")[place]
-    assert isinstance(clip, Clip)
+    assert isinstance(clip, ClipSample)
     assert clip.pts_seconds.numpy() == pytest.approx(np.arange(30) / 15), "cut from 15 frames per second"
     window = ClipDataset(folder, sampler=RandomWindow(3, 0.5), clock="recording")[place]
-    assert isinstance(window, Clip)
+    assert isinstance(window, ClipSample)
     assert np.ptp(window.pts_seconds.numpy()) == pytest.approx(0.45, abs=0.08)
     assert np.ptp(numbers(window)) <= 8
     with pytest.raises(InputError, match="clock"):
@@ -155,12 +155,12 @@ def test_a_clip_is_the_same_in_a_subset(folder: Path) -> None:
     part = data.subset([7, 2])
     assert len(part) == 2
     one, other = data[2], part[1]
-    assert isinstance(one, Clip)
-    assert isinstance(other, Clip)
+    assert isinstance(one, ClipSample)
+    assert isinstance(other, ClipSample)
     assert torch.equal(one.frames, other.frames)
     assert one.id == other.id
     other_seed = ClipDataset(folder, sampler=RandomWindow(4, 0.6), transform=noisy, seed=4)[2]
-    assert isinstance(other_seed, Clip)
+    assert isinstance(other_seed, ClipSample)
     assert not torch.equal(one.frames, other_seed.frames)
 
 

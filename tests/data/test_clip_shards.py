@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from endofm.data.clips import Clip, ClipDataset, SkippedClip
+from endofm.data.clip_dataset import ClipDataset, ClipSample, SkippedClip
+from endofm.data.frame_samplers import RandomWindow
 from endofm.data.listing import read_clips
 from endofm.data.loader import ClipLoader, SkippedClipWarning
 from endofm.data.manifest import ClipRow, write_manifest
-from endofm.data.samplers import RandomWindow
 from endofm.data.shard_files import write_shards
 from endofm.data.shards import ShardDataset
 from endofm.errors import InputError, VideoError
@@ -52,8 +52,8 @@ def shards(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "shards"
 
 
-def clips(data: ShardDataset) -> dict[str, Clip]:
-    return {clip.id: clip for clip in data if isinstance(clip, Clip)}
+def clips(data: ShardDataset) -> dict[str, ClipSample]:
+    return {clip.id: clip for clip in data if isinstance(clip, ClipSample)}
 
 
 def ids_of(loader: ClipLoader, epoch: int = 0, start: int = 0) -> list[str]:
@@ -74,7 +74,7 @@ def test_a_clip_is_the_same_from_its_file_and_from_a_shard(folder: Path, shards:
         assert len(found) == 11 == len(packed)
         for place in range(11):
             one = files[place]
-            assert isinstance(one, Clip)
+            assert isinstance(one, ClipSample)
             other = found[one.id]
             assert torch.equal(one.frames, other.frames)
             assert torch.equal(one.pts_seconds, other.pts_seconds)

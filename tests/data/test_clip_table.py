@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endofm.data.clip_table import ClipEntry, ClipTable, TextColumn, build_table
+from endofm.data.clip_table import ClipEntry, ClipTable, StringColumn, build_table
 from endofm.data.listing import read_clips
 from endofm.data.manifest import ClipRow, read_manifest, write_manifest
 from endofm.data.splits import EmptyPartWarning, split_by_group
@@ -21,7 +21,7 @@ names = st.text(st.characters(min_codepoint=97, max_codepoint=110), min_size=1, 
 
 @given(values=texts)
 def test_a_text_column_holds_what_was_put_in(values: list[str]) -> None:
-    column = TextColumn(values)
+    column = StringColumn(values)
     assert list(column) == values
     assert [column[-1 - i] for i in range(len(values))] == values[::-1]
     with pytest.raises(IndexError):

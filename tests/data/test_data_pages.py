@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from endofm.data.prepare.sets import SETS
+from endofm.data.prepare.catalogue import SETS
 from helpers import paths
 
 PAGES = paths.REPOSITORY / "docs" / "data"

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from endofm.data.manifest import ClipRow, read_manifest
+from endofm.data.prepare.catalogue import find_set
 from endofm.data.prepare.clip_format import ClipFormat
-from endofm.data.prepare.engine import prepare
-from endofm.data.prepare.sets import find_set
+from endofm.data.prepare.preparation import prepare
 from endofm.errors import InputError
 from endofm.pool import WorkerDied, run_tasks
 from endofm.video.writer import write_video

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from endofm.data.manifest import ClipRow, read_manifest
+from endofm.data.prepare.catalogue import SETS, find_set
 from endofm.data.prepare.clip_format import ClipFormat
-from endofm.data.prepare.engine import PrepareReport, plan, prepare
-from endofm.data.prepare.sets import SETS, find_set
+from endofm.data.prepare.preparation import PrepareReport, plan, prepare
 from endofm.errors import InputError
 from endofm.hub.checksum import file_sha256
 from helpers import made_sets

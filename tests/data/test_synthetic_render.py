@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from endofm.errors import ConfigError
-from endofm.synthetic.clip import MIN_AREA_FRACTION, SyntheticClip, build_world, mask_box, render_clip
 from endofm.synthetic.population import draw_clip, draw_patient
+from endofm.synthetic.render import MIN_AREA_FRACTION, SyntheticClip, build_world, mask_box, render_clip
 from endofm.synthetic.scope import build_field
 from endofm.synthetic.specs import ArtefactSpec, ClipSpec, InstrumentSpec, LesionSpec, RenderConfig
 

@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 
 from endofm.data.check import check
-from endofm.data.clips import Clip, ClipDataset
+from endofm.data.clip_dataset import ClipDataset, ClipSample
 from endofm.data.listing import read_clips
 from endofm.data.manifest import read_manifest
-from endofm.data.prepare.engine import prepare
-from endofm.data.prepare.sets import find_set
+from endofm.data.prepare.catalogue import find_set
+from endofm.data.prepare.preparation import prepare
 from endofm.errors import ConfigError
-from endofm.synthetic.clip import mask_box
-from endofm.synthetic.plan import SetSettings, plan_set, split_patients
+from endofm.synthetic.render import mask_box
+from endofm.synthetic.set_plan import SetSettings, plan_set, split_patients
 from endofm.synthetic.specs import RenderConfig
 
 CLIPS, FRAMES, SIZE = 9, 3, 48
@@ -142,7 +142,7 @@ def test_pretraining_clips_are_read(made: dict[str, Path]) -> None:
         data = ClipDataset(source)
         assert len(data) == CLIPS
         clip = data[CLIPS - 1]
-        assert isinstance(clip, Clip)
+        assert isinstance(clip, ClipSample)
         assert clip.frames.shape == (FRAMES, SIZE, SIZE, 3)
         assert clip.pts_seconds.tolist() == pytest.approx([0, 0.25, 0.5])
     assert set(read_clips(root / "train.csv").label) == {-1}
@@ -165,7 +165,7 @@ def test_classification_lists_are_read(made: dict[str, Path]) -> None:
             assert labels[path] == table.label[place]
             assert (kinds.label[place] > 0) == (table.label[place] > 0)
             seen.append(path)
-        assert isinstance(ClipDataset(table)[0], Clip)
+        assert isinstance(ClipDataset(table)[0], ClipSample)
     assert sorted(seen) == sorted(labels)
     assert prepare(find_set("polypdiag"), root, root.parent / "prepared", jobs=1, progress=False).clips == CLIPS
 
@@ -195,7 +195,7 @@ def test_segmentation_in_folders_is_read(made: dict[str, Path]) -> None:
     original = made["segmentation"]
     for row in rows:
         clip = frames[str(root / row["frames"])]
-        assert isinstance(clip, Clip)
+        assert isinstance(clip, ClipSample)
         number = int(row["frames"].rpartition("_")[2])
         for k in range(FRAMES):
             mask = np.asarray(Image.open(root / row["masks"] / f"{k + 1:05d}.png"))

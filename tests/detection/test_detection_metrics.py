@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from endofm.data.detection.sets import DetectionSet, LabelledFrame, LabelledVideo
+from endofm.data.detection.detection_set import DetectionSet, LabelledFrame, LabelledVideo
 from endofm.errors import InputError
 from endofm.evaluation.detection.matching import localisation_counts, match_frame
 from endofm.evaluation.detection.metrics import DetectionMetrics

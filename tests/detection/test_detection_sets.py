@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 
 from endofm.config import PreprocessConfig
-from endofm.data.detection.opening import open_detection_set
+from endofm.data.detection.detection_set import DetectionSet, LabelledFrame, LabelledVideo
+from endofm.data.detection.open_set import open_detection_set
 from endofm.data.detection.samples import DetectionBatch, DetectionSamples, SampleTask
-from endofm.data.detection.sets import DetectionSet, LabelledFrame, LabelledVideo
 from endofm.data.loader import ClipLoader
 from endofm.errors import InputError
-from endofm.synthetic.dataset import write_set
-from endofm.synthetic.plan import SetSettings
+from endofm.synthetic.rendered_set import write_set
+from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
 from endofm.tasks.detection.layout import published_preprocess
 from helpers import detection_fill as fill
@@ -60,7 +60,7 @@ def test_synthetic_sets_are_read(tmp_path: Path) -> None:
         patients=5,
         positive=1.0,
         split=(0.6, 0.2, 0.2),
-        original_layout=True,
+        published_layout=True,
         render=RenderConfig(width=64, height=48, num_frames=2, seed=3),
     )
     write_set(tmp_path / "set", settings, workers=1)

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.data.batches import ClipBatch, collate_clips
-from endofm.data.clips import Clip, clip_generator
+from endofm.data.clip_batch import ClipBatch, collate_clips
+from endofm.data.clip_dataset import ClipSample, clip_generator
 from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Share
@@ -68,10 +68,10 @@ class Waves:
         for number in range(self.start, len(self)):
             yield collate_clips([self.clip(i) for i in mine[number * self.share.batch_size :][: self.share.batch_size]])
 
-    def clip(self, index: int) -> Clip:
+    def clip(self, index: int) -> ClipSample:
         frames = uint8_clip(f"wave{index}", (10, 40, 48, 3))
         made = self.parts.transform(frames, clip_generator(0, self.epoch, str(index)))
-        return Clip(made, torch.zeros(10), -1, index, str(index), "")
+        return ClipSample(made, torch.zeros(10), -1, index, str(index), "")
 
 
 def train(folder: Path, config: TinyConfig | None = None, **run: Any) -> tuple[DistillationTask, RunResult]:

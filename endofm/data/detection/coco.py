@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from endofm.data.detection.sets import DetectionSet, LabelledBox, LabelledFrame, LabelledVideo, label_number, make_frame
+from endofm.data.detection.detection_set import (
+    DetectionSet,
+    LabelledBox,
+    LabelledFrame,
+    LabelledVideo,
+    label_number,
+    make_frame,
+)
 from endofm.errors import InputError
 
 _TRACK_KEYS = ("track_id", "instance_id")
@@ -25,7 +32,7 @@ def read_coco(
             wherever the first image is found.
         labels: Names of the classes in the wanted order; the file's categories by default. Others are an error.
         fps: Frames per second of videos that do not state theirs.
-        clip: See :func:`~endofm.data.detection.sets.make_frame`.
+        clip: See :func:`~endofm.data.detection.detection_set.make_frame`.
 
     Raises:
         InputError: If the file is not of this kind, is empty, mixes videos, names images that are missing or

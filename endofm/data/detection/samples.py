@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from endofm.config import PreprocessConfig
-from endofm.data.clips import Clip, SkippedClip
-from endofm.data.detection.sets import DetectionSet, LabelledFrame, LabelledVideo
-from endofm.data.order import epoch_order
+from endofm.data.clip_dataset import ClipSample, SkippedClip
+from endofm.data.detection.detection_set import DetectionSet, LabelledFrame, LabelledVideo
+from endofm.data.epoch_order import epoch_order
 from endofm.data.prepare.frame_folders import read_frame
 from endofm.errors import InputError, VideoError
 from endofm.transforms.processor import Processor
@@ -138,7 +138,7 @@ class DetectionSamples:
         """Choose the epoch of the tasks and of everything random."""
         self.epoch = epoch
 
-    def share(self, world_size: int) -> int:
+    def items_per_rank(self, world_size: int) -> int:
         """Return how many samples each of ``world_size`` processes goes through in an epoch."""
         return len(self.targets) // world_size
 
@@ -150,7 +150,7 @@ class DetectionSamples:
         for place in places[skip:]:
             yield SampleTask(*self.targets[int(place)], self.epoch)
 
-    def read(self, task: SampleTask) -> Clip | SkippedClip:
+    def read(self, task: SampleTask) -> ClipSample | SkippedClip:
         """Read one sample."""
         video = self.source.videos[task.video]
         name = f"{video.name}/{video.frames[task.frame].number}"
@@ -161,7 +161,7 @@ class DetectionSamples:
         except VideoError as error:
             return SkippedClip(name, str(error))
         times = torch.tensor([place / video.fps for place in chosen[1:]], dtype=torch.float64)
-        return Clip(sample, times, -1, task.frame, name, video.patient)
+        return ClipSample(sample, times, -1, task.frame, name, video.patient)
 
     def choose(self, frame: int, count: int, draws: np.random.Generator) -> tuple[int, ...]:
         """Return the place of the target among the frames of a sample, and the frames.

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from endofm.data.hash_file import HASH_EVERY
-from endofm.data.hashing import frame_hash
 from endofm.data.manifest import ClipRow
+from endofm.data.perceptual_hashes import HASH_EVERY, frame_hash
 from endofm.data.prepare.clip_format import ClipFormat, split_stream
 from endofm.data.prepare.frame_folders import NOMINAL_FPS, read_frame
-from endofm.data.prepare.record import SourceRecord, source_files
+from endofm.data.prepare.source_record import SourceRecord, source_files
 from endofm.data.prepare.sources import SourceItem
 from endofm.errors import EndoFMError, VideoError
 from endofm.hub.checksum import file_sha256

@@ -15,8 +15,8 @@ from PIL import Image
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.frame_folders import FrameFolder, read_frame
-from endofm.data.prepare.recipe import Found, SetRecipe
-from endofm.data.prepare.record import SourceRecord
+from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
+from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem, list_images, require_folder
 from endofm.errors import InputError, VideoError
 from endofm.files import atomic_path
@@ -59,7 +59,7 @@ def clip_name(run: Run) -> str:
     return f"{run[0]:03}-{run[0] + run[1] - 1:03}"
 
 
-def find(root: Path) -> Found:
+def find(root: Path) -> SourceListing:
     """Return one source per run."""
     folders = walk(require_folder(root))[1]
     images = next((name for name in folders if PurePosixPath(name).name.lower() == "original"), None)
@@ -81,7 +81,7 @@ def find(root: Path) -> Found:
             )
     if not items:
         raise InputError(f"{root / images}: there are no images with the numbers 1 to 612; expected {LAYOUT}")
-    return Found(tuple(items), tuple(problems))
+    return SourceListing(tuple(items), tuple(problems))
 
 
 def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat) -> SourceRecord:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from endofm.data.hashing import frame_hash
 from endofm.data.manifest import ClipRow
-from endofm.data.prepare.record import SourceRecord
+from endofm.data.perceptual_hashes import frame_hash
+from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem
 from endofm.hub.checksum import file_sha256
 from endofm.video.frames import UInt8Array

@@ -19,8 +19,8 @@ from PIL import Image
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.frame_folders import FrameFolder, read_frame
-from endofm.data.prepare.recipe import Found, SetRecipe
-from endofm.data.prepare.record import SourceRecord
+from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
+from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem, list_images, require_folder
 from endofm.data.prepare.voc import VocFile, read_voc
 from endofm.errors import InputError, VideoError
@@ -35,7 +35,7 @@ LAYOUT = (
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
-def find(root: Path) -> Found:
+def find(root: Path) -> SourceListing:
     """Return one source per video, its frames in natural order of their original names.
 
     Images without an annotation file are dropped, as the original does, and named.
@@ -66,7 +66,7 @@ def find(root: Path) -> Found:
     items = [item for item in items if item.files]
     if not items:
         raise InputError(f"{base}: there are no images with annotations; expected {LAYOUT}")
-    return Found(tuple(items), tuple(problems), tuple(dropped))
+    return SourceListing(tuple(items), tuple(problems), tuple(dropped))
 
 
 def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat) -> SourceRecord:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from endofm.data.manifest import ClipRow
-from endofm.data.prepare.recipe import Found, SetRecipe
+from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.sources import SourceItem, require_folder
 from endofm.errors import InputError
 from endofm.files import atomic_path
@@ -21,7 +21,7 @@ SPLITS = ("train", "val", "test")
 LAYOUT = "videos/*.mp4 with splits/train.txt and splits/val.txt, one `path,label` per line"
 
 
-def find(root: Path) -> Found:
+def find(root: Path) -> SourceListing:
     """Return the listed videos in the order of the lists; a video in two lists carries both, joined by ``+``."""
     base = next((path for path in (require_folder(root), root / "PolypDiag") if (path / "splits").is_dir()), None)
     if base is None:
@@ -46,7 +46,9 @@ def find(root: Path) -> Found:
     if not items:
         raise InputError(f"{base}: none of the listed videos is there; expected {LAYOUT}")
     others = set(walk(base / "videos")[0]) - {item.video for item in items.values()}
-    return Found(tuple(items.values()), tuple(problems), tuple((name, "is in no list") for name in sorted(others)))
+    return SourceListing(
+        tuple(items.values()), tuple(problems), tuple((name, "is in no list") for name in sorted(others))
+    )
 
 
 def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from endofm.data.prepare.layout import LayoutRule, find_by_rules
-from endofm.data.prepare.recipe import SetRecipe
+from endofm.data.prepare.layout_rules import LayoutRule, find_by_rules
+from endofm.data.prepare.set_recipe import SetRecipe
 
 COLONOSCOPIC = SetRecipe(
     name="colonoscopic",

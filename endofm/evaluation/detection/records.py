@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from endofm.data.detection.sets import DetectionSet, LabelledVideo
+from endofm.data.detection.detection_set import DetectionSet, LabelledVideo
 from endofm.errors import InputError
 from endofm.tasks.detection.results import Float32Array, FrameDetections, Int64Array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from endofm.data.detection.sets import DetectionSet
+from endofm.data.detection.detection_set import DetectionSet
 from endofm.evaluation.detection.records import DetectionResults, VideoResult, check_labels, compare_video
 from endofm.progress import progress_bar
 from endofm.tasks.detection.model import EndoFMForDetection

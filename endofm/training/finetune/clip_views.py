@@ -39,7 +39,7 @@ class WindowView:
     views: int = 1
 
     def __call__(self, times: Float64Array, end: float, generator: np.random.Generator) -> Float64Array:
-        """Return the times of the frames; see :data:`~endofm.data.samplers.FrameSampler`."""
+        """Return the times of the frames; see :data:`~endofm.data.frame_samplers.FrameSampler`."""
         first = float(times[0])
         room = max(end - first - self.window_seconds, 0.0)
         start = first + room * (self.view / (self.views - 1) if self.views > 1 else 0.5)
@@ -66,7 +66,7 @@ class UpstreamView:
     target_fps: float = 30.0
 
     def __call__(self, times: Float64Array, end: float, generator: np.random.Generator) -> Float64Array:
-        """Return the times of the frames; see :data:`~endofm.data.samplers.FrameSampler`."""
+        """Return the times of the frames; see :data:`~endofm.data.frame_samplers.FrameSampler`."""
         ticks = np.rint((times - times[0]) * _TICKS).astype(np.int64)
         duration = round((end - float(times[0])) * _TICKS)
         found = upstream_clip(

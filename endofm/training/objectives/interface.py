@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor
 
 from endofm.config import ModelConfig
-from endofm.data.clips import Transform
-from endofm.data.samplers import FrameSampler
+from endofm.data.clip_dataset import Transform
+from endofm.data.frame_samplers import FrameSampler
 from endofm.models.encoder import VideoTransformer
 from endofm.training.engine.task import RunSummary, TrainingTask, Weights
 

@@ -66,7 +66,7 @@ def draw_views(
         height: Of a frame, in pixels.
         width: Of a frame, in pixels.
         config: What is drawn.
-        generator: Source of all draws; see :func:`endofm.data.clips.clip_generator`.
+        generator: Source of all draws; see :func:`endofm.data.clip_dataset.clip_generator`.
 
     Raises:
         InputError: If the clip is empty.

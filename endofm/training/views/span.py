@@ -23,7 +23,7 @@ class RandomSpan:
     seconds: float
 
     def __call__(self, times: Float64Array, end: float, generator: np.random.Generator) -> Float64Array:
-        """See :data:`endofm.data.samplers.FrameSampler`."""
+        """See :data:`endofm.data.frame_samplers.FrameSampler`."""
         begin = float(times[0])
         frame = (end - begin) / len(times)
         start = begin + float(generator.uniform(0, max(end - begin - self.seconds, 0.0)))

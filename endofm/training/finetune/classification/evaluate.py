@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import PreprocessConfig
+from endofm.data.clip_dataset import ClipDataset
 from endofm.data.clip_table import ClipTable
-from endofm.data.clips import ClipDataset
+from endofm.data.frame_samplers import FrameSampler
 from endofm.data.loader import ClipLoader
-from endofm.data.samplers import FrameSampler
 from endofm.errors import VideoError
 from endofm.evaluation.predictions import Predictions
 from endofm.tasks.classification.config import ClassificationHeadConfig

@@ -10,10 +10,10 @@ from typing import Any
 
 from endofm.config import EncoderConfig
 from endofm.config import ModelConfig as WholeConfig
+from endofm.data.clip_dataset import ClipDataset
 from endofm.data.clip_table import ClipTable
-from endofm.data.clips import ClipDataset
+from endofm.data.frame_samplers import FrameSampler, RandomWindow
 from endofm.data.loader import ClipLoader
-from endofm.data.samplers import FrameSampler, RandomWindow
 from endofm.evaluation.predictions import Predictions
 from endofm.evaluation.report import ClassificationReport
 from endofm.hub.encoder_tensors import default_preprocess

@@ -11,8 +11,8 @@ from typing import Any
 import torch.distributed as dist
 
 from endofm.config import EncoderConfig, ModelConfig
+from endofm.data.detection.detection_set import DetectionSet
 from endofm.data.detection.samples import DetectionSamples
-from endofm.data.detection.sets import DetectionSet
 from endofm.data.loader import ClipLoader
 from endofm.evaluation.detection.records import DetectionResults, check_labels
 from endofm.evaluation.detection.report import DetectionReport

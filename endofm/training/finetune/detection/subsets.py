@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from endofm.data.detection.opening import open_detection_set
-from endofm.data.detection.sets import DetectionSet
+from endofm.data.detection.detection_set import DetectionSet
+from endofm.data.detection.open_set import open_detection_set
 from endofm.errors import InputError
 from endofm.training.finetune.detection.config import DataConfig
 from endofm.training.finetune.subsets import Subsets

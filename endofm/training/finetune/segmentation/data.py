@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from endofm.data.clips import Clip, SharedEpoch, SkippedClip, clip_generator
-from endofm.data.order import epoch_order
+from endofm.data.clip_dataset import ClipSample, SharedEpoch, SkippedClip, clip_generator
+from endofm.data.epoch_order import epoch_order
 from endofm.errors import VideoError
 from endofm.training.finetune.segmentation.clips import MaskedClip
 from endofm.training.finetune.segmentation.config import AugmentConfig, DataConfig
@@ -80,7 +80,7 @@ class MaskedClipSource:
         """Choose the epoch of everything random."""
         self._epoch.value = epoch
 
-    def share(self, world_size: int) -> int:
+    def items_per_rank(self, world_size: int) -> int:
         """Return how many clips each process goes through in an epoch."""
         return len(self.clips) * self.config.repeats // world_size
 
@@ -97,7 +97,7 @@ class MaskedClipSource:
         )
         return ((int(place), epoch) for place in islice(order, skip, None))
 
-    def read(self, task: Any) -> Clip | SkippedClip:
+    def read(self, task: Any) -> ClipSample | SkippedClip:
         """Return one view of a clip; a clip that cannot be read is passed over and named."""
         place, epoch = task
         repeat, position = divmod(place, len(self.clips))
@@ -108,7 +108,7 @@ class MaskedClipSource:
         except VideoError as error:
             return SkippedClip(clip.id, str(error))
         times = torch.zeros(frames.labels.shape[0], dtype=torch.float64)
-        return Clip(frames, times, -1, position, clip.id, clip.group)
+        return ClipSample(frames, times, -1, position, clip.id, clip.group)
 
     def _view(self, clip: MaskedClip, generator: np.random.Generator) -> MaskedFrames:
         config = self.config

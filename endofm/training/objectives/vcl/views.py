@@ -74,7 +74,7 @@ class TwoHalves:
     max_stride: float
 
     def __call__(self, times: Float64Array, end: float, generator: np.random.Generator) -> Float64Array:
-        """See :data:`endofm.data.samplers.FrameSampler`."""
+        """See :data:`endofm.data.frame_samplers.FrameSampler`."""
         count = 2 * self.clip_frames
         largest = min(self.max_stride, len(times) / count)
         stride = generator.uniform(1, largest) if largest > 1 else largest

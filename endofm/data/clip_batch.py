@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import default_collate
 
-from endofm.data.clips import Clip, SkippedClip
+from endofm.data.clip_dataset import ClipSample, SkippedClip
 from endofm.errors import InputError
 
 
@@ -54,13 +54,13 @@ class ClipBatch:
         return replace(self, **pinned)
 
 
-def collate_clips(clips: Sequence[Clip | SkippedClip]) -> ClipBatch:
+def collate_clips(clips: Sequence[ClipSample | SkippedClip]) -> ClipBatch:
     """Join clips to a batch; for ``DataLoader(collate_fn=...)``.
 
     Raises:
         InputError: If the clips are of different shapes, or what the transform made of them cannot be joined.
     """
-    good = [clip for clip in clips if isinstance(clip, Clip)]
+    good = [clip for clip in clips if isinstance(clip, ClipSample)]
     try:
         frames = _join([clip.frames for clip in good]) if good else None
         pts_seconds = pad_sequence([clip.pts_seconds for clip in good], True, float("nan")) if good else None

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from endofm.files import atomic_path
-from endofm.synthetic.clip import Box, SyntheticClip
-from endofm.synthetic.plan import PlannedClip, Split
+from endofm.synthetic.render import Box, SyntheticClip
+from endofm.synthetic.set_plan import PlannedClip, Split
 
 
 @dataclass(frozen=True)

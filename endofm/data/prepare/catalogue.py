@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 
-from endofm.data.prepare import cvc, folder, kumc, polypdiag, pretraining
-from endofm.data.prepare.recipe import SetRecipe
+from endofm.data.prepare import custom_folder, cvc, kumc, polypdiag, pretraining
+from endofm.data.prepare.set_recipe import SetRecipe
 from endofm.errors import InputError
 
 SETS: dict[str, SetRecipe] = {
@@ -20,7 +20,7 @@ SETS: dict[str, SetRecipe] = {
         polypdiag.RECIPE,
         cvc.RECIPE,
         kumc.RECIPE,
-        folder.RECIPE,
+        custom_folder.RECIPE,
     )
 }
 

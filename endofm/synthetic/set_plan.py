@@ -32,7 +32,7 @@ class SetSettings:
         patients: Number of patients; clip ``i`` is of patient ``i % patients``.
         positive: Share of clips in which a polyp comes into view.
         split: Shares of patients in train, val and test; they sum to 1. Pre-training has one list and no subsets.
-        original_layout: Segmentation only: TIFF files as in CVC-ClinicDB, rather than folders of PNG files with a CSV.
+        published_layout: Segmentation only: TIFF files as in CVC-ClinicDB, rather than folders of PNG files with a CSV.
         render: Size, length, difficulty and seed of the clips.
     """
 
@@ -41,7 +41,7 @@ class SetSettings:
     patients: int
     positive: float
     split: tuple[float, float, float] = (0.6, 0.2, 0.2)
-    original_layout: bool = True
+    published_layout: bool = True
     render: RenderConfig = field(default_factory=RenderConfig)
 
     def __post_init__(self) -> None:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from endofm.data.hash_file import ClipHashes
-from endofm.data.hashing import HASH_BITS, MATCH_BITS, UInt64Array, differing_bits
+from endofm.data.perceptual_hashes import HASH_BITS, MATCH_BITS, ClipHashes, UInt64Array, differing_bits
 
 Int64Array = npt.NDArray[np.int64]
 

@@ -16,7 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from endofm.data.detection.sets import DetectionSet, LabelledBox, LabelledFrame, LabelledVideo, label_number, make_frame
+from endofm.data.detection.detection_set import (
+    DetectionSet,
+    LabelledBox,
+    LabelledFrame,
+    LabelledVideo,
+    label_number,
+    make_frame,
+)
 from endofm.data.prepare.voc import read_voc
 from endofm.errors import InputError, VideoError
 from endofm.progress import progress_bar
@@ -34,12 +41,12 @@ class _Line:
     count: int
 
 
-def is_original_layout(root: Path) -> bool:
+def is_published_layout(root: Path) -> bool:
     """Say whether a folder is laid out like this."""
     return (root / LISTS).is_dir()
 
 
-def read_original(
+def read_published_layout(
     root: Path, split: str, *, labels: Sequence[str], fps: float, clip: bool, progress: bool = True
 ) -> DetectionSet:
     """Read one subset.
@@ -49,7 +56,7 @@ def read_original(
         split: ``train``, ``val`` or ``test``: the name of a list.
         labels: Names of the classes; others are an error.
         fps: Frames per second of all videos; the layout does not tell.
-        clip: See :func:`~endofm.data.detection.sets.make_frame`.
+        clip: See :func:`~endofm.data.detection.detection_set.make_frame`.
         progress: Show a progress bar on a terminal.
 
     Raises:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from endofm._version import __version__
 from endofm.files import atomic_path
-from endofm.synthetic.plan import SPLITS, SetSettings
-from endofm.synthetic.records import ClipRecord
+from endofm.synthetic.clip_record import ClipRecord
+from endofm.synthetic.set_plan import SPLITS, SetSettings
 from endofm.synthetic.specs import NOTICE
 
 
@@ -23,7 +23,7 @@ def command_of(settings: SetSettings) -> str:
         f"--seed {render.seed} --split {','.join(f'{share:g}' for share in settings.split)}",
     ]
     if settings.task == "segmentation":
-        parts.append(f"--layout {'original' if settings.original_layout else 'folders'}")
+        parts.append(f"--layout {'original' if settings.published_layout else 'folders'}")
     return " ".join(parts)
 
 

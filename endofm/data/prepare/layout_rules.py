@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from endofm.data.prepare.recipe import Found
+from endofm.data.prepare.set_recipe import SourceListing
 from endofm.data.prepare.sources import SourceItem, require_folder
 from endofm.errors import InputError
 from endofm.video.find import natural_key, walk
@@ -49,7 +49,7 @@ class LayoutRule:
         )
 
 
-def find_by_rules(root: Path, rules: Sequence[LayoutRule], layout: str) -> Found:
+def find_by_rules(root: Path, rules: Sequence[LayoutRule], layout: str) -> SourceListing:
     """Return the sources that a set's rules find below ``root``.
 
     Args:
@@ -74,4 +74,4 @@ def find_by_rules(root: Path, rules: Sequence[LayoutRule], layout: str) -> Found
     if not items:
         raise InputError(f"{root}: this folder is not laid out as published; expected {layout}")
     items.sort(key=lambda item: natural_key(item.source))
-    return Found(tuple(items), dropped=tuple((path, "is not part of the published layout") for path in others))
+    return SourceListing(tuple(items), dropped=tuple((path, "is not part of the published layout") for path in others))

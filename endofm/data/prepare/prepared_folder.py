@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from endofm.data.prepare.clip_format import ClipFormat
-from endofm.data.prepare.record import SourceRecord, fingerprint
+from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
 from endofm.errors import InputError
 from endofm.files import atomic_path, remove_partial

@@ -18,17 +18,17 @@ from endofm.errors import ConfigError, EndoFMError, InputError
 from endofm.files import atomic_path, remove_partial
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
-from endofm.synthetic.card import write_readme
-from endofm.synthetic.clip import SyntheticClip, render_clip
+from endofm.synthetic.clip_record import ClipRecord
 from endofm.synthetic.contact_sheet import Tile, clip_tile, contact_sheet
 from endofm.synthetic.image_files import save_image
 from endofm.synthetic.layouts import layout_of
-from endofm.synthetic.plan import PlannedClip, SetSettings, plan_set
 from endofm.synthetic.population import draw_clip, draw_patient
-from endofm.synthetic.records import ClipRecord
+from endofm.synthetic.render import SyntheticClip, render_clip
+from endofm.synthetic.set_plan import PlannedClip, SetSettings, plan_set
+from endofm.synthetic.set_readme import write_readme
 from endofm.synthetic.specs import NOTICE
 
-MANIFEST_JSON = "manifest.json"
+RENDER_MANIFEST_NAME = "manifest.json"
 CONTACT_SHEET = "contact-sheet.png"
 _STATE = ".synth"
 _CLIPS_PER_TASK = 8
@@ -196,7 +196,9 @@ def _write_manifest(root: Path, settings: SetSettings, records: Sequence[ClipRec
         clips.append(values)
     patients = [asdict(draw_patient(settings.render.seed, i)) for i in range(settings.patients)]
     header = {"format_version": 1, "synthetic": True, "notice": NOTICE, "generator": f"endofm {__version__}"}
-    _write_json(root / MANIFEST_JSON, {**header, "settings": settings.to_dict(), "patients": patients, "clips": clips})
+    _write_json(
+        root / RENDER_MANIFEST_NAME, {**header, "settings": settings.to_dict(), "patients": patients, "clips": clips}
+    )
 
 
 def _write_sheet(root: Path, settings: SetSettings, shown: Sequence[int], records: Sequence[ClipRecord]) -> None:

@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from endofm._version import __version__
-from endofm.data.hash_file import ClipHashes, write_hashes
-from endofm.data.manifest import MANIFEST_NAME, ClipRow, write_manifest
+from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, write_manifest
+from endofm.data.perceptual_hashes import ClipHashes, write_hashes
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.lists import write_problems
-from endofm.data.prepare.recipe import Found, SetRecipe
-from endofm.data.prepare.record import SourceRecord, fingerprint
+from endofm.data.prepare.prepared_folder import PreparedFolder
+from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
+from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
-from endofm.data.prepare.state import PreparedFolder
 from endofm.errors import InputError
 from endofm.files import atomic_path
 from endofm.pool import WorkerDied, run_tasks
@@ -65,7 +65,7 @@ class _Task:
     clip_format: ClipFormat
 
 
-def plan(recipe: SetRecipe, source: str | Path, limit: int | None = None) -> Found:
+def plan(recipe: SetRecipe, source: str | Path, limit: int | None = None) -> SourceListing:
     """Return what a data set's folder holds, without reading any video.
 
     Args:
@@ -188,7 +188,7 @@ def _convert(task: _Task) -> tuple[str, ...]:
 
 
 def _write_report(out: Path, report: PrepareReport, rows: list[ClipRow], records: Sequence[SourceRecord]) -> None:
-    write_manifest(out / MANIFEST_NAME, rows)
+    write_manifest(out / CLIP_MANIFEST_NAME, rows)
     write_hashes(out, rows, ClipHashes.join([hashes for record in records for hashes in record.hashes]))
     write_problems(out / PROBLEMS_NAME, report.problems, report.dropped)
     with atomic_path(out / REPORT_NAME) as temporary:

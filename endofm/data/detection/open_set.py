@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from endofm.data.detection.coco import read_coco
-from endofm.data.detection.original import is_original_layout, read_original
-from endofm.data.detection.sets import DetectionSet
+from endofm.data.detection.detection_set import DetectionSet
+from endofm.data.detection.published_layout import is_published_layout, read_published_layout
 from endofm.errors import InputError
 
 
@@ -25,8 +25,8 @@ def open_detection_set(
 
     Args:
         root: A COCO file (``.json``); or a folder with COCO files ``annotations/<split>.json``; or a folder in the
-            original layout (:mod:`endofm.data.detection.original`). A folder that has both is read as COCO, which tells
-            more.
+            published layout (:mod:`endofm.data.detection.published_layout`). A folder that has both is read as COCO,
+            the richer format.
         split: Which subset of a folder.
         labels: Names of the classes; by default those of the COCO file. The original layout needs them.
         fps: Frames per second where the set does not tell.
@@ -48,10 +48,10 @@ def open_detection_set(
     listed = root / "annotations" / f"{split}.json"
     if listed.is_file():
         return read_coco(listed, images=folder or root, labels=labels, fps=fps, clip=clip)
-    if is_original_layout(root):
+    if is_published_layout(root):
         if not labels:
             raise InputError(f"{root}: this layout does not name its classes; give them (data.labels)")
-        return read_original(root, split, labels=labels, fps=fps, clip=clip, progress=progress)
+        return read_published_layout(root, split, labels=labels, fps=fps, clip=clip, progress=progress)
     raise InputError(
         f"{root}: expected ImageSets/{split}.txt with {split}2019/Image and {split}2019/Annotation, or "
         f"annotations/{split}.json, or a .json file"

@@ -10,12 +10,12 @@ from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.cutting import cut_source
 from endofm.data.prepare.lists import write_clip_list
-from endofm.data.prepare.record import SourceRecord
+from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceListing:
     """What a set's folder holds.
 
     Attributes:
@@ -55,7 +55,7 @@ class SetRecipe:
 
     name: str
     title: str
-    find: Callable[[Path], Found]
+    find: Callable[[Path], SourceListing]
     convert: Callable[[Path, SourceItem, Path, ClipFormat], SourceRecord] = cut_source
     write_lists: Callable[[Path, Sequence[ClipRow]], None] = write_pretraining_list
     license: str

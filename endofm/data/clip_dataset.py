@@ -14,11 +14,11 @@ import torch
 from torch.utils.data import Dataset
 
 from endofm.data.clip_table import ClipTable
+from endofm.data.epoch_order import epoch_order
+from endofm.data.frame_samplers import AllFrames, FrameSampler
 from endofm.data.listing import read_clips
-from endofm.data.order import epoch_order
 from endofm.data.prepare.frame_folders import NOMINAL_FPS, read_frame
 from endofm.data.prepare.sources import list_images
-from endofm.data.samplers import AllFrames, FrameSampler
 from endofm.errors import InputError, VideoError
 from endofm.video.frames import Float64Array, UInt8Array
 from endofm.video.open import VideoInput, open_video
@@ -33,7 +33,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class ClipSample:
     """One clip; :func:`~endofm.data.loader.collate_clips` joins several.
 
     Attributes:
@@ -129,7 +129,7 @@ class SharedEpoch:
         self._number[0] = value
 
 
-class ClipDataset(Dataset["Clip | SkippedClip"]):
+class ClipDataset(Dataset["ClipSample | SkippedClip"]):
     """Clips of a table, in its order.
 
     Everything random (frames and transform) depends on the seed, the epoch and the clip's name, so that a clip comes
@@ -140,7 +140,7 @@ class ClipDataset(Dataset["Clip | SkippedClip"]):
 
     Args:
         clips: The clips: a table, or anything that :func:`~endofm.data.listing.read_clips` takes.
-        sampler: Which frames of a clip are read; see :mod:`endofm.data.samplers`.
+        sampler: Which frames of a clip are read; see :mod:`endofm.data.frame_samplers`.
         transform: Takes frames, uint8 ``(time, height, width, 3)``, and a ``numpy.random.Generator``; its result takes
             the place of the frames.
         seed: Seed of everything random.
@@ -197,7 +197,7 @@ class ClipDataset(Dataset["Clip | SkippedClip"]):
             clock=reader.clock,
         )
 
-    def share(self, world_size: int) -> int:
+    def items_per_rank(self, world_size: int) -> int:
         """Return how many clips each of ``world_size`` processes goes through in an epoch."""
         return len(self) // world_size
 
@@ -208,11 +208,11 @@ class ClipDataset(Dataset["Clip | SkippedClip"]):
         )
         return iter(order[skip:].tolist())
 
-    def read(self, task: int) -> Clip | SkippedClip:
+    def read(self, task: int) -> ClipSample | SkippedClip:
         """Read a clip; the same as ``self[task]``."""
         return self[task]
 
-    def __getitem__(self, index: int) -> Clip | SkippedClip:
+    def __getitem__(self, index: int) -> ClipSample | SkippedClip:
         """Read a clip."""
         table = self.table
         index = range(len(table))[index]
@@ -228,7 +228,7 @@ class ClipDataset(Dataset["Clip | SkippedClip"]):
             )
         except VideoError as error:
             return SkippedClip(table.id[index], str(error))
-        return Clip(frames, times, int(table.label[index]), index, table.id[index], table.patient[index])
+        return ClipSample(frames, times, int(table.label[index]), index, table.id[index], table.patient[index])
 
 
 def clip_generator(seed: int, epoch: int, clip_id: str) -> np.random.Generator:

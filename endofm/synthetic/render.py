@@ -16,12 +16,12 @@ from endofm.synthetic.instrument import Tool
 from endofm.synthetic.lesions import Lesion, place_lesion
 from endofm.synthetic.march import MAX_RANGE, Hits, march
 from endofm.synthetic.noise import Float32Array, smoothstep
-from endofm.synthetic.processor import add_noise, blur, exposure_gain, sharpen, tone
 from endofm.synthetic.scope import Field, build_field
 from endofm.synthetic.shading import lamp_positions, shade
 from endofm.synthetic.specs import ClipSpec, PatientSpec
 from endofm.synthetic.surface import Surface, face_viewer, wall_surface
 from endofm.synthetic.texture import Atlas, build_atlas
+from endofm.synthetic.video_processor import add_noise, blur, exposure_gain, sharpen, tone
 from endofm.video.frames import UInt8Array
 
 MIN_AREA_FRACTION = 0.0008
