@@ -1,0 +1,1 @@
+"""Robustness campaign: seeded attacks on everything that reads input from outside."""

@@ -1,0 +1,72 @@
+"""Runs the campaign and prints a table of outcomes.
+
+``python -m benchmarks.robustness --cases 10000 --kinds videos weights`` attacks with ten thousand damaged videos and as
+many weight files; the exit status is 1 if any attack ended in a foreign exception, a crash, no end, memory or silent
+damage. Every attack depends on ``--seed`` and its number alone, so a row of the list of failures can be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import json
+import os
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from benchmarks.robustness.sandbox import FAILURES, Outcome, run_cases
+
+KINDS = ("videos", "weights", "names", "lists", "hub", "kills", "numbers")
+
+
+def main() -> int:
+    """Run the campaign; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.robustness", description=__doc__)
+    parser.add_argument("--cases", type=int, default=1000, help="attacks of each kind (default: %(default)s)")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what to attack")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="attacks at the same time")
+    parser.add_argument("--seconds", type=float, default=30.0, help="time limit of one attack")
+    parser.add_argument("--json", type=Path, help="write every failure and the table to this file")
+    args = parser.parse_args()
+
+    began = time.monotonic()
+    table: dict[str, Counter[Outcome]] = defaultdict(Counter)
+    failures = []
+    for kind in args.kinds:
+        module = importlib.import_module(f"benchmarks.robustness.{kind}")
+        cases = itertools.islice(module.cases(args.cases, args.seed), args.cases)
+        for number, result in enumerate(run_cases(cases, jobs=args.jobs, seconds=args.seconds), 1):
+            table[result.kind][result.outcome] += 1
+            if result.outcome in FAILURES:
+                failures.append(result)
+            if sys.stderr.isatty():
+                print(f"\r{kind}: {number} of {args.cases}", end="", file=sys.stderr)
+    print(format_table(table))
+    for result in failures[:100]:
+        print(f"{result.outcome.value}: {result.kind}, {result.name}: {result.detail}")
+    total = sum(sum(row.values()) for row in table.values())
+    print(f"\n{total} attacks in {time.monotonic() - began:.0f} s, {len(failures)} failures, seed {args.seed}")
+    if args.json:
+        rows = {kind: {outcome.value: count for outcome, count in row.items()} for kind, row in table.items()}
+        content = {"seed": args.seed, "table": rows, "failures": [vars(result) for result in failures]}
+        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 1 if failures else 0
+
+
+def format_table(table: dict[str, Counter[Outcome]]) -> str:
+    """Return the outcomes as a Markdown table, one row a kind of target."""
+    lines = ["| target | " + " | ".join(outcome.value for outcome in Outcome) + " |"]
+    lines.append("|---|" + "---:|" * len(Outcome))
+    for kind, row in table.items():
+        lines.append(f"| {kind} | " + " | ".join(str(row[outcome]) for outcome in Outcome) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
