@@ -1,4 +1,4 @@
-"""Entry point of ``endofm``: finds the command, and turns our errors into one line and an exit status."""
+"""Entry point of ``endofm``: finds the command and turns errors into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -8,48 +8,46 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from types import ModuleType
 
 from endofm._version import __version__
+from endofm.cli.parser import CommandParser, add_commands
+from endofm.disclaimer import DISCLAIMER
 from endofm.errors import EndoFMError, EndoFMWarning
 
-COMMANDS = (
-    "extract",
-    "classify",
-    "detect",
-    "segment",
-    "models",
-    "info",
-    "download",
-    "convert",
-    "export",
-    "finetune",
-    "evaluate",
-    "data",
-    "pretrain",
-    "benchmark",
-    "doctor",
-)
+GROUPS = {
+    "run a model on video": ("extract", "classify", "detect", "segment"),
+    "find, fetch and convert weights": ("models", "info", "download", "convert", "export"),
+    "train and evaluate": ("data", "pretrain", "finetune", "evaluate"),
+    "check this machine": ("doctor", "benchmark"),
+}
+"""Commands by the heading under which ``endofm --help`` lists them; each is a module of ``endofm.cli``."""
+
+COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 
 _PYTHON_FORMAT = warnings.formatwarning
 
 STATUS_FAILED = 1
 STATUS_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
+_EPILOG = """\
+examples:
+  endofm extract recordings/ -o features/ --weights endofm-nano-4x96
+  endofm finetune classification nano --out runs/mine data.train=train.csv
+  endofm classify recordings/ -o results/ --weights runs/mine/export
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with every command; a command's module is light, its work is imported when it runs."""
-    parser = argparse.ArgumentParser(
-        prog="endofm",
-        description="Pretrained video foundation model for endoscopy. Research software: no result is medical advice.",
-    )
+`endofm COMMAND --help` describes a command."""
+
+
+def build_parser() -> CommandParser:
+    """Return the parser with every command; building it imports neither torch nor a video library."""
+    lines = ["Pretrained video foundation model for endoscopy.", DISCLAIMER]
+    for heading, commands in GROUPS.items():
+        lines += ["", f"{heading}:"]
+        lines += [f"  {name:<12}{importlib.import_module(f'endofm.cli.{name}').SUMMARY}" for name in commands]
+    usage = "endofm [-h] [--version] COMMAND ..."
+    parser = CommandParser(prog="endofm", usage=usage, description="\n".join(lines), epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"endofm {__version__}")
-    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = _command(name)
-        sub = parsers.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
-        module.configure(sub)
-        sub.set_defaults(run=module.run)
+    add_commands(parser, {name: name for name in COMMANDS}, show=False)
     return parser
 
 
@@ -86,7 +84,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     if rest and (not hasattr(args, "settings") or any("=" not in text or text.startswith("-") for text in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        parser.fail_unrecognized(rest)
     if rest:
         args.settings = [*args.settings, *rest]
     return args
@@ -99,10 +97,6 @@ def _format_warning(
     if issubclass(category, EndoFMWarning):
         return f"endofm: warning: {message}\n"
     return _PYTHON_FORMAT(message, category, filename, lineno, line)
-
-
-def _command(name: str) -> ModuleType:
-    return importlib.import_module(f"endofm.cli.{name}")
 
 
 if __name__ == "__main__":

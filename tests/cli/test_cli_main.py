@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from endofm import __version__
-from endofm.cli.main import COMMANDS, build_parser
+from endofm.cli.main import COMMANDS, build_parser, main
 
 
 def endofm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -38,9 +39,35 @@ def test_version() -> None:
 
 def test_wrong_usage() -> None:
     assert endofm().returncode == 2
-    result = endofm("extrct")
-    assert result.returncode == 2
-    assert "extract" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "suggestion"),
+    [
+        (["extrct"], "'extract'"),
+        (["data", "prepair"], "'prepare'"),
+        (["extract", "v.mp4", "-o", "out", "--level", "clp"], "'clip'"),
+        (["extract", "v.mp4", "-o", "out", "--levle", "clip"], "--level?"),
+    ],
+    ids=["command", "subcommand", "choice", "option"],
+)
+def test_wrong_names_get_a_suggestion(argv: list[str], suggestion: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(argv)
+    assert exit_info.value.code == 2
+    assert f"did you mean {suggestion}" in capsys.readouterr().err
+
+
+def test_every_command_has_help_with_examples_that_parse(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = build_parser()
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as exit_info:
+            parser.parse_args([command, "--help"])
+        assert exit_info.value.code == 0
+        shown = capsys.readouterr().out
+        assert f"usage: endofm {command} " in shown
+        for line in shown.partition("examples:\n")[2].splitlines():
+            parser.parse_known_args(shlex.split(line)[1:])
 
 
 @pytest.mark.parametrize(

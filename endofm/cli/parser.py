@@ -1,0 +1,78 @@
+"""Parser of the command line: subcommands from modules, and suggestions for mistyped names."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Parser that suggests the command or option that was probably meant; its subparsers are of the same class."""
+
+    def __init__(self, **options: Any) -> None:
+        # Descriptions and epilogs hold lists and examples, whose line breaks count.
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a value that is not among the choices, with a suggestion; called by argparse for every argument."""
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        raise argparse.ArgumentError(action, f"invalid choice: {value!r}{suggestion(value, choices)}")
+
+    def fail_unrecognized(self, arguments: list[str]) -> NoReturn:
+        """Exit with status 2, naming the options that were probably meant."""
+        known = [option for parser in self._parsers() for option in parser._option_string_actions]
+        options = [text.partition("=")[0] for text in arguments if text.startswith("--")]
+        close = [match for text in options for match in difflib.get_close_matches(text, known, n=1)]
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
+        self.error(f"unrecognized arguments: {' '.join(arguments)}{hint}")
+
+    def _parsers(self) -> list[CommandParser]:
+        """Return this parser and those of all subcommands."""
+        found = [self]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in dict.fromkeys(action.choices.values()):
+                    found.extend(parser._parsers())
+        return found
+
+
+def suggestion(value: str, choices: list[str]) -> str:
+    """Return the end of a message about a wrong name: the closest choice if there is one, and all choices."""
+    close = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"; {hint}choose from {', '.join(choices)}"
+
+
+def add_commands(
+    parser: argparse.ArgumentParser, modules: Mapping[str, str], *, metavar: str = "COMMAND", show: bool = True
+) -> None:
+    """Add a subparser for every command.
+
+    A module of ``endofm.cli`` defines ``SUMMARY`` (one line), ``configure(parser)`` and ``run(args)``, which returns
+    the exit status. ``EXAMPLES``, if it has any, are command lines that end the help. It imports its work when it runs,
+    so that help stays fast.
+
+    Args:
+        parser: Parser that gets the commands.
+        modules: Name of the module in ``endofm.cli`` by the name of the command.
+        metavar: Placeholder of the command in the usage line.
+        show: List the commands in the parser's help; otherwise its description does.
+    """
+    options: dict[str, Any] = {} if show else {"help": argparse.SUPPRESS}
+    # The name is given, because argparse would otherwise take all of the parser's usage line for it.
+    parsers = parser.add_subparsers(metavar=metavar, required=True, prog=parser.prog, **options)
+    for name, module_name in modules.items():
+        module = importlib.import_module(f"endofm.cli.{module_name}")
+        examples = getattr(module, "EXAMPLES", ())
+        epilog = "\n".join(["examples:", *(f"  {example}" for example in examples)]) if examples else None
+        sub = parsers.add_parser(name, help=module.SUMMARY, description=module.SUMMARY, epilog=epilog)
+        # A module with subcommands has no run of its own: the innermost command's default wins.
+        if hasattr(module, "run"):
+            sub.set_defaults(run=module.run)
+        module.configure(sub)
