@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Embed the videos; the status is 1 if one of them failed."""
     from endofm.errors import require_extra
-    from endofm.inference.windows import WindowSettings
+    from endofm.video.clip_windows import WindowSettings
 
     items = collect_videos(args)
     if args.plot:
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         args.weights = PUBLISHED_WEIGHTS
         if not args.quiet:
             print(
-                f"endofm: no --weights given, taking the published model {PUBLISHED_WEIGHTS}: its checkpoint (2.2 GB) is "
-                f"downloaded once and cached. Offline: --weights {PACKAGED_WEIGHTS}, a small model in this package",
+                f"endofm: no --weights given, taking the published model {PUBLISHED_WEIGHTS}: its checkpoint (2.2 GB) "
+                f"is downloaded once and cached. Offline: --weights {PACKAGED_WEIGHTS}, a small model in this package",
                 file=sys.stderr,
             )
     windows = {name: getattr(args, name) for name in ("window_seconds", "hop_seconds", "frame_stride", "hop_frames")}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from endofm.video.clip_windows import clip_times, random_window, uniform_indices
 from endofm.video.frames import Float64Array
-from endofm.video.sampling import clip_times, random_window, uniform_indices
 
 FrameSampler = Callable[[Float64Array, float, np.random.Generator], Float64Array]
 """Takes the times of a clip's frames (float64 ``(num_frames,)``, seconds, ascending), the time at which the last one

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from endofm.inference.windows import WindowPlan
+from endofm.video.clip_windows import WindowPlan
 from endofm.video.frames import Float64Array, UInt8Array, VideoSource
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from endofm.transforms.geometry import Box
 from endofm.transforms.processor import Processor
+from endofm.video.clip_windows import clip_times
 from endofm.video.frames import FrameBatch, VideoSource
-from endofm.video.sampling import clip_times
 
 _FIELD_OF_VIEW_FRAMES = 16
 

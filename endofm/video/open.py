@@ -9,8 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Union, cast, get_args
 
@@ -129,17 +128,6 @@ def open_video(
         f"cannot open a video from {type(source).__name__}; give a path, bytes, a binary file object, a uint8 array "
         f"or tensor, a PIL image or a list of images"
     )
-
-
-@contextmanager
-def opened(source: VideoInput, *, fps: float | None = None) -> Iterator[VideoSource]:
-    """Open anything that holds frames for the length of a ``with``; an open source stays open, it is the caller's.
-
-    Arguments and errors are those of :func:`open_video`.
-    """
-    video = open_video(source, fps=fps)
-    with nullcontext(video) if video is source else video:
-        yield video
 
 
 def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding) -> VideoSource:

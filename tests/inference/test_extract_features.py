@@ -19,11 +19,11 @@ from endofm.config import PreprocessConfig
 from endofm.errors import EncoderOutputError, InputError, VideoError
 from endofm.inference import spool
 from endofm.outputs import EncoderOutput
-from endofm.tasks.features import extract
-from endofm.tasks.features.extract import extract_features
+from endofm.tasks.features import stream
 from endofm.tasks.features.results import VideoFeatures
-from endofm.tasks.features.stream import FeatureStream
+from endofm.tasks.features.stream import Encode, FeatureStream
 from endofm.transforms.processor import Processor
+from endofm.video.clip_windows import WindowSettings
 from endofm.video.open import open_video
 from endofm.video.writer import write_video
 from helpers.inference_stand_ins import encode, regular
@@ -35,8 +35,26 @@ def readers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "endofm-read-ahead"]
 
 
+def extract_features(
+    encode: Encode,
+    source: Any,
+    processor: Processor,
+    *,
+    level: Any = "clip",
+    batch_size: int = 4,
+    precision: str = "exact",
+    provenance: dict[str, Any] | None = None,
+    **windows: Any,
+) -> VideoFeatures:
+    settings = WindowSettings.for_preprocess(processor.config, **windows)
+    features = FeatureStream(
+        encode, source, processor, settings, level=level, batch_size=batch_size, precision=precision
+    )
+    return features.collect(weights=provenance, progress=False)
+
+
 def features_of(source: Any, **options: Any) -> VideoFeatures:
-    return extract_features(encode, source, SMALL, progress=False, **options)
+    return extract_features(encode, source, SMALL, **options)
 
 
 def noise(count: int, height: int = 24, width: int = 32) -> np.ndarray:
@@ -93,7 +111,7 @@ def test_an_encoded_video_has_the_times_of_its_frames(tmp_path: Path) -> None:
         return EncoderOutput((clips * std + mean).mean((1, 3, 4)) * 255 / 4, None)
 
     with open_video(tmp_path / "a.mp4") as source:
-        features = extract_features(grey, source, SMALL, window_seconds=1, hop_seconds=0.4, progress=False)
+        features = extract_features(grey, source, SMALL, window_seconds=1, hop_seconds=0.4)
     assert features.start_seconds == pytest.approx([0, 0.4, 0.8, 1.2, 1.6, 2.0])
     assert features.end_seconds[-1] == pytest.approx(3.0)
     assert np.abs(features.embeddings - features.frame_seconds * 20).max() < 0.9
@@ -140,7 +158,7 @@ def test_field_of_view_is_found_once_and_used() -> None:
     frames[:, 20:180, 60:220] = np.random.default_rng(0).integers(60, 255, (160, 160, 3), dtype=np.uint8)
     config = PreprocessConfig(num_frames=4, window_seconds=1.0, short_side=18, crop_size=16, field_of_view=True)
     with open_video(frames, fps=10) as source:
-        features = extract_features(encode, source, Processor(config), progress=False)
+        features = extract_features(encode, source, Processor(config))
         whole = features_of(source)
         cropped = Processor(config)
         box = cropped.find_field_of_view(frames)
@@ -156,14 +174,14 @@ def test_embeddings_are_float32_whatever_the_encoder_computes_in() -> None:
     def low(clips: Tensor, *, level: str) -> EncoderOutput:
         return EncoderOutput(clips.mean((2, 3, 4)).bfloat16(), None)
 
-    features = extract_features(low, regular(20), SMALL, precision="bfloat16", progress=False)
+    features = extract_features(low, regular(20), SMALL, precision="bfloat16")
     assert features.embeddings.dtype == np.float32
     assert features.provenance["precision"] == "bfloat16"
 
 
 def test_large_results_go_to_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plain = features_of(regular(200), level="patch")
-    monkeypatch.setattr(extract, "Spool", lambda: spool.Spool(memory_limit=500))
+    monkeypatch.setattr(stream, "Spool", lambda: spool.Spool(memory_limit=500))
     spooled = features_of(regular(200), level="patch")
     assert isinstance(spooled.patch_tokens, np.memmap)
     assert_equal(plain, spooled)
@@ -181,7 +199,7 @@ def test_values_that_are_not_numbers_are_refused(level: str) -> None:
         return output
 
     with pytest.raises(EncoderOutputError, match=r"list: .* clips from 0:00 on.*weights are damaged"):
-        extract_features(broken, regular(30), SMALL, level=level, progress=False)  # type: ignore[arg-type]
+        extract_features(broken, regular(30), SMALL, level=level)
     assert not readers()
 
 
@@ -189,9 +207,9 @@ def test_an_encoder_without_patch_tokens() -> None:
     def blind(clips: Tensor, *, level: str) -> EncoderOutput:
         return EncoderOutput(clips.mean((2, 3, 4)), None)
 
-    assert len(extract_features(blind, regular(30), SMALL, progress=False)) == 3
+    assert len(extract_features(blind, regular(30), SMALL)) == 3
     with pytest.raises(EncoderOutputError, match="level 'patch'"):
-        extract_features(blind, regular(30), SMALL, level="patch", progress=False)
+        extract_features(blind, regular(30), SMALL, level="patch")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +247,7 @@ def test_errors_of_the_encoder_stop_the_thread(error: type[BaseException]) -> No
 
     source = regular(100_000)
     with pytest.raises(error, match="enough"):
-        extract_features(failing, source, SMALL, batch_size=1, progress=False)
+        extract_features(failing, source, SMALL, batch_size=1)
     assert not readers()
     assert len(source.asked) < 50
 

@@ -19,7 +19,7 @@ from endofm.training.views.draws import Appearance, draw_appearance, draw_box, d
 from endofm.training.views.render import render_views
 from endofm.training.views.span import RandomSpan
 from endofm.training.views.transform import CutViews
-from endofm.video.upstream_sampling import upstream_clip
+from endofm.video.published_sampling import published_clip
 from helpers.golden_fill import uint8_clip
 
 SMALL = ViewConfig(global_frames=(2, 3), local_frames=(1, 2, 2), global_size=32, local_size=16)
@@ -167,7 +167,7 @@ def test_the_span_is_that_of_the_original(frames: int, fps: float, seed: int) ->
     def uniform(low: float, high: float) -> float:
         return low + share * (high - low)
 
-    decoded = upstream_clip(
+    decoded = published_clip(
         np.arange(frames) * tick, fps, duration_pts=frames * tick, clip_idx=-1, uniform=uniform
     ).decoded
     draws = cast(np.random.Generator, SimpleNamespace(uniform=uniform))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endofm.errors import InputError
-from endofm.video.sampling import (
+from endofm.video.clip_windows import (
     clip_times,
     random_indices,
     random_window,
@@ -19,7 +19,7 @@ from endofm.video.sampling import (
     sliding_windows,
     uniform_indices,
 )
-from endofm.video.upstream_sampling import pick_indices, upstream_clip
+from endofm.video.published_sampling import pick_indices, published_clip
 from helpers import paths
 
 CASES = json.loads((paths.GOLDEN / "decoding_indices.json").read_text())["clip"]
@@ -35,7 +35,7 @@ def test_indices_of_the_original(case: dict) -> None:
         assert (low, high) == pytest.approx((expected_low, expected_high))
         return value
 
-    clip = upstream_clip(
+    clip = published_clip(
         np.arange(count) * tick,
         case["fps"][0] / case["fps"][1],
         duration_pts=count * tick if case["has_duration"] else None,
@@ -64,7 +64,7 @@ def test_frames_of_upstream_evaluation_in_words() -> None:
         40: [0, 36, 39, 39, 39, 39, 39, 39],
     }
     for total, indices in expected.items():
-        clip = upstream_clip(np.arange(total) * 512, 30.0, duration_pts=total * 512)
+        clip = published_clip(np.arange(total) * 512, 30.0, duration_pts=total * 512)
         assert clip.indices.tolist() == indices
 
 
@@ -141,8 +141,8 @@ def test_wrong_values() -> None:
     with pytest.raises(InputError, match="num_frames"):
         uniform_indices(10, 0)
     with pytest.raises(InputError, match="needs the argument uniform"):
-        upstream_clip([0, 1], 30, duration_pts=2, clip_idx=-1)
+        published_clip([0, 1], 30, duration_pts=2, clip_idx=-1)
     with pytest.raises(InputError, match="at least one frame"):
-        upstream_clip([], 30, duration_pts=None)
+        published_clip([], 30, duration_pts=None)
     with pytest.raises(InputError, match="num_clips"):
-        upstream_clip([0, 1], 30, duration_pts=2, clip_idx=1)
+        published_clip([0, 1], 30, duration_pts=2, clip_idx=1)

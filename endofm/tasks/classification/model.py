@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,14 +12,13 @@ import torch
 from torch import Tensor
 
 from endofm.config import ModelConfig
-from endofm.kernels.precision import Precision, resolve_precision
+from endofm.kernels.precision import Precision
 from endofm.models.frame_encoder import build_encoder
-from endofm.models.pretrained import Pretrained, usable_device
+from endofm.models.pretrained import Pretrained
 from endofm.outputs import EncoderOutput
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.head import ClassificationHead
 from endofm.tasks.features.model import EndoFM
-from endofm.transforms.processor import Processor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -147,33 +145,29 @@ class EndoFMForVideoClassification(Pretrained):
             InputError: If an argument is not valid.
         """
         from endofm.tasks.classification.results import VideoClassification
-        from endofm.tasks.features.extract import extract_features
-        from endofm.video.open import open_video
+        from endofm.tasks.features.stream import FeatureStream
+        from endofm.video.clip_windows import WindowSettings
 
-        if device is not None:
-            self.to(usable_device(device))
-        if precision is not None:
-            self.precision = resolve_precision(precision, self.device)
-        processor = self.processor
-        if field_of_view is not None:
-            processor = Processor(replace(processor.config, field_of_view=field_of_view))
-        source = open_video(video, fps=fps)
-        # A source that was open before stays open: it is the caller's.
-        with nullcontext(source) if source is video else source:
-            logits = extract_features(
-                lambda clips, *, level: EncoderOutput(self(clips), None),
-                source,
-                processor,
-                device=self.device,
-                precision=self.precision,
-                batch_size=batch_size,
+        session = self._session(video, device=device, precision=precision, fps=fps, field_of_view=field_of_view)
+        with session as (source, processor):
+            windows = WindowSettings.for_preprocess(
+                processor.config,
                 window_seconds=window_seconds,
                 hop_seconds=hop_seconds,
                 frame_stride=frame_stride,
                 hop_frames=hop_frames,
-                progress=progress,
-                provenance=self.weights_provenance(),
             )
+            # Logits travel through the stream as embeddings do: one row per clip, with the same times and checks.
+            stream = FeatureStream(
+                lambda clips, *, level: EncoderOutput(self(clips), None),
+                source,
+                processor,
+                windows,
+                batch_size=batch_size,
+                device=self.device,
+                precision=self.precision,
+            )
+            logits = stream.collect(weights=self.weights_provenance(), progress=progress)
         values = torch.from_numpy(np.array(logits.embeddings)).double()
         return VideoClassification(
             self.probabilities(values).numpy(),

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, EncoderOutputError
-from endofm.kernels.precision import Precision, resolve_precision
+from endofm.kernels.precision import Precision
 from endofm.models.frame_encoder import build_encoder
-from endofm.models.pretrained import Pretrained, usable_device
+from endofm.models.pretrained import Pretrained
 from endofm.tasks.detection.cells import Level
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.decoding import decode
@@ -26,7 +26,6 @@ from endofm.tasks.detection.stream import DetectionStream, FoundBoxes
 from endofm.tasks.detection.supports import SupportPlan
 from endofm.tasks.detection.tracks import TrackLinker
 from endofm.tasks.features.model import EndoFM
-from endofm.transforms.processor import Processor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -200,21 +199,12 @@ class EndoFMForDetection(Pretrained, VideoDetector):
             VideoError: If the video cannot be read.
             InputError: If an argument is not valid.
         """
-        from endofm.video.open import open_video
-
-        if device is not None:
-            self.to(usable_device(device))
-        if precision is not None:
-            self.precision = resolve_precision(precision, self.device)
-        processor = self.processor
-        if field_of_view is not None:
-            processor = Processor(replace(processor.config, field_of_view=field_of_view))
         head = self.head_config
         plan = supports or self.support_plan()
         if online:
             plan = replace(plan, online=True)
-        source = open_video(video, fps=fps)
-        try:
+        session = self._session(video, device=device, precision=precision, fps=fps, field_of_view=field_of_view)
+        with session as (source, processor):
             yield DetectionStream(
                 self,
                 source,
@@ -229,9 +219,6 @@ class EndoFMForDetection(Pretrained, VideoDetector):
                 last_pixel_inside=head.last_pixel_inside,
                 linker=TrackLinker() if link else None,
             )
-        finally:
-            if source is not video:  # A source that was open before stays open: it is the caller's.
-                source.close()
 
     def support_plan(self) -> SupportPlan:
         """Return which frames support which by the weights' configuration."""

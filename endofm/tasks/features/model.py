@@ -18,10 +18,8 @@ from endofm.outputs import EncoderOutput
 
 if TYPE_CHECKING:
     from endofm.hub.resolve import LoadedWeights
-    from endofm.tasks.features.results import VideoFeatures
+    from endofm.tasks.features.results import Level, VideoFeatures
     from endofm.video.open import Decoder, VideoInput
-
-Level = Literal["clip", "frame", "patch"]
 
 _BACKBONE = "backbone."
 """Prefix of the encoder's tensors in a model with a head."""
@@ -111,26 +109,31 @@ class EndoFM(VideoTransformer, Pretrained):
             VideoError: If the video cannot be read.
             InputError: If an argument is not valid.
         """
-        from endofm.tasks.features.extract import extract_features
+        from endofm.tasks.features.stream import FeatureStream
+        from endofm.video.clip_windows import WindowSettings
 
-        with self._session(
+        session = self._session(
             video, device=device, precision=precision, fps=fps, field_of_view=field_of_view, decoder=decoder
-        ) as (source, processor):
-            return extract_features(
-                self._encode,
-                source,
-                processor,
-                device=self.pos_embed.device,
-                precision=self.precision,
-                batch_size=batch_size,
+        )
+        with session as (source, processor):
+            windows = WindowSettings.for_preprocess(
+                processor.config,
                 window_seconds=window_seconds,
                 hop_seconds=hop_seconds,
                 frame_stride=frame_stride,
                 hop_frames=hop_frames,
-                level=level,
-                progress=progress,
-                provenance=self.weights_provenance(),
             )
+            stream = FeatureStream(
+                self._encode,
+                source,
+                processor,
+                windows,
+                level=level,
+                batch_size=batch_size,
+                device=self.device,
+                precision=self.precision,
+            )
+            return stream.collect(weights=self.weights_provenance(), progress=progress)
 
     def _encode(self, clips: Tensor, *, level: str) -> EncoderOutput:
         return EncoderOutput(self(clips), None) if level == "clip" else self.forward_features(clips)

@@ -123,6 +123,10 @@ class VideoFeatures:
         """What could not be decoded, one sentence each; empty for a sound video."""
         return tuple(self.provenance.get("problems", ()))
 
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays by attribute name, without those that the level leaves out."""
+        return {name: getattr(self, name) for name in _FORMS if getattr(self, name) is not None}
+
     def normalized(self) -> VideoFeatures:
         """Return a copy in which every embedding and token has length 1 (L2); zeros stay zeros."""
 
@@ -184,8 +188,7 @@ class VideoFeatures:
             MissingExtraError: If the format's package is not installed.
         """
         path = Path(path)
-        arrays = {name: getattr(self, name) for name in _FORMS if getattr(self, name) is not None}
-        write_arrays(path, arrays, {"provenance": json.dumps(self.provenance)})
+        write_arrays(path, self.arrays(), {"provenance": json.dumps(self.provenance)})
         return path
 
     @classmethod

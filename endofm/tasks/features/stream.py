@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -12,16 +13,18 @@ import torch
 from torch import Tensor
 
 from endofm._version import __version__
-from endofm.errors import EncoderOutputError, InputError
+from endofm.errors import EncoderOutputError, InputError, VideoError
 from endofm.inference.clip_batches import batch_clips
 from endofm.inference.clip_stream import Clip, stream_clips
 from endofm.inference.prefetch import read_ahead
+from endofm.inference.spool import Spool
 from endofm.inference.video_facts import describe_video, find_field_of_view_of
-from endofm.inference.windows import WindowSettings, plan_windows
 from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.outputs import EncoderOutput
+from endofm.progress import progress_bar
 from endofm.tasks.features.results import Level, VideoFeatures, clock
 from endofm.transforms.processor import Processor
+from endofm.video.clip_windows import WindowSettings, plan_windows
 from endofm.video.frames import UInt8Array, VideoSource
 
 _BATCHES_AHEAD = 1  # and one more in the making: enough, since a batch takes the encoder much longer than the reader
@@ -50,14 +53,11 @@ class FeatureStream:
         source: Open video.
         processor: Turns frames into what the encoder takes; its configuration gives the frames per clip, the default
             window, and whether to crop to the field of view.
-        device: Where the encoder is.
-        precision: How exactly the encoder computes, as it is told in the provenance; the encoder sees to it.
-        batch_size: Clips per forward pass; the features do not depend on it beyond rounding.
-        window_seconds: Length of a window.
-        hop_seconds: Step between windows; the window's length by default.
-        frame_stride: Take every n-th source frame instead of counting seconds.
-        hop_frames: Step between such windows in source frames; the window's length by default.
+        windows: Clips of the video; by default windows of the length that the processor's configuration gives.
         level: ``"clip"``; ``"frame"`` adds an embedding per frame; ``"patch"`` adds the patch tokens as well.
+        batch_size: Clips per forward pass; the features do not depend on it beyond rounding.
+        device: Device of the encoder.
+        precision: Precision of the encoder, for the provenance; the encoder itself applies it.
 
     Attributes:
         plan: The windows of the video; its length is the number of clips to expect.
@@ -84,34 +84,23 @@ class FeatureStream:
         encode: Encode,
         source: VideoSource,
         processor: Processor,
+        windows: WindowSettings | None = None,
         *,
+        level: Level = "clip",
+        batch_size: int = 4,
         device: str | torch.device = "cpu",
         precision: str = "exact",
-        batch_size: int = 4,
-        window_seconds: float | None = None,
-        hop_seconds: float | None = None,
-        frame_stride: int | None = None,
-        hop_frames: int | None = None,
-        level: Level = "clip",
     ) -> None:
         if level not in get_args(Level):
             raise InputError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise InputError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
-        if frame_stride is not None and window_seconds is not None:
-            raise InputError("give window_seconds or frame_stride, not both: each says how long a window is")
         self._source, self._processor = source, processor
         self._device, self._precision = torch.device(device), precision
         self._encode = GraphedEncoder(encode) if self._device.type == "cuda" else encode
         self._batch_size, self._level = batch_size, level
         self._problems: list[str] = []
-        self._windows = WindowSettings(
-            num_frames=processor.config.num_frames,
-            window_seconds=processor.config.window_seconds if window_seconds is None else window_seconds,
-            hop_seconds=hop_seconds,
-            frame_stride=frame_stride,
-            hop_frames=hop_frames,
-        )
+        self._windows = windows or WindowSettings.for_preprocess(processor.config)
         self.plan = plan_windows(source, self._windows)
         self.box = find_field_of_view_of(source, processor)
 
@@ -125,6 +114,35 @@ class FeatureStream:
         with closing(read_ahead(self._batches(), _BATCHES_AHEAD)) as batches:
             for clips, pixels in batches:
                 yield self._features(clips, pixels)
+
+    def collect(self, *, weights: Mapping[str, Any] | None = None, progress: bool = True) -> VideoFeatures:
+        """Return the features of the whole video, in bounded memory: arrays that outgrow it go to a temporary file.
+
+        Args:
+            weights: Provenance of the weights, as plain JSON values.
+            progress: Show a progress bar on a terminal.
+
+        Raises:
+            VideoError: If no frame can be decoded.
+            EncoderOutputError: If the encoder returns values that are not numbers.
+        """
+        name = self._source.metadata.name
+        spools: dict[str, Spool] = {}
+        bar = progress_bar(total=len(self.plan), description=Path(name).name, unit="clip", disable=not progress)
+        try:
+            with bar, closing(iter(self)) as batches:
+                for batch in batches:
+                    for key, rows in batch.arrays().items():
+                        spools.setdefault(key, Spool()).append(rows)
+                    bar.update(len(batch))
+            if not spools:
+                raise VideoError(f"{name}: no frame of this video could be decoded")
+            arrays: dict[str, Any] = {key: spool.finish() for key, spool in spools.items()}
+        finally:
+            # After an error or Ctrl-C too, so that no temporary file is left.
+            for spool in spools.values():
+                spool.close()
+        return VideoFeatures(**arrays, provenance=self.provenance(weights or {}))
 
     def _batches(self) -> Generator[tuple[list[Clip], Tensor], None, None]:
         """Decode and prepare; this part runs in the thread that reads ahead."""

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from endofm.kernels.precision import Precision, resolve_precision
-from endofm.models.pretrained import Pretrained, usable_device
+from endofm.kernels.precision import Precision
+from endofm.models.pretrained import Pretrained
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 
 if TYPE_CHECKING:
     from endofm.tasks.segmentation.frame_mask import FrameMask
     from endofm.tasks.segmentation.results import VideoMasks
     from endofm.tasks.segmentation.stream import MaskStream
-    from endofm.video.frames import VideoSource
     from endofm.video.open import VideoInput
     from endofm.video.overlay import OverlayReport
 
@@ -78,39 +77,33 @@ class SegmentsVideos(Pretrained):
             InputError: If an argument is not valid.
         """
         from endofm.tasks.segmentation.results import VideoMasks
-        from endofm.video.open import opened
 
-        with opened(video, fps=fps) as source:
-            stream = self.mask_stream(
-                source,
-                num_frames=num_frames,
-                overlap=overlap,
-                frame_stride=frame_stride,
-                batch_size=batch_size,
-                device=device,
-                precision=precision,
-                field_of_view=field_of_view,
-            )
+        with self.mask_stream(
+            video,
+            num_frames=num_frames,
+            overlap=overlap,
+            frame_stride=frame_stride,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            fps=fps,
+            field_of_view=field_of_view,
+        ) as stream:
             return VideoMasks.collect(stream, progress=progress, weights=self.weights_provenance())
 
-    def stream(
-        self, video: VideoInput, *, fps: float | None = None, **options: Any
-    ) -> Generator[FrameMask, None, None]:
+    def stream(self, video: VideoInput, **options: Any) -> Generator[FrameMask, None, None]:
         """Yield the masks of a video frame by frame while it is being read, in memory that its length does not change.
 
         Arguments, apart from ``progress``, and errors are those of :meth:`predict`.
         """
-        from endofm.video.open import opened
-
-        with opened(video, fps=fps) as source:
-            yield from self.mask_stream(source, **options)
+        with self.mask_stream(video, **options) as stream:
+            yield from stream
 
     def paint(
         self,
         video: VideoInput,
         target: str | Path,
         *,
-        fps: float | None = None,
         opacity: float = 0.4,
         progress: bool = True,
         **options: Any,
@@ -122,7 +115,6 @@ class SegmentsVideos(Pretrained):
         Args:
             video: As for :meth:`predict`.
             target: File to write.
-            fps: As there.
             opacity: How much of the colour of a class covers what is below, in [0, 1]; its outline is always drawn.
             progress: Show a progress bar on a terminal.
             **options: Further arguments of :meth:`predict`.
@@ -135,17 +127,15 @@ class SegmentsVideos(Pretrained):
             InputError: If an argument is not valid.
         """
         from endofm.tasks.segmentation.painting import paint_masks
-        from endofm.video.open import opened
 
-        with opened(video, fps=fps) as source:
-            return paint_masks(self.mask_stream(source, **options), source, target, opacity=opacity, progress=progress)
+        with self.mask_stream(video, **options) as stream:
+            return paint_masks(stream, stream.source, target, opacity=opacity, progress=progress)
 
     def write_masks(
         self,
         video: VideoInput,
         target: str | Path,
         *,
-        fps: float | None = None,
         progress: bool = True,
         **options: Any,
     ) -> int:
@@ -154,7 +144,6 @@ class SegmentsVideos(Pretrained):
         Args:
             video: As for :meth:`predict`.
             target: File ending in ``.json``, or a folder that is missing or empty.
-            fps: As there.
             progress: Show a progress bar on a terminal.
             **options: Further arguments of :meth:`predict`.
 
@@ -167,10 +156,9 @@ class SegmentsVideos(Pretrained):
         """
         from endofm.progress import progress_bar
         from endofm.tasks.segmentation.files import write_masks
-        from endofm.video.open import opened
 
-        with opened(video, fps=fps) as source:
-            stream = self.mask_stream(source, **options)
+        with self.mask_stream(video, **options) as stream:
+            source = stream.source
             name = Path(source.metadata.name).name
             with progress_bar(total=len(stream), description=name, unit="frame", disable=not progress) as bar:
                 return write_masks(
@@ -181,9 +169,10 @@ class SegmentsVideos(Pretrained):
                     provenance=lambda: {"weights": self.weights_provenance(), **stream.describe()},
                 )
 
+    @contextmanager
     def mask_stream(
         self,
-        source: VideoSource,
+        video: VideoInput,
         *,
         num_frames: int | None = None,
         overlap: int | None = None,
@@ -191,31 +180,26 @@ class SegmentsVideos(Pretrained):
         batch_size: int = 1,
         device: str | torch.device | None = None,
         precision: Precision | Literal["auto"] | None = None,
+        fps: float | None = None,
         field_of_view: bool | None = None,
-    ) -> MaskStream:
-        """Return one pass over an open video; arguments as for :meth:`predict`."""
+    ) -> Iterator[MaskStream]:
+        """Open a video for one pass; use it in a ``with`` statement. Arguments are those of :meth:`predict`."""
         from endofm.tasks.segmentation.stream import MaskStream
-        from endofm.transforms.processor import Processor
 
-        if device is not None:
-            self.to(usable_device(device))
-        if precision is not None:
-            self.precision = resolve_precision(precision, self.device)
-        processor = self.processor
-        if field_of_view is not None:
-            processor = Processor(replace(processor.config, field_of_view=field_of_view))
-        return MaskStream(
-            self,
-            source,
-            processor,
-            labels=self.labels,
-            device=self.device,
-            precision=self.precision,
-            num_frames=num_frames,
-            overlap=overlap,
-            frame_stride=frame_stride,
-            batch_size=batch_size,
-        )
+        session = self._session(video, device=device, precision=precision, fps=fps, field_of_view=field_of_view)
+        with session as (source, processor):
+            yield MaskStream(
+                self,
+                source,
+                processor,
+                labels=self.labels,
+                device=self.device,
+                precision=self.precision,
+                num_frames=num_frames,
+                overlap=overlap,
+                frame_stride=frame_stride,
+                batch_size=batch_size,
+            )
 
 
 def _counted(masks: Iterable[FrameMask], bar: Any) -> Iterator[FrameMask]:

@@ -14,9 +14,9 @@ from endofm.transforms.functional import normalize, resize
 from endofm.transforms.geometry import Box, Position, crop_corner, resized_shape
 from endofm.transforms.processor import Processor
 from endofm.transforms.training_view import SHORT_SIDES, TrainingView, training_clip
+from endofm.video.clip_windows import clip_times
 from endofm.video.frames import Float64Array, UInt8Array
-from endofm.video.sampling import clip_times
-from endofm.video.upstream_sampling import upstream_clip
+from endofm.video.published_sampling import published_clip
 
 _TICKS = 1_000_000
 """Time-base units per second in which times are handed to the original's rule."""
@@ -49,7 +49,7 @@ class WindowView:
 
 @dataclass(frozen=True)
 class UpstreamView:
-    """Frames by the original's rule; see :mod:`endofm.video.upstream_sampling`.
+    """Frames by the original's rule; see :mod:`endofm.video.published_sampling`.
 
     Attributes:
         num_frames: Frames per clip.
@@ -69,7 +69,7 @@ class UpstreamView:
         """Return the times of the frames; see :data:`~endofm.data.frame_samplers.FrameSampler`."""
         ticks = np.rint((times - times[0]) * _TICKS).astype(np.int64)
         duration = round((end - float(times[0])) * _TICKS)
-        found = upstream_clip(
+        found = published_clip(
             ticks,
             len(times) / (end - float(times[0])),
             duration_pts=duration,

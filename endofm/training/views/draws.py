@@ -11,8 +11,8 @@ import numpy as np
 from endofm.errors import InputError
 from endofm.training.views.config import CropRule, ViewConfig
 from endofm.transforms.geometry import Box
-from endofm.video.sampling import Int64Array
-from endofm.video.upstream_sampling import pick_indices
+from endofm.video.clip_windows import Int64Array
+from endofm.video.published_sampling import pick_indices
 
 Change = Literal["brightness", "contrast", "saturation"]
 CHANGES: tuple[Change, ...] = ("brightness", "contrast", "saturation")

@@ -20,7 +20,7 @@ from endofm.training.finetune.segmentation.published_view import published_view
 from endofm.training.finetune.segmentation.reading import constant_frames, read_frames, read_masks
 from endofm.training.finetune.segmentation.views import MaskView, view_of
 from endofm.transforms.processor import Processor
-from endofm.video.sampling import Int64Array, random_indices
+from endofm.video.clip_windows import Int64Array, random_indices
 
 
 @dataclass(frozen=True, eq=False)

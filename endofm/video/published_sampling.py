@@ -2,7 +2,7 @@
 
 It works in two steps: a range of the stream is decoded, then frames are picked from what was decoded. Both steps are
 kept exactly, since published numbers rest on them, together with what follows from them: evaluation looks only at the
-first 8.5 s of a video, and a short video repeats its last frame. For new work see :mod:`endofm.video.sampling`.
+first 8.5 s of a video, and a short video repeats its last frame. For new work see :mod:`endofm.video.clip_windows`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.errors import InputError
-from endofm.video.sampling import Int64Array
+from endofm.video.clip_windows import Int64Array
 
 SEEK_MARGIN = 1024
 """Time-base units before the range at which the original asks the container to seek."""
 
 
 @dataclass(frozen=True, eq=False)
-class UpstreamClip:
+class PublishedClip:
     """Frames that the original takes for one clip.
 
     Attributes:
@@ -51,7 +51,7 @@ def pick_indices(start: float, end: float, num_frames: int, total_frames: int) -
     return picked
 
 
-def upstream_clip(
+def published_clip(
     frame_pts: npt.ArrayLike,
     fps: float,
     *,
@@ -62,7 +62,7 @@ def upstream_clip(
     clip_idx: int = 0,
     num_clips: int = 1,
     uniform: Callable[[float, float], float] | None = None,
-) -> UpstreamClip:
+) -> PublishedClip:
     """Return the frames of one clip by the original's rule.
 
     Args:
@@ -102,7 +102,7 @@ def upstream_clip(
     total = len(pts)
     if duration_pts is None:
         start = start_among(total)
-        return UpstreamClip(0, (0, total), pick_indices(start, start + span - 1, num_frames, total))
+        return PublishedClip(0, (0, total), pick_indices(start, start + span - 1, num_frames, total))
     start = start_among(total)
     pts_per_frame = duration_pts / total
     start_pts, end_pts = int(start * pts_per_frame), int((start + span - 1) * pts_per_frame)
@@ -111,4 +111,4 @@ def upstream_clip(
     if first == stop:
         raise InputError(f"no frame lies between {start_pts} and {end_pts} time-base units")
     picked = first + pick_indices(0, span - 1, num_frames, stop - first)
-    return UpstreamClip(max(start_pts - SEEK_MARGIN, 0), (first, stop), picked)
+    return PublishedClip(max(start_pts - SEEK_MARGIN, 0), (first, stop), picked)
