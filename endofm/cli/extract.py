@@ -20,7 +20,6 @@ SUMMARY = "embed videos: one feature file per video, restartable"
 
 PUBLISHED_WEIGHTS = "endofm-base-8x224"
 PACKAGED_WEIGHTS = "endofm-nano-4x96"
-FORMATS = ("safetensors", "npz", "parquet", "h5")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--level", choices=("clip", "frame", "patch"), default="clip", help="feature level (default: clip)"
     )
     configure_windows(parser)
-    parser.add_argument("--format", choices=FORMATS, default="safetensors", help="output format (default: safetensors)")
+    parser.add_argument(
+        "--format",
+        type=_feature_format,
+        default="safetensors",
+        metavar="FORMAT",
+        help="output format: safetensors (default), npz, parquet or h5",
+    )
     parser.add_argument("--plot", action="store_true", help="draw each video's timeline next to its features (.png)")
     work.add_argument(
         "--decoder",
@@ -45,14 +50,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Embed the videos; the status is 1 if one of them failed."""
     from endofm.errors import require_extra
+    from endofm.tasks.features.files import require_feature_format
     from endofm.video.clip_windows import WindowSettings
 
     items = collect_videos(args)
     if args.plot:
         require_extra("matplotlib", "viz", "Drawing a timeline (--plot)")
-    for module, suffix in (("pyarrow", "parquet"), ("h5py", "h5")):
-        if args.format == suffix:
-            require_extra(module, suffix, f"Writing .{suffix} feature files")
+    require_feature_format(f"features.{args.format}")
     if args.weights is None:
         args.weights = PUBLISHED_WEIGHTS
         if not args.quiet:
@@ -120,3 +124,13 @@ class Extractor:
         features.save(targets[0])
         seconds = float(features.end_seconds[-1]) if len(features) else 0.0
         return ItemResult(summary={"clips": len(features), "seconds": seconds}, problems=features.problems)
+
+
+def _feature_format(name: str) -> str:
+    # A type and not choices: building the parser must not import numpy, which the table of formats needs.
+    from endofm.tasks.features.files import FEATURE_SUFFIXES
+
+    names = [suffix.removeprefix(".") for suffix in FEATURE_SUFFIXES]
+    if name not in names:
+        raise argparse.ArgumentTypeError(f"invalid choice: {name!r} (choose from {', '.join(names)})")
+    return name

@@ -14,7 +14,7 @@ from endofm.data.epoch_order import epoch_order
 from endofm.data.frame_samplers import AllFrames, FrameSampler
 from endofm.data.shard_files import BrokenShard, PackedClip, read_index, read_shard
 from endofm.errors import InputError, VideoError
-from endofm.inference.prefetch import read_ahead
+from endofm.inference.streaming import read_ahead
 
 T = TypeVar("T")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from endofm.config import PAD_MULTIPLE, PreprocessConfig
@@ -16,6 +17,10 @@ from endofm.transforms.functional import (
     stretch_values,
 )
 from endofm.transforms.geometry import Box, Geometry, Position
+from endofm.video.clip_windows import clip_times
+from endofm.video.frames import VideoSource
+
+_FIELD_OF_VIEW_FRAMES = 16
 
 MIN_SIDE = 16
 """Smallest side of a frame, in pixels, that is taken for a picture rather than for swapped axes."""
@@ -136,6 +141,23 @@ class Processor:
         """
         tensor = self._checked(frames, "(time, height, width, 3)", 4)
         return find_field_of_view(tensor.cpu().numpy()) if self.config.field_of_view else None
+
+    def find_field_of_view_of(self, source: VideoSource) -> Box | None:
+        """Find one box for a whole video, from frames spread over it.
+
+        Args:
+            source: Open video.
+
+        Returns:
+            As :meth:`find_field_of_view`.
+        """
+        if not self.config.field_of_view:
+            return None
+        times = clip_times(0.0, source.end_seconds(), _FIELD_OF_VIEW_FRAMES + 1, 0.0)[:-1]
+        frames = [frame.data for frame in source.sample(times.tolist())]
+        # A source may change its frame size in the middle; frames of one size are enough to see the borders.
+        frames = [frame for frame in frames if frame.shape == frames[0].shape]
+        return self.find_field_of_view(np.stack(frames)) if frames else None
 
     def geometry(self, height: int, width: int, box: Box | None = None) -> Geometry:
         """Return the exact map between the pixels of a source frame and those of the clip.

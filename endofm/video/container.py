@@ -1,16 +1,22 @@
-"""Opening a video container, and choosing the stream that is the video."""
+"""A video container: opening it, choosing the stream that is the video, and reading its clock."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import threading
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, cast
 
 import av
 from av.container import InputContainer
+from av.format import Flags
+from av.packet import Packet
 from av.stream import Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from endofm.errors import VideoError
@@ -18,8 +24,14 @@ from endofm.errors import VideoError
 # Demuxers that turn a text or a list of other files into "video"; a file must not make the reader open others.
 _NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "hls", "dash", "concat", "imf", "image2", "lavfi", "vapoursynth"}
 
+# A stamp so far beyond the length in the header is damage. Left alone, one flipped bit would make a video of weeks.
+_BEYOND_SECONDS = 10.0
+_LENGTH_IN_HEADER = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv"}
 
-class Medium:
+_FALLBACK_RATE = Fraction(25)
+
+
+class MediaSource:
     """Bytes of one container, which can be opened any number of times, each with a position of its own.
 
     Args:
@@ -144,3 +156,102 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         )
     best = container.streams.best("video")
     return next((s for s in decodable if best is not None and s.index == best.index), decodable[0])
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How the frames of a stream get their times.
+
+    Attributes:
+        tick: Seconds per tick.
+        frame_ticks: Ticks per frame at the nominal rate.
+        source: ``"pts"``: the container stores when a frame appears. ``"dts"``: it does not, or only now and then,
+            but the times in order of decoding are sound; shown frames take them in turn. ``"count"``: it stores
+            nothing, frames follow at the nominal rate.
+        may_jump: The clock may start anew in the middle (MPEG transport and program streams that were joined).
+        holds_after_jump: Frames get the same stamps when decoding begins at a later key frame.
+        latest: Stamps beyond this one are not believed; None if the header states no length.
+    """
+
+    tick: Fraction
+    frame_ticks: Fraction
+    source: Literal["pts", "dts", "count"]
+    may_jump: bool
+    holds_after_jump: bool
+    latest: int | None = None
+
+    @classmethod
+    def of(cls, container: InputContainer, stream: VideoStream) -> Clock:
+        """Read off the stream's clock."""
+        tick = stream.time_base or Fraction(1, 1000)
+        rate = stream.average_rate or stream.guessed_rate or _FALLBACK_RATE
+        flags = int(container.format.flags)
+        source: Literal["pts", "dts", "count"] = "pts"
+        if flags & cast(int, Flags.no_timestamps.value):
+            source = "count"
+        elif container.format.name in ("avi", "mpeg"):
+            # AVI has no presentation times at all, program streams only some; what libavformat makes up for the
+            # others is out of order in places, while the decoding times are not.
+            source = "dts"
+        latest: int | None = None
+        lengths = (announced_seconds(container, stream), (container.duration or 0) / 1_000_000)  # AV_TIME_BASE ticks.
+        length = max(seconds or 0.0 for seconds in lengths)
+        if length and container.format.name in _LENGTH_IN_HEADER:
+            latest = (stream.start_time or 0) + round((length + _BEYOND_SECONDS) / tick)
+        # On the decoding clock, a frame's stamp depends on how long the decoder holds it back. These codecs do not fix
+        # that: after a jump it may differ.
+        varying = stream.codec_context.codec.canonical_name in ("h264", "hevc", "vvc")
+        return cls(
+            tick=tick,
+            frame_ticks=1 / (rate * tick),
+            source=source,
+            may_jump=bool(flags & cast(int, Flags.ts_discont.value)),
+            holds_after_jump=source == "pts" or (source == "dts" and not varying),
+            latest=latest,
+        )
+
+    @property
+    def step(self) -> int:
+        """Ticks per frame as a whole number, >= 1."""
+        return max(1, round(self.frame_ticks))
+
+    def stamp(self, item: Packet[VideoStream] | VideoFrame) -> int | None:
+        """Return the time stamp of a packet or frame in ticks, None where it has none that can be believed."""
+        if self.source == "count":
+            return None
+        stamp = item.pts if self.source == "pts" else item.dts
+        if stamp is None or (self.latest is not None and stamp > self.latest):
+            return None
+        if item.dts is not None and abs(stamp - item.dts) > max(_BEYOND_SECONDS / self.tick, 100 * self.step):
+            return None  # No codec keeps a frame back for so long.
+        return stamp
+
+    def seconds(self, ticks: int) -> float:
+        """Convert a number of ticks."""
+        return ticks * self.tick.numerator / self.tick.denominator
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The frame at which time is zero.
+
+    Attributes:
+        tick: Its time stamp as it left the decoder.
+        packet: Number of packets before the one that decoding started with.
+    """
+
+    tick: int
+    packet: int
+
+
+def announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return how long the video is according to the header, in seconds; None if the header does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    clock = stream.metadata.get("DURATION", "")  # Matroska writes "00:01:02.345000000" beside each track.
+    if re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", clock):
+        hours, minutes, seconds = clock.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    if container.duration and len(container.streams) == 1:
+        return container.duration / 1_000_000  # AV_TIME_BASE ticks.
+    return None

@@ -9,14 +9,12 @@ from fractions import Fraction
 from types import TracebackType
 
 from endofm.errors import InputError, VideoError
-from endofm.video.clock import Origin, announced_seconds
 from endofm.video.colour import orientation
-from endofm.video.container import Medium
+from endofm.video.container import MediaSource, Origin, announced_seconds
 from endofm.video.damage import DamageLog
 from endofm.video.frame_reader import FrameReader
-from endofm.video.frames import Float64Array, Frame, VideoMetadata
-from endofm.video.packet_index import LazyIndex, PacketIndex, scan_packets
-from endofm.video.times import ascending
+from endofm.video.frames import Float64Array, Frame, VideoMetadata, ascending
+from endofm.video.packets import LazyIndex, PacketIndex, scan_packets
 
 
 class FileSource:
@@ -33,7 +31,7 @@ class FileSource:
         VideoError: If no frame of it can be decoded.
     """
 
-    def __init__(self, medium: Medium, *, decoder_threads: int = 1) -> None:
+    def __init__(self, medium: MediaSource, *, decoder_threads: int = 1) -> None:
         self._medium, self._threads = medium, decoder_threads
         self._damage = DamageLog()
         self._index = LazyIndex(self._scan)
@@ -114,7 +112,7 @@ class FileSource:
             )
 
     @property
-    def medium(self) -> Medium:
+    def medium(self) -> MediaSource:
         """The file, which can be opened again for what else is in it."""
         return self._medium
 

@@ -12,8 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from endofm.video.clock import Clock
-from endofm.video.container import Medium, video_stream
+from endofm.video.container import Clock, MediaSource, video_stream
 from endofm.video.damage import DamageLog
 from endofm.video.packets import FrameFinder, read_packets
 
@@ -47,7 +46,7 @@ class FrameDecoder:
         VideoError: If the file cannot be opened or holds no video.
     """
 
-    def __init__(self, medium: Medium, *, threads: int, damage: DamageLog, needs_key: bool) -> None:
+    def __init__(self, medium: MediaSource, *, threads: int, damage: DamageLog, needs_key: bool) -> None:
         self._damage, self._needs_key = damage, needs_key
         self.container = medium.open()
         try:

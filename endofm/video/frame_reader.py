@@ -9,14 +9,12 @@ import av
 import numpy as np
 
 from endofm.errors import VideoError
-from endofm.video.clock import Origin
 from endofm.video.colour import RgbConverter
-from endofm.video.container import Medium
+from endofm.video.container import MediaSource, Origin
 from endofm.video.damage import DamageLog
 from endofm.video.frame_decoder import FrameDecoder, Picture
-from endofm.video.frames import Frame
-from endofm.video.packet_index import LazyIndex
-from endofm.video.times import TIME_TOLERANCE
+from endofm.video.frames import TIME_TOLERANCE, Frame
+from endofm.video.packets import LazyIndex
 
 # A jump costs a few frames of decoding, since the codec starts empty; shorter ways are decoded through.
 _MIN_JUMP_SECONDS = 1.0
@@ -48,7 +46,7 @@ class FrameReader:
 
     def __init__(
         self,
-        medium: Medium,
+        medium: MediaSource,
         *,
         threads: int,
         damage: DamageLog,

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from endofm.errors import InputError
+
 UInt8Array = npt.NDArray[np.uint8]
 Float64Array = npt.NDArray[np.float64]
+
+TIME_TOLERANCE = 1e-6
+"""Seconds by which a frame may begin after an asked time and still be the frame on screen.
+
+Times such as ``i / fps`` and time stamps in ticks of a container's clock differ in the last bits of a float; without
+this, asking for the time of a frame would now and then give the frame before. No container ticks this fast.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,3 +149,28 @@ class VideoSource(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def ascending(seconds: Iterable[float]) -> Iterator[float]:
+    """Yield the times one by one as floats.
+
+    Raises:
+        InputError: If a time is negative, is not a finite number, or is smaller than the one before.
+    """
+    last = 0.0
+    for position, value in enumerate(seconds):
+        time = float(value)
+        if not math.isfinite(time) or time < 0:
+            raise InputError(f"times are seconds after the first frame, finite and >= 0; time {position} is {value!r}")
+        if time < last:
+            raise InputError(f"times must be ascending; time {position} is {time} s after one of {last} s")
+        last = time
+        yield time
+
+
+def describe_video(source: VideoSource) -> dict[str, Any]:
+    """Return the metadata without the folders of the path, which often name patients or people."""
+    metadata, path = asdict(source.metadata), Path(source.metadata.name)
+    size = path.stat().st_size if path.is_file() else None
+    end = float(source.end_seconds())
+    return {**metadata, "name": path.name, "size_bytes": size, "end_seconds": end}

@@ -210,10 +210,10 @@ def _open_file(source: Path | bytes | BinaryIO, name: str, fps: float | None, ho
             f"{name}: a video file has times of its own; fps is for images and arrays. To take fewer frames, set the "
             f"length and the number of frames of the clips"
         )
-    from endofm.video.container import Medium
+    from endofm.video.container import MediaSource
     from endofm.video.file_source import FileSource
 
-    medium = Medium(source, name)
+    medium = MediaSource(source, name)
     if how.decoder == "torchcodec":
         from endofm.video.torchcodec_source import TorchCodecSource
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from endofm.errors import InputError, VideoError
-from endofm.video.frames import Float64Array, Frame, UInt8Array, VideoMetadata
-from endofm.video.times import TIME_TOLERANCE, ascending
+from endofm.video.frames import TIME_TOLERANCE, Float64Array, Frame, UInt8Array, VideoMetadata, ascending
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from endofm.video.container import Medium
+from endofm.video.container import MediaSource
 
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 """Sampling rates that AAC knows (ISO/IEC 14496-3, table 1.18)."""
@@ -37,7 +37,7 @@ class Sound:
     """
 
     def __init__(
-        self, medium: Medium, target: OutputContainer, start_seconds: float, note: Callable[[str], None]
+        self, medium: MediaSource, target: OutputContainer, start_seconds: float, note: Callable[[str], None]
     ) -> None:
         self._target, self._start, self._note = target, start_seconds, note
         self._container = medium.open()

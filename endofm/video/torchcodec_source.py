@@ -12,10 +12,9 @@ import numpy as np
 
 from endofm.errors import MissingExtraError, VideoError, require_extra
 from endofm.video.colour import guesses_hd_matrix, orientation
-from endofm.video.container import Medium
+from endofm.video.container import MediaSource
 from endofm.video.file_source import FileSource
-from endofm.video.frames import Frame, VideoMetadata
-from endofm.video.times import TIME_TOLERANCE, ascending
+from endofm.video.frames import TIME_TOLERANCE, Frame, VideoMetadata, ascending
 
 _PYAV = "leave out decoder='torchcodec' (--decoder) to decode it with PyAV"
 
@@ -37,7 +36,7 @@ class TorchCodecSource(FileSource):
         VideoError: If the file cannot be read, or torchcodec sees other frames in it than its packets tell of.
     """
 
-    def __init__(self, medium: Medium, *, decoder_threads: int = 1, device: str = "cpu") -> None:
+    def __init__(self, medium: MediaSource, *, decoder_threads: int = 1, device: str = "cpu") -> None:
         try:
             require_extra("torchcodec", "torchcodec", "Decoding by torchcodec")
         except (RuntimeError, OSError) as error:

@@ -183,6 +183,12 @@ def test_wrong_arguments(weights: Path, recordings: Path, tmp_path: Path, argume
     assert not (tmp_path / "out").exists()
 
 
+def test_an_unknown_format_is_wrong_usage(weights: Path, recordings: Path, tmp_path: Path) -> None:
+    result = extract(recordings, "-o", tmp_path / "out", "--weights", weights, "--format", "zarr")
+    assert result.returncode == 2
+    assert "choose from safetensors, npz, parquet, h5" in result.stderr
+
+
 def test_a_run_that_finished_nothing_leaves_the_folder_to_other_settings(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"this is no video")
     command = [tmp_path / "bad.mp4", "-o", tmp_path / "out", "--weights", weights]

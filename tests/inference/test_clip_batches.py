@@ -12,8 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endofm.inference.clip_batches import batch_clips
-from endofm.inference.clip_stream import Clip
+from endofm.inference.streaming import Clip, batch_clips
 
 
 def clip(number: int) -> Clip:

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from endofm.errors import InputError
-from endofm.inference.clip_stream import Clip, stream_clips
+from endofm.inference.streaming import Clip, stream_clips
 from endofm.video.clip_windows import WindowPlan, WindowSettings, plan_windows
 from endofm.video.frames import UInt8Array
 from helpers.inference_stand_ins import ListSource, regular

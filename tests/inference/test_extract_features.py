@@ -17,9 +17,8 @@ from torch import Tensor
 
 from endofm.config import PreprocessConfig
 from endofm.errors import EncoderOutputError, InputError, VideoError
-from endofm.inference import spool
 from endofm.outputs import EncoderOutput
-from endofm.tasks.features import stream
+from endofm.tasks.features import files, stream
 from endofm.tasks.features.results import VideoFeatures
 from endofm.tasks.features.stream import Encode, FeatureStream
 from endofm.transforms.processor import Processor
@@ -181,7 +180,7 @@ def test_embeddings_are_float32_whatever_the_encoder_computes_in() -> None:
 
 def test_large_results_go_to_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plain = features_of(regular(200), level="patch")
-    monkeypatch.setattr(stream, "Spool", lambda: spool.Spool(memory_limit=500))
+    monkeypatch.setattr(stream, "Spool", lambda: files.Spool(memory_limit=500))
     spooled = features_of(regular(200), level="patch")
     assert isinstance(spooled.patch_tokens, np.memmap)
     assert_equal(plain, spooled)

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.errors import FeatureFileError, InputError
-from endofm.inference.spool import Spool
-from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.files import FEATURE_SUFFIXES, Spool
 from endofm.tasks.features.results import VideoFeatures, clock
 
 ARRAYS = ("embeddings", "start_seconds", "end_seconds", "frame_seconds", "frame_embeddings", "patch_tokens")

@@ -10,12 +10,12 @@ from collections.abc import Generator
 
 import pytest
 
-from endofm.inference.prefetch import read_ahead
+from endofm.inference.streaming import read_ahead
 
 INTERRUPTED = """
 import atexit, signal, sys, threading
 import torch
-from endofm.inference.prefetch import read_ahead
+from endofm.inference.streaming import read_ahead
 
 method = sys.argv[1]
 original = getattr(threading.Thread, method)

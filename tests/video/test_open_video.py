@@ -233,11 +233,11 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
 def test_sampling_goes_on_where_the_last_one_ended(
     clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from endofm.video.container import Medium
+    from endofm.video.container import MediaSource
 
     opened: list[str] = []
-    opening = Medium.open
-    monkeypatch.setattr(Medium, "open", lambda self: (opened.append(self.name), opening(self))[1])
+    opening = MediaSource.open
+    monkeypatch.setattr(MediaSource, "open", lambda self: (opened.append(self.name), opening(self))[1])
     with open_video(clip("h264.mp4")) as video:
         for start in (0.0, 0.4, 2.0, 1.0):
             assert len(list(video.sample([start, start + 0.1]))) == 2

@@ -15,14 +15,13 @@ from torch import Tensor
 
 from endofm._version import __version__
 from endofm.errors import InputError, VideoError
-from endofm.inference.prefetch import read_ahead
-from endofm.inference.video_facts import describe_video, find_field_of_view_of
+from endofm.inference.streaming import read_ahead
 from endofm.tasks.detection.results import NOT_LINKED, Float32Array, FrameDetections
 from endofm.tasks.detection.supports import SupportPlan, with_supports
 from endofm.tasks.detection.tracks import TrackLinker
 from endofm.transforms.geometry import Geometry
 from endofm.transforms.processor import Processor
-from endofm.video.frames import Frame, VideoSource
+from endofm.video.frames import Frame, VideoSource, describe_video
 
 _BATCHES_AHEAD = 2
 
@@ -136,7 +135,7 @@ class DetectionStream:
         self._device, self._precision = torch.device(device), precision
         self._batch_size, self._clip_frames, self.every = batch_size, clip_frames, every
         self._min_score, self._rim = min_score, int(last_pixel_inside)
-        self.box = find_field_of_view_of(source, processor)
+        self.box = processor.find_field_of_view_of(source)
 
     def __iter__(self) -> Iterator[FrameDetections]:
         """Yield every frame that was taken, in order, also those without boxes.

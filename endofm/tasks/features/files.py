@@ -7,9 +7,10 @@ piece by piece, so that an array on disk (:class:`numpy.memmap`) is never read i
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ FORMAT = {"format": "endofm-features", "format_version": "1"}
 """Texts by which a file is known; the version is raised when an older reader would misread a newer file."""
 
 _CHUNK_BYTES = 16 * 2**20
+
+MEMORY_LIMIT = 64 * 2**20
+"""Bytes that one spool keeps in memory before it goes to disk."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 Texts = dict[str, str]
@@ -78,8 +82,8 @@ def _read_npz(path: Path) -> tuple[Arrays, Texts]:
 
 def _write_parquet(path: Path, arrays: Arrays, texts: Texts) -> None:
     """One row per clip; what has several numbers per clip is a list of fixed length, its shape in the metadata."""
-    pa = require_extra("pyarrow", "parquet", "Writing Parquet feature files")
-    parquet = require_extra("pyarrow.parquet", "parquet", "Writing Parquet feature files")
+    import pyarrow as pa
+    from pyarrow import parquet
 
     def column(array: npt.NDArray[Any]) -> Any:
         flat = pa.array(np.ascontiguousarray(array).reshape(-1))
@@ -97,7 +101,8 @@ def _write_parquet(path: Path, arrays: Arrays, texts: Texts) -> None:
 
 
 def _read_parquet(path: Path) -> tuple[Arrays, Texts]:
-    parquet = require_extra("pyarrow.parquet", "parquet", "Reading Parquet feature files")
+    from pyarrow import parquet
+
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         texts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
@@ -118,7 +123,8 @@ def _read_parquet(path: Path) -> tuple[Arrays, Texts]:
 
 
 def _write_h5(path: Path, arrays: Arrays, texts: Texts) -> None:
-    h5py = require_extra("h5py", "h5", "Writing HDF5 feature files")
+    import h5py
+
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():
             target = file.create_dataset(name, shape=array.shape, dtype=array.dtype)
@@ -131,46 +137,59 @@ def _write_h5(path: Path, arrays: Arrays, texts: Texts) -> None:
 
 
 def _read_h5(path: Path) -> tuple[Arrays, Texts]:
-    h5py = require_extra("h5py", "h5", "Reading HDF5 feature files")
+    import h5py
+
     with h5py.File(path, "r") as file:
         texts = {name: value.asstr()[()] for name, value in file.get("texts", {}).items()}
         return {name: value[...] for name, value in file.items() if name != "texts"}, texts
 
 
 class _FileKind(NamedTuple):
+    """A format of feature files; a new one is a row of :data:`_KINDS`, and an extra in ``setup.cfg``.
+
+    Attributes:
+        write: Writes arrays and strings to a path.
+        read: Returns what ``write`` wrote.
+        package: Module that has to be installed; empty for formats that need nothing else.
+        extra: Extra of this package that brings it.
+    """
+
     write: Callable[[Path, Arrays, Texts], None]
     read: Callable[[Path], tuple[Arrays, Texts]]
+    package: str = ""
+    extra: str = ""
 
 
 _KINDS = {
     ".safetensors": _FileKind(_write_safetensors, _read_safetensors),
     ".npz": _FileKind(_write_npz, _read_npz),
-    ".parquet": _FileKind(_write_parquet, _read_parquet),
-    ".h5": _FileKind(_write_h5, _read_h5),
+    ".parquet": _FileKind(_write_parquet, _read_parquet, "pyarrow.parquet", "parquet"),
+    ".h5": _FileKind(_write_h5, _read_h5, "h5py", "h5"),
 }
 FEATURE_SUFFIXES = tuple(_KINDS)
-"""Suffixes of feature files."""
+"""Suffixes of feature files, the default format first."""
+
+
+def require_feature_format(path: str | Path) -> None:
+    """Raise unless a feature file of this name can be written and read here.
+
+    Args:
+        path: File name; its suffix determines the format.
+
+    Raises:
+        InputError: If the suffix is unknown.
+        MissingExtraError: If the format's package is not installed.
+    """
+    _kind(Path(path))
 
 
 def _kind(path: Path) -> _FileKind:
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"{path}: a feature file ends in {', '.join(FEATURE_SUFFIXES)}, not {path.suffix!r}")
+    if kind.package:
+        require_extra(kind.package, kind.extra, f"A {path.suffix.lower()} feature file")
     return kind
-
-
-def require_writer(suffix: str) -> None:
-    """Raise early if files of this suffix cannot be written here.
-
-    Raises:
-        InputError: If the suffix is unknown.
-        MissingExtraError: If a package is missing.
-    """
-    _kind(Path(f"features{suffix}"))
-    if suffix == ".parquet":
-        require_extra("pyarrow", "parquet", "Writing Parquet feature files")
-    elif suffix == ".h5":
-        require_extra("h5py", "h5", "Writing HDF5 feature files")
 
 
 def write_arrays(path: Path, arrays: Arrays, texts: Texts) -> None:
@@ -219,3 +238,71 @@ def read_arrays(path: Path) -> tuple[Arrays, Texts]:
             f"{FORMAT['format_version']}; update endofm"
         )
     return arrays, texts
+
+
+class Spool:
+    """Collects rows; small amounts in memory, large ones in a temporary file.
+
+    The file has no name that could be left behind, and lies where :mod:`tempfile` puts it (``TMPDIR``).
+
+    Args:
+        memory_limit: Bytes to keep in memory.
+    """
+
+    def __init__(self, memory_limit: int = MEMORY_LIMIT) -> None:
+        self._limit = memory_limit
+        self._held: npt.NDArray[Any] | None = None
+        self._file: IO[bytes] | None = None
+        self._rows = self._written = 0
+
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        """Add rows: an array ``(n, ...)`` whose other axes and type are those of the rows before."""
+        if self._held is None:
+            self._held = np.empty((0, *rows.shape[1:]), rows.dtype)
+        if rows.shape[1:] != self._held.shape[1:] or rows.dtype != self._held.dtype:
+            raise ValueError(f"rows {rows.dtype} {rows.shape} do not continue {self._held.dtype} {self._held.shape}")
+        start = self._rows - self._written
+        if start + len(rows) > len(self._held):
+            # Few pieces that grow, not one for every batch: small ones that stay would lie scattered among the large
+            # ones that come and go, and keep the heap from shrinking.
+            most = self._limit // max(rows[:1].nbytes, 1) + len(rows)
+            capacity = max(start + len(rows), min(2 * len(self._held), most))
+            grown = np.empty((capacity, *rows.shape[1:]), rows.dtype)
+            grown[:start] = self._held[:start]
+            self._held = grown
+        self._held[start : start + len(rows)] = rows
+        self._rows += len(rows)
+        if self._held[: start + len(rows)].nbytes > self._limit:
+            self._write()
+
+    def _write(self) -> None:
+        assert self._held is not None
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="endofm-")  # noqa: SIM115 - closed by finish() or close()
+        self._file.write(self._held[: self._rows - self._written].data)
+        self._written = self._rows
+
+    def finish(self) -> npt.NDArray[Any]:
+        """Return all rows as one array ``(rows, ...)`` and close the spool.
+
+        An array that went to disk is a :class:`numpy.memmap` over the temporary file: it may be used like any array
+        (writing to it changes a private copy), is read as needed, and frees the disk when it is released.
+        """
+        if self._held is None:
+            raise ValueError("a spool without rows does not know their shape")
+        if self._file is None:
+            held: npt.NDArray[Any] = self._held[: self._rows].copy()
+            return held
+        self._write()
+        self._file.flush()
+        array: npt.NDArray[Any] = np.memmap(
+            self._file, self._held.dtype, mode="c", shape=(self._rows, *self._held.shape[1:])
+        )
+        self.close()
+        return array
+
+    def close(self) -> None:
+        """Release what was collected."""
+        self._held = None
+        if self._file is not None:
+            self._file.close()

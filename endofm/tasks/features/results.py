@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.errors import FeatureFileError, InputError
-from endofm.inference.spool import Spool
-from endofm.tasks.features.files import read_arrays, write_arrays
+from endofm.tasks.features.files import Spool, read_arrays, write_arrays
 from endofm.video.frames import Float64Array
 
 Float32Array = npt.NDArray[np.float32]

@@ -14,18 +14,15 @@ from torch import Tensor
 
 from endofm._version import __version__
 from endofm.errors import EncoderOutputError, InputError, VideoError
-from endofm.inference.clip_batches import batch_clips
-from endofm.inference.clip_stream import Clip, stream_clips
-from endofm.inference.prefetch import read_ahead
-from endofm.inference.spool import Spool
-from endofm.inference.video_facts import describe_video, find_field_of_view_of
+from endofm.inference.streaming import Clip, batch_clips, read_ahead, stream_clips
 from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.outputs import EncoderOutput
 from endofm.progress import progress_bar
+from endofm.tasks.features.files import Spool
 from endofm.tasks.features.results import Level, VideoFeatures, clock
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import WindowSettings, plan_windows
-from endofm.video.frames import UInt8Array, VideoSource
+from endofm.video.frames import UInt8Array, VideoSource, describe_video
 
 _BATCHES_AHEAD = 1  # and one more in the making: enough, since a batch takes the encoder much longer than the reader
 
@@ -102,7 +99,7 @@ class FeatureStream:
         self._problems: list[str] = []
         self._windows = windows or WindowSettings.for_preprocess(processor.config)
         self.plan = plan_windows(source, self._windows)
-        self.box = find_field_of_view_of(source, processor)
+        self.box = processor.find_field_of_view_of(source)
 
     def __iter__(self) -> Generator[VideoFeatures, None, None]:
         """Yield up to ``batch_size`` clips at a time, in order, without provenance.

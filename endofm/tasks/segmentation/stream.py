@@ -15,12 +15,11 @@ from torch import Tensor
 
 from endofm._version import __version__
 from endofm.errors import EncoderOutputError, InputError, VideoError
-from endofm.inference.prefetch import read_ahead
-from endofm.inference.video_facts import describe_video, find_field_of_view_of
+from endofm.inference.streaming import read_ahead
 from endofm.tasks.segmentation.frame_mask import FrameMask
 from endofm.transforms.masks import covered_box, maps_to_source
 from endofm.transforms.processor import Processor
-from endofm.video.frames import VideoSource
+from endofm.video.frames import VideoSource, describe_video
 
 Segment = Callable[[Tensor], Tensor]
 """Maps clips ``(batch, 3, time, height, width)`` to logits ``(batch, classes, time, height, width)``."""
@@ -105,7 +104,7 @@ class MaskStream:
         self.num_frames, self.overlap, self.frame_stride = num_frames, overlap, frame_stride
         self._segment, self._processor, self._batch_size = segment, processor, batch_size
         self._device, self._precision = torch.device(device), precision
-        self.box = find_field_of_view_of(source, processor)
+        self.box = processor.find_field_of_view_of(source)
 
     def __len__(self) -> int:
         """Return the number of masks to expect; damaged frames give none."""
