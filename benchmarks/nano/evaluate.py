@@ -24,7 +24,7 @@ from endofm.data.clip_dataset import ClipDataset
 from endofm.data.frame_samplers import UniformFrames
 from endofm.data.loader import ClipLoader
 from endofm.data.splits import split_by_group
-from endofm.evaluation.labelled import LabelledFeatures
+from endofm.evaluation.labelled_features import LabelledFeatures
 from endofm.evaluation.probes import knn_probe, linear_probe
 from endofm.files import atomic_path
 from endofm.video.find import walk

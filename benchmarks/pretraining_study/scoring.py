@@ -14,8 +14,8 @@ from endofm.data.clip_dataset import ClipDataset
 from endofm.data.frame_samplers import UniformFrames
 from endofm.data.loader import ClipLoader
 from endofm.errors import InputError
-from endofm.evaluation.labelled import LabelledFeatures
-from endofm.evaluation.on_features import FeatureEvaluation, evaluate_features
+from endofm.evaluation.feature_evaluation import FeatureEvaluation, evaluate_features
+from endofm.evaluation.labelled_features import LabelledFeatures
 from endofm.transforms import Processor
 
 METRICS = ("f1", "balanced_accuracy", "auroc")

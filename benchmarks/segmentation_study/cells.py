@@ -11,12 +11,12 @@ from typing import Any
 
 from settings import StudyConfig
 
-from endofm.evaluation.masks import mask_metrics
+from endofm.data.segmentation.masked_clips import read_list
+from endofm.evaluation.mask_metrics import mask_metrics
+from endofm.evaluation.run_segmenter import run_segmenter
 from endofm.files import atomic_path
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.training.config import load_config, to_dict
-from endofm.training.finetune.segmentation.clips import read_list
-from endofm.training.finetune.segmentation.evaluate import evaluate
 from endofm.training.finetune.segmentation.run import finetune_segmentation
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import PretrainConfig
@@ -105,5 +105,5 @@ def on_stills(cell: Cell) -> dict[str, float] | None:
     listing.write_text("\n".join(["frames,masks", *lines]) + "\n", encoding="utf-8")
     model = EndoFMForSegmentation.from_pretrained(cell.folder / "run/export")
     config = cell.study.fine_tuning(cell.arm, cell.seed, cell.root, None)
-    scores = evaluate(model, read_list(listing, part="test"), config.evaluation, rule="bright")
+    scores = run_segmenter(model, read_list(listing, part="test"), **config.evaluation.options("bright"))
     return {name: mask_metrics(scores)[name] for name in ("dice_clip", "dice_frame")}

@@ -37,9 +37,10 @@ def run(args: argparse.Namespace) -> int:
 
     require_extra("torchmetrics", "train", "Evaluating a classifier")
     require_extra("yaml", "train", "Evaluating a classifier")
-    from endofm.evaluation.report import ClassificationReport
-    from endofm.training.finetune.classification.evaluate import classify
-    from endofm.training.finetune.classification.targets import Targets
+    from endofm.data.class_targets import Targets
+    from endofm.evaluation.bootstrap import BootstrapSettings
+    from endofm.evaluation.classification_report import ClassificationReport
+    from endofm.evaluation.run_classifier import run_classifier
 
     model = load_for_work(EndoFMForVideoClassification, args)
     head = model.head_config
@@ -51,13 +52,13 @@ def run(args: argparse.Namespace) -> int:
     if not len(table):
         raise InputError(f"{', '.join(args.videos)}: there are no clips of the subset {args.split!r} in it")
     targets = Targets.of(table.classes, multi_label=head.multi_label, classes=head.labels)
-    predictions = classify(
+    predictions = run_classifier(
         model,
         table,
         targets,
         head,
         model.config.preprocess,
-        rule="upstream" if args.upstream else "random",
+        published_frames=args.upstream,
         views=args.views,
         crops=args.crops,
         batch_size=args.batch_size,
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     notes = [] if len(predictions) == len(table) else [f"{len(table) - len(predictions)} clips could not be decoded."]
     if not model.config.trained:
         notes.append("The classifier was not trained: this shows what chance gives.")
-    report = ClassificationReport.of(predictions, settings=settings, notes=notes, resamples=args.resamples)
+    intervals = BootstrapSettings(resamples=args.resamples)
+    report = ClassificationReport.of(predictions, settings=settings, notes=notes, bootstrap=intervals)
     if args.out is not None:
         report.save(args.out)
     print(report.summary())

@@ -34,9 +34,10 @@ def run(args: argparse.Namespace) -> int:
     from endofm import EndoFMForDetection
     from endofm.data.detection.open_set import open_detection_set
     from endofm.errors import InputError
-    from endofm.evaluation.detection.report import DetectionReport
-    from endofm.evaluation.detection.run import run_detector
+    from endofm.evaluation.bootstrap import BootstrapSettings
+    from endofm.evaluation.detection_report import DetectionReport
     from endofm.evaluation.report import over_seeds, write_json
+    from endofm.evaluation.run_detector import run_detector
 
     if args.seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {args.seeds}")
@@ -65,7 +66,11 @@ def run(args: argparse.Namespace) -> int:
             "precision": model.precision,
         }
         report = DetectionReport.of(
-            results, threshold=args.threshold, settings=settings, notes=data.notes[:20], resamples=args.resamples
+            results,
+            threshold=args.threshold,
+            settings=settings,
+            notes=data.notes[:20],
+            bootstrap=BootstrapSettings(resamples=args.resamples),
         )
         reports.append(report.to_dict())
         if args.out is not None:

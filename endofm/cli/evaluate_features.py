@@ -36,8 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     from endofm.errors import InputError
-    from endofm.evaluation.labelled import load_labelled
-    from endofm.evaluation.on_features import FeatureEvaluation, evaluate_features
+    from endofm.evaluation.feature_evaluation import FeatureEvaluation, evaluate_features
+    from endofm.evaluation.labelled_features import load_labelled
     from endofm.evaluation.report import over_seeds, write_json
 
     if args.seeds < 1:

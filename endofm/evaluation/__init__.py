@@ -1,1 +1,1 @@
-"""How good: metrics with intervals, k-NN, probes and prototypes on features, reports and pictures. Extra ``train``."""
+"""Metrics with confidence intervals, reports, and classifiers on frozen features."""

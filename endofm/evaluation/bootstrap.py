@@ -1,10 +1,10 @@
-"""Intervals by resampling whole videos or patients: clips of one video are not independent of one another."""
+"""Confidence intervals by the cluster bootstrap: whole patients or videos are resampled, never single clips."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from endofm.errors import InputError
 
+Statistic = Callable[[npt.NDArray[np.int64]], Mapping[str, float]]
+"""Maps indices of items, possibly repeated, to named values; NaN where a value is undefined."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A value with its uncertainty.
+    """A value with its confidence interval.
 
     Attributes:
-        value: On all items.
-        low: Lower end of the interval; not a number if it could not be estimated.
+        value: Value over all items.
+        low: Lower end of the interval; NaN if it could not be estimated.
         high: Upper end.
     """
 
@@ -28,56 +31,81 @@ class Interval:
     high: float
 
     def to_dict(self) -> dict[str, float | None]:
-        """Return plain values, None for what is not a number."""
+        """Return plain values, None for NaN."""
         return {name: plain(getattr(self, name)) for name in ("value", "low", "high")}
 
+    def __str__(self) -> str:
+        """Return ``0.912  [0.874, 0.950]``, without the ends where there is no interval, ``-`` for NaN."""
+        if math.isnan(self.value):
+            return "-"
+        ends = "" if math.isnan(self.low) else f"  [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{ends}"
 
-def bootstrap(
-    statistic: Callable[[npt.NDArray[np.int64]], Mapping[str, float]],
-    groups: Sequence[str],
-    *,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Return statistics with percentile intervals of the cluster bootstrap.
 
-    As many groups as there are are drawn with replacement, each with all its items (Davison and Hinkley, *Bootstrap
-    Methods and their Application*, 1997, section 3.8). Resamples on which a statistic is not defined are left out of
-    its interval; with fewer than two groups there is none.
+@dataclass(frozen=True, kw_only=True)
+class BootstrapSettings:
+    """Settings of the cluster bootstrap.
 
-    Args:
-        statistic: Takes positions of items, some of them several times, and returns numbers by name.
-        groups: Group of every item.
+    Attributes:
         resamples: Number of resamples; 0 for no intervals.
-        level: Share of the resamples between the ends.
+        level: Fraction of the resamples that lies within an interval.
         seed: Seed of the draws.
 
     Raises:
-        InputError: If an argument is out of range.
+        InputError: If a value is out of range.
     """
-    if resamples < 0 or not 0 < level < 1:
-        raise InputError(f"resamples must be >= 0 and level in (0, 1), got {resamples} and {level}")
+
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 0 or not 0 < self.level < 1:
+            raise InputError(f"resamples must be >= 0 and level in (0, 1), got {self.resamples} and {self.level}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, with the unit that is resampled."""
+        return {**asdict(self), "unit": "patient, else video"}
+
+
+def bootstrap(
+    statistic: Statistic, groups: Sequence[str], settings: BootstrapSettings | None = None
+) -> dict[str, Interval]:
+    """Return named values with percentile intervals of the cluster bootstrap.
+
+    Each resample draws as many groups as there are, with replacement, and takes every drawn group with all its items
+    (Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8). Clips of one patient resemble
+    one another: resampling them one by one would treat them as independent and give intervals that are too narrow.
+    Resamples in which a value is undefined are left out of its interval. With fewer than two groups no interval can be
+    estimated.
+
+    Args:
+        statistic: Computes the values over some items.
+        groups: Patient or video of every item.
+        settings: Number of resamples, level and seed.
+    """
+    settings = settings or BootstrapSettings()
     names, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    # Indices of the items of each group: a stable sort by group, cut where the next group begins.
     order = np.argsort(member, kind="stable")
     items = np.split(order, np.cumsum(np.bincount(member, minlength=len(names)))[:-1])
     values = dict(statistic(np.arange(len(member))))
     draws: dict[str, list[float]] = {name: [] for name in values}
-    generator = np.random.default_rng(seed)
-    for _ in range(resamples if len(names) > 1 else 0):
-        chosen = generator.integers(0, len(names), len(names))
-        for name, value in statistic(np.concatenate([items[place] for place in chosen])).items():
+    generator = np.random.default_rng(settings.seed)
+    for _ in range(settings.resamples if len(names) > 1 else 0):
+        drawn = generator.integers(0, len(names), len(names))
+        for name, value in statistic(np.concatenate([items[index] for index in drawn])).items():
             draws[name].append(value)
-    tail = (1 - level) / 2
+    tail = (1 - settings.level) / 2
     return {name: Interval(value=value, **_ends(draws[name], tail)) for name, value in values.items()}
 
 
 def plain(value: float) -> float | None:
-    """Return a number as JSON can hold it: None for what is not a number."""
+    """Return a number as JSON can hold it: None for NaN."""
     return None if math.isnan(value) else float(value)
 
 
-def _ends(values: list[float], tail: float) -> dict[str, Any]:
+def _ends(values: list[float], tail: float) -> dict[str, float]:
     defined = [value for value in values if not math.isnan(value)]
     if not defined:
         return {"low": float("nan"), "high": float("nan")}

@@ -1,4 +1,4 @@
-"""k nearest neighbours by cosine similarity, in bounded memory."""
+"""k-nearest-neighbour search and classification by cosine similarity, in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from endofm.errors import InputError
+
+_QUERIES = 1024
+"""Queries that are compared at a time."""
 
 
 def nearest(
@@ -20,20 +23,20 @@ def nearest(
 ) -> tuple[Tensor, Tensor]:
     """Return the most similar rows of a bank for every query.
 
-    Never holds more than ``1024 x chunk`` similarities, whatever the sizes, so a bank of a million rows works; the bank
-    itself may be a memory-mapped array.
+    At most ``1024 x chunk`` similarities are held at a time, so that a bank of a million rows works; the bank may be a
+    memory-mapped array.
 
     Args:
         bank: ``(rows, width)``.
-        queries: ``(queries, width)``, on the device that computes; the bank is brought there chunk by chunk.
+        queries: ``(queries, width)``, on the device that computes; the bank is moved there chunk by chunk.
         k: Neighbours per query; fewer if the bank has fewer rows.
         bank_groups: int64 ``(rows,)``, e.g. the video of every row.
-        query_groups: int64 ``(queries,)``; rows of the query's own group are passed over.
+        query_groups: int64 ``(queries,)``; rows of the query's group are skipped.
         chunk: Rows of the bank that are compared at a time.
 
     Returns:
-        Cosine similarities, descending, ``(queries, k)``, and positions in the bank, int64 ``(queries, k)``. Where
-        fewer than ``k`` rows are allowed, the rest has similarity -inf and position -1.
+        Cosine similarities in descending order, ``(queries, k)``, and indices into the bank, int64 ``(queries, k)``.
+        Where fewer than ``k`` rows are allowed, the rest has similarity -inf and index -1.
 
     Raises:
         InputError: If shapes or numbers do not fit.
@@ -47,16 +50,15 @@ def nearest(
     if (bank_groups is None) != (query_groups is None):
         raise InputError("give the groups of bank and queries, or neither")
     k = min(k, len(bank))
-    found = [
-        _nearest_of(
-            bank, part, k, bank_groups, None if query_groups is None else query_groups[start : start + 1024], chunk
-        )
-        for start, part in ((start, queries[start : start + 1024]) for start in range(0, len(queries), 1024))
-    ]
-    if not found:
+    parts = []
+    for start in range(0, len(queries), _QUERIES):
+        part = slice(start, start + _QUERIES)
+        groups = None if query_groups is None else query_groups[part]
+        parts.append(_nearest_of(bank, queries[part], k, bank_groups, groups, chunk))
+    if not parts:
         empty = torch.empty(0, k, device=queries.device)
         return empty, empty.long()
-    return torch.cat([s for s, _ in found]), torch.cat([p for _, p in found])
+    return torch.cat([similarities for similarities, _ in parts]), torch.cat([indices for _, indices in parts])
 
 
 def knn_probabilities(
@@ -73,8 +75,10 @@ def knn_probabilities(
 ) -> Tensor:
     """Classify by the weighted vote of the nearest neighbours.
 
-    A neighbour of similarity ``s`` has the weight ``exp(s / temperature)``; rule and numbers are those of the
-    evaluation in DINO (arXiv 2104.14294, appendix; after arXiv 1805.01978, section 3.4).
+    A neighbour of similarity ``s`` votes with weight ``exp(s / temperature)``. Rule and defaults are those of the k-NN
+    evaluation of DINO (arXiv 2104.14294, appendix; after arXiv 1805.01978, section 3.4). At a temperature of 0.07 a
+    neighbour at similarity 0.9 counts about four times as much as one at 0.8: the vote is decided by the closest
+    neighbours, and a large ``k`` does no harm.
 
     Args:
         bank: Features with known labels, ``(rows, width)``.
@@ -82,13 +86,14 @@ def knn_probabilities(
         queries: Features to classify, ``(queries, width)``.
         num_classes: Number of classes.
         k: Neighbours that vote.
-        temperature: How fast the weight falls with the similarity.
+        temperature: Scale of the similarities; a lower one favours the closest neighbours more.
         bank_groups: See :func:`nearest`.
         query_groups: See :func:`nearest`.
         chunk: See :func:`nearest`.
 
     Returns:
-        Shares of the vote, float32 ``(queries, num_classes)``, rows sum to 1; even shares where nobody votes.
+        Fractions of the vote, float32 ``(queries, num_classes)``; rows sum to 1, and are uniform where no row of the
+        bank may vote.
 
     Raises:
         InputError: If shapes or numbers do not fit.
@@ -99,10 +104,12 @@ def knn_probabilities(
         raise InputError(f"{len(bank)} rows need as many labels in 0..{num_classes - 1}, got {len(bank_labels)}")
     if not temperature > 0:
         raise InputError(f"temperature must be > 0, got {temperature}")
-    similarities, places = nearest(bank, queries, k, bank_groups=bank_groups, query_groups=query_groups, chunk=chunk)
-    labels = bank_labels.to(places.device)[places.clamp(min=0)]
+    similarities, indices = nearest(bank, queries, k, bank_groups=bank_groups, query_groups=query_groups, chunk=chunk)
+    labels = bank_labels.to(indices.device)[indices.clamp(min=0)]
+    # exp(s / t) / sum is unchanged if the best similarity is subtracted from all. The largest weight is then 1, so that
+    # nothing overflows at a low temperature; skipped rows have -inf, of which the weight is 0.
     best = similarities[:, :1].nan_to_num(neginf=0.0)
-    weights = ((similarities - best) / temperature).exp()  # the largest is 1, so that nothing overflows
+    weights = ((similarities - best) / temperature).exp()
     votes = torch.zeros(len(queries), num_classes, device=queries.device)
     votes.scatter_add_(1, labels, weights.float())
     total = votes.sum(1, keepdim=True)
@@ -115,14 +122,15 @@ def _nearest_of(
     device = queries.device
     unit = F.normalize(queries.float(), dim=1)
     best = torch.full((len(queries), k), float("-inf"), device=device)
-    places = torch.full((len(queries), k), -1, dtype=torch.int64, device=device)
+    indices = torch.full((len(queries), k), -1, dtype=torch.int64, device=device)
+    # The best k of all rows are among the best k of the rows so far and the rows of the next chunk.
     for start in range(0, len(bank), chunk):
         rows = F.normalize(bank[start : start + chunk].to(device).float(), dim=1)
         similarity = unit @ rows.T
         if bank_groups is not None and query_groups is not None:
-            own = query_groups.to(device)[:, None] == bank_groups[start : start + chunk].to(device)[None]
-            similarity = similarity.masked_fill(own, float("-inf"))
-        there = torch.arange(start, start + len(rows), device=device).expand(len(queries), -1)
-        best, chosen = torch.cat((best, similarity), 1).topk(k, dim=1)
-        places = torch.cat((places, there), 1).gather(1, chosen)
-    return best, places.masked_fill(best == float("-inf"), -1)
+            same = query_groups.to(device)[:, None] == bank_groups[start : start + chunk].to(device)[None]
+            similarity = similarity.masked_fill(same, float("-inf"))
+        chunk_indices = torch.arange(start, start + len(rows), device=device).expand(len(queries), -1)
+        best, selected = torch.cat((best, similarity), 1).topk(k, dim=1)
+        indices = torch.cat((indices, chunk_indices), 1).gather(1, selected)
+    return best, indices.masked_fill(best == float("-inf"), -1)

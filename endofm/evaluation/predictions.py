@@ -1,4 +1,4 @@
-"""Predicted probabilities beside the truth."""
+"""Predicted probabilities of labelled items, with their targets."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions:
-    """What a classifier says of labelled clips or videos.
+    """Predictions of a classifier for labelled clips or videos.
 
     Attributes:
         probabilities: float64 ``(num_items, num_classes)``, in [0, 1].
-        targets: int64; ``(num_items,)`` class numbers, or ``(num_items, num_classes)`` of 0 and 1 if several labels
+        targets: int64; ``(num_items,)`` class indices, or ``(num_items, num_classes)`` of 0 and 1 if several labels
             may hold at once.
-        groups: What may not be torn apart when uncertainty is estimated: patient, else video, of every item.
+        groups: Patient, else video, of every item: the unit that the bootstrap resamples.
         head: Labels, thresholds, and whether several labels may hold.
-        ids: Names of the items, for lists of errors; numbers by default.
+        ids: Names of the items, for lists of errors; their numbers by default.
     """
 
     probabilities: Float64Array
@@ -44,12 +44,13 @@ class Predictions:
                 f"expected probabilities ({count}, {classes}) for {count} targets and the labels "
                 f"{', '.join(self.head.labels)}, got {probabilities.shape}"
             )
-        if not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all():  # also false for what is not a number
+        # Softmax in float32 may exceed 1 by rounding. NaN fails both comparisons, so it is refused here as well.
+        if not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all():
             raise InputError("probabilities must be numbers in [0, 1]")
         shape, limit = ((count, classes), 2) if self.head.multi_label else ((count,), classes)
         if targets.shape != shape or targets.min() < 0 or targets.max() >= limit:
             raise InputError(
-                f"targets must be whole numbers in 0..{limit - 1} of shape {shape}, got shape {targets.shape} with "
+                f"targets must be integers in 0..{limit - 1} of shape {shape}, got shape {targets.shape} with "
                 f"values from {targets.min()} to {targets.max()}"
             )
         if len(self.groups) != count or len(self.ids) not in (0, count):
@@ -62,15 +63,15 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def take(self, places: npt.ArrayLike) -> Predictions:
-        """Return the items at some places, in the given order; an item may occur several times."""
-        chosen = np.asarray(places, np.int64)
+    def select(self, indices: npt.ArrayLike) -> Predictions:
+        """Return the items at some indices, in the given order; an item may be selected several times."""
+        selected = np.asarray(indices, np.int64)
         return replace(
             self,
-            probabilities=self.probabilities[chosen],
-            targets=self.targets[chosen],
-            groups=[self.groups[place] for place in chosen],
-            ids=[self.ids[place] for place in chosen],
+            probabilities=self.probabilities[selected],
+            targets=self.targets[selected],
+            groups=[self.groups[index] for index in selected],
+            ids=[self.ids[index] for index in selected],
         )
 
     def averaged(self, items: Sequence[str]) -> Predictions:
@@ -82,18 +83,18 @@ class Predictions:
         Raises:
             InputError: If rows of one item have different targets or groups.
         """
-        places: dict[str, list[int]] = {}
-        for place, item in enumerate(items):
-            places.setdefault(item, []).append(place)
-        for item, rows in places.items():
+        rows_of: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            rows_of.setdefault(item, []).append(index)
+        for item, rows in rows_of.items():
             same = (self.targets[rows] == self.targets[rows[0]]).all()
             if not same or len({self.groups[row] for row in rows}) > 1:
                 raise InputError(f"the rows of {item} have different labels or groups, and cannot be one item")
-        first = [rows[0] for rows in places.values()]
-        means = np.stack([self.probabilities[rows].mean(axis=0) for rows in places.values()])
-        return replace(self.take(first), probabilities=means, ids=list(places))
+        first = [rows[0] for rows in rows_of.values()]
+        means = np.stack([self.probabilities[rows].mean(axis=0) for rows in rows_of.values()])
+        return replace(self.select(first), probabilities=means, ids=list(rows_of))
 
     @property
     def predicted(self) -> Int64Array:
-        """What is predicted, in the form of ``targets``."""
+        """Predicted classes, in the form of ``targets``."""
         return decide(self.probabilities, self.head)

@@ -11,10 +11,10 @@ from PIL import Image
 
 from endofm.data.detection.detection_set import DetectionSet, LabelledFrame, LabelledVideo
 from endofm.errors import InputError
-from endofm.evaluation.detection.matching import localisation_counts, match_frame
-from endofm.evaluation.detection.metrics import DetectionMetrics
-from endofm.evaluation.detection.presence import presence_counts, presence_metrics
-from endofm.evaluation.detection.records import (
+from endofm.evaluation.bootstrap import BootstrapSettings
+from endofm.evaluation.box_matching import localisation_counts, match_frame
+from endofm.evaluation.detection_metrics import DetectionMetrics
+from endofm.evaluation.detection_records import (
     DetectionResults,
     FrameResult,
     VideoResult,
@@ -22,7 +22,8 @@ from endofm.evaluation.detection.records import (
     compare_video,
     lesion_numbers,
 )
-from endofm.evaluation.detection.report import DetectionReport
+from endofm.evaluation.detection_report import DetectionReport
+from endofm.evaluation.frame_presence import presence_counts, presence_metrics
 from endofm.tasks.detection.results import FrameDetections
 from endofm.tasks.detection.tracks import box_iou
 from helpers import detection_fill as fill
@@ -140,14 +141,14 @@ def test_average_precision_is_that_of_the_definition(seed: int) -> None:
     assert found["ap50_95"] == pytest.approx(np.mean(means), abs=1e-6)
     # Over a choice of videos, one of them twice.
     chosen = [2, 0, 2]
-    assert metrics.over(chosen)["ap50"] == pytest.approx(slow_average_precision(results.take(chosen), 0.5), abs=1e-6)
+    assert metrics.over(chosen)["ap50"] == pytest.approx(slow_average_precision(results.select(chosen), 0.5), abs=1e-6)
 
 
 def test_pooled_counts_are_sums_of_videos() -> None:
     results = random_results(7)
     metrics = DetectionMetrics(results, threshold=0.3)
     whole = metrics.over()
-    alone = DetectionMetrics(results.take([0, 1, 2, 3]), threshold=0.3).over()
+    alone = DetectionMetrics(results.select([0, 1, 2, 3]), threshold=0.3).over()
     assert whole == alone
     matches = [match_frame(f, "iou") for f in results.frames]
     hit, false, missed = localisation_counts(matches, 0.3)
@@ -221,7 +222,7 @@ def test_found_and_true_are_put_side_by_side(tmp_path: Path) -> None:
     result = compare_video(video, found, every=2)
     assert [f.name for f in result.frames] == ["v/1", "v/3"]
     assert result.seconds == 2.0
-    with pytest.raises(InputError, match="v: 4 frames were to be looked at, 2 were"):
+    with pytest.raises(InputError, match="v: expected predictions for 4 frames, got 2"):
         compare_video(video, found)
     with pytest.raises(InputError, match="the classes adenomatous, hyperplastic, the detector polyp"):
         check_labels(DetectionSet("set", LABELS, (video,)), ("polyp",))
@@ -234,7 +235,7 @@ def test_reports_have_intervals_by_patient_and_pictures(tmp_path: Path) -> None:
     for video in results.videos:
         for one in video.frames:
             object.__setattr__(one, "path", image)
-    report = DetectionReport.of(results, threshold=0.5, resamples=40, notes=["a note"])
+    report = DetectionReport.of(results, threshold=0.5, bootstrap=BootstrapSettings(resamples=40), notes=["a note"])
     file = report.save(tmp_path / "report")
     values = json.loads(file.read_text())
     ap50 = values["metrics"]["ap50"]
@@ -248,5 +249,5 @@ def test_reports_have_intervals_by_patient_and_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "sweep.png").stat().st_size > 5000
     assert len((tmp_path / "report" / "videos.csv").read_text().splitlines()) == 5
     assert "presence_f1" in report.summary()
-    again = DetectionReport.of(results, threshold=0.5, resamples=40)
+    again = DetectionReport.of(results, threshold=0.5, bootstrap=BootstrapSettings(resamples=40))
     assert again.metrics["ap50"] == report.metrics["ap50"]

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.errors import InputError
-from endofm.evaluation.bootstrap import bootstrap
-from endofm.evaluation.metrics import classification_metrics, confusion_matrix, per_class_metrics
+from endofm.evaluation.bootstrap import BootstrapSettings, bootstrap
+from endofm.evaluation.classification_metrics import classification_metrics, confusion_matrix, per_class_metrics
+from endofm.evaluation.classification_report import ClassificationReport
 from endofm.evaluation.predictions import Predictions
-from endofm.evaluation.report import ClassificationReport, over_seeds
+from endofm.evaluation.report import over_seeds
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from helpers import paths
 
@@ -62,7 +63,7 @@ def test_several_classes_are_averaged_over_those_that_occur() -> None:
     assert found["f1"] == pytest.approx(sk.f1_score(p.targets, p.predicted, average="macro"), abs=1e-6)
     assert found["auroc"] == pytest.approx(sk.roc_auc_score(p.targets, p.probabilities, multi_class="ovr"), abs=1e-6)
     assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(p.targets, p.predicted), abs=1e-6)
-    without = p.take(np.flatnonzero(p.targets != 3))
+    without = p.select(np.flatnonzero(p.targets != 3))
     assert classification_metrics(without)["balanced_accuracy"] == pytest.approx(
         np.mean([row["recall"] for label, row in per_class_metrics(without).items() if label != "c3"])
     )
@@ -91,10 +92,11 @@ def test_the_published_f1() -> None:
 
 def test_what_is_not_defined_is_not_a_number() -> None:
     p = made(2)
-    found = classification_metrics(p.take(np.flatnonzero(p.targets == 0)))
+    found = classification_metrics(p.select(np.flatnonzero(p.targets == 0)))
     assert np.isnan(found["auroc"])
     assert np.isnan(found["recall"])
-    assert json.dumps(ClassificationReport.of(p.take(np.flatnonzero(p.targets == 0)), resamples=3).to_dict())
+    few = BootstrapSettings(resamples=3)
+    assert json.dumps(ClassificationReport.of(p.select(np.flatnonzero(p.targets == 0)), bootstrap=few).to_dict())
 
 
 def test_calibration_error_of_a_calibrated_and_of_a_boastful_classifier() -> None:
@@ -147,7 +149,7 @@ def test_the_bootstrap_draws_whole_groups(members: list[int], seed: int) -> None
         assert sum(drawn[g] // sizes[g] for g in np.unique(members)) == len(np.unique(members))
         return {"items": float(len(places))}
 
-    found = bootstrap(count, [str(m) for m in members], resamples=5, seed=seed)
+    found = bootstrap(count, [str(m) for m in members], BootstrapSettings(resamples=5, seed=seed))
     assert found["items"].value == len(members)
 
 
@@ -158,7 +160,9 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         effects = np.repeat(generator.standard_normal(40), 5)
         values = effects + 0.1 * generator.standard_normal(200)
         groups = [str(i // 5) for i in range(200)]
-        interval = bootstrap(lambda p, v=values: {"mean": float(v[p].mean())}, groups, resamples=200)["mean"]
+        interval = bootstrap(
+            lambda p, v=values: {"mean": float(v[p].mean())}, groups, BootstrapSettings(resamples=200)
+        )["mean"]
         covered += interval.low <= 0 <= interval.high
     # Resampling single items instead of groups would cover in about half of the cases.
     assert 85 <= covered <= 99
@@ -166,14 +170,16 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_intervals_do_not_depend_on_chance() -> None:
     p = made(2)
-    first, second = (ClassificationReport.of(p, resamples=20, seed=3).to_dict() for _ in range(2))
+    first, second = (
+        ClassificationReport.of(p, bootstrap=BootstrapSettings(resamples=20, seed=3)).to_dict() for _ in range(2)
+    )
     assert first == second
     assert "intervals rest on 12" in " ".join(first["notes"])
 
 
 def test_a_report_is_written_whole(tmp_path: Path) -> None:
     for p, name in ((made(2), "two"), (made(3), "three"), (made(3, multi_label=True), "several")):
-        report = ClassificationReport.of(p, resamples=5, settings={"seed": 1})
+        report = ClassificationReport.of(p, bootstrap=BootstrapSettings(resamples=5), settings={"seed": 1})
         report.save(tmp_path / name)
         assert {f.name for f in (tmp_path / name).iterdir()} == {
             "report.json", "predictions.csv", "roc.png", "confusion.png"

@@ -14,11 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from endofm.cli.main import main
 from endofm.errors import InputError
-from endofm.evaluation.folds import group_folds
+from endofm.evaluation.feature_evaluation import FeatureEvaluation, evaluate_features
+from endofm.evaluation.folds import draw_shots, group_folds
 from endofm.evaluation.knn import knn_probabilities, nearest
-from endofm.evaluation.labelled import LabelledFeatures, load_labelled
-from endofm.evaluation.on_features import FeatureEvaluation, evaluate_features
-from endofm.evaluation.probes import draw_shots, linear_probe
+from endofm.evaluation.labelled_features import LabelledFeatures, load_labelled
+from endofm.evaluation.probes import linear_probe
 from endofm.tasks.features.results import VideoFeatures
 
 
@@ -132,32 +132,32 @@ def test_splitting_by_clip_would_have_been_cheating() -> None:
 def test_folds_test_every_item_once_and_tear_nothing_apart() -> None:
     data = made()
     seen = []
-    for learn, test in group_folds(data.labels, data.groups, 3, seed=1):
+    for learn, test in group_folds(data.labels, data.groups, data.classes, 3, seed=1):
         assert not {data.groups[i] for i in learn} & {data.groups[i] for i in test}
         assert set(data.labels[test]) == {0, 1, 2}
         seen += test.tolist()
     assert sorted(seen) == list(range(len(data)))
-    with pytest.raises(InputError, match="too few for 7 folds"):
-        list(group_folds(data.labels, data.groups, 7))
+    with pytest.raises(InputError, match="class 'a' has 6 patients or videos, too few for 7 folds"):
+        list(group_folds(data.labels, data.groups, data.classes, 7))
 
 
 def test_a_few_videos_can_be_enough() -> None:
     data = made()
-    learn, test = draw_shots(data, 2, seed=4)
+    learn, test = draw_shots(data.labels, data.groups, data.classes, 2, seed=4)
     assert len({data.groups[i] for i in learn}) == 6
     assert not {data.groups[i] for i in learn} & {data.groups[i] for i in test}
     how = FeatureEvaluation(method="prototypes", shots=2, seed=4, resamples=0)
     assert evaluate_features(data, how=how).metrics["accuracy"].value > 0.8
     with pytest.raises(InputError, match="too few for 6 shots"):
-        draw_shots(data, 6)
+        draw_shots(data.labels, data.groups, data.classes, 6)
 
 
 def test_one_class_cannot_be_learnt_and_one_video_cannot_be_on_both_sides() -> None:
     data = made()
     with pytest.raises(InputError, match="only 'a'"):
-        linear_probe(data.take(np.flatnonzero(data.labels == 0)), data)
-    with pytest.raises(InputError, match="both to learn from and in the test"):
-        evaluate_features(data, data.take([0]))
+        linear_probe(data.select(np.flatnonzero(data.labels == 0)), data)
+    with pytest.raises(InputError, match="both in the training set and in the test set"):
+        evaluate_features(data, data.select([0]))
 
 
 @pytest.fixture
@@ -205,4 +205,4 @@ def test_the_command(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--method", "prototypes", "--shots", "1", "--seeds", "2", "--resamples", "0"]) == 0
     assert "+-" in capsys.readouterr().out
     assert main([*command, "--test", str(saved / "labels.csv")]) == 1
-    assert "both to learn from and in the test" in capsys.readouterr().err
+    assert "both in the training set and in the test set" in capsys.readouterr().err

@@ -19,15 +19,15 @@ from PIL import Image
 
 from endofm import EncoderConfig, EndoFM, EndoFMForSegmentation, ModelConfig
 from endofm.cli.main import main
+from endofm.data.segmentation.masked_clips import read_list
 from endofm.errors import ConfigError
-from endofm.evaluation.mask_sheet import WorstFrames
+from endofm.evaluation.run_segmenter import run_segmenter
+from endofm.evaluation.worst_frames import WorstFrames
 from endofm.tasks.segmentation.frame_windows import clip_probabilities
 from endofm.training.config import load_config
 from endofm.training.engine.task import Plan
 from endofm.training.finetune.configs import config_names, find_config
-from endofm.training.finetune.segmentation.clips import read_list
-from endofm.training.finetune.segmentation.config import EvaluationConfig, SegmentationConfig
-from endofm.training.finetune.segmentation.evaluate import evaluate
+from endofm.training.finetune.segmentation.config import SegmentationConfig
 from endofm.training.finetune.segmentation.run import build_segmenter, finetune_segmentation
 from helpers.masked_sets import clinic_set, folder_set
 from helpers.small_segmenter import small_segmenter
@@ -119,7 +119,7 @@ def test_the_published_recipe_in_miniature(tmp_path: Path) -> None:
     )
     assert finetune_segmentation(config, tmp_path / "run", progress=False).step == 2
     report = json.loads((tmp_path / "run/report/report.json").read_text())
-    assert any("chosen on the test list" in note for note in report["notes"])
+    assert any("chosen on the test set" in note for note in report["notes"])
     model = EndoFMForSegmentation.from_pretrained(tmp_path / "run/export")
     assert (model.config.preprocess.channels, model.config.preprocess.values) == ("bgr", "frame")
 
@@ -152,7 +152,7 @@ def test_the_published_schedule_is_one_step_late() -> None:
     [
         (["data.num_frames=null"], "go one by one"),
         (["data.augment=published"], "both published, or neither"),
-        (["data.select_on_test=true"], "needs a test list"),
+        (["data.select_on_test=true"], "needs a test"),
         (["data.labels=[polyp]"], "background first"),
         (["model.image_size=50"], "multiple of 16"),
         (["transfer=attentive"], "full, linear, st-adapter, lora"),
@@ -205,11 +205,13 @@ def test_a_perfect_model_scores_perfectly(clips: Path, at: str) -> None:
     model = small_segmenter("light")
     model.forward = lambda pixels: 50 * torch.stack([-pixels.mean(1), pixels.mean(1)], dim=1)  # type: ignore[method-assign]
     worst = WorstFrames(3)
-    scores = evaluate(
+    scores = run_segmenter(
         model,
         read_list(clips, part="test"),
-        EvaluationConfig(at=at, num_frames=4, overlap=1),
-        rule="bright",
+        mask_rule="bright",
+        size=at,
+        num_frames=4,
+        overlap=1,
         worst=worst,
     )
     assert scores[0].clip_dice > 0.9
@@ -221,9 +223,7 @@ def test_constant_and_unreadable_frames_are_told_of(tmp_path: Path) -> None:
     Image.fromarray(np.full((48, 64, 3), 9, np.uint8)).save(root / "frames/2/4.png")
     (root / "frames/3/2.png").write_bytes(b"no picture")
     notes: list[str] = []
-    scores = evaluate(
-        small_segmenter("light"), read_list(root, part="train"), EvaluationConfig(), rule="bright", notes=notes
-    )
+    scores = run_segmenter(small_segmenter("light"), read_list(root, part="train"), mask_rule="bright", notes=notes)
     assert [score.id for score in scores] == ["frames/2", "frames/4"]
     assert "frames/2: 1 frames are one single colour, the first is frame 3." in notes
     assert any("frames/3 was left out" in note and "frames/3/2.png" in note for note in notes)

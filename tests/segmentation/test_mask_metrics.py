@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.errors import InputError
-from endofm.evaluation.masks import hd95, mask_metrics, published_scores, score_clip
+from endofm.evaluation.mask_metrics import hd95, mask_metrics, published_scores, score_clip
 from helpers.segmentation_fill import METRIC_CASES, metric_case
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from endofm.config import PreprocessConfig
 from endofm.data.loader import ClipLoader
+from endofm.data.segmentation.masked_clips import read_list
 from endofm.tasks.segmentation.layout import published_preprocess
-from endofm.training.finetune.segmentation.clips import read_list
 from endofm.training.finetune.segmentation.config import AugmentConfig, DataConfig
 from endofm.training.finetune.segmentation.data import MaskedClipSource
 from endofm.training.finetune.segmentation.published_view import published_view

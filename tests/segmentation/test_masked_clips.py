@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from endofm.cli.main import main
-from endofm.errors import InputError, VideoError
-from endofm.training.finetune.segmentation.clips import read_list
-from endofm.training.finetune.segmentation.config import DataConfig
-from endofm.training.finetune.segmentation.reading import (
+from endofm.data.segmentation.mask_reading import (
     constant_frames,
     mask_classes,
     read_frames,
     read_masks,
     require_readable,
 )
+from endofm.data.segmentation.masked_clips import read_list
+from endofm.errors import InputError, VideoError
+from endofm.training.finetune.segmentation.config import DataConfig
 from endofm.training.finetune.segmentation.subsets import read_subsets
 from helpers.masked_sets import clinic_set, disc_clip, folder_set, save_images, video_set
 
@@ -150,7 +150,7 @@ def test_what_values_of_masks_mean() -> None:
     assert mask_classes(values, "mask", rule="white", num_classes=2).tolist() == [[0, 0, 0, 0, 1]]
     numbers = np.array([[0, 2, 1]], np.uint8)
     assert mask_classes(numbers, "mask", rule="classes", num_classes=3).tolist() == [[0, 2, 1]]
-    with pytest.raises(VideoError, match=r"mask: this mask holds the value 2, but there are the classes 0 to 1"):
+    with pytest.raises(VideoError, match=r"mask: this mask holds the value 2, but the classes are 0 to 1"):
         mask_classes(numbers, "mask", rule="classes", num_classes=2)
 
 
@@ -197,7 +197,7 @@ def test_overlap_is_refused_or_named(tmp_path: Path) -> None:
     root = folder_set(tmp_path)
     (root / "test.csv").write_text((root / "train.csv").read_text())
     data = DataConfig(train=(str(root),))
-    with pytest.raises(InputError, match=r"4 patients or videos are both in the training list and in the test list"):
+    with pytest.raises(InputError, match=r"4 patients or videos are both in the training set and in the test set"):
         read_subsets(data, seed=0)
     allowed = DataConfig(train=(str(root),), allow_overlap=True)
     assert "say little about new ones" in read_subsets(allowed, seed=0).notes[0]

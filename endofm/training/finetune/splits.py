@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from endofm.data.clip_table import ClipTable
+from endofm.data.hold_out import hold_out
 from endofm.data.listing import read_clips
-from endofm.data.splits import split_by_group
 from endofm.errors import InputError
 from endofm.training.finetune.subsets import Subsets
 
 _SUBSETS = ("train", "val", "test")
-_TRIES = 50
 
 
 def read_subsets(
@@ -25,6 +24,7 @@ def read_subsets(
     select_on_test: bool = False,
     seed: int = 0,
     all_labels: bool = False,
+    allow_overlap: bool = False,
 ) -> Subsets[ClipTable]:
     """Read lists and manifests, and hold out a validation set if none is named.
 
@@ -39,6 +39,7 @@ def read_subsets(
         fraction: Share of the groups of ``train`` that is held out where there is no validation.
         select_on_test: Use the test set as validation, as published.
         seed: Seed of the held-out part.
+        allow_overlap: Describe an overlap in the notes rather than refuse it.
         all_labels: Take the labels of all sources as classes, not those of ``train`` alone.
 
     Raises:
@@ -56,50 +57,22 @@ def read_subsets(
     if has_subsets:
         chosen = whole.take(places["val"]) if chosen is None and len(places["val"]) else chosen
         reported = whole.take(places["test"]) if reported is None and len(places["test"]) else reported
-    notes = []
-    if select_on_test:
-        if reported is None:
-            raise InputError("choosing the epoch on the test set needs a test set")
-        chosen = reported
-        notes.append("The epoch was chosen on the test set, as published: these numbers are too good.")
-    elif chosen is None:
-        chosen, learn = _held_out(learn, fraction, seed)
     for name, table in (("training", learn), ("validation", chosen)):
-        if not len(table):
+        if table is not None and not len(table):
             raise InputError(f"the {name} set is empty")
-    _require_apart("training", learn, "validation", chosen)
-    if reported is not None:
-        _require_apart("training", learn, "test", reported)
-        if not select_on_test:
-            _require_apart("validation", chosen, "test", reported)
-    return Subsets(learn, chosen, reported, tuple(notes))
+    return Subsets.of(
+        learn,
+        chosen,
+        reported,
+        hold_out=lambda table: _held_out(table, fraction, seed),
+        groups_of=lambda table: {table.group(row) for row in range(len(table))},
+        select_on_test=select_on_test,
+        allow_overlap=allow_overlap,
+    )
 
 
 def _held_out(table: ClipTable, fraction: float, seed: int) -> tuple[ClipTable, ClipTable]:
-    """Return a held-out part and the rest: of several deals the best, classes on both sides before the right size."""
-    if len({table.group(place) for place in range(len(table))}) < 2:
-        raise InputError("a validation set cannot be held out of a single patient or video; name one (data.validation)")
-    present = set(table.label[table.label >= 0].tolist())
-    best: tuple[tuple[int, float], ClipTable, ClipTable] | None = None
-    for attempt in range(_TRIES):
-        parts = split_by_group(table, {"held": fraction, "rest": 1 - fraction}, seed=seed * _TRIES + attempt)
-        held, rest = table.take(parts["held"]), table.take(parts["rest"])
-        if not len(held) or not len(rest):
-            continue
-        missing = sum(len(present - set(part.label.tolist())) for part in (held, rest))
-        quality = missing, abs(len(held) / len(table) - fraction)
-        if best is None or quality < best[0]:
-            best = quality, held, rest
-    if best is None:
-        raise InputError(f"no deal of the patients or videos leaves {fraction:g} of them for validation; name a set")
-    return best[1], best[2]
-
-
-def _require_apart(name: str, table: ClipTable, other_name: str, other: ClipTable) -> None:
-    groups = [{part.group(place) for place in range(len(part))} for part in (table, other)]
-    both = sorted(groups[0] & groups[1])
-    if both:
-        raise InputError(
-            f"{len(both)} patients or videos are both in the {name} set and in the {other_name} set "
-            f"({', '.join(both[:3])}); a score on them would say nothing about new ones"
-        )
+    train, held = hold_out(
+        range(len(table)), table.group, fraction, seed, labels_of=lambda row: [int(table.label[row])]
+    )
+    return table.take(train), table.take(held)

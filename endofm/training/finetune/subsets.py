@@ -1,19 +1,23 @@
-"""Labelled data by its use."""
+"""Training, validation and test sets of a fine-tuning run, disjoint by patient or video."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from endofm.data.hold_out import require_disjoint
+from endofm.errors import InputError
 
 Labelled = TypeVar("Labelled")
 
 
 @dataclass(frozen=True)
 class Subsets(Generic[Labelled]):
-    """Clips or videos by their use.
+    """Labelled clips or videos by their use.
 
     Attributes:
-        train: Learnt from.
+        train: Trained on.
         validation: Used to choose the epoch.
         test: Reported on; None if there is none.
         notes: What a reader of the report has to know.
@@ -24,9 +28,54 @@ class Subsets(Generic[Labelled]):
     test: Labelled | None
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        train: Labelled,
+        validation: Labelled | None,
+        test: Labelled | None,
+        *,
+        hold_out: Callable[[Labelled], tuple[Labelled, Labelled]],
+        groups_of: Callable[[Labelled], Collection[str]],
+        select_on_test: bool = False,
+        allow_overlap: bool = False,
+        unit: str = "patients or videos",
+    ) -> Subsets[Labelled]:
+        """Return three sets that share no patient or video.
+
+        Args:
+            train: Set to train on.
+            validation: Set to choose the epoch on; None to hold out a part of ``train``.
+            test: Set to report on.
+            hold_out: Splits a set into a part to train on and a held-out part.
+            groups_of: Returns the patients or videos of a set.
+            select_on_test: Use the test set as validation set, as published.
+            allow_overlap: Describe an overlap in the notes rather than refuse it.
+            unit: Name of what ``groups_of`` returns, for messages.
+
+        Raises:
+            InputError: If sets overlap, or there is no test set to select on.
+        """
+        notes = []
+        if select_on_test:
+            if test is None:
+                raise InputError("choosing the epoch on the test set needs a test set: data.test")
+            validation = test
+            notes.append("The epoch was chosen on the test set, as published: these numbers are too good.")
+        elif validation is None:
+            train, validation = hold_out(train)
+        sets = {"training": groups_of(train)}
+        if not select_on_test:
+            sets["validation"] = groups_of(validation)
+        if test is not None:
+            sets["test"] = groups_of(test)
+        remedy = "If that is intended, set data.allow_overlap=true"
+        notes += require_disjoint(sets, allow=allow_overlap, unit=unit, remedy=remedy)
+        return cls(train, validation, test, tuple(notes))
+
     def reported(self) -> tuple[Labelled, str, list[str]]:
-        """Return what the report is about, what it is called there, and all notes on it."""
+        """Return the set to report on, its name, and all notes on it."""
         if self.test is not None:
             return self.test, "test", [*self.notes]
-        chosen = "There is no test set: the epoch was chosen on the set that is reported, which flatters it."
-        return self.validation, "validation", [*self.notes, chosen]
+        flattered = "There is no test set: the epoch was chosen on the set that is reported, which flatters it."
+        return self.validation, "validation", [*self.notes, flattered]

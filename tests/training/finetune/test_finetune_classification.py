@@ -17,12 +17,12 @@ import torch
 
 from endofm import EndoFMForVideoClassification
 from endofm.cli.main import main
+from endofm.data.class_targets import Targets
 from endofm.data.listing import read_clips
 from endofm.errors import ConfigError, InputError
 from endofm.tasks.features.model import EndoFM
 from endofm.training.config import to_yaml
 from endofm.training.finetune.classification.run import build_classifier, finetune_classification
-from endofm.training.finetune.classification.targets import Targets
 from endofm.training.finetune.splits import read_subsets
 from endofm.training.transfer.files import load_adapter
 from helpers.labelled_videos import ENCODER, settings

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from endofm.config import EncoderConfig
+from endofm.data.clip_views import EvaluationPixels, PublishedFrames, TrainingPixels, WindowView
 from endofm.tasks.classification.layout import published_preprocess
-from endofm.training.finetune.clip_views import EvaluationPixels, TrainingPixels, UpstreamView, WindowView
 from helpers.golden_fill import uint8_clip
 from helpers.paths import GOLDEN
 
@@ -25,7 +25,7 @@ def test_the_original_s_frames() -> None:
             continue
         n, fps = case["n"], float(Fraction(*case["fps"]))
         times = np.arange(n) / fps
-        sampled = UpstreamView(8, case["clip_idx"], case["num_clips"])(times, n / fps, np.random.default_rng(0))
+        sampled = PublishedFrames(8, case["clip_idx"], case["num_clips"])(times, n / fps, np.random.default_rng(0))
         assert np.rint(sampled * fps).astype(int).tolist() == case["indices"], case
         compared += 1
     assert compared >= 20
@@ -33,9 +33,9 @@ def test_the_original_s_frames() -> None:
 
 def test_frames_0_to_255_of_a_long_video() -> None:
     times = np.arange(900) / 30
-    indices = np.rint(UpstreamView(8)(times, 30.0, np.random.default_rng(0)) * 30).astype(int)
+    indices = np.rint(PublishedFrames(8)(times, 30.0, np.random.default_rng(0)) * 30).astype(int)
     assert indices.tolist() == [0, 36, 72, 109, 145, 182, 218, 255]
-    drawn = UpstreamView(8, None)(times, 30.0, np.random.default_rng(3))
+    drawn = PublishedFrames(8, None)(times, 30.0, np.random.default_rng(3))
     assert drawn[-1] - drawn[0] == pytest.approx(8.5, abs=0.05)
 
 

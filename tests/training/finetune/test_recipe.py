@@ -9,12 +9,12 @@ from torch import Tensor
 
 from endofm import EndoFMForVideoClassification
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.data.class_targets import Targets
 from endofm.errors import ConfigError
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.training.config import load_config
 from endofm.training.engine.task import Plan
 from endofm.training.finetune.classification.config import ClassificationConfig
-from endofm.training.finetune.classification.targets import Targets
 from endofm.training.finetune.classification.task import ClassificationTask
 from endofm.training.finetune.configs import config_names, find_config
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer

@@ -10,12 +10,16 @@ from typing import Any
 
 from endofm.config import EncoderConfig
 from endofm.config import ModelConfig as WholeConfig
+from endofm.data.class_targets import Targets
 from endofm.data.clip_dataset import ClipDataset
 from endofm.data.clip_table import ClipTable
+from endofm.data.clip_views import PublishedFrames, TrainingPixels
 from endofm.data.frame_samplers import FrameSampler, RandomWindow
 from endofm.data.loader import ClipLoader
+from endofm.evaluation.bootstrap import BootstrapSettings
+from endofm.evaluation.classification_report import ClassificationReport
 from endofm.evaluation.predictions import Predictions
-from endofm.evaluation.report import ClassificationReport
+from endofm.evaluation.run_classifier import run_classifier
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.layout import published_preprocess
@@ -28,10 +32,7 @@ from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Share
 from endofm.training.finetune.classification.config import ClassificationConfig, ModelConfig
-from endofm.training.finetune.classification.evaluate import classify
-from endofm.training.finetune.classification.targets import Targets
 from endofm.training.finetune.classification.task import ClassificationTask
-from endofm.training.finetune.clip_views import TrainingPixels, UpstreamView
 from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
 from endofm.training.finetune.splits import read_subsets
 from endofm.training.finetune.subsets import Subsets
@@ -133,13 +134,13 @@ def _one_run(config: ClassificationConfig, folder: Path, *, progress: bool) -> R
 
     def judge(classifier: EndoFMForVideoClassification, table: ClipTable) -> Predictions:
         views = config.evaluation
-        return classify(
+        return run_classifier(
             classifier,
             table,
             targets,
             head,
             preprocess,
-            rule=data.clips,
+            published_frames=data.clips == "upstream",
             views=views.time_views,
             crops=views.crops,
             batch_size=views.batch_size,
@@ -168,7 +169,7 @@ def _loader(
     frames = preprocess.num_frames
     sampler: FrameSampler = RandomWindow(frames, preprocess.window_seconds)
     if config.data.clips == "upstream":
-        sampler = UpstreamView(frames, None)
+        sampler = PublishedFrames(frames, None)
 
     pixels = TrainingPixels(preprocess)
     # The original keeps the last, smaller batch.
@@ -195,7 +196,10 @@ def _report(
         "views": {"time": config.evaluation.time_views, "crops": config.evaluation.crops, "rule": config.data.clips},
     }
     report = ClassificationReport.of(
-        judge(model, table), settings=settings, notes=notes, resamples=config.evaluation.resamples
+        judge(model, table),
+        settings=settings,
+        notes=notes,
+        bootstrap=BootstrapSettings(resamples=config.evaluation.resamples),
     )
     report.save(folder / REPORT_FOLDER, pictures=config.evaluation.pictures)
 

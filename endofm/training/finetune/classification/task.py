@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from endofm.evaluation.metrics import classification_metrics
+from endofm.data.class_targets import Targets
+from endofm.evaluation.classification_metrics import classification_metrics
 from endofm.evaluation.predictions import Predictions
 from endofm.tasks.classification.model import EndoFMForVideoClassification
 from endofm.training.engine.task import StepOutput
 from endofm.training.finetune.classification.config import ClassificationConfig
-from endofm.training.finetune.classification.targets import Targets
 from endofm.training.finetune.task import FineTuningTask
 from endofm.training.transfer.methods import Transfer
 

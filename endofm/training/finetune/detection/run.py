@@ -14,9 +14,10 @@ from endofm.config import EncoderConfig, ModelConfig
 from endofm.data.detection.detection_set import DetectionSet
 from endofm.data.detection.samples import DetectionSamples
 from endofm.data.loader import ClipLoader
-from endofm.evaluation.detection.records import DetectionResults, check_labels
-from endofm.evaluation.detection.report import DetectionReport
-from endofm.evaluation.detection.run import run_detector
+from endofm.evaluation.bootstrap import BootstrapSettings
+from endofm.evaluation.detection_records import DetectionResults, check_labels
+from endofm.evaluation.detection_report import DetectionReport
+from endofm.evaluation.run_detector import run_detector
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.tasks.detection.supports import SupportPlan
@@ -121,7 +122,7 @@ def _judge(
     own = run_detector(
         model,
         source,
-        places=places,
+        videos=places,
         every=evaluation.every,
         supports=supports,
         batch_size=evaluation.batch_size,
@@ -179,5 +180,5 @@ def _report(
             threshold=config.evaluation.threshold,
             settings=settings,
             notes=notes,
-            resamples=config.evaluation.resamples,
+            bootstrap=BootstrapSettings(resamples=config.evaluation.resamples),
         ).save(folder / report_folder, pictures=config.evaluation.pictures)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from endofm.data.detection.samples import DetectionBatch
-from endofm.evaluation.detection.metrics import DetectionMetrics
-from endofm.evaluation.detection.records import DetectionResults
+from endofm.evaluation.detection_metrics import DetectionMetrics
+from endofm.evaluation.detection_records import DetectionResults
 from endofm.tasks.detection.losses import detection_losses
 from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.training.engine.distributed import all_reduce_mean

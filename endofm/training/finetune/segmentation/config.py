@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from endofm.config import EncoderConfig
 from endofm.config.checks import require_int, require_number
+from endofm.data.segmentation.mask_reading import MaskRule
 from endofm.errors import ConfigError
 from endofm.tasks.segmentation.config import MaskNetwork
 from endofm.training.config import free
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
-from endofm.training.finetune.segmentation.reading import MaskRule
 from endofm.training.run_config import RunConfig
 from endofm.training.transfer.methods import FullTransfer, LinearTransfer, LoraTransfer, STAdapterTransfer
 
@@ -189,6 +189,10 @@ class EvaluationConfig:
         require_int(self, "overlap", "resamples", "worst", low=0)
         if self.num_frames is not None and not self.overlap < self.num_frames:
             raise ConfigError(f"overlap {self.overlap} must be smaller than num_frames {self.num_frames}")
+
+    def options(self, mask_rule: MaskRule) -> dict[str, Any]:
+        """Return the arguments of :func:`~endofm.evaluation.run_segmenter.run_segmenter`."""
+        return {"mask_rule": mask_rule, "size": self.at, "num_frames": self.num_frames, "overlap": self.overlap}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from endofm.data.clip_dataset import ClipSample, SharedEpoch, SkippedClip, clip_generator
 from endofm.data.epoch_order import epoch_order
+from endofm.data.segmentation.mask_reading import constant_frames, read_frames, read_masks
+from endofm.data.segmentation.masked_clips import MaskedClip
 from endofm.errors import VideoError
-from endofm.training.finetune.segmentation.clips import MaskedClip
 from endofm.training.finetune.segmentation.config import AugmentConfig, DataConfig
 from endofm.training.finetune.segmentation.published_view import published_view
-from endofm.training.finetune.segmentation.reading import constant_frames, read_frames, read_masks
 from endofm.training.finetune.segmentation.views import MaskView, view_of
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import Int64Array, random_indices

@@ -11,9 +11,13 @@ from typing import Any
 from endofm.config import EncoderConfig, PreprocessConfig
 from endofm.config import ModelConfig as WholeConfig
 from endofm.data.loader import ClipLoader
-from endofm.evaluation.mask_report import SegmentationReport
-from endofm.evaluation.mask_sheet import WorstFrames
-from endofm.evaluation.masks import ClipScores
+from endofm.data.segmentation.mask_reading import require_readable
+from endofm.data.segmentation.masked_clips import MaskedClip
+from endofm.evaluation.bootstrap import BootstrapSettings
+from endofm.evaluation.mask_metrics import ClipScores
+from endofm.evaluation.run_segmenter import run_segmenter
+from endofm.evaluation.segmentation_report import SegmentationReport
+from endofm.evaluation.worst_frames import WorstFrames
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.tasks.features.model import EndoFM
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
@@ -26,11 +30,8 @@ from endofm.training.engine.loop import RunResult, fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.engine.task import Share
 from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
-from endofm.training.finetune.segmentation.clips import MaskedClip
 from endofm.training.finetune.segmentation.config import ModelConfig, SegmentationConfig
 from endofm.training.finetune.segmentation.data import MaskedClipSource
-from endofm.training.finetune.segmentation.evaluate import evaluate
-from endofm.training.finetune.segmentation.reading import require_readable
 from endofm.training.finetune.segmentation.subsets import read_subsets
 from endofm.training.finetune.segmentation.task import SegmentationTask
 from endofm.training.finetune.subsets import Subsets
@@ -125,7 +126,7 @@ def _one_run(config: SegmentationConfig, folder: Path, *, progress: bool) -> Run
     transfer = apply_transfer(model, config.transfer)
 
     def validate(segmenter: EndoFMForSegmentation) -> list[ClipScores]:
-        return evaluate(segmenter, subsets.validation, config.evaluation, rule=data.masks)
+        return run_segmenter(segmenter, subsets.validation, **config.evaluation.options(data.masks))
 
     task = SegmentationTask(model, transfer, config, validator=validate)
     learning = count_learning(model)
@@ -150,7 +151,7 @@ def _report(
     clips, name, notes = subsets.reported()
     notes += odd
     worst = WorstFrames(config.evaluation.worst)
-    scores = evaluate(model, clips, config.evaluation, rule=config.data.masks, worst=worst, notes=notes)
+    scores = run_segmenter(model, clips, **config.evaluation.options(config.data.masks), worst=worst, notes=notes)
     settings: dict[str, Any] = {
         "set": name,
         "network": config.model.network,
@@ -166,7 +167,7 @@ def _report(
         model.labels,
         settings=settings,
         notes=notes,
-        resamples=config.evaluation.resamples,
+        bootstrap=BootstrapSettings(resamples=config.evaluation.resamples),
         worst=worst if config.evaluation.worst else None,
     )
     report.save(folder / REPORT_FOLDER)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from endofm.evaluation.masks import ClipScores, mask_metrics
+from endofm.evaluation.mask_metrics import ClipScores, mask_metrics
 from endofm.tasks.segmentation.loss import mask_loss
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.training.engine.task import StepOutput

@@ -1,4 +1,4 @@
-"""Reading the frames and masks of a clip."""
+"""Frames and masks of a clip, read from images or video."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 
 from endofm.data.prepare.frame_folders import read_frame
+from endofm.data.segmentation.masked_clips import MaskedClip
 from endofm.errors import InputError, VideoError
-from endofm.training.finetune.segmentation.clips import MaskedClip
 from endofm.video.frames import UInt8Array
 from endofm.video.images import open_image
 from endofm.video.open import open_video
 
 MaskRule = Literal["bright", "white", "classes"]
-"""What values of a mask mean: ``bright``: class 1 above 127 (JPEG, video); ``white``: class 1 is 255 alone, as
-published; ``classes``: the number of the class."""
+"""Meaning of the values of a mask: ``bright``: class 1 above 127 (JPEG, video); ``white``: class 1 at 255 only, as
+published; ``classes``: the index of the class."""
 
 _HALF = 127
 
@@ -26,7 +26,7 @@ def read_frames(clip: MaskedClip, indices: Sequence[int]) -> UInt8Array:
     """Return frames of a clip, uint8 ``(time, height, width, 3)``, RGB.
 
     Raises:
-        VideoError: If one cannot be read, or has another size than the others; the message names the file.
+        VideoError: If one cannot be read, or differs in size from the others; the message names the file.
     """
     if isinstance(clip.frames, tuple):
         files = [clip.frames[index] for index in indices]
@@ -41,14 +41,14 @@ def read_masks(
 
     Args:
         clip: The clip.
-        indices: Which of its masks.
+        indices: Indices of the masks to read.
         size: Height and width of its frames.
-        rule: What values mean.
+        rule: Meaning of the values.
         num_classes: Number of classes, background included.
 
     Raises:
-        VideoError: If a mask cannot be read, is of another size than its frame or holds values that the rule does not
-            know; the message names the file.
+        VideoError: If a mask cannot be read, differs in size from its frame or holds values that contradict the rule;
+            the message names the file.
     """
     lossy = not isinstance(clip.masks, tuple)
     if isinstance(clip.masks, tuple):
@@ -67,45 +67,46 @@ def read_masks(
 
 
 def mask_classes(values: UInt8Array, name: str, *, rule: MaskRule, num_classes: int, lossy: bool = False) -> UInt8Array:
-    """Return classes of the values of a mask.
+    """Return the classes of the values of a mask.
 
     Args:
         values: uint8 ``(height, width)``.
         name: Name of the file, for messages.
-        rule: What values mean.
+        rule: Meaning of the values.
         num_classes: Number of classes, background included.
-        lossy: Values are a little off, as in a video: low ones say nothing.
+        lossy: Whether values are inexact, as in a video, so that low ones mean nothing.
 
     Raises:
-        VideoError: If the values do not go with the rule.
+        VideoError: If the values contradict the rule.
     """
     highest = int(values.max(initial=0))
     if rule == "classes":
         if highest >= num_classes:
             raise VideoError(
-                f"{name}: this mask holds the value {highest}, but there are the classes 0 to {num_classes - 1}; masks "
-                f"that are white where the object is need data.masks=bright"
+                f"{name}: this mask holds the value {highest}, but the classes are 0 to {num_classes - 1}; masks "
+                f"that are white on the object need data.masks=bright"
             )
         return values
+    # A mask of class indices that is read as bright or white would silently be empty.
     if 0 < highest < num_classes and not lossy:
         raise VideoError(
-            f"{name}: the highest value of this mask is {highest}, which looks like the number of a class; set "
+            f"{name}: the highest value of this mask is {highest}, which looks like the index of a class; set "
             f"data.masks=classes"
         )
     return (values == 255 if rule == "white" else values > _HALF).astype(np.uint8)
 
 
 def constant_frames(frames: UInt8Array) -> list[int]:
-    """Return the positions of frames that hold one single value: no picture arrived."""
+    """Return the indices of frames that hold a single value, as a camera without a signal gives."""
     flat = frames.reshape(len(frames), -1)
-    return [int(place) for place in np.flatnonzero(flat.min(1) == flat.max(1))]
+    return [int(index) for index in np.flatnonzero(flat.min(1) == flat.max(1))]
 
 
 def _read_grey(path: Path) -> UInt8Array:
     with open_image(path) as image:
         try:
             if image.mode in ("1", "L", "P"):
-                # Of an indexed image the numbers count, not its colours.
+                # In an indexed image the indices are the classes, not the colours of the palette.
                 array = np.asarray(image.convert("L") if image.mode == "1" else image)
                 return np.ascontiguousarray(array, np.uint8)
             colours = np.asarray(image.convert("RGB"))
@@ -117,19 +118,22 @@ def _read_grey(path: Path) -> UInt8Array:
 
 
 def _read_video(path: Path, clip: MaskedClip, indices: Sequence[int]) -> UInt8Array:
+    # A video is decoded in order of time only; the frames are put back into the requested order afterwards.
     order = np.argsort(indices, kind="stable")
     with open_video(path) as video:
         times = video.frame_times()
         if len(times) != clip.count:
-            raise VideoError(f"{path}: this video has changed: {clip.count} frames were found first, now {len(times)}")
-        found = [frame.data for frame in video.sample(times[np.asarray(indices)[order]].tolist())]
+            raise VideoError(
+                f"{path}: this video has changed: it had {clip.count} frames when the list was read, now {len(times)}"
+            )
+        decoded = [frame.data for frame in video.sample(times[np.asarray(indices)[order]].tolist())]
         problems = video.problems
-    if len(found) < len(indices):
+    if len(decoded) < len(indices):
         reason = problems[0] if problems else "it ends early"
         raise VideoError(f"{path}: not all frames can be decoded: {reason}")
-    frames: list[UInt8Array] = [found[0]] * len(found)
-    for place, frame in zip(order.tolist(), found, strict=True):
-        frames[place] = frame
+    frames: list[UInt8Array] = [decoded[0]] * len(decoded)
+    for index, frame in zip(order.tolist(), decoded, strict=True):
+        frames[index] = frame
     return np.stack(frames)
 
 
@@ -144,7 +148,7 @@ def _stack(frames: list[UInt8Array], names: list[str]) -> UInt8Array:
 
 
 def require_readable(clips: Sequence[MaskedClip], *, rule: MaskRule, num_classes: int) -> None:
-    """Read the first frame and mask of every clip, so that what is wrong with all of them shows before a run begins.
+    """Read the first frame and mask of every clip, so that a wrong rule or size is reported before a run starts.
 
     Raises:
         InputError: Naming the first file that cannot be used.

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from endofm.errors import require_extra
-from endofm.evaluation.metrics import confusion_matrix, per_class_metrics
+from endofm.evaluation.classification_metrics import confusion_matrix, per_class_metrics
 from endofm.evaluation.predictions import Predictions
 from endofm.files import atomic_path
 
 
 def plot_roc(predictions: Predictions, path: str | Path) -> Path:
-    """Draw the ROC curve of every class against the rest; of the last label alone where there are two classes.
+    """Draw the ROC curve of every class against the rest; of the last label only where there are two classes.
 
     Args:
-        predictions: Probabilities beside the truth. Classes that never or always hold are left out.
+        predictions: Probabilities with their targets. Classes that never or always occur are left out.
         path: Picture to write; the suffix chooses the format.
 
     Returns:
@@ -32,15 +32,21 @@ def plot_roc(predictions: Predictions, path: str | Path) -> Path:
     rows = per_class_metrics(predictions)
     shown = head.labels[1:] if head.num_classes == 2 and not head.multi_label else head.labels
     for label in shown:
-        number, area = head.labels.index(label), rows[label]["auroc"]
+        index, area = head.labels.index(label), rows[label]["auroc"]
         if np.isnan(area):
             continue
-        truth = predictions.targets[:, number] if head.multi_label else predictions.targets == number
-        false_alarms, found, _ = sklearn_metrics.roc_curve(truth, predictions.probabilities[:, number])
-        axes.step(false_alarms, found, where="post", label=f"{label} (area {area:.3f})")
+        target = predictions.targets[:, index] if head.multi_label else predictions.targets == index
+        false_positives, true_positives, _ = sklearn_metrics.roc_curve(target, predictions.probabilities[:, index])
+        # Steps, not slopes: between two thresholds that occur, the rates do not change.
+        axes.step(false_positives, true_positives, where="post", label=f"{label} (area {area:.3f})")
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
+    groups = len(set(predictions.groups))
     axes.set(
-        xlim=(0, 1), ylim=(0, 1), xlabel="1 - specificity", ylabel="sensitivity", title=f"{len(predictions)} items"
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xlabel="1 - specificity (false positive rate)",
+        ylabel="sensitivity (true positive rate)",
+        title=f"ROC, {len(predictions)} items of {groups} patients or videos",
     )
     axes.set_aspect("equal")
     if axes.get_legend_handles_labels()[0]:
@@ -49,10 +55,10 @@ def plot_roc(predictions: Predictions, path: str | Path) -> Path:
 
 
 def plot_confusion(predictions: Predictions, path: str | Path) -> Path:
-    """Draw the confusion matrix, one per label if several labels may hold; colours are shares of a row.
+    """Draw the confusion matrix, one per label if several labels may hold; colours are fractions of a row.
 
     Args:
-        predictions: Probabilities beside the truth.
+        predictions: Probabilities with their targets.
         path: Picture to write; the suffix chooses the format.
 
     Returns:
@@ -67,17 +73,18 @@ def plot_confusion(predictions: Predictions, path: str | Path) -> Path:
         matrices = matrices[None]
     side = 1.6 + 0.7 * matrices.shape[-1]
     figure, axes = _figure(side * len(matrices) + 0.6, side, columns=len(matrices))
-    for place, (matrix, axis) in enumerate(zip(matrices, np.atleast_1d(axes), strict=True)):
-        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for index, (matrix, axis) in enumerate(zip(matrices, np.atleast_1d(axes), strict=True)):
+        # A row sums to 1, so that rare classes are as visible as common ones; an empty row stays 0.
+        fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(matrix):
-            colour = "white" if shares[row, column] > 0.5 else "black"
+            colour = "white" if fractions[row, column] > 0.5 else "black"
             axis.text(column, row, str(count), ha="center", va="center", color=colour)
         names = ("no", "yes") if head.multi_label else head.labels
         ticks = range(len(names))
         axis.set_xticks(ticks, names, rotation=45, ha="right")
         axis.set_yticks(ticks, names)
-        axis.set(xlabel="predicted", ylabel="truth", title=head.labels[place] if head.multi_label else "")
+        axis.set(xlabel="predicted", ylabel="target", title=head.labels[index] if head.multi_label else "")
     return _save(figure, path)
 
 

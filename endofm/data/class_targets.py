@@ -1,4 +1,4 @@
-"""From the labels of a list to what a classifier is trained towards."""
+"""Training targets of a classifier from the labels of a list."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from endofm.data.clip_table import ClipTable
 from endofm.errors import InputError
 
 NO_LABEL = "none"
-"""What a list says of a video to which no label applies, where several may hold."""
+"""Label in a list of a video to which no label applies, where several may hold."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Class names and what each written label means.
+    """Class names, and the target that each written label stands for.
 
     Attributes:
         labels: Names of the classes.
@@ -30,11 +30,11 @@ class Targets:
 
     @classmethod
     def of(cls, written: tuple[str, ...], *, multi_label: bool, classes: tuple[str, ...] = ()) -> Targets:
-        """Return the meaning of labels as they are written.
+        """Return the targets of labels as they are written.
 
         Args:
             written: Labels that occur, in order.
-            multi_label: Take ``a+b`` for two labels and ``none`` for no label.
+            multi_label: Read ``a+b`` as two labels and ``none`` as no label.
             classes: Names of the classes in order; those that occur by default.
 
         Raises:
@@ -53,23 +53,26 @@ class Targets:
         return cls(labels, rows, True)
 
     def of_clips(self, table: ClipTable) -> npt.NDArray[np.int64]:
-        """Return the targets of clips: class numbers, or rows of 0 and 1 if several labels may hold.
+        """Return the targets of clips: class indices, or rows of 0 and 1 if several labels may hold.
 
         Raises:
             InputError: If a clip has no label, or one that is not among the classes.
         """
-        bad = np.flatnonzero(table.label < 0)
-        if len(bad):
+        unlabelled = np.flatnonzero(table.label < 0)
+        if len(unlabelled):
             raise InputError(
-                f"{len(bad)} clips have no label, or one that is not among the classes: {table.id[bad[0]]}"
+                f"{len(unlabelled)} clips have no label, or one that is not among the classes "
+                f"{', '.join(self.labels)}: {table.id[unlabelled[0]]}"
             )
         rows = self.rows[table.label]
         return rows.astype(np.int64) if self.multi_label else rows.argmax(axis=1).astype(np.int64)
 
     def weights(self, table: ClipTable) -> npt.NDArray[np.float32]:
         """Return balancing weights per class, mean 1 over clips: of the loss, or of the positives if multi-label."""
-        share = self.rows[table.label].mean(axis=0)
+        frequency = self.rows[table.label].mean(axis=0)
         if self.multi_label:
-            return np.where(share > 0, (1 - share) / np.maximum(share, 1e-6), 1).astype(np.float32)
-        present = (share > 0).sum()
-        return np.where(share > 0, 1 / (present * np.maximum(share, 1e-6)), 0).astype(np.float32)
+            # Negatives per positive: both then contribute equally to the binary cross-entropy of a label.
+            return np.where(frequency > 0, (1 - frequency) / np.maximum(frequency, 1e-6), 1).astype(np.float32)
+        # Sum over classes of frequency x weight is 1, so that the loss keeps its scale.
+        present = (frequency > 0).sum()
+        return np.where(frequency > 0, 1 / (present * np.maximum(frequency, 1e-6)), 0).astype(np.float32)

@@ -1,18 +1,19 @@
-"""Every number about a detector, over any choice of videos.
+"""Detection metrics over any selection of videos.
 
 =========================  =============================================================================================
-name                       means
+name                       definition
 =========================  =============================================================================================
 ap50, ap50_95              average precision at an overlap of 0.5, and the mean over 0.5, 0.55 ... 0.95 (COCO)
-iou_precision, _recall,    boxes from the threshold on that overlap an object by at least 0.5, whatever the classes
+iou_precision, _recall,    boxes that reach the threshold and overlap an object by at least 0.5, whatever the classes
 _f1
-centre_precision, ...      the same where the centre of a box lies in the object's
-presence_precision, ...    frame-level presence (:mod:`endofm.evaluation.detection.presence`): ``presence_f1`` is what
-presence_f1, presence_f2   the original calls its F1
-recall_at_N_per_minute     share of objects that are hit where the threshold lets through N false boxes per minute
+centre_precision, ...      the same for boxes whose centre lies within the object's box
+presence_precision, ...    frame-level presence (:mod:`endofm.evaluation.frame_presence`); ``presence_f1`` is the
+presence_f1, presence_f2   published F1
+recall_at_N_per_minute     fraction of the objects that are hit at the lowest threshold with at most N false boxes per
+                           minute
 false_alarms_per_minute    false boxes per minute of video at the threshold
-lesion_sensitivity         share of lesions that are hit in at least one frame at the threshold
-lesion_frames              mean over lesions of the share of their frames in which they are hit
+lesion_sensitivity         fraction of the lesions that are hit in at least one frame at the threshold
+lesion_frames              mean over lesions of the fraction of their frames in which they are hit
 =========================  =============================================================================================
 """
 
@@ -23,19 +24,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from endofm.evaluation.detection.average_precision import AveragePrecision
-from endofm.evaluation.detection.matching import FrameMatches, localisation_counts, match_frame
-from endofm.evaluation.detection.presence import PresenceCounts, f_score, presence_counts, presence_metrics
-from endofm.evaluation.detection.records import DetectionResults, VideoResult
+from endofm.evaluation.average_precision import AveragePrecision
+from endofm.evaluation.box_matching import FrameMatches, localisation_counts, match_frame
+from endofm.evaluation.detection_records import DetectionResults, VideoResult
+from endofm.evaluation.frame_presence import PresenceCounts, f_score, presence_counts, presence_metrics
 
 ALARM_RATES = (1.0, 5.0, 20.0)
-"""False boxes per minute at which recall is told."""
+"""False boxes per minute at which recall is reported."""
 
 _NAN = float("nan")
 
 
 class _VideoSums(NamedTuple):
-    """What one video adds to every metric but average precision."""
+    """Contribution of one video to every metric other than average precision."""
 
     seconds: float
     objects: int
@@ -44,15 +45,15 @@ class _VideoSums(NamedTuple):
     centre: tuple[int, int, int]
     hit_scores: np.ndarray[tuple[int], np.dtype[np.float32]]
     false_scores: np.ndarray[tuple[int], np.dtype[np.float32]]
-    lesion_shares: tuple[float, ...]
+    lesion_fractions: tuple[float, ...]
 
 
 class DetectionMetrics:
-    """Looks at every frame once, and then gives all metrics over any choice of videos.
+    """All metrics over any selection of videos; every frame is matched once.
 
     Args:
-        results: Boxes found and true; the found ones without a threshold, since curves need them all.
-        threshold: Score from which a box counts where a threshold is needed.
+        results: True boxes, and predicted ones without a threshold, since curves need them all.
+        threshold: Score from which a box counts in the metrics that need a threshold.
     """
 
     def __init__(self, results: DetectionResults, *, threshold: float = 0.5) -> None:
@@ -63,24 +64,26 @@ class DetectionMetrics:
     def over(self, videos: Sequence[int] | None = None) -> dict[str, float]:
         """Return every metric of the module's table.
 
+        Counts are added over the videos before ratios are formed, so that long videos weigh more than short ones.
+
         Args:
-            videos: Places of videos, which may occur several times; all by default.
+            videos: Indices of videos, which may be repeated; all videos by default.
         """
-        chosen = range(len(self._sums)) if videos is None else videos
-        sums = [self._sums[place] for place in chosen]
+        selected = range(len(self._sums)) if videos is None else videos
+        sums = [self._sums[index] for index in selected]
         presence = PresenceCounts(*(sum(counts) for counts in zip(*(s.presence for s in sums), strict=True)))
         minutes = sum(s.seconds for s in sums) / 60
-        shares = [share for s in sums for share in s.lesion_shares]
+        fractions = [fraction for s in sums for fraction in s.lesion_fractions]
         iou = [sum(counts) for counts in zip(*(s.iou for s in sums), strict=True)]
         return {
-            **self._precision.over(list(chosen)),
+            **self._precision.over(list(selected)),
             **_localisation("iou", [s.iou for s in sums]),
             **_localisation("centre", [s.centre for s in sums]),
             **presence_metrics(presence),
             **_recall_at_alarms(sums, minutes),
             "false_alarms_per_minute": iou[1] / minutes if minutes else _NAN,
-            "lesion_sensitivity": float(np.mean([share > 0 for share in shares])) if shares else _NAN,
-            "lesion_frames": float(np.mean(shares)) if shares else _NAN,
+            "lesion_sensitivity": float(np.mean([fraction > 0 for fraction in fractions])) if fractions else _NAN,
+            "lesion_frames": float(np.mean(fractions)) if fractions else _NAN,
         }
 
 
@@ -95,22 +98,23 @@ def _sums(video: VideoResult, threshold: float) -> _VideoSums:
         presence=presence_counts(video.frames, threshold),
         iou=localisation_counts(by_iou, threshold),
         centre=localisation_counts(by_centre, threshold),
+        # The empty array keeps the type where no frame has a box.
         hit_scores=np.concatenate([*hits, np.zeros(0, np.float32)]),
         false_scores=np.concatenate([*false, np.zeros(0, np.float32)]),
-        lesion_shares=_lesion_shares(video, by_iou, threshold),
+        lesion_fractions=_lesion_fractions(video, by_iou, threshold),
     )
 
 
-def _lesion_shares(video: VideoResult, matches: Sequence[FrameMatches], threshold: float) -> tuple[float, ...]:
-    """Return for each lesion the share of its frames in which it is hit."""
-    seen: dict[int, int] = {}
+def _lesion_fractions(video: VideoResult, matches: Sequence[FrameMatches], threshold: float) -> tuple[float, ...]:
+    """Return for each lesion the fraction of its frames in which it is hit."""
+    shown: dict[int, int] = {}
     hit: dict[int, int] = {}
     for frame, match in zip(video.frames, matches, strict=True):
-        found = set(match.hits[(match.scores >= threshold) & (match.hits >= 0)].tolist())
-        for place, lesion in enumerate(frame.true_tracks.tolist()):
-            seen[lesion] = seen.get(lesion, 0) + 1
-            hit[lesion] = hit.get(lesion, 0) + (place in found)
-    return tuple(hit[lesion] / seen[lesion] for lesion in seen)
+        hit_objects = set(match.hits[(match.scores >= threshold) & (match.hits >= 0)].tolist())
+        for index, lesion in enumerate(frame.true_tracks.tolist()):
+            shown[lesion] = shown.get(lesion, 0) + 1
+            hit[lesion] = hit.get(lesion, 0) + (index in hit_objects)
+    return tuple(hit[lesion] / shown[lesion] for lesion in shown)
 
 
 def _localisation(name: str, counts: Sequence[tuple[int, int, int]]) -> dict[str, float]:
@@ -129,11 +133,12 @@ def _recall_at_alarms(sums: Sequence[_VideoSums], minutes: float) -> dict[str, f
     hits = np.sort(np.concatenate([s.hit_scores for s in sums]))
     false = np.sort(np.concatenate([s.false_scores for s in sums]))[::-1]
     objects = sum(s.objects for s in sums)
-    found = {}
+    recalls = {}
     for rate in ALARM_RATES:
+        # The small term keeps 5 per minute x 0.2 minutes from falling to 0 by rounding.
         allowed = int(rate * minutes + 1e-9)
-        # Above the first false box too many; hits that tie with it are not counted.
+        # The threshold lies just above the first false box too many; hits that tie with it are not counted.
         limit = false[allowed] if allowed < len(false) else -1.0
         recall = float(len(hits) - np.searchsorted(hits, limit, side="right")) / objects if objects else _NAN
-        found[f"recall_at_{rate:g}_per_minute"] = recall
-    return found
+        recalls[f"recall_at_{rate:g}_per_minute"] = recall
+    return recalls

@@ -1,8 +1,8 @@
-"""Frame-level presence: does a frame show a lesion at all.
+"""Frame-level presence: does a frame show a lesion at all?
 
-The measure that the original reports as its detection F1. A frame is positive if it has a box, and counts as detected
-if any box of it has at least the threshold's score. Position, overlap and class play no role: it is a classification of
-frames by a detector's scores, not a measure of localisation.
+The published detection F1 is this measure. A frame is positive if it has a true box, and predicted positive if any of
+its predicted boxes reaches the threshold. Position, overlap and class play no role: the measure scores a classification
+of frames by a detector's scores, not localisation.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from endofm.evaluation.detection.records import FrameResult
+from endofm.evaluation.detection_records import FrameResult
 
 _EPSILON = 1e-9
-"""Keeps divisions defined; the original's is 1e-7 on percentages."""
+"""Keeps divisions defined; the published code has 1e-7, on percentages."""
 
 
 class PresenceCounts(NamedTuple):
-    """Frames by what they show and what was said."""
+    """Confusion counts of frames."""
 
     true_positive: int
     false_positive: int
@@ -28,16 +28,19 @@ class PresenceCounts(NamedTuple):
 
 
 def presence_counts(frames: Sequence[FrameResult], threshold: float) -> PresenceCounts:
-    """Count frames.
+    """Count frames by true and predicted presence.
 
     Args:
         frames: The frames.
         threshold: Score from which a box counts.
     """
-    shows = np.array([len(frame.true_labels) > 0 for frame in frames], bool)
-    said = np.array([bool((frame.scores >= threshold).any()) for frame in frames], bool)
+    true = np.array([len(frame.true_labels) > 0 for frame in frames], bool)
+    predicted = np.array([bool((frame.scores >= threshold).any()) for frame in frames], bool)
     return PresenceCounts(
-        int((shows & said).sum()), int((~shows & said).sum()), int((~shows & ~said).sum()), int((shows & ~said).sum())
+        true_positive=int((true & predicted).sum()),
+        false_positive=int((~true & predicted).sum()),
+        true_negative=int((~true & ~predicted).sum()),
+        false_negative=int((true & ~predicted).sum()),
     )
 
 
@@ -56,6 +59,6 @@ def presence_metrics(counts: PresenceCounts) -> dict[str, float]:
 
 
 def f_score(precision: float, recall: float, *, beta: float = 1.0) -> float:
-    """Return the F score, 0 where both are 0."""
+    """Return the F score, 0 where precision and recall are 0."""
     square = beta * beta
     return (1 + square) * precision * recall / (square * precision + recall + _EPSILON)

@@ -1,4 +1,4 @@
-"""Which frames and which pixels a classifier sees, in training and in evaluation."""
+"""Frames and pixels that a classifier sees of a clip, in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from endofm.video.frames import Float64Array, UInt8Array
 from endofm.video.published_sampling import published_clip
 
 _TICKS = 1_000_000
-"""Time-base units per second in which times are handed to the original's rule."""
+"""Time-base units per second in which times are passed to the published rule."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class WindowView:
 
     Attributes:
         num_frames: Frames per clip.
-        window_seconds: Length of a window; a shorter clip is taken whole.
-        view: Number of the window, from 0.
-        views: Number of windows; the first begins with the clip, the last ends with it, one alone lies in the middle.
+        window_seconds: Length of a window; of a shorter clip all is used.
+        view: Index of the window.
+        views: Number of windows; the first starts with the clip, the last ends with it, a single one is centred.
     """
 
     num_frames: int
@@ -48,15 +48,15 @@ class WindowView:
 
 
 @dataclass(frozen=True)
-class UpstreamView:
-    """Frames by the original's rule; see :mod:`endofm.video.published_sampling`.
+class PublishedFrames:
+    """Frames by the published rule; see :mod:`endofm.video.published_sampling`.
 
     Attributes:
         num_frames: Frames per clip.
-        view: Which of the evenly placed views; None for a random start, as in training.
+        view: Index of the evenly placed view; None for a random start, as in training.
         views: Number of views.
         sampling_rate: Step between frames at ``target_fps``.
-        target_fps: Rate at which the step counts.
+        target_fps: Frame rate that the step refers to.
     """
 
     num_frames: int
@@ -67,9 +67,10 @@ class UpstreamView:
 
     def __call__(self, times: Float64Array, end: float, generator: np.random.Generator) -> Float64Array:
         """Return the times of the frames; see :data:`~endofm.data.frame_samplers.FrameSampler`."""
+        # The published rule counts in the time base of a stream; microseconds lose nothing of a frame's time.
         ticks = np.rint((times - times[0]) * _TICKS).astype(np.int64)
         duration = round((end - float(times[0])) * _TICKS)
-        found = published_clip(
+        sampled = published_clip(
             ticks,
             len(times) / (end - float(times[0])),
             duration_pts=duration,
@@ -80,12 +81,12 @@ class UpstreamView:
             num_clips=self.views,
             uniform=generator.uniform,
         )
-        return times[found.indices]
+        return times[sampled.indices]
 
 
 @dataclass(frozen=True)
 class TrainingPixels:
-    """The original's random view: size, place and mirror image, one draw for all frames.
+    """The published random view: size, position and flip, one draw for all frames of a clip.
 
     Attributes:
         config: Crop size and statistics.
@@ -96,6 +97,7 @@ class TrainingPixels:
     def __call__(self, frames: UInt8Array, generator: np.random.Generator) -> Tensor:
         """Return a clip, float32 ``(3, time, crop_size, crop_size)``."""
         size = self.config.crop_size
+        # The published range of sizes is meant for crops of 224 pixels.
         low, high = (round(side * size / 224) for side in SHORT_SIDES)
         height, width = frames.shape[1:3]
         view = TrainingView.draw(height, width, generator, crop_size=size, short_sides=(low, high))
@@ -104,7 +106,7 @@ class TrainingPixels:
 
 @dataclass(frozen=True)
 class EvaluationPixels:
-    """The crops of a clip that are classified.
+    """Crops of a clip for evaluation.
 
     Attributes:
         config: The weights' preprocessing.
@@ -119,7 +121,8 @@ class EvaluationPixels:
         if self.crops == 1:
             return Processor(self.config)(frames)[None]
         size = self.config.crop_size
-        # As the original's test mode: the shorter side has the crop's length, so that three crops cover the frame.
+        # The published test mode: the shorter side is resized to the crop's length, so that three crops along the
+        # longer side cover the frame.
         shape = resized_shape(frames.shape[1], frames.shape[2], size)
         clips = []
         for position in range(3):

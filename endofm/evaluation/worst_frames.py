@@ -1,4 +1,4 @@
-"""A contact sheet of the frames that a mask model does worst on: picture, truth, prediction."""
+"""Contact sheet of the frames with the lowest Dice: image, true mask, predicted mask."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from endofm.disclaimer import DISCLAIMER
 from endofm.tasks.segmentation.painting import paint_labels
 from endofm.video.frames import UInt8Array
 
@@ -18,13 +19,14 @@ _HEAD = 26
 
 
 class _Entry(NamedTuple):
-    rank: tuple[float, int]  # never equal, so the rest is not compared; the heap's first entry is the best of the worst
+    # Unique, so that the heap never compares images. The heap's first entry is the best of the worst.
+    rank: tuple[float, int]
     caption: str
     tiles: tuple[UInt8Array, UInt8Array, UInt8Array]
 
 
 class WorstFrames:
-    """Keeps the frames with the lowest Dice of all that it is shown, in memory that their number does not change.
+    """Collector of the frames with the lowest Dice; its memory does not grow with the number of frames seen.
 
     Args:
         count: Frames to keep.
@@ -38,16 +40,17 @@ class WorstFrames:
         return len(self._heap)
 
     def add(self, dice: float, caption: str, picture: UInt8Array, truth: UInt8Array, predicted: UInt8Array) -> None:
-        """Look at one frame.
+        """Keep a frame if it is among the worst so far.
 
         Args:
-            dice: Its Dice.
-            caption: Where it comes from.
+            dice: Dice of the frame.
+            caption: Source of the frame.
             picture: uint8 ``(height, width, 3)``, RGB.
-            truth: uint8 ``(height, width)``.
-            predicted: Likewise.
+            truth: True classes, uint8 ``(height, width)``.
+            predicted: Predicted classes, uint8 ``(height, width)``.
         """
         self._seen += 1
+        # heapq keeps the smallest entry first, so Dice is negated; of two equal frames the earlier one is kept.
         rank = (-dice, -self._seen)
         if not self._count or (len(self._heap) == self._count and rank < self._heap[0].rank):
             return
@@ -59,7 +62,7 @@ class WorstFrames:
             heapq.heappushpop(self._heap, entry)
 
     def draw(self) -> Image.Image:
-        """Return the sheet, the worst frame first; two frames side by side."""
+        """Return the sheet: worst frame first, two frames in a row."""
         entries = sorted(self._heap, reverse=True)
         heights = [entry.tiles[0].shape[0] for entry in entries]
         step = max(heights) + _CAPTION + _MARGIN
@@ -69,12 +72,12 @@ class WorstFrames:
         sheet = Image.new("RGB", (_MARGIN + columns * block, _HEAD + rows * step), (16, 16, 18))
         draw = ImageDraw.Draw(sheet)
         font = ImageFont.load_default(12)
-        title = "Worst frames. Left to right: frame, truth, prediction. Research only, not for diagnosis."
+        title = f"Worst frames. Left to right: frame, truth, prediction. {DISCLAIMER}"
         draw.text((_MARGIN, 6), title, fill=(235, 235, 235), font=font)
-        for number, entry in enumerate(entries):
-            x, y = _MARGIN + number % columns * block, _HEAD + number // columns * step
-            for place, tile in enumerate(entry.tiles):
-                sheet.paste(Image.fromarray(tile), (x + place * (_TILE + 2), y))
+        for index, entry in enumerate(entries):
+            x, y = _MARGIN + index % columns * block, _HEAD + index // columns * step
+            for column, tile in enumerate(entry.tiles):
+                sheet.paste(Image.fromarray(tile), (x + column * (_TILE + 2), y))
             draw.text((x, y + entry.tiles[0].shape[0] + 1), entry.caption, fill=(180, 180, 180), font=font)
         return sheet
 

@@ -1,4 +1,4 @@
-"""Evaluation on saved features: how much of the labels a simple classifier finds in them."""
+"""Evaluation of saved features: how well a simple classifier on frozen features predicts the labels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from endofm.data.hold_out import require_disjoint
 from endofm.errors import InputError
-from endofm.evaluation.folds import group_folds
-from endofm.evaluation.labelled import LabelledFeatures
+from endofm.evaluation.bootstrap import BootstrapSettings
+from endofm.evaluation.classification_report import ClassificationReport
+from endofm.evaluation.folds import draw_shots, group_folds
+from endofm.evaluation.labelled_features import LabelledFeatures
 from endofm.evaluation.predictions import Predictions
-from endofm.evaluation.probes import draw_shots, knn_probe, linear_probe, prototype_probe
-from endofm.evaluation.report import ClassificationReport
+from endofm.evaluation.probes import knn_probe, linear_probe, prototype_probe
 from endofm.tasks.classification.config import ClassificationHeadConfig
 
 Method = Literal["knn", "linear", "prototypes"]
@@ -23,13 +25,13 @@ Unit = Literal["item", "clip"]
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureEvaluation:
-    """How features are evaluated.
+    """Settings of an evaluation of features.
 
     Attributes:
         method: ``"knn"``, ``"linear"`` (logistic regression) or ``"prototypes"`` (class means).
         unit: ``"item"`` averages the clips of a labelled video first; ``"clip"`` counts each clip.
-        folds: Folds of the cross-validation where there is no test set; patients and videos stay whole.
-        shots: Patients or videos per class to learn from instead of all; the rest is the test.
+        folds: Folds of the cross-validation where there is no test set; patients and videos are never split.
+        shots: Patients or videos per class to train on instead of all; the others are the test set.
         seed: Seed of folds and shots.
         k: Neighbours of ``"knn"``.
         resamples: Resamples of the bootstrap; 0 for no intervals.
@@ -61,9 +63,9 @@ def evaluate_features(
     """Classify labelled clips by their features alone.
 
     Args:
-        data: Labelled clips: those to learn from if there is a test set, otherwise all of them, which are then
-            classified in turns (cross-validation), or by a few drawn ones (shots).
-        test: Test set; its patients and videos must not be among those to learn from.
+        data: Labelled clips. With a test set these are trained on. Without one they are classified in turns
+            (cross-validation), or a few drawn ones are trained on and the others tested (shots).
+        test: Test set; its patients and videos must not be among those to train on.
         how: Method and numbers; the defaults are those of :class:`FeatureEvaluation`.
         settings: Further plain values for the report.
 
@@ -74,18 +76,17 @@ def evaluate_features(
     probe = _probe(how)
     if test is None and how.shots is None:
         probabilities = np.zeros((len(data), len(data.classes)))
-        for learn, held in group_folds(data.labels, data.groups, how.folds, seed=how.seed):
-            probabilities[held] = probe(data.take(learn), data.take(held))
+        for train, held in group_folds(data.labels, data.groups, data.classes, how.folds, seed=how.seed):
+            probabilities[held] = probe(data.select(train), data.select(held))
         test, split = data, f"{how.folds}-fold cross-validation"
     else:
-        if test is None:
-            drawn, rest = draw_shots(data, how.shots or 0, seed=how.seed)
-            data, test = data.take(drawn), data.take(rest)
-        elif how.shots is not None:
-            data = data.take(draw_shots(data, how.shots, seed=how.seed)[0])
-        _require_apart(data, test)
+        if how.shots is not None:
+            drawn, others = draw_shots(data.labels, data.groups, data.classes, how.shots, seed=how.seed)
+            data, test = data.select(drawn), data.select(others) if test is None else test
+        assert test is not None
+        _require_comparable(data, test)
         probabilities = probe(data, test)
-        split = "test set" if how.shots is None else f"{how.shots} per class to learn from, the rest to test"
+        split = "test set" if how.shots is None else f"{how.shots} per class to train on, the others to test"
     predictions = Predictions(
         probabilities=probabilities,
         targets=test.labels,
@@ -100,31 +101,27 @@ def evaluate_features(
         predictions,
         settings={**described, **({"k": how.k} if how.method == "knn" else {}), **(settings or {})},
         notes=notes,
-        resamples=how.resamples,
+        bootstrap=BootstrapSettings(resamples=how.resamples),
     )
 
 
 def _probe(how: FeatureEvaluation) -> Callable[[LabelledFeatures, LabelledFeatures], npt.NDArray[np.float64]]:
     if how.method == "knn":
-        return lambda learn, test: knn_probe(learn, test, k=how.k)
+        return lambda train, test: knn_probe(train, test, k=how.k)
     if how.method == "prototypes":
         return prototype_probe
-    # With a few shots there is nothing left to choose a penalty on.
-    strengths = {"strengths": (1.0,)} if how.shots is not None else {}
-    return lambda learn, test: linear_probe(learn, test, seed=how.seed, **strengths)  # type: ignore[arg-type]
+    if how.shots is not None:
+        # A few shots leave no groups to choose the strength of the penalty on.
+        return lambda train, test: linear_probe(train, test, strengths=(1.0,), seed=how.seed)
+    return lambda train, test: linear_probe(train, test, seed=how.seed)
 
 
-def _require_apart(learn: LabelledFeatures, test: LabelledFeatures) -> None:
-    if learn.classes != test.classes:
+def _require_comparable(train: LabelledFeatures, test: LabelledFeatures) -> None:
+    if train.classes != test.classes:
         raise InputError(
-            f"the classes to learn ({', '.join(learn.classes)}) are not those of the test ({', '.join(test.classes)}); "
+            f"the training set has the classes {', '.join(train.classes)}, the test set {', '.join(test.classes)}; "
             "name them (classes, or --classes)"
         )
-    if learn.embeddings.shape[1] != test.embeddings.shape[1]:
-        raise InputError("the features to learn from and those of the test have different widths")
-    both = sorted(set(learn.groups) & set(test.groups))
-    if both:
-        raise InputError(
-            f"{len(both)} patients or videos are both to learn from and in the test ({', '.join(both[:3])}); a score "
-            "on them would say nothing about new ones"
-        )
+    if train.embeddings.shape[1] != test.embeddings.shape[1]:
+        raise InputError("the features of the training set and of the test set have different widths")
+    require_disjoint({"training": train.groups, "test": test.groups})

@@ -1,4 +1,4 @@
-"""Running a detector over a set of videos with boxes."""
+"""Run of a detector over a set of videos with boxes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from endofm.data.detection.detection_set import DetectionSet
-from endofm.evaluation.detection.records import DetectionResults, VideoResult, check_labels, compare_video
+from endofm.evaluation.detection_records import DetectionResults, VideoResult, check_labels, compare_video
 from endofm.progress import progress_bar
 from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.video.open import open_video
@@ -16,39 +16,40 @@ def run_detector(
     model: EndoFMForDetection,
     source: DetectionSet,
     *,
-    places: Sequence[int] | None = None,
+    videos: Sequence[int] | None = None,
     every: int = 1,
     progress: bool = True,
     **options: Any,
 ) -> DetectionResults:
-    """Find boxes in every video of a set, each from a fresh start.
+    """Detect boxes in every video of a set, each as a stream that starts with the video.
 
     Args:
         model: The detector.
         source: Videos with boxes.
-        places: Which videos; all by default.
-        every: Look at every n-th frame.
+        videos: Indices of the videos to run on; all by default.
+        every: Run on every n-th frame.
         progress: Show a progress bar on a terminal.
         **options: Further arguments of :meth:`EndoFMForDetection.stream`.
 
     Raises:
-        InputError: If the classes are others than the detector's.
+        InputError: If the classes of the set are not those of the detector.
         VideoError: If a frame cannot be read.
     """
     check_labels(source, model.labels)
-    chosen = [source.videos[place] for place in (range(len(source)) if places is None else places)]
+    selected = [source.videos[index] for index in (range(len(source)) if videos is None else videos)]
     results: list[VideoResult] = []
-    total = sum(len(video.frames[::every]) for video in chosen)
+    total = sum(len(video.frames[::every]) for video in selected)
     with progress_bar(total=total, description="detecting", unit="frame", disable=not progress) as bar:
-        for video in chosen:
+        for video in selected:
             paths = [frame.path for frame in video.frames[::every]]
+            # No threshold and no tracks: the metrics need every score, and link lesions by the true boxes.
             with (
                 open_video(paths, fps=video.fps / every) as frames,
                 model.stream(frames, min_score=0.0, link=False, **options) as stream,
             ):
-                found = []
+                predicted = []
                 for frame in stream:
-                    found.append(frame)
+                    predicted.append(frame)
                     bar.update()
-            results.append(compare_video(video, found, every=every))
+            results.append(compare_video(video, predicted, every=every))
     return DetectionResults(source.labels, tuple(results))

@@ -1,4 +1,4 @@
-"""Saved features with labels: which clip shows what, and what may not be torn apart."""
+"""Saved features with labels: the class and the patient or video of every clip."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SHOWN = 3
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelledFeatures:
-    """Embeddings of clips beside their classes.
+    """Embeddings of clips with their classes.
 
     Attributes:
         embeddings: float32 ``(num_clips, embed_dim)``.
-        labels: int64 ``(num_clips,)``, positions in ``classes``.
+        labels: int64 ``(num_clips,)``, indices into ``classes``.
         groups: Patient of every clip, else its video; never split.
         items: Labelled item (a video, or a labelled part of one) that every clip belongs to.
         classes: Names of the classes.
@@ -49,28 +49,28 @@ class LabelledFeatures:
     def __len__(self) -> int:
         return len(self.embeddings)
 
-    def take(self, places: npt.ArrayLike) -> LabelledFeatures:
-        """Return the clips at some places."""
-        chosen = np.asarray(places, np.int64)
+    def select(self, indices: npt.ArrayLike) -> LabelledFeatures:
+        """Return the clips at some indices."""
+        selected = np.asarray(indices, np.int64)
         return replace(
             self,
-            embeddings=self.embeddings[chosen],
-            labels=self.labels[chosen],
-            groups=[self.groups[place] for place in chosen],
-            items=[self.items[place] for place in chosen],
+            embeddings=self.embeddings[selected],
+            labels=self.labels[selected],
+            groups=[self.groups[index] for index in selected],
+            items=[self.items[index] for index in selected],
         )
 
 
 def load_labelled(
     features: str | Path, labels: str | Path, *, classes: Sequence[str] | None = None
 ) -> LabelledFeatures:
-    """Read what ``endofm extract`` wrote, with the labels of a list.
+    """Read the feature files of ``endofm extract`` with the labels of a list.
 
     Args:
         features: Folder of feature files.
         labels: Manifest of a prepared set, or a list ``path,label[,start,end]``; see
             :func:`~endofm.data.listing.read_clips`. Its paths are those of the videos, or the names of the feature
-            files without their suffix. A line with ``start`` and ``end`` labels the clips whose middle lies between.
+            files without their suffix. A line with ``start`` and ``end`` labels the clips whose midpoint lies between.
         classes: Names of the classes in order; those of the list by default.
 
     Raises:
@@ -80,9 +80,9 @@ def load_labelled(
     folder = Path(features)
     table = read_clips(labels, classes=classes)
     known = _feature_files(folder)
-    files = [_find(known, table, place) for place in range(len(table))]
-    wanted = [place for place in range(len(table)) if table.label[place] >= 0]
-    missing = [table.id[place] for place in wanted if files[place] is None]
+    files = [_file_of(known, table, row) for row in range(len(table))]
+    labelled = [row for row in range(len(table)) if table.label[row] >= 0]
+    missing = [table.id[row] for row in labelled if files[row] is None]
     if missing:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise InputError(
@@ -94,24 +94,27 @@ def load_labelled(
     groups: list[str] = []
     items: list[str] = []
     untrained = False
+    # Lines of one video follow each other in most lists, so that keeping the last file avoids reading it again.
     opened: tuple[Path, VideoFeatures] | None = None
-    for place in wanted:
-        file = files[place]
+    for row in labelled:
+        file = files[row]
         assert file is not None
         if opened is None or opened[0] != file:
             opened = (file, VideoFeatures.load(file))
-        found = opened[1]
-        untrained = untrained or found.untrained
-        middle = (found.start_seconds + found.end_seconds) / 2
-        inside = (middle >= table.start[place]) & (middle < table.end[place])
-        if parts and found.embed_dim != parts[0].shape[1]:
+        video = opened[1]
+        untrained = untrained or video.untrained
+        # A clip belongs to the line that its midpoint falls into, so that it is never counted for two lines.
+        middle = (video.start_seconds + video.end_seconds) / 2
+        inside = (middle >= table.start[row]) & (middle < table.end[row])
+        if parts and video.embed_dim != parts[0].shape[1]:
             raise InputError(
-                f"{file}: embeddings of width {found.embed_dim} beside others of width {parts[0].shape[1]}"
+                f"{file}: embeddings of width {video.embed_dim}, but earlier files have width {parts[0].shape[1]}"
             )
-        parts.append(found.embeddings[inside])
-        numbers += [int(table.label[place])] * int(inside.sum())
-        groups += [table.group(place)] * int(inside.sum())
-        items += [table.id[place]] * int(inside.sum())
+        count = int(inside.sum())
+        parts.append(video.embeddings[inside])
+        numbers += [int(table.label[row])] * count
+        groups += [table.group(row)] * count
+        items += [table.id[row]] * count
     if not numbers:
         raise InputError(f"{labels}: none of its lines has a label that applies to a clip in {folder}")
     return LabelledFeatures(
@@ -125,23 +128,23 @@ def load_labelled(
 
 
 def _feature_files(folder: Path) -> dict[str, Path]:
-    """Return feature files by the path of their video and by their own name without the suffix."""
+    """Return feature files by the path of their video and by their file name without the suffix."""
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of features")
-    found = {
+    files = {
         path.relative_to(folder).as_posix().removesuffix(path.suffix): path
         for path in sorted(folder.rglob("*"))
         if path.suffix in FEATURE_SUFFIXES and not path.name.startswith(".")
     }
-    if not found:
+    if not files:
         raise InputError(f"{folder}: there are no feature files ({', '.join(FEATURE_SUFFIXES)}) in it")
     if (folder / MANIFEST_NAME).is_file():
         for entry in read_entries(folder):
-            found[str(Path(entry.source).resolve())] = folder / entry.output
-    return found
+            files[str(Path(entry.source).resolve())] = folder / entry.output
+    return files
 
 
-def _find(known: dict[str, Path], table: ClipTable, place: int) -> Path | None:
+def _file_of(known: dict[str, Path], table: ClipTable, row: int) -> Path | None:
     """Return the features of a line: by the video's path, else by the name as listed."""
-    names = (str(Path(table.path[place]).resolve()), table.video[place], table.id[place], table.path[place])
+    names = (str(Path(table.path[row]).resolve()), table.video[row], table.id[row], table.path[row])
     return next((known[name] for name in names if name in known), None)

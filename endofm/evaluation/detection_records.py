@@ -1,4 +1,4 @@
-"""Boxes that were found beside those that are there."""
+"""Predicted boxes of a set of videos, paired with the true ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from endofm.tasks.detection.results import Float32Array, FrameDetections, Int64A
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """One frame.
+    """True and predicted boxes of one frame.
 
     Attributes:
-        path: Its image, for pictures.
+        path: Image file, for pictures.
         true_boxes: Objects, x1, y1, x2, y2 in pixels of the frame, ``(n, 4)``.
-        true_labels: Their classes, from 0, ``(n,)``.
-        true_tracks: Number of each object within the video, ``(n,)``.
-        boxes: What was found, by descending score, ``(m, 4)``.
+        true_labels: Class of every object, from 0, ``(n,)``.
+        true_tracks: Number of the lesion within the video that every object shows, ``(n,)``.
+        boxes: Predicted boxes in descending order of score, ``(m, 4)``.
         scores: Their scores, ``(m,)``.
         labels: Their classes, from 0, ``(m,)``.
         name: Video and number of the frame, for lists.
@@ -38,13 +38,13 @@ class FrameResult:
 
 @dataclass(frozen=True, eq=False)
 class VideoResult:
-    """One video.
+    """True and predicted boxes of one video.
 
     Attributes:
-        name: Its name.
-        group: What may not be torn apart when uncertainty is estimated.
-        seconds: Length of what was looked at.
-        frames: Its frames, in order.
+        name: Name of the video.
+        group: Patient, else video: the unit that the bootstrap resamples.
+        seconds: Duration that the evaluated frames stand for.
+        frames: Evaluated frames, in order.
     """
 
     name: str
@@ -55,7 +55,7 @@ class VideoResult:
 
 @dataclass(frozen=True, eq=False)
 class DetectionResults:
-    """All videos of a set.
+    """True and predicted boxes of all videos of a set.
 
     Attributes:
         labels: Names of the classes.
@@ -65,9 +65,9 @@ class DetectionResults:
     labels: tuple[str, ...]
     videos: tuple[VideoResult, ...]
 
-    def take(self, places: Sequence[int]) -> DetectionResults:
-        """Return the videos at some places; one may occur several times."""
-        return DetectionResults(self.labels, tuple(self.videos[place] for place in places))
+    def select(self, indices: Sequence[int]) -> DetectionResults:
+        """Return the videos at some indices, which may be repeated."""
+        return DetectionResults(self.labels, tuple(self.videos[index] for index in indices))
 
     @property
     def frames(self) -> list[FrameResult]:
@@ -75,33 +75,34 @@ class DetectionResults:
         return [frame for video in self.videos for frame in video.frames]
 
 
-def compare_video(video: LabelledVideo, found: Sequence[FrameDetections], *, every: int = 1) -> VideoResult:
-    """Put what was found in a video beside its boxes.
+def compare_video(video: LabelledVideo, predicted: Sequence[FrameDetections], *, every: int = 1) -> VideoResult:
+    """Pair the predicted boxes of a video with its true boxes.
 
     Args:
         video: The video with its boxes.
-        found: What was found in every ``every``-th of its frames, without a threshold on scores.
-        every: As the detector was run.
+        predicted: Predictions for every ``every``-th of its frames, without a threshold on scores.
+        every: Step between the frames that the detector was run on.
 
     Raises:
         InputError: If the number of frames differs.
     """
     frames = video.frames[::every]
-    if len(frames) != len(found):
-        raise InputError(f"{video.name}: {len(frames)} frames were to be looked at, {len(found)} were")
+    if len(frames) != len(predicted):
+        raise InputError(f"{video.name}: expected predictions for {len(frames)} frames, got {len(predicted)}")
+    # Lesions are linked over all frames first: a step would tear their tracks apart.
     tracks = lesion_numbers(video)[::every]
     results = tuple(
         FrameResult(
             path=frame.path,
             true_boxes=frame.boxes,
             true_labels=frame.labels,
-            true_tracks=own,
+            true_tracks=lesions,
             boxes=boxes.boxes,
             scores=boxes.scores,
             labels=boxes.labels,
             name=f"{video.name}/{frame.number}",
         )
-        for frame, own, boxes in zip(frames, tracks, found, strict=True)
+        for frame, lesions, boxes in zip(frames, tracks, predicted, strict=True)
     )
     return VideoResult(video.name, video.patient, len(video) / video.fps, results)
 
@@ -109,15 +110,16 @@ def compare_video(video: LabelledVideo, found: Sequence[FrameDetections], *, eve
 def lesion_numbers(video: LabelledVideo) -> list[Int64Array]:
     """Return for each frame the lesion that each of its boxes shows, numbered within the video.
 
-    Where the set does not tell, boxes are linked by their overlap; unseen for half a second, a lesion counts as
-    another one.
+    Where the set does not number them, boxes are linked by their overlap; a lesion that is out of sight for half a
+    second counts as another one.
     """
     from endofm.tasks.detection.tracks import TrackLinker
 
     if all((frame.tracks >= 0).all() for frame in video.frames):
         return [frame.tracks for frame in video.frames]
+    # At low frame rates half a second may be less than one frame, so at least two frames are bridged.
     linker = TrackLinker(min_iou=0.1, max_gap_seconds=max(0.5, 2 / video.fps))
-    return [linker.link(frame.boxes, place / video.fps) for place, frame in enumerate(video.frames)]
+    return [linker.link(frame.boxes, index / video.fps) for index, frame in enumerate(video.frames)]
 
 
 def check_labels(source: DetectionSet, labels: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures about a detector: metrics over the threshold, and the frames where it was most wrong."""
+"""Pictures of a detection report: metrics over the threshold, and the frames with the worst errors."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from PIL import Image
 
 from endofm.errors import VideoError, require_extra
-from endofm.evaluation.detection.matching import localisation_counts, match_frame
-from endofm.evaluation.detection.presence import f_score, presence_counts, presence_metrics
-from endofm.evaluation.detection.records import DetectionResults, FrameResult
+from endofm.evaluation.box_matching import localisation_counts, match_frame
+from endofm.evaluation.detection_records import DetectionResults, FrameResult
+from endofm.evaluation.frame_presence import f_score, presence_counts, presence_metrics
 from endofm.files import atomic_path
 from endofm.video.box_drawing import draw_boxes
 
 _THRESHOLDS = np.linspace(0.02, 0.98, 49)
 _TILE_WIDTH, _COLUMNS = 320, 4
-_MISSED, _TRUE, _FOUND = 3, 2, 0
-"""Colours of :mod:`endofm.video.box_drawing`."""
+_MISSED, _TRUE, _PREDICTED = 3, 2, 0
+"""Colour indices of :mod:`endofm.video.box_drawing`."""
 
 
 def plot_sweep(results: DetectionResults, path: str | Path, *, threshold: float) -> Path:
     """Draw precision, recall and F1 of boxes, and presence F1 of frames, over the threshold.
 
     Args:
-        results: Boxes found and true.
+        results: Predicted and true boxes.
         path: Picture to write; the suffix chooses the format.
-        threshold: The one that is reported, marked.
+        threshold: Threshold of the report; marked with a line.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -36,6 +36,7 @@ def plot_sweep(results: DetectionResults, path: str | Path, *, threshold: float)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    # One matching serves all thresholds, see localisation_counts.
     matches = [match_frame(frame, "iou") for frame in results.frames]
     rows: dict[str, list[float]] = {"precision": [], "recall": [], "F1 (overlap >= 0.5)": [], "presence F1": []}
     for limit in _THRESHOLDS:
@@ -60,30 +61,30 @@ def plot_sweep(results: DetectionResults, path: str | Path, *, threshold: float)
 
 
 def draw_worst(results: DetectionResults, path: str | Path, *, threshold: float, count: int = 16) -> Path:
-    """Draw the frames with the surest false alarms and the misses, with true and found boxes.
+    """Draw the frames with missed objects and the highest-scoring false alarms, with true and predicted boxes.
 
     Args:
-        results: Boxes found and true.
+        results: Predicted and true boxes.
         path: Picture to write.
         threshold: Score from which a box counts.
         count: Frames to show.
     """
-    badness = [(_badness(frame, threshold), frame) for frame in results.frames]
-    worst = [frame for bad, frame in sorted(badness, key=lambda pair: -pair[0])[:count] if bad > 0]
+    errors = [(_error(frame, threshold), frame) for frame in results.frames]
+    worst = [frame for error, frame in sorted(errors, key=lambda pair: -pair[0])[:count] if error > 0]
     tiles = [tile for tile in (_tile(frame, results.labels, threshold) for frame in worst) if tile is not None]
     height = max((tile.height for tile in tiles), default=40)
     columns = min(_COLUMNS, max(len(tiles), 1))
     rows = max(-(-len(tiles) // columns), 1)
     sheet = Image.new("RGB", (columns * _TILE_WIDTH, rows * height), (16, 16, 16))
-    for place, tile in enumerate(tiles):
-        sheet.paste(tile, ((place % columns) * _TILE_WIDTH, (place // columns) * height))
+    for index, tile in enumerate(tiles):
+        sheet.paste(tile, ((index % columns) * _TILE_WIDTH, (index // columns) * height))
     with atomic_path(path) as temporary:
         sheet.save(temporary)
     return Path(path)
 
 
-def _badness(frame: FrameResult, threshold: float) -> float:
-    """Return how wrong a frame is: the score of its surest false alarm, plus one for each object that was missed."""
+def _error(frame: FrameResult, threshold: float) -> float:
+    """Return the number of missed objects plus the score of the highest-scoring false alarm, which is below 1."""
     match = match_frame(frame, "iou")
     counted = match.scores >= threshold
     false = match.scores[(match.hits < 0) & counted]
@@ -99,16 +100,17 @@ def _tile(frame: FrameResult, labels: tuple[str, ...], threshold: float) -> Imag
     except VideoError:
         return None
     counted = frame.scores >= threshold
-    found = set(match_frame(frame, "iou").hits[counted].tolist())
-    captions = [f"{labels[label]} {score:.2f}" for label, score in zip(frame.labels, frame.scores, strict=True)]
-    captions = [caption for caption, shown in zip(captions, counted.tolist(), strict=True) if shown]
-    true = [
-        f"{'true' if place in found else 'missed'} {labels[label]}" for place, label in enumerate(frame.true_labels)
+    hit = set(match_frame(frame, "iou").hits[counted].tolist())
+    captions = [
+        f"{labels[label]} {score:.2f}"
+        for label, score, shown in zip(frame.labels, frame.scores, counted, strict=True)
+        if shown
     ]
+    true = [f"{'true' if index in hit else 'missed'} {labels[label]}" for index, label in enumerate(frame.true_labels)]
     boxes = np.concatenate((frame.boxes[counted], frame.true_boxes))
-    kinds = [_FOUND] * len(captions) + [_TRUE if place in found else _MISSED for place in range(len(true))]
-    # Small frames are enlarged first, so that captions can be read.
+    colours = [_PREDICTED] * len(captions) + [_TRUE if index in hit else _MISSED for index in range(len(true))]
+    # Small frames are enlarged before the boxes are drawn, so that captions stay legible.
     scale = _TILE_WIDTH / data.shape[1]
     picture = Image.fromarray(data).resize((_TILE_WIDTH, max(round(data.shape[0] * scale), 1)))
-    drawn = draw_boxes(np.asarray(picture), boxes * scale, captions + true, kinds, notice=frame.name)
+    drawn = draw_boxes(np.asarray(picture), boxes * scale, captions + true, colours, notice=frame.name)
     return Image.fromarray(drawn)

@@ -1,0 +1,1 @@
+"""Clips with a mask for every frame: reading lists of them, and frames with their masks."""
