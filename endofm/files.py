@@ -12,6 +12,12 @@ PARTIAL_PREFIX = ".partial-"
 """How the name of a file begins while it is being written."""
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Create or replace a UTF-8 text file; it appears under its name only when it is complete."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def remove_partial(folder: Path, *, below: bool = False) -> None:
     """Remove the files that a killed process left half written.
 

@@ -15,6 +15,16 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def usable_processors() -> int:
+    """Return how many processors this process may use.
+
+    Linux can confine a process to some of them (containers, job schedulers); where the system keeps no such mask
+    (macOS, Windows), all processors count.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
 class WorkerDied(Exception):
     """The process that worked on a task was killed: a crash of the decoder, or memory that ran out."""
 

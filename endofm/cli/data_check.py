@@ -1,13 +1,13 @@
-"""``endofm data check``: what is missing, damaged, doubled or shared in prepared data."""
+"""``endofm data check``: report missing, damaged, duplicated and shared clips."""
 
 from __future__ import annotations
 
 import argparse
 
-SUMMARY = "find what is missing, damaged or doubled in prepared data, and what it shares with other data"
+SUMMARY = "find missing, damaged and duplicated clips, and clips shared with other data"
 
 SHOWN = 20
-"""Findings of each kind that are printed; all of them stand in ``check.json``."""
+"""Maximum number of findings of each kind that are printed; ``check.json`` holds all of them."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +23,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-clean",
         action="store_true",
-        help="write clean.csv beside the manifest: without what is missing, damaged, doubled or shared with OTHER",
+        help="write clean.csv next to the manifest, without missing, damaged and duplicated clips and those of OTHER",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes side by side (default: one per core)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="number of processes (default: one per processor)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the data; the status is 1 if something was found."""
+    """Check the data; the exit status is 1 if there are findings."""
     from endofm.data.check import KINDS, REPORT_NAME, check, write_clean
     from endofm.errors import InputError
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         if count > SHOWN:
             print(f"  ... and {count - SHOWN:,} more")
     if not report.findings:
-        print("nothing was found to be missing, damaged, doubled or shared")
+        print("no missing, damaged, duplicated or shared clips")
     print(f"\nwritten to {args.out}/{REPORT_NAME}")
     if args.write_clean:
         for path, clips, left_out in write_clean(report):

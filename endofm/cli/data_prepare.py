@@ -1,4 +1,4 @@
-"""``endofm data prepare``: a data set that the user has obtained, to clips with a manifest."""
+"""``endofm data prepare``: turn a data set that the user has obtained into clips with a manifest."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ SUMMARY = "turn a data set that you have obtained into clips, lists and a manife
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("set", metavar="SET", help="data set, or `folder` for any folder of videos or of frames")
+    parser.add_argument(
+        "set", metavar="SET", help="name of the data set, or `folder` for any folder of videos or frames"
+    )
     parser.add_argument("source", metavar="SRC", help="folder that the set was unpacked into")
-    parser.add_argument("out", metavar="OUT", help="folder for the prepared set; a stopped run is taken up there")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes side by side (default: one per core)")
+    parser.add_argument("out", metavar="OUT", help="folder for the prepared set; an interrupted run resumes there")
+    parser.add_argument("--jobs", type=int, metavar="N", help="number of processes (default: one per processor)")
     parser.add_argument("--limit", type=int, metavar="N", help="prepare only the first N sources")
     parser.add_argument("--clip-frames", type=int, default=150, metavar="N", help="frames per clip (default: 150)")
-    parser.add_argument("--short-side", type=int, default=256, metavar="PIXELS", help="default: 256")
-    parser.add_argument("--overwrite", action="store_true", help="remove what an earlier run made and start afresh")
-    parser.add_argument("--dry-run", action="store_true", help="list the sources that were found and stop")
+    parser.add_argument(
+        "--short-side", type=int, default=256, metavar="PIXELS", help="shorter side of the clips (default: 256)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="remove the clips of an earlier run and start over")
+    parser.add_argument("--dry-run", action="store_true", help="list the sources without preparing them")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,12 +38,12 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{name} must be at least 1, got {value}")
     recipe = find_set(args.set)
     if args.dry_run:
-        found = plan(recipe, args.source, args.limit)
-        for item in found.items:
+        listing = plan(recipe, args.source, args.limit)
+        for item in listing.items:
             print("\t".join((item.source, item.video, item.patient, item.label, item.split)))
-        for name, text in (*found.problems, *found.dropped):
+        for name, text in (*listing.problems, *listing.dropped):
             print(f"{name}: {text}", file=sys.stderr)
-        return int(bool(found.problems))
+        return int(bool(listing.problems))
     report = prepare(
         recipe,
         args.source,
@@ -49,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
         limit=args.limit,
         overwrite=args.overwrite,
     )
-    expected = f" (the original reports {report.expected_clips:,})" if report.expected_clips else ""
+    expected = f" (published: {report.expected_clips:,})" if report.expected_clips else ""
     print(f"{args.out}: {report.clips:,} clips{expected}, {report.frames:,} frames from {report.sources:,} sources")
     for name, text in report.problems[:20]:
         print(f"{name}: {text}", file=sys.stderr)
     if report.dropped:
-        print(f"{len(report.dropped)} things were left out, listed in {args.out}/{PROBLEMS_NAME}")
+        print(f"{len(report.dropped)} items were left out, listed in {args.out}/{PROBLEMS_NAME}")
     if report.problems:
         print(f"{len(report.problems)} problems, listed in {args.out}/{PROBLEMS_NAME}", file=sys.stderr)
     return int(bool(report.problems))

@@ -1,16 +1,16 @@
-"""``endofm data sets``: which data sets can be prepared, and what must be asked of whom."""
+"""``endofm data sets``: list the data sets that can be prepared and how to obtain them."""
 
 from __future__ import annotations
 
 import argparse
 
-SUMMARY = "list the data sets that can be prepared: counts, licence, what must be requested from whom"
+SUMMARY = "list the data sets that can be prepared: size, licence, how to obtain them"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", nargs="?", metavar="SET", help="show everything that is known of one set")
-    parser.add_argument("--markdown", action="store_true", help="print the table of the documentation")
+    parser.add_argument("name", nargs="?", metavar="SET", help="show the details of one set")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown, as in the documentation")
 
 
 def run(args: argparse.Namespace) -> int:

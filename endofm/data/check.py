@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +15,8 @@ from endofm.data.clip_files import Inspection, InspectTask, clips_of, find_sets,
 from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, read_manifest, write_manifest
 from endofm.data.perceptual_hashes import ClipHashes, read_hashes, write_hashes
 from endofm.data.similar_clips import find_similar
-from endofm.files import atomic_path
-from endofm.pool import WorkerDied, run_tasks
+from endofm.files import write_text
+from endofm.pool import WorkerDied, run_tasks, usable_processors
 from endofm.progress import progress_bar
 
 REPORT_NAME = "check.json"
@@ -109,7 +108,7 @@ def check(
         InputError: If one of the folders is missing or its manifest cannot be read.
     """
     folder = Path(folder)
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or usable_processors()
     own = [_look(path, jobs, verify=True, progress=progress) for path in find_sets(folder)]
     others = [_look(path, jobs, verify=False, progress=progress) for root in against for path in find_sets(Path(root))]
     findings = [finding for one in own for finding in _own_findings(one)]
@@ -117,9 +116,8 @@ def check(
     findings.sort(key=lambda finding: list(KINDS).index(finding.kind))
     clips = sum(len(one.rows) for one in own)
     report = CheckReport(str(folder), clips, tuple(str(root) for root in against), tuple(findings))
-    with atomic_path(folder / REPORT_NAME) as temporary:
-        text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=1)
+    write_text(folder / REPORT_NAME, text + "\n")
     return report
 
 

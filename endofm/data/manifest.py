@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -63,6 +64,15 @@ class ClipRow:
 
 COLUMNS = tuple(field.name for field in fields(ClipRow))
 _TYPES: dict[str, Any] = get_type_hints(ClipRow)
+
+
+def joint_checksum(checksums: Sequence[str]) -> str:
+    """Return the checksum of a folder of frames: sha256 over the files' checksums, one hexadecimal line each.
+
+    Args:
+        checksums: sha256 of each file, in natural order of the files.
+    """
+    return hashlib.sha256("".join(f"{checksum}\n" for checksum in checksums).encode()).hexdigest()
 
 
 def write_manifest(path: str | Path, rows: Iterable[ClipRow]) -> None:

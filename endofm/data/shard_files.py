@@ -15,9 +15,10 @@ from typing import IO, Any, cast
 import numpy as np
 
 from endofm.data.clip_table import ClipTable
-from endofm.errors import InputError, VideoError, require_extra
-from endofm.files import atomic_path
+from endofm.errors import InputError, JobError, VideoError, require_extra
+from endofm.files import atomic_path, write_text
 from endofm.progress import progress_bar
+from endofm.resume import exclusive
 
 INDEX_NAME = "shards.json"
 """File beside the shards: how many clips each of them holds, and the names of the classes."""
@@ -70,20 +71,27 @@ class ShardIndex:
 
 
 def write_shards(
-    table: ClipTable, out: str | Path, *, clips_per_shard: int = 200, seed: int = 0, progress: bool = True
+    table: ClipTable,
+    out: str | Path,
+    *,
+    clips_per_shard: int = 200,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: bool = True,
 ) -> list[Path]:
-    """Pack clips into tar files ``clips-00000.tar``, ... and write ``shards.json`` beside them.
+    """Pack clips into tar files ``clips-00000.tar``, ... and write ``shards.json`` next to them.
 
     Each clip is a member ``<number>.mp4`` (or another suffix), unchanged, followed by ``<number>.json`` with its name,
     class, patient, recording and times. The order is shuffled once, because readers go through a shard from front to
-    back. The numbers of clips in the shards differ by at most one, so that processes which share them out have equally
-    much to do. The same clips and seed give the same bytes.
+    back. The numbers of clips in the shards differ by at most one, so that distributed processes have equal work. The
+    same clips and seed give the same bytes.
 
     Args:
         table: The clips; video files only, whole ones.
-        out: Folder for the shards; files of the same names are replaced.
+        out: Folder for the shards.
         clips_per_shard: Most clips in a shard. 200 clips of 300 kB make 60 MB.
         seed: Seed of the order.
+        overwrite: Replace the shards that are already in ``out``.
         progress: Show a progress bar.
 
     Returns:
@@ -91,12 +99,30 @@ def write_shards(
 
     Raises:
         InputError: If a clip is a folder of frames or a part of a file, is missing, or ``clips_per_shard`` is below 1.
+        JobError: If ``out`` is in use, or already holds shards and ``overwrite`` is not set.
     """
     if clips_per_shard < 1:
         raise InputError(f"clips_per_shard must be at least 1, got {clips_per_shard}")
     if len(table) == 0:
         raise InputError("there are no clips to pack")
     out = Path(out)
+    with exclusive(out):
+        _claim(out, overwrite)
+        return _pack(table, out, clips_per_shard, seed, progress)
+
+
+def _claim(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds shards, or remove them."""
+    # The index is written last: without it an earlier run was interrupted, and its files are replaced.
+    if (out / INDEX_NAME).exists() and not overwrite:
+        raise JobError(f"{out} already holds shards; choose another folder, or replace them with --overwrite")
+    # The index goes first, so that it never lists shards that are gone.
+    (out / INDEX_NAME).unlink(missing_ok=True)
+    for shard in out.glob("clips-[0-9]*.tar"):
+        shard.unlink()
+
+
+def _pack(table: ClipTable, out: Path, clips_per_shard: int, seed: int, progress: bool) -> list[Path]:
     order = np.random.default_rng(seed).permutation(len(table))
     parts = np.array_split(order, math.ceil(len(order) / clips_per_shard))
     shards: list[Path] = []
@@ -111,8 +137,7 @@ def write_shards(
         "classes": list(table.classes),
         "shards": [{"name": shard.name, "clips": len(part)} for shard, part in zip(shards, parts, strict=True)],
     }
-    with atomic_path(out / INDEX_NAME) as temporary:
-        temporary.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    write_text(out / INDEX_NAME, json.dumps(index, indent=1) + "\n")
     return shards
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from endofm.files import atomic_path
+from endofm.files import write_text
 from endofm.synthetic.render import Box, SyntheticClip
 from endofm.synthetic.set_plan import PlannedClip, Split
 
@@ -89,8 +89,7 @@ class ClipRecord:
 
     def save(self, path: Path) -> None:
         """Write the record as JSON."""
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        write_text(path, json.dumps(asdict(self)))
 
     @classmethod
     def load(cls, path: Path) -> ClipRecord | None:

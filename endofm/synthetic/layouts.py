@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, write_manifest
+from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, joint_checksum, write_manifest
 from endofm.data.prepare.lists import write_clip_list
-from endofm.files import atomic_path
+from endofm.files import write_text
 from endofm.synthetic.annotations import coco_annotations, voc_annotation
 from endofm.synthetic.clip_record import ClipRecord
 from endofm.synthetic.image_files import save_image
@@ -21,6 +20,21 @@ from endofm.video.writer import write_video
 
 KINDS = ("none", *(f"{shape} {histology}" for shape in SHAPES for histology in HISTOLOGIES))
 """Names of the classes of the list by kind; a class is its position."""
+
+LIST_PATTERNS = (
+    CLIP_MANIFEST_NAME,
+    "train.csv",
+    "val.csv",
+    "test.csv",
+    "classes.json",
+    "clips.json",
+    "lists/*.txt",
+    "splits/*.txt",
+    "splits_kind/*.txt",
+    "ImageSets/*.txt",
+    "annotations/*.json",
+)
+"""Files besides the clips' own that the layouts write below a set's folder."""
 
 
 class Layout(ABC):
@@ -85,11 +99,11 @@ class ClassificationLayout(Layout):
         write_manifest(root / CLIP_MANIFEST_NAME, [_row(r, r.files[0][0], str(r.label)) for r in records])
         for split, chosen in _by_split(records):
             names = [r.files[0][0].removeprefix("videos/") for r in chosen]
-            _write_text(root / f"splits/{split}.txt", (f"{n},{r.label}" for n, r in zip(names, chosen, strict=True)))
+            _write_lines(root / f"splits/{split}.txt", (f"{n},{r.label}" for n, r in zip(names, chosen, strict=True)))
             kinds = (f"{n},{KINDS.index(r.kind)}" for n, r in zip(names, chosen, strict=True))
-            _write_text(root / f"splits_kind/{split}.txt", kinds)
+            _write_lines(root / f"splits_kind/{split}.txt", kinds)
         classes = {"notice": NOTICE, "splits": ["no polyp in view", "polyp in view"], "splits_kind": list(KINDS)}
-        _write_text(root / "classes.json", [json.dumps(classes, indent=2)])
+        _write_lines(root / "classes.json", [json.dumps(classes, indent=2)])
 
 
 class ClinicSegmentationLayout(Layout):
@@ -119,9 +133,9 @@ class ClinicSegmentationLayout(Layout):
         listed: dict[str, list[dict[str, object]]] = {}
         for split, chosen in _by_split(records):
             spans = [(r.index * len(r.frames) + 1, len(r.frames)) for r in chosen]
-            _write_text(root / f"lists/{split}.txt", (f"CVC-ClinicVideoDB/indexed {a} {n} -1" for a, n in spans))
+            _write_lines(root / f"lists/{split}.txt", (f"CVC-ClinicVideoDB/indexed {a} {n} -1" for a, n in spans))
             listed[split] = [{"clip": list(s), "patient": r.patient} for s, r in zip(spans, chosen, strict=True)]
-        _write_text(root / "clips.json", [json.dumps({"notice": NOTICE, **listed}, indent=1)])
+        _write_lines(root / "clips.json", [json.dumps({"notice": NOTICE, **listed}, indent=1)])
 
 
 class FolderSegmentationLayout(Layout):
@@ -150,7 +164,7 @@ class FolderSegmentationLayout(Layout):
         write_manifest(root / CLIP_MANIFEST_NAME, [_row(r, _folder(r.files[0][0]), str(r.label)) for r in records])
         for split, chosen in _by_split(records):
             lines = (f"{_folder(r.files[0][0])},{_folder(r.files[-1][0])},{r.patient}" for r in chosen)
-            _write_text(root / f"{split}.csv", ["frames,masks,patient", *lines])
+            _write_lines(root / f"{split}.csv", ["frames,masks,patient", *lines])
 
 
 class DetectionLayout(Layout):
@@ -174,7 +188,7 @@ class DetectionLayout(Layout):
             images.append(f"{planned.split}2019/Image/{name}/{k}.jpg")
             notes.append(f"{planned.split}2019/Annotation/{name}/{k}.xml")
             save_image(root / images[-1], frame)
-            _write_text(root / notes[-1], [voc_annotation(name, k, clip)])
+            _write_lines(root / notes[-1], [voc_annotation(name, k, clip)])
         return images + notes
 
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
@@ -185,8 +199,8 @@ class DetectionLayout(Layout):
             for record in chosen:
                 video, n = Path(record.files[0][0]).parent.name, len(record.frames)
                 lines += [f"{video} 0 {k} {n}" for k in range(1, n + 1)]
-            _write_text(root / f"ImageSets/{split}.txt", lines)
-            _write_text(root / f"annotations/{split}.json", [json.dumps(coco_annotations(chosen))])
+            _write_lines(root / f"ImageSets/{split}.txt", lines)
+            _write_lines(root / f"annotations/{split}.json", [json.dumps(coco_annotations(chosen))])
 
 
 def layout_of(settings: SetSettings) -> Layout:
@@ -230,17 +244,9 @@ def _row(record: ClipRecord, path: str, label: str) -> ClipRow:
         source_end_seconds=frames / record.fps,
         source_fps=record.fps,
         size_bytes=sum(size for _, _, size in own),
-        sha256=_joint_checksum([digest for _, digest, _ in own]),
+        sha256=own[0][1] if own[0][0] == path else joint_checksum([digest for _, digest, _ in own]),
     )
 
 
-def _joint_checksum(digests: Sequence[str]) -> str:
-    """Return a file's checksum, or for several that of their checksums, as the manifest defines it."""
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("".join(f"{d}\n" for d in digests).encode()).hexdigest()
-
-
-def _write_text(path: Path, lines: Iterable[str]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    write_text(path, "".join(f"{line}\n" for line in lines))

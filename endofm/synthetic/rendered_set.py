@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,18 +14,19 @@ import numpy as np
 from PIL import Image
 
 from endofm._version import __version__
-from endofm.errors import ConfigError, EndoFMError, InputError
-from endofm.files import atomic_path, remove_partial
-from endofm.pool import WorkerDied, run_tasks
+from endofm.errors import ConfigError, EndoFMError, JobError
+from endofm.files import write_text
+from endofm.pool import WorkerDied, run_tasks, usable_processors
 from endofm.progress import progress_bar
+from endofm.resume import LOCK_NAME, exclusive, require_same_settings
 from endofm.synthetic.clip_record import ClipRecord
 from endofm.synthetic.contact_sheet import Tile, clip_tile, contact_sheet
 from endofm.synthetic.image_files import save_image
-from endofm.synthetic.layouts import layout_of
+from endofm.synthetic.layouts import LIST_PATTERNS, layout_of
 from endofm.synthetic.population import draw_clip, draw_patient
 from endofm.synthetic.render import SyntheticClip, render_clip
 from endofm.synthetic.set_plan import PlannedClip, SetSettings, plan_set
-from endofm.synthetic.set_readme import write_readme
+from endofm.synthetic.set_readme import README_NAME, write_readme
 from endofm.synthetic.specs import NOTICE
 
 RENDER_MANIFEST_NAME = "manifest.json"
@@ -64,35 +65,40 @@ def render_planned(settings: SetSettings, planned: PlannedClip) -> SyntheticClip
     )
 
 
-def write_set(root: str | Path, settings: SetSettings, *, workers: int | None = None) -> list[ClipRecord]:
+def write_set(
+    root: str | Path, settings: SetSettings, *, workers: int | None = None, overwrite: bool = False
+) -> list[ClipRecord]:
     """Render a set into a folder, in the layout of its task.
 
-    Clips that an earlier, interrupted run finished there are kept. Bytes do not depend on the number of workers.
+    Clips that an earlier, interrupted run finished there are kept. The bytes do not depend on the number of workers.
 
     Args:
-        root: Folder to create or to go on with.
-        settings: What to render.
-        workers: Processes; None takes one per core at hand.
+        root: Folder to create, or in which to resume.
+        settings: Settings of the set.
+        workers: Number of processes; None uses one per usable processor.
+        overwrite: Remove the set that an earlier run rendered there and start over.
 
     Returns:
         The clips, in order.
 
     Raises:
-        InputError: If the folder holds something else, or a set of other settings.
+        JobError: If the folder is in use, holds other files, or a set of other settings.
+        InputError: If the folder cannot be created.
         ConfigError: If ``workers`` is not positive.
-        EndoFMError: If a worker dies or a file cannot be written; finished clips stay.
+        EndoFMError: If a worker dies or a file cannot be written; finished clips are kept.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"the number of workers must be at least 1, got {workers}")
     root = Path(root)
     try:
-        return _write_set(root, settings, workers or len(os.sched_getaffinity(0)))
+        with exclusive(root):
+            _claim(root, settings, overwrite)
+            return _write_set(root, settings, workers or usable_processors())
     except OSError as error:
-        raise EndoFMError(f"{root}: {error}; what is finished is kept, run the same command again to go on") from error
+        raise EndoFMError(f"{root}: {error}; finished clips are kept, rerun the same command to resume") from error
 
 
 def _write_set(root: Path, settings: SetSettings, workers: int) -> list[ClipRecord]:
-    _open(root, settings)
     plan = plan_set(settings)
     found = {clip.index: ClipRecord.load(_record_file(root, clip.index)) for clip in plan}
     done = {i: record for i, record in found.items() if record is not None and record.complete(root)}
@@ -106,7 +112,7 @@ def _write_set(root: Path, settings: SetSettings, workers: int) -> list[ClipReco
                 numbers = ", ".join(str(clip.index + 1) for clip in task.clips)
                 raise EndoFMError(
                     f"{root}: the process that rendered clips {numbers} was killed (out of memory?); finished clips "
-                    "are kept, run the same command again, with fewer --workers if memory is short"
+                    "are kept, rerun the same command to resume, with fewer --workers if memory is short"
                 )
             done.update((record.index, record) for record in result)
             bar.update(len(task.clips))
@@ -118,29 +124,39 @@ def _write_set(root: Path, settings: SetSettings, workers: int) -> list[ClipReco
     return records
 
 
-def _open(root: Path, settings: SetSettings) -> None:
-    """Take the folder for these settings, or go on with it; the number of clips may grow."""
-    if root.exists() and not root.is_dir():
-        raise InputError(f"{root}: is a file, not a folder")
-    wanted = {k: v for k, v in settings.to_dict().items() if k != "clips"}
+def _claim(root: Path, settings: SetSettings, overwrite: bool) -> None:
+    """Claim the folder for these settings, or resume there; the number of clips may grow."""
+    requested = {name: value for name, value in settings.to_dict().items() if name != "clips"}
     file = root / _STATE / "settings.json"
-    if file.exists():
+    if overwrite and file.exists():
+        _clear(root)
+        _write_json(file, requested)
+    elif file.exists():
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            stored = json.loads(file.read_text(encoding="utf-8"))
         except ValueError:
-            found = None
-        if found != wanted:
-            changed = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
-            raise InputError(
-                f"{root}: holds a set of other settings ({', '.join(changed)} differ); choose another folder, or "
-                "remove it"
-            )
-    elif root.is_dir() and any(root.iterdir()):
-        raise InputError(f"{root}: is not empty and holds no rendered set; choose another folder")
+            raise JobError(f"{file} is damaged; start over with --overwrite") from None
+        require_same_settings(root, stored, requested, remedy="start over with --overwrite")
+    elif any(path.name != LOCK_NAME for path in root.iterdir()):
+        raise JobError(f"{root} is not empty and holds no rendered set; choose another folder")
     else:
-        (root / _STATE).mkdir(parents=True, exist_ok=True)
-        _write_json(file, wanted)
-    remove_partial(root, below=True)
+        _write_json(file, requested)
+
+
+def _clear(root: Path) -> None:
+    """Remove the files of a rendered set and the folders that are empty without them, and nothing else."""
+    records = [ClipRecord.load(path) for path in (root / _STATE / "clips").glob("*.json")]
+    files = {root / name for record in records if record is not None for name, _, _ in record.files}
+    files |= {root / name for name in (RENDER_MANIFEST_NAME, CONTACT_SHEET, README_NAME)}
+    for pattern in LIST_PATTERNS:
+        files |= set(root.glob(pattern))
+    for path in files:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(root / _STATE)
+    # Deepest folders first, so that a folder of empty folders goes as well; one that holds anything else stays.
+    for folder in sorted({parent for path in files for parent in path.parents}, key=lambda p: -len(p.parts)):
+        if root in folder.parents and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _tasks(
@@ -184,8 +200,7 @@ def _tile_file(root: Path, index: int) -> Path:
 
 
 def _write_json(path: Path, values: Any) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def _write_manifest(root: Path, settings: SetSettings, records: Sequence[ClipRecord]) -> None:

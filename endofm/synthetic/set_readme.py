@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from endofm._version import __version__
-from endofm.files import atomic_path
+from endofm.files import write_text
 from endofm.synthetic.clip_record import ClipRecord
 from endofm.synthetic.set_plan import SPLITS, SetSettings
 from endofm.synthetic.specs import NOTICE
+
+README_NAME = "README.md"
 
 
 def command_of(settings: SetSettings) -> str:
@@ -20,10 +22,10 @@ def command_of(settings: SetSettings) -> str:
         f"endofm data synth OUT --task {settings.task} --clips {settings.clips}",
         f"--size {render.width}x{render.height} --frames {render.num_frames} --fps {render.fps:g}",
         f"--patients {settings.patients} --positive {settings.positive:g} --difficulty {render.difficulty:g}",
-        f"--seed {render.seed} --split {','.join(f'{share:g}' for share in settings.split)}",
+        f"--seed {render.seed} --split {','.join(f'{fraction:g}' for fraction in settings.split)}",
     ]
     if settings.task == "segmentation":
-        parts.append(f"--layout {'original' if settings.published_layout else 'folders'}")
+        parts.append(f"--layout {'published' if settings.published_layout else 'folders'}")
     return " ".join(parts)
 
 
@@ -76,5 +78,4 @@ Rendered by endofm {__version__} with
 
 Subsets share no patient. Kinds: {", ".join(f"{name} {count}" for name, count in sorted(kinds.items()))}.
 """
-    with atomic_path(root / "README.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(root / README_NAME, text)

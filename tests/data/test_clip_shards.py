@@ -21,7 +21,7 @@ from endofm.data.loader import ClipLoader, SkippedClipWarning
 from endofm.data.manifest import ClipRow, write_manifest
 from endofm.data.shard_files import write_shards
 from endofm.data.shards import ShardDataset
-from endofm.errors import InputError, VideoError
+from endofm.errors import InputError, JobError, VideoError
 from helpers.made_sets import make_frames, make_video
 
 
@@ -86,6 +86,15 @@ def test_packing_is_the_same_every_time(folder: Path, shards: Path, tmp_path: Pa
     again = write_shards(read_clips(folder), tmp_path / "again", clips_per_shard=3, progress=False)
     assert [path.name for path in again] == [f"clips-{n:05}.tar" for n in range(4)]
     assert all(path.read_bytes() == (shards / path.name).read_bytes() for path in again)
+
+
+def test_shards_are_replaced_only_on_request(folder: Path, shards: Path) -> None:
+    table = read_clips(folder)
+    with pytest.raises(JobError, match="--overwrite"):
+        write_shards(table, shards, progress=False)
+    assert len(write_shards(table, shards, overwrite=True, progress=False)) == 1
+    assert [path.name for path in sorted(shards.glob("*.tar"))] == ["clips-00000.tar"]
+    assert len(ShardDataset(shards)) == 11
 
 
 def test_the_shards_are_those_of_webdataset(folder: Path, shards: Path) -> None:
@@ -243,4 +252,4 @@ def test_the_command_packs_one_subset(folder: Path, tmp_path: Path) -> None:
     assert [shard["clips"] for shard in index["shards"]] == [4, 4]
     wrong = subprocess.run([*base, "--split", "val"], capture_output=True, text=True)
     assert wrong.returncode == 1
-    assert "there are: test, train" in wrong.stderr
+    assert "available: test, train" in wrong.stderr

@@ -20,8 +20,9 @@ from endofm.data.manifest import ClipRow, read_manifest
 from endofm.data.prepare.catalogue import find_set
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.preparation import prepare
-from endofm.errors import InputError
-from endofm.pool import WorkerDied, run_tasks
+from endofm.errors import InputError, JobError
+from endofm.pool import WorkerDied, run_tasks, usable_processors
+from endofm.resume import exclusive
 from endofm.video.writer import write_video
 from helpers import made_sets
 from helpers.made_sets import make_frames, make_video, numbers_in, picture
@@ -176,8 +177,10 @@ def test_a_folder_is_for_one_set_and_format(tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     make_video(source / "a.mp4", 1, 3)
     prepared(source, out)
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(JobError, match=r"clip_format\.clip_frames was 5 and is now 150.*--overwrite"):
         prepare(FOLDER, source, out, clip_format=ClipFormat(), progress=False)
+    with exclusive(out), pytest.raises(JobError, match="another process"):
+        prepared(source, out)
     (out / "notes.txt").write_text("mine")
     (out / "other.mp4").write_bytes(b"mine")
     report = prepare(FOLDER, source, out, clip_format=ClipFormat(short_side=32), overwrite=True, progress=False)
@@ -189,7 +192,7 @@ def test_a_folder_is_for_one_set_and_format(tmp_path: Path) -> None:
         prepare(FOLDER, source, source / "out", progress=False)
     (tmp_path / "foreign").mkdir()
     make_video(tmp_path / "foreign" / "00001.mp4", 1, 3)
-    with pytest.raises(InputError, match="another origin"):
+    with pytest.raises(JobError, match="another origin"):
         prepare(FOLDER, source, tmp_path / "foreign", progress=False)
 
 
@@ -224,6 +227,13 @@ def test_a_crash_of_one_worker_costs_one_task() -> None:
     results = dict(run_tasks(_square_or_die, range(6), 2))
     assert isinstance(results.pop(3), WorkerDied)
     assert results == {0: 0, 1: 1, 2: 4, 4: 16, 5: 25}
+
+
+def test_processors_are_counted_where_the_system_has_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert usable_processors() >= 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert usable_processors() == 6
 
 
 def test_dry_run_lists_and_writes_nothing(tmp_path: Path) -> None:

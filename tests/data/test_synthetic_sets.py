@@ -116,7 +116,7 @@ def test_other_settings_and_foreign_folders_are_refused(made: dict[str, Path], t
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     for out, more, words in (
-        (made["pretrain"], ["--seed", "5"], "render differ"),
+        (made["pretrain"], ["--seed", "5"], "render.seed was 0 and is now 5"),
         (tmp_path / "mine", [], "is not empty"),
         (tmp_path / "new", ["--size", "20"], "32"),
         (tmp_path / "new", ["--patients", "20"], "at least as many clips"),
@@ -125,6 +125,25 @@ def test_other_settings_and_foreign_folders_are_refused(made: dict[str, Path], t
         assert result.returncode == 1
         assert words in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_overwrite_removes_the_old_set_and_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    few = ["--clips", "3", "--workers", "1"]
+    synth(out, "detection", *few)
+    (out / "train2019" / "notes.txt").write_text("mine")
+    assert "holds a" not in synth(out, "pretrain", *few, "--overwrite")
+    names = {
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and ".synth" not in path.parts
+    }
+    clips = {f"clips/0000{number}.mp4" for number in (1, 2, 3)}
+    lists = {"train.csv", "manifest.csv", "manifest.json", "README.md", "contact-sheet.png", ".endofm-lock"}
+    assert names == clips | lists | {"train2019/notes.txt"}
+
+
+def test_a_folder_of_one_frame_has_the_checksum_that_the_check_computes(tmp_path: Path) -> None:
+    synth(tmp_path / "set", "folders", "--clips", "3", "--frames", "1", "--workers", "1")
+    assert check(tmp_path / "set", jobs=1, progress=False).counts() == {}
 
 
 def test_subsets_share_no_patient(made: dict[str, Path]) -> None:

@@ -78,7 +78,7 @@ def test_videos_with_videos_of_masks(tmp_path: Path) -> None:
     check_first_clip(clips[1], seed=1, lossy=True)
 
 
-@pytest.mark.parametrize("layout", ["folders", "original"])
+@pytest.mark.parametrize("layout", ["folders", "published"])
 def test_rendered_sets(tmp_path: Path, layout: str) -> None:
     out = tmp_path / "polyps"
     command = ["data", "synth", str(out), "--task", "segmentation", "--clips", "5", "--size", "48", "--frames", "3"]

@@ -19,7 +19,7 @@ from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem, list_images, require_folder
 from endofm.errors import InputError, VideoError
-from endofm.files import atomic_path
+from endofm.files import write_text
 from endofm.video.find import walk
 from endofm.video.images import open_image
 
@@ -114,13 +114,10 @@ def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
     for name, runs in LISTS.items():
         there = [run for run in runs if clip_name(run) in prepared]
         folders = (f"frames/{clip_name(run)},masks/{clip_name(run)},{clip_name(run)}\n" for run in there)
-        with atomic_path(out / f"{name}.csv") as temporary:
-            temporary.write_text("frames,masks,patient\n" + "".join(folders), encoding="utf-8")
+        write_text(out / f"{name}.csv", "frames,masks,patient\n" + "".join(folders))
         entries = (f"CVC-ClinicVideoDB/indexed {first} {length} -1\n" for first, length in there)
-        with atomic_path(out / "lists" / f"{name}.txt") as temporary:
-            temporary.write_text("".join(entries), encoding="utf-8")
-    with atomic_path(out / "LISTS.txt") as temporary:
-        temporary.write_text(LISTS_NOTE, encoding="utf-8")
+        write_text(out / "lists" / f"{name}.txt", "".join(entries))
+    write_text(out / "LISTS.txt", LISTS_NOTE)
 
 
 def _mask_folder(images: Path) -> Path | None:

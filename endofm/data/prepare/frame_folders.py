@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from endofm.data.manifest import ClipRow
+from endofm.data.manifest import ClipRow, joint_checksum
 from endofm.data.perceptual_hashes import frame_hash
 from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem
@@ -25,9 +24,8 @@ def read_frame(path: Path) -> UInt8Array:
 
 
 def folder_sha256(files: Sequence[Path]) -> str:
-    """Return the checksum of a folder of frames: sha256 over the files' checksums, one hexadecimal line each."""
-    lines = "".join(f"{file_sha256(file)}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    """Return the checksum of a folder of frames; see :func:`~endofm.data.manifest.joint_checksum`."""
+    return joint_checksum([file_sha256(file) for file in files])
 
 
 @dataclass

@@ -24,7 +24,7 @@ from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem, list_images, require_folder
 from endofm.data.prepare.voc import VocFile, read_voc
 from endofm.errors import InputError, VideoError
-from endofm.files import atomic_path
+from endofm.files import write_text
 from endofm.video.find import natural_key, walk
 
 CLASSES = {"adenomatous": 1, "hyperplastic": 2}
@@ -106,15 +106,13 @@ def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
     """
     for split in sorted({row.split for row in rows}):
         videos = [row for row in rows if row.split == split]
-        with atomic_path(out / "ImageSets" / f"{split}.txt") as temporary:
-            lines = (
-                f"{PurePosixPath(row.path).name} {number} {number} {row.num_frames}\n"
-                for row in videos
-                for number in range(1, row.num_frames + 1)
-            )
-            temporary.write_text("".join(lines), encoding="utf-8")
-        with atomic_path(out / "annotations" / f"{split}.json") as temporary:
-            temporary.write_text(json.dumps(_coco(out, videos)), encoding="utf-8")
+        lines = (
+            f"{PurePosixPath(row.path).name} {number} {number} {row.num_frames}\n"
+            for row in videos
+            for number in range(1, row.num_frames + 1)
+        )
+        write_text(out / "ImageSets" / f"{split}.txt", "".join(lines))
+        write_text(out / "annotations" / f"{split}.json", json.dumps(_coco(out, videos)))
 
 
 def _coco(out: Path, rows: Sequence[ClipRow]) -> dict[str, list[dict[str, object]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from endofm.data.manifest import ClipRow
 from endofm.errors import InputError
-from endofm.files import atomic_path
+from endofm.files import atomic_path, write_text
 
 NO_LABEL = "-1"
 """What the original's lists say where there is no label."""
@@ -32,8 +32,7 @@ def write_clip_list(path: Path, rows: Iterable[ClipRow]) -> None:
                 f"{target}: the list format of the original has no way to write a comma; rename the folder"
             )
         lines.append(f"{target},{NO_LABEL}\n")
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))
 
 
 def write_problems(path: Path, problems: Sequence[tuple[str, str]], dropped: Sequence[tuple[str, str]]) -> None:

@@ -14,7 +14,7 @@ from endofm.data.manifest import ClipRow
 from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.sources import SourceItem, require_folder
 from endofm.errors import InputError
-from endofm.files import atomic_path
+from endofm.files import write_text
 from endofm.video.find import walk
 
 SPLITS = ("train", "val", "test")
@@ -60,8 +60,7 @@ def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
             if split in row.split.split("+")
         ]
         if lines:
-            with atomic_path(out / "splits" / f"{split}.txt") as temporary:
-                temporary.write_text("".join(lines), encoding="utf-8")
+            write_text(out / "splits" / f"{split}.txt", "".join(lines))
 
 
 def _read_list(path: Path) -> list[tuple[str, int]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
 from endofm.errors import InputError
-from endofm.files import atomic_path
-from endofm.pool import WorkerDied, run_tasks
+from endofm.files import write_text
+from endofm.pool import WorkerDied, run_tasks, usable_processors
 from endofm.progress import progress_bar
+from endofm.resume import exclusive
 from endofm.video.find import naturally
 
 REPORT_NAME = "prepare.json"
@@ -118,11 +118,24 @@ def prepare(
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out}: lies inside the source {source}; choose a folder outside it")
     found = plan(recipe, source, limit)
-    folder = PreparedFolder(out)
-    if overwrite:
-        folder.clear()
-    folder.open(recipe.name, clip_format)
-    failures = _convert_all(recipe, folder, source, found.items, clip_format, jobs or os.cpu_count() or 1, progress)
+    with exclusive(out):
+        folder = PreparedFolder(out)
+        if overwrite:
+            folder.clear()
+        folder.open(recipe.name, clip_format)
+        failures = _convert_all(recipe, folder, source, found.items, clip_format, jobs or usable_processors(), progress)
+        return _publish(recipe, source, out, folder, found, failures)
+
+
+def _publish(
+    recipe: SetRecipe,
+    source: Path,
+    out: Path,
+    folder: PreparedFolder,
+    found: SourceListing,
+    failures: Mapping[str, tuple[str, ...]],
+) -> PrepareReport:
+    """Give the clips their final names and write manifest, lists, hashes and report."""
     records = folder.publish(found.items)
     rows = [row for record in records for row in record.clips]
     report = PrepareReport(
@@ -191,6 +204,5 @@ def _write_report(out: Path, report: PrepareReport, rows: list[ClipRow], records
     write_manifest(out / CLIP_MANIFEST_NAME, rows)
     write_hashes(out, rows, ClipHashes.join([hashes for record in records for hashes in record.hashes]))
     write_problems(out / PROBLEMS_NAME, report.problems, report.dropped)
-    with atomic_path(out / REPORT_NAME) as temporary:
-        text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=2)
+    write_text(out / REPORT_NAME, text + "\n")

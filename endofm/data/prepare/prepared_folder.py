@@ -14,8 +14,9 @@ from typing import Any
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
-from endofm.errors import InputError
-from endofm.files import atomic_path, remove_partial
+from endofm.errors import JobError
+from endofm.files import write_text
+from endofm.resume import require_same_settings
 from endofm.video.find import natural_key
 
 STATE_FOLDER = ".prepare"
@@ -39,24 +40,20 @@ class PreparedFolder:
         self._names: dict[str, list[str]] = self._read(self._names_file) or {}
 
     def open(self, set_name: str, clip_format: ClipFormat) -> None:
-        """Take the folder for one set and one clip format, or go on with it.
+        """Claim the folder for one set and one clip format, or resume there.
 
         Raises:
-            InputError: If it holds another set, another clip format, or clips that this command did not make.
+            JobError: If it holds another set, another clip format, or clips that this command did not write.
         """
         settings = {"set": set_name, "clip_format": asdict(clip_format)}
         file = self.state / "settings.json"
         found = self._read(file)
         if found is None:
             if any(self.root.glob("[0-9][0-9][0-9][0-9][0-9].mp4")):
-                raise InputError(f"{self.root}: holds clips of another origin; choose an empty folder")
+                raise JobError(f"{self.root} holds clips of another origin; choose an empty folder")
             self._write(file, settings)
-        elif found != settings:
-            raise InputError(
-                f"{self.root}: was prepared with {json.dumps(found)}, not with {json.dumps(settings)}; choose another "
-                "folder, or start afresh with --overwrite"
-            )
-        remove_partial(self.root)
+        else:
+            require_same_settings(self.root, found, settings, remedy="start over with --overwrite")
 
     def clear(self) -> None:
         """Remove everything that this command made here, and nothing else."""
@@ -176,5 +173,4 @@ class PreparedFolder:
 
     @staticmethod
     def _write(path: Path, values: object) -> None:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        write_text(path, json.dumps(values, indent=1))

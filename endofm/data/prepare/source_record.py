@@ -11,7 +11,8 @@ from typing import Any
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.sources import SourceItem, list_images
-from endofm.files import atomic_path
+from endofm.files import write_text
+from endofm.resume import file_state
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,12 @@ class SourceRecord:
     def write(self, path: Path) -> None:
         """Write the record's file; it says that the source is done, so it comes last."""
         values = asdict(replace(self, item=replace(self.item, files=())))
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(values), encoding="utf-8")
+        write_text(path, json.dumps(values))
 
 
 def fingerprint(root: Path, item: SourceItem, clip_format: ClipFormat) -> str:
-    """Return a text that changes when the files of a source or the clip format do; raises OSError if one is gone."""
-    states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in source_files(root, item)]
+    """Return a string that changes when the files of a source or the clip format change."""
+    states = [(file.name, *file_state(file)) for file in source_files(root, item)]
     return hashlib.sha256(repr((states, clip_format)).encode()).hexdigest()
 
 
