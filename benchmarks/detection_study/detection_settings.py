@@ -16,12 +16,12 @@ from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
 from endofm.training.config import to_dict
 from endofm.training.finetune.detection.config import DataConfig, DetectionConfig, DetectorConfig, EvaluationConfig
-from endofm.training.finetune.detection.config import Transfer as DetectionTransfer
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.pretrain_config import DataConfig as ClipsConfig
 from endofm.training.pretrain_config import ModelPartConfig, Objective, PretrainConfig
 from endofm.training.run_config import RunConfig
-from endofm.training.transfer.methods import FullTransfer
+from endofm.training.transfer.head_only import FullTransfer
+from endofm.training.transfer.methods import AnyTransfer
 
 SIZES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
@@ -95,7 +95,7 @@ class Arm:
     """
 
     pretrain: Objective | None = None
-    transfer: DetectionTransfer = field(default_factory=FullTransfer)
+    transfer: AnyTransfer = field(default_factory=FullTransfer)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from endofm.errors import ConfigError
 from endofm.models.pretrained import Pretrained
 from endofm.training.engine.task import Plan
 from endofm.training.objectives.parameter_groups import split_by_decay
-from endofm.training.transfer.apply import backbone_of
+from endofm.training.transfer.base import blocks_of
+from endofm.training.transfer.methods import is_inserted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,15 +133,13 @@ def make_optimizer(model: Pretrained, config: OptimizerConfig) -> torch.optim.Op
 
 def _rates(model: Pretrained, config: OptimizerConfig) -> Iterator[tuple[str, nn.Parameter, float]]:
     """Yield what learns with its learning rate as a multiple of the head's."""
-    blocks = backbone_of(model).blocks
-    assert isinstance(blocks, nn.ModuleList)
-    depth = len(blocks)
+    depth = len(blocks_of(model))
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         rate = 1.0
-        # What was put in begins anew, like the head.
-        if name.startswith("backbone.") and ".before_" not in name and "lora_" not in name:
+        # Inserted parameters start from random or zero values, like the head, and learn at its rate.
+        if name.startswith("backbone.") and not is_inserted(name):
             part = name.split(".")
             # Embedding and tables lie below the first block, the final norm above the last.
             level = int(part[2]) + 1 if part[1] == "blocks" else depth + 1 if part[1] == "norm" else 0

@@ -18,10 +18,9 @@ from endofm.hub.folder import save_folder
 from endofm.models.pretrained import Pretrained, model_class
 from endofm.training.engine.task import RunSummary, StepOutput, TrainingTask, Weights
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer
-from endofm.training.transfer.apply import backbone_of, learning_parameters, set_training
-from endofm.training.transfer.files import save_adapter
-from endofm.training.transfer.lora import inject_lora, merge_lora
-from endofm.training.transfer.methods import FullTransfer, LoraTransfer, STAdapterTransfer, Transfer
+from endofm.training.transfer.adapter_file import save_adapter
+from endofm.training.transfer.base import Transfer, trainable_parameters
+from endofm.training.transfer.methods import set_training
 
 RECIPE_NAME = "training.yaml"
 
@@ -32,7 +31,7 @@ class FineTuningTask(TrainingTask):
     A task of one kind adds :meth:`loss` and :meth:`validate`.
 
     Args:
-        model: The model, prepared by :func:`~endofm.training.transfer.apply.apply_transfer`.
+        model: The model, prepared by :func:`~endofm.training.transfer.methods.apply_transfer`.
         transfer: What that returned.
         optimizer: How weights follow gradients.
         schedule: How the learning rate changes.
@@ -55,8 +54,7 @@ class FineTuningTask(TrainingTask):
         self.network: Pretrained = model
         self.transfer, self.optimizer_config, self.schedule_config = transfer, optimizer, schedule
         self.name, self.license, self.sources = name, license, sources
-        # The adapter before the last MLP does not reach the class token.
-        self.find_unused_parameters = isinstance(transfer, STAdapterTransfer)
+        self.find_unused_parameters = transfer.leaves_unused
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """See the base class."""
@@ -82,7 +80,7 @@ class FineTuningTask(TrainingTask):
         limit = self.optimizer_config.clip_norm
         if limit is None:
             return {}
-        return {"grad_norm": nn.utils.clip_grad_norm_([p for _, p in learning_parameters(self.network)], limit)}
+        return {"grad_norm": nn.utils.clip_grad_norm_([p for _, p in trainable_parameters(self.network)], limit)}
 
     def set_training(self, mode: bool) -> None:
         """Keep a frozen encoder in evaluation mode."""
@@ -91,9 +89,9 @@ class FineTuningTask(TrainingTask):
     def export(self, folder: Path, weights: Weights, summary: RunSummary) -> None:
         """Write the model, the adapter alone if the encoder was frozen, and the settings of the run."""
         model = self.trained_model(weights["network"])
-        if not isinstance(self.transfer, FullTransfer):
+        if self.transfer.freezes_encoder:
             save_adapter(model, self.transfer, folder)
-        merge_lora(model)
+        self.transfer.merge(model)
         state_dict = model.state_dict()
         model.check_tensors(model.config, state_dict, where=str(folder))
         # Without the provenance of the encoder, whose card tells of other data and other scores.
@@ -106,8 +104,7 @@ class FineTuningTask(TrainingTask):
         config = self._trained_config()
         model = model_class(config.task)(config)
         model.requires_grad_(False)
-        if isinstance(self.transfer, LoraTransfer):
-            inject_lora(backbone_of(model), self.transfer)
+        self.transfer.rebuild(model)
         model.load_state_dict(weights)
         own = dict(self.network.named_parameters())
         for name, parameter in model.named_parameters():

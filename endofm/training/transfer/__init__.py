@@ -1,1 +1,1 @@
-"""Transfer methods by one word: which parts of a model learn, what is put in for it, and adapter-only files."""
+"""Transfer methods by name: what each trains and inserts into a model, and adapter-only files."""

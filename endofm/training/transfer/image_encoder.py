@@ -1,4 +1,4 @@
-"""Image transformers as encoders of clips: the baseline of ST-Adapter, from timm or from a video encoder."""
+"""Image transformers as clip encoders, the baseline of ST-Adapter: from timm, or from a video encoder."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from endofm.tasks.features.model import EndoFM
 def classifier_on_timm(
     name: str, head: ClassificationHeadConfig, *, num_frames: int = 8, pretrained: bool = True, **options: Any
 ) -> EndoFMForVideoClassification:
-    """Put a new head on an image transformer of timm that is run on every frame.
+    """Put a new head on an image transformer of timm that encodes every frame.
 
-    Plain vision transformers are taken, such as ``vit_base_patch16_224.augreg_in21k``, ``vit_base_patch16_224.mae`` or
-    ``vit_base_patch16_224.dino``: their tensors have the names of this package. Those with further parts (the norm
-    before the blocks in CLIP's, layer scale, registers) are refused.
+    Plain vision transformers are accepted, such as ``vit_base_patch16_224.augreg_in21k``,
+    ``vit_base_patch16_224.mae`` or ``vit_base_patch16_224.dino``: their tensors have the names of this package.
+    Transformers with further parts (the norm before the blocks in CLIP's, layer scale, registers) are refused.
 
     Args:
         name: Name of the model in timm.
-        head: What to put on it.
+        head: Configuration of the head.
         num_frames: Frames per clip of the preprocessing.
-        pretrained: Load timm's trained weights, which are downloaded if they are not there.
+        pretrained: Load timm's trained weights; they are downloaded if they are not in its cache.
         **options: Further arguments of ``timm.create_model``.
 
     Returns:
@@ -36,7 +36,7 @@ def classifier_on_timm(
 
     Raises:
         InputError: If timm does not know the name.
-        StateDictError: If it is not a plain vision transformer.
+        StateDictError: If the model is not a plain vision transformer.
         MissingExtraError: If timm is not installed.
     """
     timm = require_extra("timm", "train", "An image transformer of timm")
@@ -65,6 +65,7 @@ def classifier_on_timm(
     odd = sorted(
         {key for key in (*tensors, *shapes) if tuple(tensors.get(key, torch.empty(0)).shape) != shapes.get(key)}
     )
+    # The quick GELU of CLIP has no tensors that would give it away.
     gelu = isinstance(image.blocks[0].mlp.act, torch.nn.GELU)
     if odd or not gelu:
         raise StateDictError(
@@ -83,11 +84,11 @@ def classifier_on_timm(
 
 
 def without_time(encoder: EndoFM, head: ClassificationHeadConfig) -> EndoFMForVideoClassification:
-    """Put a new head on the image transformer inside a video encoder: its blocks without their attention over time.
+    """Put a new head on the image transformer inside a video encoder: its blocks without attention over time.
 
     Args:
-        encoder: Whose attention over space, MLPs, embedding and positions to take.
-        head: What to put on it.
+        encoder: Source of attention over space, MLPs, patch embedding and position embedding.
+        head: Configuration of the head.
 
     Returns:
         The model in evaluation mode.

@@ -24,7 +24,7 @@ from endofm.tasks.features.model import EndoFM
 from endofm.training.config import to_yaml
 from endofm.training.finetune.classification.run import build_classifier, finetune_classification
 from endofm.training.finetune.splits import read_subsets
-from endofm.training.transfer.files import load_adapter
+from endofm.training.transfer.adapter_file import load_adapter
 from helpers.labelled_videos import ENCODER, settings
 
 

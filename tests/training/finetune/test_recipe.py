@@ -18,7 +18,7 @@ from endofm.training.finetune.classification.config import ClassificationConfig
 from endofm.training.finetune.classification.task import ClassificationTask
 from endofm.training.finetune.configs import config_names, find_config
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer
-from endofm.training.transfer.apply import apply_transfer
+from endofm.training.transfer.methods import apply_transfer
 from helpers import paths
 from helpers.golden_fill import normal_input, param
 from helpers.small_classifier import classifier

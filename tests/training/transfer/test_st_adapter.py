@@ -15,9 +15,10 @@ from endofm.errors import ConfigError, InputError, StateDictError
 from endofm.layers.st_adapter import STAdapter
 from endofm.models.frame_encoder import FrameTransformer
 from endofm.tasks.classification.config import ClassificationHeadConfig
-from endofm.training.transfer.apply import apply_transfer, count_learning, learning_parameters, set_training
+from endofm.training.transfer.base import count_trainable, trainable_parameters
 from endofm.training.transfer.image_encoder import classifier_on_timm, without_time
-from endofm.training.transfer.methods import STAdapterTransfer
+from endofm.training.transfer.methods import apply_transfer, set_training
+from endofm.training.transfer.st_adapter_transfer import STAdapterTransfer
 from helpers.small_classifier import CONFIG, classifier, clip
 
 HEAD = ClassificationHeadConfig(labels=("normal", "polyp", "blood"))
@@ -64,7 +65,7 @@ def test_the_published_models_learn_as_many_parameters(
     with torch.device("meta"):
         model = EndoFMForVideoClassification(ModelConfig(encoder=encoder, head=head))
         apply_transfer(model, STAdapterTransfer(placement=placement))  # type: ignore[arg-type]
-    assert count_learning(model) == total + 769 * classes
+    assert count_trainable(model) == total + 769 * classes
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
@@ -100,7 +101,7 @@ def test_only_adapters_and_head_learn_and_what_learns_first_is_the_convolution(
             assert gradient is not None, name
             assert gradient.any(), name
     assert not model.backbone.blocks[0].training
-    assert {name.split(".before_")[0] for name, _ in learning_parameters(model) if ".before_" in name} == {
+    assert {name.split(".before_")[0] for name, _ in trainable_parameters(model) if ".before_" in name} == {
         "backbone.blocks.0", "backbone.blocks.1"
     }  # fmt: skip
 
@@ -189,7 +190,9 @@ def test_placement_and_last_blocks() -> None:
         assert sum(isinstance(m, STAdapter) for m in model.modules()) == places
     norms = classifier()
     apply_transfer(norms, STAdapterTransfer(train_norms=True))
-    assert {n for n, _ in learning_parameters(norms) if "norm" in n and ".before_" not in n} >= {"backbone.norm.weight"}
+    assert {n for n, _ in trainable_parameters(norms) if "norm" in n and ".before_" not in n} >= {
+        "backbone.norm.weight"
+    }
 
 
 @pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
@@ -209,7 +212,7 @@ def test_a_few_steps_lower_the_loss() -> None:
     model = classifier()
     apply_transfer(model, "st-adapter")
     set_training(model)
-    optimizer = torch.optim.AdamW([p for _, p in learning_parameters(model)], lr=3e-3)
+    optimizer = torch.optim.AdamW([p for _, p in trainable_parameters(model)], lr=3e-3)
     labels = torch.tensor([0, 1, 2, 1])
     losses = []
     for _ in range(8):

@@ -11,10 +11,11 @@ from torch import nn
 
 from endofm import EndoFM, EndoFMForVideoClassification
 from endofm.errors import CheckpointFormatError, ConfigError, StateDictError
-from endofm.training.transfer.apply import apply_transfer, count_learning, learning_parameters, set_training
-from endofm.training.transfer.files import load_adapter, save_adapter
-from endofm.training.transfer.lora import lora_parameters, merge_lora
-from endofm.training.transfer.methods import TRANSFERS, AttentiveTransfer, LoraTransfer, named_transfer
+from endofm.training.transfer.adapter_file import load_adapter, save_adapter
+from endofm.training.transfer.base import count_trainable, trainable_parameters
+from endofm.training.transfer.head_only import AttentiveTransfer
+from endofm.training.transfer.lora import LoraTransfer, lora_parameters, merge_lora
+from endofm.training.transfer.methods import TRANSFERS, apply_transfer, named_transfer, set_training
 from helpers.small_classifier import CONFIG, classifier, clip
 
 
@@ -24,7 +25,7 @@ def trained(word: str) -> EndoFMForVideoClassification:
     model = classifier()
     apply_transfer(model, word)
     set_training(model)
-    optimizer = torch.optim.SGD([p for _, p in learning_parameters(model)], lr=0.05)
+    optimizer = torch.optim.SGD([p for _, p in trainable_parameters(model)], lr=0.05)
     for _ in range(3):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(clip(3)), torch.tensor([0, 1, 2])).backward()
@@ -56,7 +57,7 @@ def test_each_word_trains_what_it_says(word: str) -> None:
         # Four layers of two blocks: rank 8 in 64-wide tokens, of which two give queries, keys and values.
         "lora": head + 2 * 2 * (8 * (64 + 192) + 8 * (64 + 64)),
     }
-    assert count_learning(model) == expected[word]
+    assert count_trainable(model) == expected[word]
     now = {name.replace(".base_layer", ""): t for name, t in model.backbone.state_dict().items()}
     moved = {name for name, t in frozen(model).items() if not torch.equal(t, now[name])}
     assert bool(moved) == (word == "full")
@@ -98,7 +99,7 @@ def test_what_was_learnt_is_saved_alone_and_fits_its_encoder_only(word: str, tmp
     other = base()
     with torch.no_grad():
         other.blocks[0].mlp.fc1.bias[3] += 1e-6  # type: ignore[union-attr,index]
-    with pytest.raises(StateDictError, match="another one of the same form"):
+    with pytest.raises(StateDictError, match="other weights of the same shapes"):
         load_adapter(tmp_path, other)
     with pytest.raises(StateDictError, match="weights without a name"):
         load_adapter(tmp_path)

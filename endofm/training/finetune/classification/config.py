@@ -11,15 +11,8 @@ from endofm.errors import ConfigError
 from endofm.training.config import free
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig
-from endofm.training.transfer.methods import (
-    AttentiveTransfer,
-    FullTransfer,
-    LinearTransfer,
-    LoraTransfer,
-    STAdapterTransfer,
-)
-
-Transfer = FullTransfer | LinearTransfer | AttentiveTransfer | STAdapterTransfer | LoraTransfer
+from endofm.training.transfer.head_only import FullTransfer
+from endofm.training.transfer.methods import AnyTransfer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +135,7 @@ class ClassificationConfig:
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    transfer: Transfer = field(default_factory=FullTransfer)
+    transfer: AnyTransfer = field(default_factory=FullTransfer)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

@@ -36,8 +36,9 @@ from endofm.training.finetune.classification.task import ClassificationTask
 from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
 from endofm.training.finetune.splits import read_subsets
 from endofm.training.finetune.subsets import Subsets
-from endofm.training.transfer.apply import apply_transfer, count_learning
+from endofm.training.transfer.base import count_trainable
 from endofm.training.transfer.image_encoder import classifier_on_timm, without_time
+from endofm.training.transfer.methods import apply_transfer
 
 
 def finetune_classification(config: ClassificationConfig, folder: str | Path, *, progress: bool = True) -> RunResult:
@@ -155,7 +156,7 @@ def _one_run(config: ClassificationConfig, folder: Path, *, progress: bool) -> R
         weights=targets.weights(subsets.train) if data.class_weights == "balanced" else None,
         validator=lambda classifier: judge(classifier, subsets.validation),
     )
-    learning = count_learning(model)
+    learning = count_trainable(model)
     result = fit(task, _loader(config, subsets.train, model), config.run, folder, config=config, progress=progress)
     if result.finished and is_first_process():
         _report(config, folder, subsets, judge, learning)

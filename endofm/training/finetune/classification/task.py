@@ -17,7 +17,7 @@ from endofm.tasks.classification.model import EndoFMForVideoClassification
 from endofm.training.engine.task import StepOutput
 from endofm.training.finetune.classification.config import ClassificationConfig
 from endofm.training.finetune.task import FineTuningTask
-from endofm.training.transfer.methods import Transfer
+from endofm.training.transfer.base import Transfer
 
 
 class ClassificationTask(FineTuningTask):

@@ -14,9 +14,8 @@ from endofm.training.config import free
 from endofm.training.finetune.detection.published import PublishedSgdConfig, StepScheduleConfig
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig
-from endofm.training.transfer.methods import FullTransfer, LinearTransfer, LoraTransfer, STAdapterTransfer
-
-Transfer = FullTransfer | LinearTransfer | STAdapterTransfer | LoraTransfer
+from endofm.training.transfer.head_only import FullTransfer
+from endofm.training.transfer.methods import AnyTransfer, require_transfer_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +175,7 @@ class DetectionConfig:
     """
 
     model: DetectorConfig = field(default_factory=DetectorConfig)
-    transfer: Transfer = field(default_factory=FullTransfer)
+    transfer: AnyTransfer = field(default_factory=FullTransfer)
     data: DataConfig
     optimizer: OptimizerConfig | PublishedSgdConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig | StepScheduleConfig = field(default_factory=ScheduleConfig)
@@ -185,5 +184,6 @@ class DetectionConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
+        require_transfer_for("detection", self.transfer)
         if self.run.strategy == "fsdp":
             raise ConfigError("run.strategy: detectors are trained with ddp, which fits them on every usual GPU")

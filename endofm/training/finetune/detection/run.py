@@ -34,7 +34,8 @@ from endofm.training.finetune.detection.subsets import read_detection_subsets
 from endofm.training.finetune.detection.task import DetectionTask
 from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
 from endofm.training.finetune.subsets import Subsets
-from endofm.training.transfer.apply import apply_transfer, count_learning
+from endofm.training.transfer.base import count_trainable
+from endofm.training.transfer.methods import apply_transfer
 
 UNREFINED_FOLDER = "report_without_refinement"
 
@@ -96,7 +97,7 @@ def _one_run(config: DetectionConfig, folder: Path, *, progress: bool) -> RunRes
     transfer = apply_transfer(model, config.transfer)
     if not config.model.learn_offsets:
         model.freeze_offsets()
-    learning = count_learning(model)
+    learning = count_trainable(model)
     task = DetectionTask(
         model, transfer, config, validator=lambda detector: _judge(detector, subsets.validation, config)
     )

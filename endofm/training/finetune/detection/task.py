@@ -19,7 +19,7 @@ from endofm.training.finetune.detection.config import DetectionConfig
 from endofm.training.finetune.detection.published import PublishedSgdConfig, make_published_sgd
 from endofm.training.finetune.recipe import make_optimizer
 from endofm.training.finetune.task import FineTuningTask
-from endofm.training.transfer.methods import Transfer
+from endofm.training.transfer.base import Transfer
 
 STRIDES_PER_LIMIT = 8.0
 """Longest distance to a side of a box that a level is in charge of, in its strides: 64 pixels at stride 8, as FCOS."""

@@ -13,9 +13,8 @@ from endofm.tasks.segmentation.config import MaskNetwork
 from endofm.training.config import free
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig
-from endofm.training.transfer.methods import FullTransfer, LinearTransfer, LoraTransfer, STAdapterTransfer
-
-Transfer = FullTransfer | LinearTransfer | STAdapterTransfer | LoraTransfer
+from endofm.training.transfer.head_only import FullTransfer
+from endofm.training.transfer.methods import AnyTransfer, require_transfer_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +212,7 @@ class SegmentationConfig:
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    transfer: Transfer = field(default_factory=FullTransfer)
+    transfer: AnyTransfer = field(default_factory=FullTransfer)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -224,6 +223,7 @@ class SegmentationConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
+        require_transfer_for("segmentation", self.transfer)
         if not self.data.train:
             raise ConfigError("name the clips to learn from: data.train=LIST (or a prepared set)")
         if self.data.select_on_test and not self.data.test:

@@ -35,7 +35,8 @@ from endofm.training.finetune.segmentation.data import MaskedClipSource
 from endofm.training.finetune.segmentation.subsets import read_subsets
 from endofm.training.finetune.segmentation.task import SegmentationTask
 from endofm.training.finetune.subsets import Subsets
-from endofm.training.transfer.apply import apply_transfer, count_learning
+from endofm.training.transfer.base import count_trainable
+from endofm.training.transfer.methods import apply_transfer
 
 
 def finetune_segmentation(config: SegmentationConfig, folder: str | Path, *, progress: bool = True) -> RunResult:
@@ -129,7 +130,7 @@ def _one_run(config: SegmentationConfig, folder: Path, *, progress: bool) -> Run
         return run_segmenter(segmenter, subsets.validation, **config.evaluation.options(data.masks))
 
     task = SegmentationTask(model, transfer, config, validator=validate)
-    learning = count_learning(model)
+    learning = count_trainable(model)
     result = fit(task, _loader(config, subsets.train, model), config.run, folder, config=config, progress=progress)
     if result.finished and is_first_process():
         _report(config, folder, subsets, learning, list(task.odd_frames))

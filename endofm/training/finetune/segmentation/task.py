@@ -15,7 +15,7 @@ from endofm.training.engine.task import StepOutput
 from endofm.training.finetune.segmentation.config import SegmentationConfig
 from endofm.training.finetune.segmentation.data import MaskedFrames
 from endofm.training.finetune.task import FineTuningTask
-from endofm.training.transfer.methods import Transfer
+from endofm.training.transfer.base import Transfer
 
 
 class SegmentationTask(FineTuningTask):

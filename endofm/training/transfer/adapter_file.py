@@ -1,4 +1,4 @@
-"""Adapter-only files: what was learnt, without the frozen encoder, and the proof of which encoder it belongs to."""
+"""Adapter-only files: the learned tensors without the frozen encoder, with a digest of the encoder they belong to."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from endofm.hub.state_dict import check_shapes
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.pretrained import Pretrained, model_class, usable_device
 from endofm.tasks.features.model import EndoFM
-from endofm.training.transfer.apply import apply_transfer, backbone_of, learning_parameters
-from endofm.training.transfer.methods import Transfer, named_transfer
+from endofm.training.transfer.base import Transfer, backbone_of, trainable_parameters
+from endofm.training.transfer.methods import apply_transfer, named_transfer
 
 ADAPTER_NAME = "adapter.safetensors"
 _KEY = "endofm_adapter"
@@ -30,10 +30,10 @@ _FORMAT_VERSION = 1
 
 
 def save_adapter(model: Pretrained, transfer: Transfer, folder: str | Path) -> Path:
-    """Write what a model has learnt, with its head and without the frozen part of its encoder.
+    """Write the learned tensors of a model: its head, and its encoder without the frozen part.
 
     Args:
-        model: A model that :func:`~endofm.training.transfer.apply.apply_transfer` has prepared.
+        model: A model that :func:`~endofm.training.transfer.methods.apply_transfer` has prepared.
         transfer: The method that it was prepared for.
         folder: Created if missing; ``adapter.safetensors`` in it is replaced.
 
@@ -67,10 +67,10 @@ def load_adapter(
 
     Args:
         folder: Folder or file that :func:`save_adapter` wrote.
-        base: The encoder, or where to load one from, as for ``EndoFM.from_pretrained``; by default the registered
-            weights that it was trained on.
-        device: Where to put the model; the CPU by default.
-        precision: How exactly the encoder computes; see ``EndoFM.from_pretrained``.
+        base: The encoder, or its source as for ``EndoFM.from_pretrained``; by default the registered weights that the
+            adapter was trained on.
+        device: Device of the model; the CPU by default.
+        precision: Precision of the encoder; see ``EndoFM.from_pretrained``.
         **options: Further arguments of ``EndoFM.from_pretrained``.
 
     Returns:
@@ -78,7 +78,7 @@ def load_adapter(
 
     Raises:
         CheckpointFormatError: If the file is missing, damaged or not an adapter.
-        StateDictError: If the encoder is not the one that it was trained on, to the last bit.
+        StateDictError: If the encoder is not the one that the adapter was trained on, to the last bit.
         WeightsError: If the encoder cannot be loaded.
     """
     path = Path(folder)
@@ -92,24 +92,24 @@ def load_adapter(
     encoder = source if isinstance(source, EndoFM) else EndoFM.from_pretrained(source, **options)
     model = model_class(config.task)(config)
     backbone = backbone_of(model)
-    own, given = backbone.state_dict(), encoder.state_dict()
+    expected, given = backbone.state_dict(), encoder.state_dict()
     check_shapes(
-        {name: tuple(tensor.shape) for name, tensor in own.items()},
-        {name: tensor for name, tensor in given.items() if name in own},
+        {name: tuple(tensor.shape) for name, tensor in expected.items()},
+        {name: tensor for name, tensor in given.items() if name in expected},
         where=str(source) if not isinstance(source, EndoFM) else "base",
         what=f"the encoder that {path} belongs to",
     )
-    backbone.load_state_dict({name: given[name] for name in own})
+    backbone.load_state_dict({name: given[name] for name in expected})
     apply_transfer(model, transfer)
     frozen = _frozen_tensors(model)
     if _digest(frozen) != about["base"]["digest"]:
         named = about["base"]["source"] or "other weights"
         raise StateDictError(
-            f"{path}: this adapter was trained on {named}, and the encoder given is another one of the same form; its "
-            "outputs would mean nothing"
+            f"{path}: this adapter was trained on {named}, but the given encoder has other weights of the same shapes; "
+            "the outputs would be meaningless"
         )
-    expected = {name: tuple(t.shape) for name, t in model.state_dict().items() if name not in frozen}
-    check_shapes(expected, tensors, where=str(path), what=f"a {config.task} model with transfer {transfer.name}")
+    shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if name not in frozen}
+    check_shapes(shapes, tensors, where=str(path), what=f"a {config.task} model with transfer {transfer.name}")
     model.load_state_dict(tensors, strict=False)
     model.provenance = {**encoder.provenance, "adapter": path.name}
     target = usable_device(device)
@@ -119,10 +119,10 @@ def load_adapter(
 
 
 def _frozen_tensors(model: Pretrained) -> dict[str, Tensor]:
-    """Return the tensors of the encoder that do not learn, by their names in the model."""
-    learning = {name for name, _ in learning_parameters(model)}
+    """Return the tensors of the encoder that are frozen, by their names in the model."""
+    trainable = {name for name, _ in trainable_parameters(model)}
     encoder = {f"backbone.{name}" for name in backbone_of(model).state_dict()}
-    return {name: t for name, t in model.state_dict().items() if name in encoder and name not in learning}
+    return {name: t for name, t in model.state_dict().items() if name in encoder and name not in trainable}
 
 
 def _without_adapter(config: ModelConfig) -> ModelConfig:
@@ -130,8 +130,10 @@ def _without_adapter(config: ModelConfig) -> ModelConfig:
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a checksum of tensors and their names."""
+    """Return a checksum of tensors, their names and shapes."""
     digest = hashlib.sha256()
+    # Names and shapes are part of the digest, so that neither renamed nor reshaped tensors pass for the same ones.
+    # In float32 it does not depend on the precision that the encoder was loaded in.
     for name in sorted(tensors):
         values = tensors[name].detach().cpu().float().contiguous()
         digest.update(f"{name} {tuple(values.shape)}\n".encode())
