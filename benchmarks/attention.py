@@ -21,7 +21,7 @@ from torch import Tensor
 
 from endofm.benchmark.encoder import precisions_here
 from endofm.config import EncoderConfig
-from endofm.kernels import native_attention as compiled_attention
+from endofm.kernels import native
 from endofm.kernels.torch_attention import SHORT, matmul_attention, short_attention
 from endofm.models.encoder import VideoTransformer
 
@@ -43,12 +43,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="of the kernels alone")
     parser.add_argument("--clip-rounds", type=int, default=15, help="of whole clips")
     args = parser.parse_args()
-    if missing := compiled_attention.why_not():
+    if missing := native.why_no_attention():
         print(f"no compiled kernels: {missing}")
     for threads in sorted({1, os.cpu_count() or 1}):
         torch.set_num_threads(threads)
         _kernels_alone(threads, args.rounds)
-    if compiled_attention.why_not() is None:
+    if native.why_no_attention() is None:
         for threads in sorted({1, os.cpu_count() or 1}):
             torch.set_num_threads(threads)
             _whole_clips(threads, args.clip_rounds)
@@ -65,8 +65,8 @@ def _kernels_alone(threads: int, rounds: int) -> None:
                 kernels["operators"] = lambda q, k, v: matmul_attention(q * _HEAD_DIM**-0.5, k, v)
             elif parts[0].shape[2] <= SHORT:
                 kernels["operators"] = short_attention
-            if compiled_attention.fits(*parts):
-                kernels["compiled"] = compiled_attention.attend
+            if native.attention_fits(*parts):
+                kernels["compiled"] = native.attend
             work = {key: partial(_join, kernel, order, *parts) for key, kernel in kernels.items()}
             found = [f"{key} {text}" for key, text in gains(work, threads, rounds).items()]
             print(f"{threads} threads, {str(dtype).removeprefix('torch.')}, {name}: {', '.join(found)}", flush=True)
@@ -77,7 +77,7 @@ def _whole_clips(threads: int, rounds: int) -> None:
     clip = torch.randn(1, 3, 8, 224, 224)
 
     def without() -> Tensor:
-        with patch.object(compiled_attention, "_installed", lambda: "left out"):
+        with patch.object(native, "_attention_kernels", lambda: "left out"):
             return model(clip)
 
     for precision in precisions_here():

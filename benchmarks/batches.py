@@ -17,7 +17,7 @@ from torch import Tensor
 from endofm.benchmark.encoder import precisions_here
 from endofm.benchmark.timing import compare
 from endofm.config import EncoderConfig
-from endofm.kernels import backend as arithmetic
+from endofm.kernels import backend
 from endofm.models.encoder import VideoTransformer
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     clips = torch.randn(args.batch_size, 3, 8, 224, 224)
 
     def at_once() -> Tensor:
-        with patch.object(arithmetic, "_LARGE", 2**62):
+        with patch.object(backend, "_LARGE", 2**62):
             return model(clips)
 
     def one_by_one() -> Tensor:

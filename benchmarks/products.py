@@ -18,11 +18,11 @@ from harness import gains
 from torch import nn
 
 from endofm.config import EncoderConfig
-from endofm.kernels import amx_float32 as split_products
-from endofm.kernels import precision
-from endofm.kernels.amx_float32 import Split, can_split
-from endofm.kernels.backend import Inference
-from endofm.kernels.onednn import Packed, can_pack
+from endofm.kernels import native, precision
+from endofm.kernels.amx_float32 import AmxFloat32Backend
+from endofm.kernels.backend import FoldedBackend
+from endofm.kernels.native import products_available
+from endofm.kernels.onednn import OneDnnBackend, can_prepack
 from endofm.models.encoder import VideoTransformer
 
 _ROWS = 8 * 197
@@ -35,21 +35,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="of the products alone")
     parser.add_argument("--clip-rounds", type=int, default=15, help="of whole clips")
     args = parser.parse_args()
-    if missing := split_products.why_not():
+    if missing := native.why_no_products():
         print(f"no split products: {missing}")
     for threads in sorted({1, os.cpu_count() or 1}):
         torch.set_num_threads(threads)
         _products_alone(threads, args.rounds)
-    if can_split():
+    if products_available():
         for threads in sorted({1, os.cpu_count() or 1}):
             torch.set_num_threads(threads)
             _whole_clips(threads, args.clip_rounds)
 
 
 def _products_alone(threads: int, rounds: int) -> None:
-    ways: dict[str, Inference] = {"plain": Inference()}
-    ways |= {"prepacked": Packed(torch.float32)} if can_pack(torch.float32) else {}
-    ways |= {"split": Split()} if can_split() else {}
+    ways: dict[str, FoldedBackend] = {"plain": FoldedBackend()}
+    ways |= {"prepacked": OneDnnBackend(torch.float32)} if can_prepack(torch.float32) else {}
+    ways |= {"split": AmxFloat32Backend()} if products_available() else {}
     for name, (inputs, outputs) in _SHAPES.items():
         layer, x = nn.Linear(inputs, outputs), torch.randn(_ROWS, inputs)
         gelu = "GELU" in name
@@ -68,7 +68,7 @@ def _whole_clips(threads: int, rounds: int) -> None:
     clip = torch.randn(1, 3, 8, 224, 224)
     packed = VideoTransformer(EncoderConfig()).eval()
     packed.load_state_dict(split.state_dict())
-    with torch.inference_mode(), patch.object(precision, "can_split", lambda: False):
+    with torch.inference_mode(), patch.object(precision, "products_available", lambda: False):
         packed(clip)  # The choice is made once for a model.
     found = gains({"prepacked": partial(packed, clip), "split": partial(split, clip)}, threads, rounds)
     print(f"{threads} threads, whole clip, against prepacked: split {found['split']}", flush=True)

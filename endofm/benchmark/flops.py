@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from endofm.config import EncoderConfig
-from endofm.kernels.amx_float32 import Split, can_split
-from endofm.kernels.backend import Inference
-from endofm.kernels.int8 import Int8, can_multiply_int8
-from endofm.kernels.onednn import Packed, can_pack
+from endofm.kernels.amx_float32 import AmxFloat32Backend
+from endofm.kernels.backend import FoldedBackend
+from endofm.kernels.int8 import Int8Backend, can_multiply_int8
+from endofm.kernels.native import products_available
+from endofm.kernels.onednn import OneDnnBackend, can_prepack
 
 
 def gflop_per_clip(config: EncoderConfig) -> float:
@@ -38,24 +39,24 @@ def matmul_ceiling(config: EncoderConfig, device: torch.device, rounds: int = 5)
     rows = config.num_frames * config.grid_size**2
     layer = nn.Linear(config.embed_dim, config.mlp_dim, device=device).eval()
     x = torch.randn(rows, config.embed_dim, device=device)
-    candidates: dict[str, tuple[Inference, torch.dtype]] = {
-        "float32": (Inference(), torch.float32),
-        "bfloat16": (Inference(torch.bfloat16), torch.bfloat16),
+    candidates: dict[str, tuple[FoldedBackend, torch.dtype]] = {
+        "float32": (FoldedBackend(), torch.float32),
+        "bfloat16": (FoldedBackend(torch.bfloat16), torch.bfloat16),
     }
     if device.type == "cpu":
         for dtype in (torch.float32, torch.bfloat16):
-            if can_pack(dtype):
-                candidates[f"{str(dtype).removeprefix('torch.')}, packed"] = Packed(dtype), dtype
-        if can_split():
-            candidates["float32, as six of bfloat16"] = Split(), torch.float32
+            if can_prepack(dtype):
+                candidates[f"{str(dtype).removeprefix('torch.')}, packed"] = OneDnnBackend(dtype), dtype
+        if products_available():
+            candidates["float32, as six of bfloat16"] = AmxFloat32Backend(), torch.float32
         if can_multiply_int8():
-            candidates["int8, with rounding of the input"] = Int8(), torch.float32
+            candidates["int8, with rounding of the input"] = Int8Backend(), torch.float32
     work = 2 * rows * config.embed_dim * config.mlp_dim / 1e9
     rates = {}
     with torch.inference_mode():
-        for name, (arithmetic, dtype) in candidates.items():
+        for name, (backend, dtype) in candidates.items():
             low = x.to(dtype)
-            rates[name] = work / min(_seconds(lambda a=arithmetic, z=low: a.linear(z, layer), device, rounds))  # type: ignore[misc]
+            rates[name] = work / min(_seconds(lambda a=backend, z=low: a.linear(z, layer), device, rounds))  # type: ignore[misc]
     return rates
 
 

@@ -12,10 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from endofm.layers.attention import Attention
-from endofm.layers.block import DividedSpaceTimeBlock
-from endofm.layers.embedding import resize_position_table, resize_time_table
-from endofm.models.encoder import VideoTransformer
+from endofm.layers.block import Attention, DividedSpaceTimeBlock
+from endofm.models.encoder import VideoTransformer, resize_position_embedding, resize_time_embedding
 
 
 class Reference(nn.Module):
@@ -37,10 +35,10 @@ class Reference(nn.Module):
         frames = clip.transpose(1, 2).flatten(0, 1)  # (B T) C H W
         x = encoder.patch_embed.proj(frames).flatten(2).transpose(1, 2)  # (B T) N D
         x = torch.cat((encoder.cls_token.expand(len(x), -1, -1), x), dim=1)
-        x = x + resize_position_table(encoder.pos_embed, grid)
+        x = x + resize_position_embedding(encoder.pos_embed, grid)
         cls_token = x[:batch, :1]
         patches = x[:, 1:].reshape(batch, time, -1, x.shape[-1]).transpose(1, 2)  # B N T D
-        patches = patches + resize_time_table(encoder.time_embed, time)
+        patches = patches + resize_time_embedding(encoder.time_embed, time)
         x = torch.cat((cls_token, patches.flatten(1, 2)), dim=1)  # B (1 + N T) D
         for block in encoder.blocks:
             x = run_block(block, x, time)  # type: ignore[arg-type]

@@ -131,13 +131,12 @@ def _machine() -> dict[str, Any]:
 
     import torch
 
-    from endofm.kernels import amx_float32 as split_products
-    from endofm.kernels import native_attention as compiled_attention
+    from endofm.kernels import native
 
     return {
         "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
-        "compiled attention": compiled_attention.why_not() or "yes",
-        "float32 through the matrix unit": split_products.why_not() or "yes",
+        "compiled attention": native.why_no_attention() or "yes",
+        "float32 through the matrix unit": native.why_no_products() or "yes",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -74,16 +74,15 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    from endofm.kernels import amx_float32 as split_products
-    from endofm.kernels import native_attention as compiled_attention
+    from endofm.kernels import native
 
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch, {capability}")
-    if missing := compiled_attention.why_not():
+    if missing := native.why_no_attention():
         yield Finding("attention", "note", f"no compiled kernels, PyTorch's are used: {missing}")
     else:
         yield Finding("attention", "ok", "compiled kernels")
-    if missing := split_products.why_not():
+    if missing := native.why_no_products():
         yield Finding("products", "note", f"float32 is multiplied by PyTorch's library: {missing}")
     else:
         yield Finding("products", "ok", "float32 is multiplied by the matrix unit (AMX), compiled kernel")

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from endofm.kernels.backend import is_plain
+from endofm.kernels.backend import is_plain_linear
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.models.encoder import VideoTransformer
 
@@ -56,7 +56,7 @@ class ExportedNetwork(nn.Module):
 def _fold(block: DividedSpaceTimeBlock) -> None:
     """Make one linear map of the two that follow each other in the temporal step, in float64 up to the rounding."""
     proj, fc = block.temporal_attn.proj, block.temporal_fc
-    if not (is_plain(proj) and is_plain(fc)):
+    if not (is_plain_linear(proj) and is_plain_linear(fc)):
         return
     outer = fc.weight.double()
     proj.weight = nn.Parameter((outer @ proj.weight.double()).float(), requires_grad=False)

@@ -7,7 +7,7 @@
  * softmax and all values while their scores lie in the first cache. Scores and sums are float32; in bfloat16 the inputs
  * of both products are rounded to bfloat16, softmax weights among them.
  *
- * The file needs a C compiler and nothing else: compiled_attention.py loads it with ctypes and hands attend_float32 and
+ * The file needs a C compiler and nothing else: native.py loads it with ctypes and hands attend_float32 and
  * attend_bfloat16 to PyTorch, which calls them from its own threads. attention_level says which of them there are.
  */
 #include <stdint.h>
@@ -28,7 +28,7 @@ enum {
 };
 #define SCALE 0.125f /* 1 / sqrt(HEAD_DIM) */
 
-/* What a call is told; the same in compiled_attention.py. Strides are in bytes, and those of the three inputs equal. */
+/* What a call is told; the same in native.py. Strides are in bytes, and those of the three inputs equal. */
 typedef struct {
     const char *queries, *keys, *values;
     char *out;

@@ -10,7 +10,7 @@
  * second cache while the weights pass by. Bias, GELU and residual sum are applied while a piece of the result lies in
  * the first cache.
  *
- * The file needs a C compiler and nothing else: split_products.py loads it with ctypes and hands `multiply` to
+ * The file needs a C compiler and nothing else: native.py loads it with ctypes and hands `multiply` to
  * PyTorch, which calls it from its own threads. products_level says whether it can be called.
  */
 #include <stdint.h>
@@ -36,7 +36,7 @@ enum {
     STRIPS = 6,            /* blocks of rows that are kept: 6 x 24 steps x 6 kB = 0.9 MB of the second cache's 2 MB */
 };
 
-/* What a call is told; the same in split_products.py. All rows lie side by side. */
+/* What a call is told; the same in native.py. All rows lie side by side. */
 typedef struct {
     const float *input;      /* rows x inputs */
     const uint16_t *weights; /* [outputs / 32][inputs / 32][part][half of the outputs][pair of inputs][output][2] */

@@ -1,36 +1,37 @@
-"""How the layers of a block are multiplied: as they are, or as inference can do it faster.
+"""Compute backends: how the layers of a transformer block are multiplied.
 
-A block asks an :class:`Arithmetic` for its products, and so is written once. :data:`PLAIN` calls the modules; the
-others work from copies of the weights in another form (two linear maps as one, packed for the processor, another
-number type), made once and made again when a parameter changes. Only layers that are ``nn.Linear`` and nothing else
-are treated so: one that was replaced (an adapter) or is watched by a hook is called as the module that it is.
+A block asks a :class:`Backend` for its products and is therefore written once. :data:`EAGER` calls the modules; the
+other backends compute from copies of the weights in another form (two linear maps folded into one, reordered for the
+processor, another number type), made at the first call and made again when a parameter changes. Only layers that are
+``nn.Linear`` and nothing else are treated this way: a layer that was replaced (an adapter) or has a hook is called as
+the module it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from endofm.kernels import native_attention as compiled_attention
+from endofm.kernels import native
 from endofm.kernels.torch_attention import SHORT, matmul_attention, short_attention
-from endofm.kernels.weight_cache import WeightCache
 
 _LARGE = 2**25
-"""Bytes from which memory is mapped and cleared anew at every request (the upper limit of glibc's threshold)."""
+"""Bytes from which glibc maps and clears memory at every request (the upper limit of its dynamic threshold)."""
 
 
-class Arithmetic:
-    """The modules as they are: with gradients, on every device, in every type."""
+class Backend:
+    """The modules themselves: with gradients, on every device, in every type."""
 
     fuses_residual = False
-    """Whether :meth:`add` is free to round differently from adding a branch that was finished before."""
+    """Whether :meth:`add` may round differently from computing the branch first and adding it afterwards."""
 
-    def parts(self, x: Tensor, width: int) -> Sequence[Tensor]:
-        """Return tokens ``(time, batch, tokens, embed_dim)`` in batches that are best worked off by themselves.
+    def split_batch(self, x: Tensor, width: int) -> Sequence[Tensor]:
+        """Return tokens ``(time, batch, tokens, embed_dim)`` in the batches in which they are processed fastest.
 
         Args:
             x: Tokens of all clips.
@@ -39,12 +40,12 @@ class Arithmetic:
         return (x,)
 
     def norm(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """Normalise the stream, in the type that :meth:`linear` likes best."""
+        """Normalise the residual stream and return it in the type that :meth:`linear` prefers."""
         out: Tensor = layer(x)
         return out
 
     def linear(self, x: Tensor, *layers: nn.Module, gelu: bool = False) -> Tensor:
-        """Apply linear layers, one after the other, and then an exact (erf) GELU if asked for.
+        """Apply linear layers one after the other, then an exact (erf) GELU if requested.
 
         Args:
             x: ``(..., width)``.
@@ -57,10 +58,10 @@ class Arithmetic:
 
     def add(self, x: Tensor, branch: Tensor, *layers: nn.Module) -> Tensor:
         """Return ``x`` plus the linear layers applied to ``branch``, as new memory in the type of ``x``."""
-        return add(x, self.linear(branch, *layers))
+        return add_residual(x, self.linear(branch, *layers))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend, ``(sequences, heads, tokens, head_dim)`` each."""
+        """Scaled dot-product attention; ``(sequences, heads, tokens, head_dim)`` each."""
         if q.dtype is torch.bfloat16 and q.device.type == "cpu":
             # Backward through the fused kernel took 3 to 10 times as long as through these two products.
             weights: Tensor = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(dim=-1)
@@ -68,17 +69,17 @@ class Arithmetic:
         return F.scaled_dot_product_attention(q, k, v)
 
 
-PLAIN = Arithmetic()
-"""The modules as they are."""
+EAGER = Backend()
+"""Calls the modules; the only backend that records gradients."""
 
 
-class Weights(NamedTuple):
-    """A linear map in the form in which it is multiplied: ``y = x @ weight.T + bias``.
+class LinearWeights(NamedTuple):
+    """A linear map ``y = x @ weight.T + bias`` in the form in which a backend multiplies it.
 
     Attributes:
-        weight: In whatever order and type.
+        weight: In the backend's order and type.
         bias: One value per output channel, or None.
-        scale: What the weight of each output channel is to be multiplied with; None if nothing.
+        scale: Factor of each output channel's weight, for weights stored as integers; otherwise None.
     """
 
     weight: Tensor
@@ -86,10 +87,10 @@ class Weights(NamedTuple):
     scale: Tensor | None = None
 
 
-class Inference(Arithmetic):
-    """Products without gradients: linear layers in a row become one, in another floating-point type if asked for.
+class FoldedBackend(Backend):
+    """Products without gradients: consecutive linear layers folded into one, in another type if requested.
 
-    The stream of tokens keeps its type; norms and sums are worked out in that.
+    The residual stream keeps its type; norms and sums are computed in that type.
 
     Args:
         dtype: Type of the products; that of the parameters if None.
@@ -101,90 +102,150 @@ class Inference(Arithmetic):
         self._dtype = dtype
         self._cache = WeightCache()
 
-    def parts(self, x: Tensor, width: int) -> Sequence[Tensor]:
-        """Return batches whose intermediate results stay small enough for a processor's memory to be used again."""
+    def split_batch(self, x: Tensor, width: int) -> Sequence[Tensor]:
+        """Return batches whose intermediate results are small enough for the allocator to reuse their memory."""
         if x.device.type != "cpu":
             return (x,)
+        # Above _LARGE every intermediate result costs page faults for memory that the kernel maps and clears.
         clip_bytes = x.shape[0] * x.shape[2] * width * (self._dtype or x.dtype).itemsize
         count = -(-x.shape[1] // max(1, _LARGE // clip_bytes))
         return (x,) if count <= 1 else [part.contiguous() for part in x.tensor_split(count, dim=1)]
 
     def norm(self, layer: nn.Module, x: Tensor) -> Tensor:
-        """Normalise in the type of the stream and round to that of the products."""
+        """Normalise in the type of the residual stream and round to the type of the products."""
         return super().norm(layer, x).to(self._dtype or x.dtype)
 
     def linear(self, x: Tensor, *layers: nn.Module, gelu: bool = False) -> Tensor:
-        """Apply linear layers as one."""
-        weights = self._prepared(layers)
+        """Apply linear layers as a single one."""
+        weights = self._fold(layers)
         if weights is None:
-            return self._as_they_are(x, layers, gelu=gelu)
+            return self._call_modules(x, layers, gelu=gelu)
         return self.multiply(x, weights, gelu=gelu)
 
     def add(self, x: Tensor, branch: Tensor, *layers: nn.Module) -> Tensor:
         """Return ``x`` plus the linear layers applied to ``branch``."""
-        weights = self._prepared(layers)
+        weights = self._fold(layers)
         if weights is None:
-            return add(x, self._as_they_are(branch, layers, gelu=False))
+            return add_residual(x, self._call_modules(branch, layers, gelu=False))
         return self.multiply_add(x, branch, weights)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend with the kernel that is fastest for the device and the type; may write over ``q``."""
-        if compiled_attention.fits(q, k, v):
-            return compiled_attention.attend(q, k, v)
+        """Attend with the fastest kernel for the device and the type; may overwrite ``q``."""
+        if native.attention_fits(q, k, v):
+            return native.attend(q, k, v)
         if q.device.type == "cpu" and q.dtype is torch.bfloat16:
             return matmul_attention(q.mul_(q.shape[-1] ** -0.5), k, v)
+        # Attention over time has as many tokens as a clip has frames: many sequences, each of a few tokens.
         if q.device.type == "cpu" and q.dtype is torch.float32 and q.shape[2] <= SHORT:
             return short_attention(q, k, v)
         return super().attend(q, k, v)
 
-    def multiply(self, x: Tensor, weights: Weights, *, gelu: bool) -> Tensor:
-        """Return ``x @ weight.T + bias``, with a GELU if asked for."""
+    def multiply(self, x: Tensor, weights: LinearWeights, *, gelu: bool) -> Tensor:
+        """Return ``x @ weight.T + bias``, followed by a GELU if requested."""
         out = F.linear(x, weights.weight, weights.bias)
         return F.gelu(out) if gelu else out
 
-    def multiply_add(self, x: Tensor, branch: Tensor, weights: Weights) -> Tensor:
+    def multiply_add(self, x: Tensor, branch: Tensor, weights: LinearWeights) -> Tensor:
         """Return ``x + branch @ weight.T + bias``."""
-        return add(x, self.multiply(branch, weights, gelu=False))
+        return add_residual(x, self.multiply(branch, weights, gelu=False))
 
-    def prepare(self, weight: Tensor, bias: Tensor | None) -> Weights:
-        """Bring a linear map, in the type of its parameters or in float64, into the form of :meth:`multiply`."""
-        return Weights(weight.to(self._dtype), None if bias is None else bias.to(self._dtype))
+    def prepare(self, weight: Tensor, bias: Tensor | None) -> LinearWeights:
+        """Convert a linear map, in the type of its parameters, to the form that :meth:`multiply` takes."""
+        return LinearWeights(weight.to(self._dtype), None if bias is None else bias.to(self._dtype))
 
-    def _prepared(self, layers: Sequence[nn.Module]) -> Weights | None:
-        """Return the layers as one map; None if that would bypass something, or could not follow a change."""
-        if not all(is_plain(layer) for layer in layers):
+    def _fold(self, layers: Sequence[nn.Module]) -> LinearWeights | None:
+        """Return consecutive layers as one linear map; None if their modules have to be called instead."""
+        # Weights bypass whatever else a layer does (hooks, adapters), so a layer with anything else is called.
+        if not all(is_plain_linear(layer) for layer in layers):
             return None
         parameters = [p for layer in layers for p in (layer.weight, layer.bias) if p is not None]
         return self._cache.get(layers[-1], parameters, lambda: self._compose(layers))  # type: ignore[arg-type]
 
-    def _compose(self, layers: Sequence[nn.Linear]) -> Weights:
+    def _compose(self, layers: Sequence[nn.Linear]) -> LinearWeights:
         first, *others = layers
         dtype = first.weight.dtype
         weight, bias = first.weight.detach(), None if first.bias is None else first.bias.detach()
-        for layer in others:  # in float64, so that folding is exact up to the final rounding
+        # Two linear maps in a row are one: W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2).
+        # Computed in float64, the fold is exact up to one final rounding.
+        for layer in others:
             w = layer.weight.detach().double()
-            bias = None if bias is None else w @ bias.double()
+            bias = None if bias is None else w @ bias.double()  # W2 b1
             if layer.bias is not None:
-                bias = layer.bias.detach().double() + (0 if bias is None else bias)
-            weight = w @ weight.double()
+                bias = layer.bias.detach().double() + (0 if bias is None else bias)  # ... + b2
+            weight = w @ weight.double()  # W2 W1
         if others:
             weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
         return self.prepare(weight, bias)
 
-    def _as_they_are(self, x: Tensor, layers: Sequence[nn.Module], *, gelu: bool) -> Tensor:
+    def _call_modules(self, x: Tensor, layers: Sequence[nn.Module], *, gelu: bool) -> Tensor:
         for layer in layers:
-            own = next((p.dtype for p in layer.parameters() if p.is_floating_point()), x.dtype)
-            x = layer(x.to(own))
+            # A module computes in its parameters' type, which may differ from the type of the products.
+            dtype = next((p.dtype for p in layer.parameters() if p.is_floating_point()), x.dtype)
+            x = layer(x.to(dtype))
         return (F.gelu(x) if gelu else x).to(self._dtype or x.dtype)
 
 
-def is_plain(layer: nn.Module) -> bool:
-    """Return whether calling this module is ``x @ weight.T + bias`` and nothing else."""
+class WeightCache:
+    """Weights in a backend's form, one entry per layer; never part of a state dict, a copy or a pickle.
+
+    A changed parameter is recognised by its version counter, memory address, type and device. Writing through
+    ``parameter.data`` changes none of the four; on the CPU a few values of each parameter are therefore compared too.
+    """
+
+    def __init__(self) -> None:
+        # Keyed weakly: the entry of a layer disappears with the layer.
+        self._entries: WeakKeyDictionary[nn.Module, tuple[object, LinearWeights]] = WeakKeyDictionary()
+
+    def get(
+        self, owner: nn.Module, parameters: Sequence[Tensor], make: Callable[[], LinearWeights]
+    ) -> LinearWeights | None:
+        """Return the entry of a layer, computing it if there is none or if a parameter has changed.
+
+        Args:
+            owner: Layer that the entry belongs to.
+            parameters: All parameters that ``make`` reads.
+            make: Computes the entry.
+
+        Returns:
+            None for parameters created in inference mode: they have no version counter, so a change could go
+            unnoticed.
+        """
+        if any(p.is_inference() for p in parameters):
+            return None
+        key = tuple((p.data_ptr(), p._version, p.dtype, p.device, _sample_values(p)) for p in parameters)
+        entry = self._entries.get(owner)
+        if entry is None or entry[0] != key:
+            entry = key, make()
+            self._entries[owner] = entry
+        return entry[1]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # A copied or unpickled model has other parameters, so it starts with an empty cache.
+    def __deepcopy__(self, memo: dict[int, Any]) -> WeightCache:
+        return WeightCache()
+
+    def __reduce__(self) -> tuple[type[WeightCache], tuple[()]]:
+        return WeightCache, ()
+
+
+def _sample_values(parameter: Tensor) -> tuple[float, ...]:
+    """Return a few values spread over a parameter in main memory; nothing on other devices, where reading waits."""
+    if parameter.device.type != "cpu" or not parameter.is_contiguous():
+        return ()
+    flat = parameter.detach().view(-1)
+    step = max(flat.numel() // 4, 1)
+    return tuple(flat[::step].tolist())
+
+
+def is_plain_linear(layer: nn.Module) -> bool:
+    """Return whether calling a module computes ``x @ weight.T + bias`` and nothing else."""
     return type(layer) is nn.Linear and not layer._forward_hooks and not layer._forward_pre_hooks
 
 
-def add(x: Tensor, branch: Tensor) -> Tensor:
-    """Add a residual branch, reusing its memory where no gradient needs it and it has the stream's precision."""
+def add_residual(x: Tensor, branch: Tensor) -> Tensor:
+    """Add a residual branch, in place where no gradient needs the branch and it has the stream's precision."""
     if torch.is_grad_enabled():
         return x + branch
     return branch.add_(x) if branch.dtype == x.dtype else branch.to(x.dtype).add_(x)

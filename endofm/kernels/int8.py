@@ -1,8 +1,8 @@
-"""Linear layers in 8-bit integers, through oneDNN: for the CPU, where it has such products (VNNI, AMX).
+"""Linear layers in 8-bit integers through oneDNN, on CPUs that multiply them (VNNI, AMX).
 
-Weights are rounded once, each output channel with a scale of its own. Inputs are rounded at every call with one scale
-and zero point for the whole tensor, from its smallest and largest value. Sums are exact in 32 bits; the residual
-stream stays in float32 and attention is worked out in bfloat16.
+Weights are rounded once, with one scale per output channel. Inputs are rounded at every call, with one scale and zero
+point for the whole tensor, from its smallest and largest value. Sums are exact in 32 bits; the residual stream stays
+in float32 and attention is computed in bfloat16.
 """
 
 from __future__ import annotations
@@ -13,60 +13,66 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from endofm.kernels.backend import Inference, Weights
-from endofm.kernels.onednn import can_pack
+from endofm.kernels.backend import FoldedBackend, LinearWeights
+from endofm.kernels.onednn import TYPICAL_ROWS, can_prepack
 
-_ROWS = 1568
-_HIGHEST = 127
+_LARGEST = 127
+"""Largest magnitude of a rounded weight; -128 is unused, so that the range is symmetric."""
 
 
-class Int8(Inference):
-    """Products in 8-bit integers; :func:`can_multiply_int8` tells whether they can be had."""
+class Int8Backend(FoldedBackend):
+    """Products in 8-bit integers, if :func:`can_multiply_int8` returns True."""
 
     def __init__(self) -> None:
         super().__init__(torch.float32)
-        # Attention reads what the queries, keys and values were rounded to anyway.
-        self._unquantised = torch.bfloat16 if can_pack(torch.bfloat16) else torch.float32
+        # Attention takes queries, keys and values that come from 8-bit inputs: float32 would keep nothing more.
+        self._unquantised = torch.bfloat16 if can_prepack(torch.bfloat16) else torch.float32
 
-    def prepare(self, weight: Tensor, bias: Tensor | None) -> Weights:
-        """Round each row of the weight to whole numbers from -127 to 127 times a scale, and reorder them."""
+    def prepare(self, weight: Tensor, bias: Tensor | None) -> LinearWeights:
+        """Round each row of the weight to integers from -127 to 127 times a scale, and reorder them."""
         weight, bias, _ = super().prepare(weight, bias)
-        scale = (weight.abs().amax(dim=1) / _HIGHEST).clamp_min(torch.finfo(torch.float32).tiny)
+        # weight[o] is nearly scale[o] * rounded[o]. One scale per output channel, because it can be applied to the sum
+        # of that channel; a row of zeros gets the smallest scale instead of a division by zero.
+        scale = (weight.abs().amax(dim=1) / _LARGEST).clamp_min(torch.finfo(torch.float32).tiny)
         rounded = (weight / scale[:, None]).round().to(torch.int8)
-        return Weights(torch.ops.onednn.qlinear_prepack(rounded, [_ROWS, weight.shape[1]]), bias, scale)
+        packed = torch.ops.onednn.qlinear_prepack(rounded, [TYPICAL_ROWS, weight.shape[1]])
+        return LinearWeights(packed, bias, scale)
 
-    def multiply(self, x: Tensor, weights: Weights, *, gelu: bool) -> Tensor:
+    def multiply(self, x: Tensor, weights: LinearWeights, *, gelu: bool) -> Tensor:
         """Return ``x @ weight.T + bias``: float32 after a GELU, for the next product, else bfloat16, for attention."""
+        # With x = step * (rows - zero) and weight = scale * rounded, the sum over inputs is
+        # step * scale * (rows @ rounded.T - zero * rounded.sum(1)): integers inside, one factor per output outside.
         rows, step, zero = quantise(x.reshape(-1, x.shape[-1]))
-        post, form, dtype = ("gelu", "none", torch.float32) if gelu else ("none", "", self._unquantised)
+        pointwise, algorithm, dtype = ("gelu", "none", torch.float32) if gelu else ("none", "", self._unquantised)
         out: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows, step, zero, *_stored(weights), weights.bias, 1.0, 0, dtype, post, [], form
+            rows, step, zero, *_operands(weights), weights.bias, 1.0, 0, dtype, pointwise, [], algorithm
         )
         return out.view(*x.shape[:-1], -1)
 
-    def multiply_add(self, x: Tensor, branch: Tensor, weights: Weights) -> Tensor:
+    def multiply_add(self, x: Tensor, branch: Tensor, weights: LinearWeights) -> Tensor:
         """Return ``x + branch @ weight.T + bias`` in float32."""
         rows, step, zero = quantise(branch.reshape(-1, branch.shape[-1]))
-        stream = x.reshape(-1, x.shape[-1]).float()
+        residual = x.reshape(-1, x.shape[-1]).float()
         out: Tensor = torch.ops.onednn.qlinear_pointwise.binary(
-            rows, step, zero, *_stored(weights), stream, weights.bias, 1.0, 0, torch.float32, 1.0, 0, "add", 1.0,
+            rows, step, zero, *_operands(weights), residual, weights.bias, 1.0, 0, torch.float32, 1.0, 0, "add", 1.0,
             "none", [], "",
         )  # fmt: skip
         return out.view(x.shape).to(x.dtype)
 
 
 def quantise(x: Tensor) -> tuple[Tensor, float, int]:
-    """Round to 8 bits over the whole range of the values.
+    """Round to 8 bits over the full range of the values.
 
     Args:
         x: Any shape, floating point.
 
     Returns:
-        uint8 of the same shape, step and zero point: ``x`` is nearly ``step * (rounded - zero)``. Values that are not
-        numbers make the step so.
+        uint8 of the same shape, step and zero point: ``x`` is nearly ``step * (rounded - zero)``. The step is
+        not-a-number if one of the values is not finite, so that the result shows it.
     """
     x = x.float()
     low, high = (float(end) for end in x.aminmax())
+    # The range includes 0, which is then an integer itself: padding and inactive channels stay exactly 0.
     low, high = min(low, 0.0), max(high, 0.0)
     step = (high - low) / 255 or 1.0
     if not step < float("inf"):
@@ -79,23 +85,24 @@ def _round_to_bytes(x: Tensor, step: float, zero: int) -> Tensor:
     if not _has_fast_rounding():
         return x.div(step).round_().add_(zero).clamp_(0, 255).to(torch.uint8)
     held = torch.quantize_per_tensor(x, step, zero, torch.quint8)
-    # The same bytes as plain whole numbers; ``int_repr`` would copy them.
+    # The same bytes seen as plain integers; ``int_repr`` would copy them.
     return torch.empty(0, dtype=torch.uint8).set_(held.untyped_storage(), 0, held.shape, held.stride())
 
 
 @lru_cache
 def _has_fast_rounding() -> bool:
-    """Return whether PyTorch still has quantised tensors: they will go, but they round in one pass instead of five."""
+    """Return whether PyTorch still has quantised tensors: deprecated, but they round in one pass instead of five."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # It says so once per process.
+            warnings.simplefilter("ignore")  # PyTorch announces the deprecation once per process.
             held = torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.quint8)
         return held.untyped_storage().nbytes() == 1
     except (RuntimeError, AttributeError, TypeError):
         return False
 
 
-def _stored(weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+def _operands(weights: LinearWeights) -> tuple[Tensor, Tensor, Tensor]:
+    """Return weight, scales and zero points (all 0, as the weights' range is symmetric)."""
     assert weights.scale is not None
     return weights.weight, weights.scale, torch.zeros_like(weights.scale, dtype=torch.int64)
 
@@ -105,13 +112,13 @@ def can_multiply_int8() -> bool:
     """Return whether this build of PyTorch multiplies 8-bit integers on this processor without overflow."""
     weight, x = torch.ones(16, 64), torch.ones(3, 64)
     weight[1::2] = -1
-    wanted = torch.tensor([64.0, -64.0]).repeat(8).expand(3, -1)
+    expected = torch.tensor([64.0, -64.0]).repeat(8).expand(3, -1)
     try:
-        arithmetic = Int8()
-        weights = arithmetic.prepare(weight, None)
-        found = arithmetic.multiply_add(torch.zeros(3, 16), x, weights), arithmetic.multiply(x, weights, gelu=True)
+        backend = Int8Backend()
+        weights = backend.prepare(weight, None)
+        results = backend.multiply_add(torch.zeros(3, 16), x, weights), backend.multiply(x, weights, gelu=True)
     except (RuntimeError, AttributeError, TypeError, NotImplementedError):
         return False
-    # Without VNNI, sums of two such products overflow their 16 bits.
-    pairs = zip(found, (wanted, wanted.clamp_min(0)), strict=True)
+    # Without VNNI, pairs of products are added in 16 bits with saturation: 2 * 255 * 127 does not fit.
+    pairs = zip(results, (expected, expected.clamp_min(0)), strict=True)
     return all(bool((one - other).abs().max() < 1) for one, other in pairs)

@@ -1,24 +1,24 @@
-"""One switch for how exactly inference computes, and which arithmetic follows from it.
+"""The one switch for numerical precision in inference, and the backend that follows from it.
 
-``"exact"`` is float32 (or whatever type the parameters have), equal to the modules as they are up to rounding.
-``"bfloat16"`` multiplies in bfloat16 and keeps tokens, norms and sums in float32. ``"int8"`` multiplies in 8-bit
-integers on processors that can; how well a network bears that depends on its weights, so compare first.
+``"exact"`` is float32 (or the type of the parameters), equal to the modules up to rounding. ``"bfloat16"`` multiplies
+in bfloat16 and keeps tokens, norms and sums in float32. ``"int8"`` multiplies in 8-bit integers on processors that
+can; how well a network bears that depends on its weights, so compare first.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from endofm.errors import InputError
-from endofm.kernels.amx_float32 import Split, can_split
-from endofm.kernels.backend import PLAIN, Arithmetic, Inference
-from endofm.kernels.int8 import Int8, can_multiply_int8
-from endofm.kernels.onednn import Packed, can_pack
+from endofm.kernels.amx_float32 import AmxFloat32Backend
+from endofm.kernels.backend import EAGER, Backend, FoldedBackend
+from endofm.kernels.int8 import Int8Backend, can_multiply_int8
+from endofm.kernels.native import products_available
+from endofm.kernels.onednn import OneDnnBackend, can_prepack
 
 Precision = Literal["exact", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -29,17 +29,17 @@ _log = logging.getLogger(__name__)
 def resolve_precision(precision: Precision | Literal["auto"], device: torch.device) -> Precision:
     """Return the precision to use on a device.
 
-    ``"auto"`` is bfloat16 on a CUDA GPU that multiplies in it (from the Ampere generation on), exact everywhere else;
-    what it picked is logged.
+    ``"auto"`` is bfloat16 on a CUDA GPU that multiplies in it (from the Ampere generation on) and exact everywhere
+    else; the choice is logged.
 
     Raises:
-        InputError: If there is no such precision, or the device does not have it.
+        InputError: If there is no such precision, or the device does not support it.
     """
     if precision == "auto":
         native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        picked: Precision = "bfloat16" if native else "exact"
-        _log.info("precision 'auto' on %s: %s", device, picked)
-        return picked
+        selected: Precision = "bfloat16" if native else "exact"
+        _log.info("precision 'auto' on %s: %s", device, selected)
+        return selected
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "int8" and not (device.type == "cpu" and can_multiply_int8()):
@@ -50,18 +50,15 @@ def resolve_precision(precision: Precision | Literal["auto"], device: torch.devi
     return precision
 
 
-class ArithmeticChoice:
-    """The arithmetic of one model, with the weights that were prepared for it.
+class BackendSelector:
+    """Selects the backend of one network, and keeps the backends with the weights they have prepared.
 
-    A copy of a model prepares its own.
-
-    Attributes:
-        precision: One of :data:`PRECISIONS`.
+    A copy of a network prepares its own weights.
     """
 
     def __init__(self, precision: Precision = "exact") -> None:
         self._precision: Precision = precision
-        self._made: dict[tuple[str, torch.dtype | None], Arithmetic] = {}
+        self._backends: dict[tuple[str, torch.dtype | None], Backend] = {}
 
     @property
     def precision(self) -> Precision:
@@ -73,61 +70,59 @@ class ArithmeticChoice:
         if precision not in PRECISIONS:
             raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
         if precision != self._precision:
-            self._made.clear()  # The weights of the other one would only take memory.
+            # Weights prepared for the previous precision would only occupy memory.
+            self._backends.clear()
         self._precision = precision
 
-    @staticmethod
-    def within(model: nn.Module) -> Iterator[ArithmeticChoice]:
-        """Yield those of a model and its parts; a part that has one keeps it as ``_arithmetic``."""
-        for module in model.modules():
-            choice = getattr(module, "_arithmetic", None)
-            if isinstance(choice, ArithmeticChoice):
-                yield choice
-
-    def choose(self, model: nn.Module, x: Tensor) -> Arithmetic:
-        """Return how to multiply now.
+    def select(self, network: nn.Module, x: Tensor) -> Backend:
+        """Return the backend for one forward pass.
 
         Args:
-            model: Owns the parameters.
-            x: What enters the first block.
+            network: Owner of the parameters.
+            x: Input of the first block.
 
         Returns:
-            :data:`~endofm.kernels.backend.PLAIN` in training, where a gradient may be asked for, and while PyTorch
-            compiles or exports the model.
+            :data:`~endofm.kernels.backend.EAGER` in training, where a gradient may be needed, and while PyTorch
+            compiles or exports the network.
         """
-        if model.training or torch.compiler.is_compiling():
-            return PLAIN
-        parameters = list(model.parameters())
+        # Training has dropout and stochastic depth; a compiler must see the modules to trace them.
+        if network.training or torch.compiler.is_compiling():
+            return EAGER
+        parameters = list(network.parameters())
+        # Sharded over processes or quantised by another library: only the module knows how to multiply them.
         if any(type(p) is not nn.Parameter for p in parameters):
-            return PLAIN  # Sharded over processes or quantised by another library: theirs to multiply.
+            return EAGER
+        # Prepared weights are detached copies, so a gradient could not reach the parameters through them.
         if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in parameters)):
-            return PLAIN
+            return EAGER
+        # Under autocast the caller has chosen the types: weights are folded and not cast.
         if torch.is_autocast_enabled(x.device.type):
-            return self._get("cast", None)  # The caller has chosen types; weights stay as they are.
+            return self._backend("autocast", None)
         if self._precision == "exact":
-            return self._get(x.device.type, x.dtype)
+            return self._backend(x.device.type, x.dtype)
         if self._precision == "int8":
+            # The network may have moved to another device since the precision was set.
             resolve_precision("int8", x.device)
-            return self._get("cpu", torch.int8)
-        return self._get(x.device.type, torch.bfloat16)
+            return self._backend("cpu", torch.int8)
+        return self._backend(x.device.type, torch.bfloat16)
 
-    def _get(self, device: str, dtype: torch.dtype | None) -> Arithmetic:
+    def _backend(self, device: str, dtype: torch.dtype | None) -> Backend:
         key = device, dtype
-        if key not in self._made and dtype is torch.int8:
-            self._made[key] = Int8()
-        elif key not in self._made:
-            self._made[key] = _floating(device, dtype)
-        return self._made[key]
+        if key not in self._backends:
+            self._backends[key] = Int8Backend() if dtype is torch.int8 else _floating_point_backend(device, dtype)
+        return self._backends[key]
 
-    def __deepcopy__(self, memo: dict[int, object]) -> ArithmeticChoice:
-        return ArithmeticChoice(self._precision)
+    def __deepcopy__(self, memo: dict[int, object]) -> BackendSelector:
+        return BackendSelector(self._precision)
 
-    def __reduce__(self) -> tuple[type[ArithmeticChoice], tuple[Precision]]:
-        return ArithmeticChoice, (self._precision,)
+    def __reduce__(self) -> tuple[type[BackendSelector], tuple[Precision]]:
+        return BackendSelector, (self._precision,)
 
 
-def _floating(device: str, dtype: torch.dtype | None) -> Arithmetic:
-    """Return the fastest way of multiplying in a floating-point type."""
-    if device != "cpu" or dtype is None or not can_pack(dtype):
-        return Inference(dtype)
-    return Split() if dtype is torch.float32 and can_split() else Packed(dtype)
+def _floating_point_backend(device: str, dtype: torch.dtype | None) -> Backend:
+    """Return the fastest backend for products in a floating-point type."""
+    if device != "cpu" or dtype is None or not can_prepack(dtype):
+        return FoldedBackend(dtype)
+    # The matrix unit multiplies bfloat16 16 times as fast as the vector units multiply float32, so six bfloat16
+    # products are faster than one float32 product.
+    return AmxFloat32Backend() if dtype is torch.float32 and products_available() else OneDnnBackend(dtype)

@@ -1,4 +1,4 @@
-"""One divided space-time block: attention over time, then over space, then the MLP."""
+"""Transformer blocks over the token grid of a clip, with their attention and MLP."""
 
 from __future__ import annotations
 
@@ -6,22 +6,89 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
-from endofm.kernels.backend import PLAIN, Arithmetic, add, is_plain
-from endofm.layers.attention import Attention
+from endofm.kernels.backend import EAGER, Backend, add_residual, is_plain_linear
 from endofm.layers.packing import Packing
 
 
 def drop_path(x: Tensor, rate: float, *, axes: tuple[int, ...]) -> Tensor:
-    """Drop whole slices of a residual branch at random and scale the kept ones by the keep rate.
+    """Drop slices of a residual branch at random and scale the others by one over the keep rate.
 
     Args:
         x: Output of the branch.
-        rate: Probability of dropping, in [0, 1).
-        axes: Axes whose every index draws for itself; the other axes share the draw.
+        rate: Probability of dropping a slice, in [0, 1).
+        axes: Axes along which every index is drawn independently; the other axes share the draw.
     """
     shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
     keep = 1 - rate
     return x * (x.new_empty(shape).bernoulli_(keep) / keep)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention along one axis of a token grid, with a fused query-key-value projection.
+
+    Tokens come as a grid ``(time, batch, tokens, embed_dim)``. With time as the leading axis, attention over space and
+    attention over time are both plain views of the projected tokens, so nothing is copied between the two.
+
+    Args:
+        embed_dim: Width of the tokens.
+        num_heads: Number of heads; divides ``embed_dim``.
+        qkv_bias: Whether the fused projection has a bias.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, *, qkv_bias: bool = True) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.head_dim = embed_dim // num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def over_space(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
+        """Attend among the tokens of each frame.
+
+        Args:
+            x: ``(time, batch, tokens, embed_dim)``.
+            backend: How to multiply.
+
+        Returns:
+            Concatenated heads before the output projection, of the same shape.
+        """
+        return self.space_heads(backend.linear(x, self.qkv), backend)
+
+    def space_heads(self, qkv: Tensor, backend: Backend = EAGER) -> Tensor:
+        """Continue :meth:`over_space` from the projection ``(time, batch, tokens, 3 * embed_dim)``."""
+        time, batch, tokens, _ = qkv.shape
+        qkv = qkv.view(time * batch, tokens, 3, self.num_heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (T B) H N d
+        heads = backend.attend(q, k, v)
+        return heads.transpose(1, 2).reshape(time, batch, tokens, -1)
+
+    def over_time(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
+        """Attend among the tokens at the same position of all frames.
+
+        Args:
+            x: ``(time, batch, tokens, embed_dim)``.
+            backend: How to multiply.
+
+        Returns:
+            Concatenated heads before the output projection, of the same shape.
+        """
+        return self.time_heads(backend.linear(x, self.qkv), backend)
+
+    def time_heads(self, qkv: Tensor, backend: Backend = EAGER) -> Tensor:
+        """Continue :meth:`over_time` from the projection ``(time, batch, tokens, 3 * embed_dim)``."""
+        time, batch, tokens, _ = qkv.shape
+        qkv = qkv.view(time, batch * tokens, 3, self.num_heads, self.head_dim)
+        q, k, v = qkv.permute(2, 1, 3, 0, 4).unbind(0)  # each (B N) H T d
+        heads = backend.attend(q, k, v)
+        return heads.permute(2, 0, 1, 3).reshape(time, batch, tokens, -1)
+
+    def spatial_weights(self, x: Tensor) -> Tensor:
+        """Return the softmax weights of :meth:`over_space`, ``(time, batch, heads, tokens, tokens)``."""
+        time, batch, tokens, _ = x.shape
+        qkv = self.qkv(x).view(time, batch, tokens, 3, self.num_heads, self.head_dim)
+        q, k, _ = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)  # each T B H N d
+        weights: Tensor = (q * self.head_dim**-0.5 @ k.transpose(-2, -1)).softmax(dim=-1)
+        return weights
 
 
 class Mlp(nn.Module):
@@ -38,160 +105,235 @@ class Mlp(nn.Module):
         out: Tensor = self.fc2(self.act(self.fc1(x)))
         return out
 
-    def add_to(self, x: Tensor, normed: Tensor, arithmetic: Arithmetic) -> Tensor:
+    def add_to(self, x: Tensor, normed: Tensor, backend: Backend) -> Tensor:
         """Return ``x`` plus the MLP of ``normed``, both ``(..., embed_dim)``."""
-        return arithmetic.add(x, arithmetic.linear(normed, self.fc1, gelu=True), self.fc2)
+        return backend.add(x, backend.linear(normed, self.fc1, gelu=True), self.fc2)
 
 
-class DividedSpaceTimeBlock(nn.Module):
+class _Block(nn.Module):
+    """Common part of the two blocks: attention within a frame, MLP, stochastic depth, slots for adapters.
+
+    Adapters, which change only the patch tokens, are put into ``before_attention`` and ``before_mlp``.
+    """
+
+    before_attention: nn.Module | None
+    before_mlp: nn.Module | None
+
+    def __init__(self, drop_path_rate: float) -> None:
+        super().__init__()
+        self.drop_path_rate = drop_path_rate
+        self.before_attention = self.before_mlp = None
+
+    def _add_space_layers(self, config: EncoderConfig) -> None:
+        # Each block calls this last: the order of the layers is that of the published weights, and of random draws.
+        dim, eps = config.embed_dim, config.layer_norm_eps
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn = Attention(dim, config.num_heads, qkv_bias=config.qkv_bias)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, config.mlp_dim)
+
+    def _add_mlp(self, x: Tensor, backend: Backend, *, axes: tuple[int, ...]) -> Tensor:
+        """Return ``x`` plus the MLP branch, which stochastic depth drops along some axes."""
+        if self.before_mlp is not None:
+            x = self.before_mlp(x)
+        # A replaced MLP is called as the module it is.
+        if backend.fuses_residual and type(self.mlp) is Mlp:
+            return self.mlp.add_to(x, backend.norm(self.norm2, x), backend)
+        return add_residual(x, self._drop(self.mlp(self.norm2(x)), axes=axes))
+
+    def _drop(self, x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+        if self.training and self.drop_path_rate > 0:
+            return drop_path(x, self.drop_path_rate, axes=axes)
+        return x
+
+
+class SpaceBlock(_Block):
+    """Pre-norm block of a vision transformer (arXiv 2010.11929): attention within a frame, then the MLP.
+
+    The tokens are ``(time, batch, 1 + patches, embed_dim)``; every frame has its own class token. Frames exchange no
+    information unless there are adapters in ``before_attention`` or ``before_mlp``.
+
+    Args:
+        config: Architecture.
+        drop_path_rate: Stochastic depth of this block, drawn for every frame.
+    """
+
+    def __init__(self, config: EncoderConfig, drop_path_rate: float) -> None:
+        super().__init__(drop_path_rate)
+        self._add_space_layers(config)
+
+    def forward(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
+        """Run the block.
+
+        Args:
+            x: ``(time, batch, 1 + patches, embed_dim)``.
+            backend: How to multiply.
+        """
+        if self.before_attention is not None:
+            x = self.before_attention(x)
+        heads = self.attn.over_space(backend.norm(self.norm1, x), backend)
+        if backend.fuses_residual:
+            x = backend.add(x, heads, self.attn.proj)
+        else:
+            x = add_residual(x, self._drop(self.attn.proj(heads), axes=(0, 1)))
+        return self._add_mlp(x, backend, axes=(0, 1))
+
+
+class DividedSpaceTimeBlock(_Block):
     """Block of the divided space-time video transformer (TimeSformer, arXiv 2102.05095, section 3).
 
-    The tokens are ``(time, batch, 1 + patches, embed_dim)``. Row 0 of every frame is the clip's class token, repeated:
-    0.5 % more rows, and no concatenation or rearrangement anywhere in the block. All copies stay equal, because the
-    block replaces what space attention gives them by its mean over frames.
-
-    Adapters, which change the patch tokens alone, may be put at ``before_attention`` (over time) and ``before_mlp``.
+    Attention over time, then over space, then the MLP. The tokens are ``(time, batch, 1 + patches, embed_dim)``. Row 0
+    of every frame is the clip's class token, repeated: 0.5 % more rows, and no concatenation or rearrangement anywhere
+    in the block. All copies stay equal, because the block replaces the result of space attention for them by its mean
+    over frames.
 
     Args:
         config: Architecture.
         drop_path_rate: Stochastic depth of this block.
     """
 
-    before_attention: nn.Module | None
-    before_mlp: nn.Module | None
-
     def __init__(self, config: EncoderConfig, drop_path_rate: float) -> None:
-        super().__init__()
-        dim, eps = config.embed_dim, config.layer_norm_eps
-        self.drop_path_rate = drop_path_rate
-        self.temporal_norm1 = nn.LayerNorm(dim, eps=eps)
+        super().__init__(drop_path_rate)
+        dim = config.embed_dim
+        self.temporal_norm1 = nn.LayerNorm(dim, eps=config.layer_norm_eps)
         self.temporal_attn = Attention(dim, config.num_heads, qkv_bias=config.qkv_bias)
         self.temporal_fc = nn.Linear(dim, dim)
-        self.norm1 = nn.LayerNorm(dim, eps=eps)
-        self.attn = Attention(dim, config.num_heads, qkv_bias=config.qkv_bias)
-        self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = Mlp(dim, config.mlp_dim)
-        self.before_attention = self.before_mlp = None
+        self._add_space_layers(config)
 
-    def forward(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
-        """Run the whole block.
+    def forward(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
+        """Run the block on all tokens.
 
         Args:
             x: ``(time, batch, 1 + patches, embed_dim)``.
-            arithmetic: How to multiply; without gradients something faster than the modules as they are.
+            backend: How to multiply; without gradients something faster than :data:`~endofm.kernels.backend.EAGER`.
         """
-        x = self.attend_over_time(x, arithmetic)
-        heads = self.attn.over_space(arithmetic.norm(self.norm1, x), arithmetic)
-        if arithmetic.fuses_residual:
-            x = arithmetic.add(x, heads, self.attn.proj)
+        x = self.attend_over_time(x, backend)
+        heads = self.attn.over_space(backend.norm(self.norm1, x), backend)
+        if backend.fuses_residual:
+            x = backend.add(x, heads, self.attn.proj)
+            # The copies c of the class token were equal, so the mean of c + r_t over frames is c + mean(r_t).
             x[:, :, 0] = x[:, :, 0].mean(dim=0)
         else:
             r = self._drop(self.attn.proj(heads), axes=(0, 1))
+            # One class token per clip: it receives the mean over frames of what space attention gives its copies.
             r[:, :, 0] = r[:, :, 0].mean(dim=0)
-            x = add(x, r)
-        if self.before_mlp is not None:
-            x = self.before_mlp(x)
-        if arithmetic.fuses_residual and type(self.mlp) is Mlp:
-            return self.mlp.add_to(x, arithmetic.norm(self.norm2, x), arithmetic)
-        return add(x, self._drop(self.mlp(self.norm2(x)), axes=(1,)))
+            x = add_residual(x, r)
+        return self._add_mlp(x, backend, axes=(1,))
 
-    def forward_cls(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
+    def forward_cls(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
         """Run the block for the class token only, ``(batch, embed_dim)``; equal to ``forward(x)[0, :, 0]``.
 
-        With one query per clip, keys and values need not be formed: a score is ``x . (Wk^T q)``, the key bias cancels
-        in the softmax, and the values' map and the mean over frames commute with the weighted sum. That leaves one
-        column per head instead of two full projections, and the MLP sees one token. An adapter before the MLP does not
-        change the class token, so it is left out.
+        For the last block of an encoder whose patch tokens are not needed: keys and values need not be formed, and the
+        MLP runs on one token per clip. An adapter before the MLP does not change the class token, so it is left out.
         """
+        # The shortcut reads weights, so layers with anything else (hooks, adapters) need the full block.
         dropping = self.training and self.drop_path_rate > 0
-        if not is_plain(self.attn.qkv) or (dropping and not is_plain(self.attn.proj)):
-            return self.forward(x, arithmetic)[0, :, 0]
-        return self._class_token(self.attend_over_time(x, arithmetic))
-
-    def _class_token(self, x: Tensor) -> Tensor:
-        """Do what :meth:`forward_cls` does after the temporal step."""
-        dropping = self.training and self.drop_path_rate > 0
-        c = x[0, :, 0]  # B D
-        n = self.norm1(x)  # T B N D
-        heads, head_dim, dim = self.attn.num_heads, self.attn.head_dim, c.shape[-1]
-        w_q, w_k, w_v = self.attn.qkv.weight.view(3, heads, head_dim, dim).unbind(0)
-        bias = self.attn.qkv.bias
-        q = torch.einsum("bd,hed->bhe", n[0, :, 0], w_q)
-        if bias is not None:
-            q = q + bias.view(3, heads, head_dim)[0]
-        key = torch.einsum("bhe,hed->bdh", q * head_dim**-0.5, w_k)
-        weights = (n @ key).softmax(dim=2)  # T B N H
-        share: Tensor | float = 1.0
-        if dropping:  # whole frames, each with its part of the biases
-            kept = self._drop(x.new_ones(len(x), len(c), 1, 1), axes=(0, 1))  # T B 1 1
-            weights, share = weights * kept, kept.mean(dim=0).flatten(1)  # share: B 1
-        pooled = torch.einsum("tbnh,tbnd->bhd", weights, n) / len(n)
-        out = torch.einsum("bhd,hed->bhe", pooled, w_v).flatten(1)
-        if bias is not None:
-            out = out + bias[-dim:] * share
-        c = c + self.attn.proj(out)
-        if dropping:
-            c = c + self.attn.proj.bias * (share - 1)
-        result: Tensor = c + self._drop(self.mlp(self.norm2(c)), axes=(0,))
-        return result
+        if not is_plain_linear(self.attn.qkv) or (dropping and not is_plain_linear(self.attn.proj)):
+            return self.forward(x, backend)[0, :, 0]
+        return self._class_token(self.attend_over_time(x, backend))
 
     def forward_packed(self, rows: Tensor, packing: Packing) -> Tensor:
         """Run the block on several grids at once, in training; equal to :meth:`forward` on each.
 
         Args:
-            rows: ``(rows, embed_dim)``; only attention, stochastic depth and class tokens look at the grids in it.
-            packing: Where each grid lies.
+            rows: ``(rows, embed_dim)``. Norms, linear layers and the MLP act on each row alone and run once for all
+                grids; attention, stochastic depth and class tokens need the grids.
+            packing: Position of each grid in the rows.
         """
+        # Adapters convolve over a grid.
         if self.before_attention is not None or self.before_mlp is not None:
             return packing.join([self.forward(grid) for grid in packing.split(rows)])
         rows = self._attend_over_time_packed(rows, packing)
         qkv = self.attn.qkv(self.norm1(rows))
         heads = packing.join([self.attn.space_heads(part) for part in packing.split(qkv)])
         r = self._drop_packed(self.attn.proj(heads), packing, axes=(0, 1))
-        copies = packing.split_class_rows(r.index_select(0, packing.class_rows))
+        # As in forward: r[:, :, 0] = r[:, :, 0].mean(dim=0), for the class rows of every grid.
+        copies = packing.split_class_rows(r.index_select(0, packing.class_rows))  # each T B D
         means = [part.mean(dim=0, keepdim=True).expand_as(part).flatten(0, 1) for part in copies]
-        rows = add(rows, r.index_copy_(0, packing.class_rows, torch.cat(means)))
-        return add(rows, self._drop_packed(self.mlp(self.norm2(rows)), packing, axes=(1,)))
+        rows = add_residual(rows, r.index_copy_(0, packing.class_rows, torch.cat(means)))
+        return add_residual(rows, self._drop_packed(self.mlp(self.norm2(rows)), packing, axes=(1,)))
 
     def forward_cls_packed(self, rows: Tensor, packing: Packing) -> Tensor:
         """Return the class token of every clip of several grids, ``(clips, embed_dim)``; see :meth:`forward_cls`."""
-        plain = is_plain(self.attn.qkv) and is_plain(self.attn.proj)
+        plain = is_plain_linear(self.attn.qkv) and is_plain_linear(self.attn.proj)
         if self.before_attention is not None or self.before_mlp is not None or not plain:
             return torch.cat([self.forward_cls(grid) for grid in packing.split(rows)])
         rows = self._attend_over_time_packed(rows, packing)
         return torch.cat([self._class_token(grid) for grid in packing.split(rows)])
 
+    def attend_over_time(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
+        """Run the temporal step, in which the class token does not take part."""
+        if self.before_attention is not None:
+            x = self.before_attention(x)
+        heads = self.temporal_attn.over_time(backend.norm(self.temporal_norm1, x), backend)
+        if backend.fuses_residual:
+            # temporal_attn.proj and temporal_fc follow each other without anything between them: one linear map.
+            out = backend.add(x, heads, self.temporal_attn.proj, self.temporal_fc)
+            out[:, :, 0] = x[:, :, 0]
+            return out
+        # The branch is dropped before the last linear layer, so that layer's bias is always added: as published.
+        r = self.temporal_fc(self._drop(self.temporal_attn.proj(heads), axes=(1, 2)))
+        r[:, :, 0] = 0
+        return add_residual(x, r)
+
+    def spatial_attention(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
+        """Return the softmax weights of the spatial step, ``(time, batch, heads, 1 + patches, 1 + patches)``."""
+        return self.attn.spatial_weights(self.norm1(self.attend_over_time(x, backend)))
+
+    def _class_token(self, x: Tensor) -> Tensor:
+        """Return the class token ``(batch, embed_dim)`` after the spatial step and the MLP.
+
+        Args:
+            x: Tokens after the temporal step, ``(time, batch, 1 + patches, embed_dim)``.
+        """
+        dropping = self.training and self.drop_path_rate > 0
+        c = x[0, :, 0]  # B D; equal in all frames
+        n = self.norm1(x)  # T B N D
+        heads, head_dim, dim = self.attn.num_heads, self.attn.head_dim, c.shape[-1]
+        w_q, w_k, w_v = self.attn.qkv.weight.view(3, heads, head_dim, dim).unbind(0)  # each H d D
+        bias = self.attn.qkv.bias
+
+        # The query of a head: q = Wq n_cls + bq. The class token is the same in every frame, so one per clip suffices.
+        q = torch.einsum("bd,hed->bhe", n[0, :, 0], w_q)  # B H d
+        if bias is not None:
+            q = q + bias.view(3, heads, head_dim)[0]
+
+        # Its score with token j: q . (Wk n_j + bk) = (Wk^T q) . n_j + q . bk. The last term is the same for every j and
+        # cancels in the softmax, so keys need not be formed: the scores are n times one column Wk^T q per head.
+        key = torch.einsum("bhe,hed->bdh", q * head_dim**-0.5, w_k)  # B D H
+        weights = (n @ key).softmax(dim=2)  # T B N H; sums to 1 over the tokens of each frame
+
+        # Stochastic depth drops whole frames of the branch, whose mean over frames the class token receives. A factor
+        # k_t per frame (0, or one over the keep rate) multiplies its weights; their sum is then k_t instead of 1, so
+        # that biases, which are added once per frame, get the mean of k_t as a factor.
+        bias_scale: Tensor | float = 1.0
+        if dropping:
+            kept = self._drop(x.new_ones(len(x), len(c), 1, 1), axes=(0, 1))  # T B 1 1
+            weights, bias_scale = weights * kept, kept.mean(dim=0).flatten(1)  # bias_scale: B 1
+
+        # The result of frame t: sum_j w_tj (Wv n_j + bv) = Wv (sum_j w_tj n_j) + bv, because the weights sum to 1. The
+        # mean over frames is linear too, so tokens are averaged first and Wv is applied to one vector per head.
+        pooled = torch.einsum("tbnh,tbnd->bhd", weights, n) / len(n)  # B H D
+        out = torch.einsum("bhd,hed->bhe", pooled, w_v).flatten(1)  # B D
+        if bias is not None:
+            out = out + bias[-dim:] * bias_scale
+
+        # proj adds its full bias; if frames were dropped, only bias_scale of it belongs to the branch.
+        c = c + self.attn.proj(out)
+        if dropping:
+            c = c + self.attn.proj.bias * (bias_scale - 1)
+        result: Tensor = c + self._drop(self.mlp(self.norm2(c)), axes=(0,))
+        return result
+
     def _attend_over_time_packed(self, rows: Tensor, packing: Packing) -> Tensor:
         qkv = self.temporal_attn.qkv(self.temporal_norm1(rows))
         heads = packing.join([self.temporal_attn.time_heads(part) for part in packing.split(qkv)])
         r = self.temporal_fc(self._drop_packed(self.temporal_attn.proj(heads), packing, axes=(1, 2)))
-        return add(rows, r.index_fill_(0, packing.class_rows, 0))
+        return add_residual(rows, r.index_fill_(0, packing.class_rows, 0))
 
     def _drop_packed(self, rows: Tensor, packing: Packing, *, axes: tuple[int, ...]) -> Tensor:
         if not self.training or self.drop_path_rate == 0:
             return rows
+        # The factors of every grid are drawn on a grid of ones, in the order in which forward would draw them.
         ones = [rows.new_ones(1).expand(*shape, 1) for shape in packing.shapes]
         return rows * packing.join([self._drop(part, axes=axes) for part in ones])
-
-    def attend_over_time(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
-        """Run the temporal step, in which the class token takes no part."""
-        if self.before_attention is not None:
-            x = self.before_attention(x)
-        heads = self.temporal_attn.over_time(arithmetic.norm(self.temporal_norm1, x), arithmetic)
-        if arithmetic.fuses_residual:
-            out = arithmetic.add(x, heads, self.temporal_attn.proj, self.temporal_fc)
-            out[:, :, 0] = x[:, :, 0]
-            return out
-        # The branch is dropped before the last linear layer, whose bias is therefore always added: as published.
-        r = self.temporal_fc(self._drop(self.temporal_attn.proj(heads), axes=(1, 2)))
-        r[:, :, 0] = 0
-        return add(x, r)
-
-    def spatial_attention(self, x: Tensor, arithmetic: Arithmetic = PLAIN) -> Tensor:
-        """Return the softmax weights of the spatial step, ``(time, batch, heads, 1 + patches, 1 + patches)``."""
-        return self.attn.spatial_weights(self.norm1(self.attend_over_time(x, arithmetic)))
-
-    def _drop(self, x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
-        if self.training and self.drop_path_rate > 0:
-            return drop_path(x, self.drop_path_rate, axes=axes)
-        return x

@@ -1,4 +1,4 @@
-"""Token grids of several shapes as one list of rows, so that what acts on rows alone needs one call for all of them."""
+"""Packing of token grids of several shapes into one matrix of rows, so that per-token layers need a single call."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Packing:
-    """Where each grid lies in the rows.
+    """Positions of several grids in a matrix of rows, one grid after the other.
 
     Attributes:
-        shapes: Of each grid.
-        class_rows: Rows of class tokens, int64, in order.
+        shapes: Shape of each grid.
+        class_rows: Row indices of the class tokens, int64, in ascending order.
     """
 
     shapes: tuple[Shape, ...]
@@ -26,8 +26,9 @@ class Packing:
 
     @classmethod
     def of(cls, grids: Sequence[Tensor]) -> tuple[Packing, Tensor]:
-        """Pack grids ``(time, batch, tokens, width)``; return where they lie, and the rows ``(rows, width)``."""
+        """Pack grids ``(time, batch, tokens, width)``; return their packing and the rows ``(rows, width)``."""
         shapes = tuple((grid.shape[0], grid.shape[1], grid.shape[2]) for grid in grids)
+        # A flattened grid repeats frame by frame: class token, patches, class token, patches, ...
         firsts, start = [], 0
         for time, batch, tokens in shapes:
             stop = start + time * batch * tokens
@@ -43,11 +44,11 @@ class Packing:
         return [part.view(*shape, *part.shape[1:]) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def split_class_rows(self, rows: Tensor) -> list[Tensor]:
-        """Return the class tokens ``(time, batch, width)`` of each grid, given all of them."""
+        """Return the class tokens ``(time, batch, width)`` of each grid from the rows of all class tokens."""
         counts = [time * batch for time, batch, _ in self.shapes]
         parts: tuple[Tensor, ...] = rows.split(counts)  # type: ignore[no-untyped-call]
         return [part.view(*shape[:2], *part.shape[1:]) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def join(self, grids: Sequence[Tensor]) -> Tensor:
-        """Return the rows of grids, or of anything that :meth:`split` returns."""
+        """Return the rows of grids, or of tensors of the shapes that :meth:`split` returns."""
         return torch.cat([grid.flatten(0, 2) for grid in grids])

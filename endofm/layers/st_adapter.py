@@ -1,4 +1,4 @@
-"""ST-Adapter: a bottleneck that lets the patches of a clip exchange information over time and space."""
+"""ST-Adapter: a bottleneck through which the patches of a clip exchange information over time and space."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from endofm.errors import InputError
 
 
 class STAdapter(nn.Module):
-    """Down, depthwise convolution over the clip, up, added to the patch tokens; the class token has no part in it.
+    """Down-projection, depthwise convolution over the clip, up-projection, added to the patch tokens.
 
     Pan and others, *ST-Adapter: Parameter-Efficient Image-to-Video Transfer Learning* (arXiv 2206.13559), as
-    github.com/linziyi96/st-adapter at b914b38 computes it. The convolution begins at zero, so that a fresh adapter
-    changes nothing at all.
+    github.com/linziyi96/st-adapter at b914b38 computes it. The class token is left unchanged. The convolution starts at
+    zero, so a fresh adapter is the identity.
 
     Args:
         embed_dim: Width of the tokens.
-        config: Width, kernel and activation; the placement is not this module's.
+        config: Width, kernel and activation; the placement is up to :func:`insert_st_adapters`.
     """
 
     def __init__(self, embed_dim: int, config: STAdapterConfig) -> None:
@@ -41,7 +41,7 @@ class STAdapter(nn.Module):
             nn.init.zeros_(tensor)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Change the patch tokens.
+        """Add the bottleneck's output to the patch tokens.
 
         Args:
             x: ``(time, batch, 1 + patches, embed_dim)``; row 0 of every frame is the class token, patches follow row by
@@ -61,6 +61,7 @@ class STAdapter(nn.Module):
         return torch.cat((x[:, :, :1], patches + self.up(inner)), dim=2)
 
     def _grid(self, count: int) -> tuple[int, int]:
+        # A kernel over time alone never mixes patches, so any number of them may stand in one column.
         if not self.spatial:
             return count, 1
         side = math.isqrt(count)
@@ -76,14 +77,14 @@ class STAdapter(nn.Module):
 
 
 def insert_st_adapters(blocks: nn.ModuleList, embed_dim: int, config: STAdapterConfig | None) -> None:
-    """Put fresh adapters into blocks that have the places ``before_attention`` and ``before_mlp``.
+    """Put fresh adapters into the slots ``before_attention`` and ``before_mlp`` of blocks.
 
     Args:
         blocks: Blocks of an encoder, in order.
         embed_dim: Width of the tokens.
-        config: Which and where; None puts in nothing.
+        config: Size and placement of the adapters; None inserts none.
     """
     if config is None:
         return
-    for number, place in config.places(len(blocks)):
-        setattr(blocks[number], place, STAdapter(embed_dim, config))
+    for index, slot in config.places(len(blocks)):
+        setattr(blocks[index], slot, STAdapter(embed_dim, config))

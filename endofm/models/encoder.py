@@ -1,4 +1,4 @@
-"""The Endo-FM encoder: a ViT for clips with attention divided into time and space."""
+"""The Endo-FM encoder: a vision transformer for clips with attention divided into time and space."""
 
 from __future__ import annotations
 
@@ -6,26 +6,133 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from endofm.config import EncoderConfig
 from endofm.errors import ConfigError, InputError
-from endofm.kernels.backend import PLAIN, Arithmetic
-from endofm.kernels.precision import ArithmeticChoice, Precision
-from endofm.layers.block import DividedSpaceTimeBlock
-from endofm.layers.embedding import PatchEmbed, resize_position_table, resize_time_table
+from endofm.kernels.backend import EAGER, Backend
+from endofm.kernels.precision import BackendSelector, Precision
+from endofm.layers.block import DividedSpaceTimeBlock, SpaceBlock
 from endofm.layers.packing import Packing
-from endofm.layers.st_adapter import insert_st_adapters
 from endofm.outputs import EncoderOutput
 
 
-class VideoTransformer(nn.Module):
+class Transformer(nn.Module):
+    """Base of all transformers: class token, blocks and final norm, run by a backend of the selected precision.
+
+    A subclass registers its embeddings and then calls :meth:`_add_blocks`; parameters are saved, and random weights
+    drawn, in that order.
+
+    Args:
+        config: Architecture.
+
+    Attributes:
+        encoder_config: The architecture.
+        embed_dim: Width of the tokens.
+        grad_checkpointing: Whether blocks are recomputed in the backward pass.
+        backends: Selects the backend that multiplies.
+    """
+
+    blocks: nn.ModuleList
+    norm: nn.LayerNorm
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.encoder_config = config
+        self.embed_dim = config.embed_dim
+        self.grad_checkpointing = False
+        self.backends = BackendSelector()
+
+    @property
+    def precision(self) -> Precision:
+        """Numerical precision in inference; see :mod:`endofm.kernels.precision`."""
+        return self.backends.precision
+
+    @precision.setter
+    def precision(self, precision: Precision) -> None:
+        self.backends.precision = precision
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute the blocks in the backward pass instead of keeping their activations."""
+        self.grad_checkpointing = enable
+
+    def _add_blocks(self, block: type[DividedSpaceTimeBlock] | type[SpaceBlock]) -> None:
+        config = self.encoder_config
+        # Stochastic depth grows linearly from 0 in the first block to the configured rate in the last.
+        last = max(config.depth - 1, 1)
+        self.blocks = nn.ModuleList(block(config, config.drop_path_rate * i / last) for i in range(config.depth))
+        self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+
+    def _insert_adapters(self) -> None:
+        """Insert the configured adapters; called after random weights are drawn, which adapters are not part of."""
+        if self.encoder_config.st_adapter is not None:
+            from endofm.layers.st_adapter import insert_st_adapters
+
+            insert_st_adapters(self.blocks, self.embed_dim, self.encoder_config.st_adapter)
+
+    def _run_block(self, step: Callable[..., Tensor], x: Tensor, backend: Backend) -> Tensor:
+        """Run a block, or one of its other forward methods, recomputing it in the backward pass if so configured."""
+        if backend is not EAGER:
+            return step(x, backend)
+        if self.grad_checkpointing and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(step, x, use_reentrant=False)
+            return recomputed
+        return step(x)
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches of every frame, projected by one convolution."""
+
+    def __init__(self, patch_size: int, in_chans: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map ``(frames, channels, height, width)`` to ``(frames, patches, embed_dim)``, row by row."""
+        out: Tensor = self.proj(frames)
+        return out.flatten(2).transpose(1, 2)
+
+
+class PatchTransformer(Transformer):
+    """Base of the encoders of clips: a transformer over the patches of every frame.
+
+    Args:
+        config: Architecture.
+
+    Attributes:
+        patch_size: Side of a patch in pixels.
+        num_frames: Frames per clip that the weights are for.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__(config)
+        self.patch_size = config.patch_size
+        self.num_frames = config.num_frames
+        self.patch_embed = PatchEmbed(config.patch_size, config.in_chans, config.embed_dim)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, config.embed_dim))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + config.grid_size**2, config.embed_dim))
+
+    def _embed_patches(self, clip: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return patches ``(time, batch, patches, embed_dim)`` without positions, and their grid (rows, columns).
+
+        Raises:
+            InputError: If the clip has another form.
+        """
+        require_clip(clip, in_chans=self.encoder_config.in_chans, patch_size=self.patch_size)
+        batch, _, time, height, width = clip.shape
+        frames = clip.to(self.pos_embed.dtype).permute(2, 0, 1, 3, 4).flatten(0, 1)  # (T B) C H W
+        patches = self.patch_embed(frames).unflatten(0, (time, batch))  # T B N D
+        return patches, (height // self.patch_size, width // self.patch_size)
+
+
+class VideoTransformer(PatchTransformer):
     """Divided space-time video transformer.
 
     Computes what the published Endo-FM backbone computes (arXiv 2306.16741; code at github.com/med-air/Endo-FM,
-    commit 206427e) and has its parameter names. Any number of frames and any height and width that are multiples of the
-    patch size are taken: position and time tables are resized by nearest neighbour, as the original does it.
+    commit 206427e) and has its parameter names. Clips may have any number of frames, and any height and width that are
+    multiples of the patch size: position and time embeddings are resized by nearest neighbour, as published.
 
     Args:
         config: Architecture; the default is the published ViT-B/16 for 8 frames of 224 x 224.
@@ -33,9 +140,9 @@ class VideoTransformer(nn.Module):
     Attributes:
         embed_dim: Width of the tokens and of the clip embedding.
         patch_size: Side of a patch in pixels.
-        num_frames: Frames that the time table was made for.
-        precision: How exactly to compute in inference: ``"exact"`` (the default), ``"bfloat16"`` or ``"int8"``; see
-            :mod:`endofm.kernels.precision`. Where gradients are recorded the modules are always run as they are.
+        num_frames: Frames that the time embedding is for.
+        precision: Numerical precision in inference: ``"exact"`` (the default), ``"bfloat16"`` or ``"int8"``; see
+            :mod:`endofm.kernels.precision`. Where gradients are recorded, the modules themselves are always called.
 
     Example:
         >>> encoder = VideoTransformer(EncoderConfig.preset("tiny"))
@@ -44,43 +151,20 @@ class VideoTransformer(nn.Module):
     """
 
     def __init__(self, config: EncoderConfig | None = None) -> None:
-        super().__init__()
         config = config or EncoderConfig()
         if config.attention_type != "divided_space_time":
             raise ConfigError(f"VideoTransformer has divided attention, not {config.attention_type!r}")
-        self.encoder_config = config
-        self.embed_dim = config.embed_dim
-        self.patch_size = config.patch_size
-        self.num_frames = config.num_frames
-        self.grad_checkpointing = False
-        self._arithmetic = ArithmeticChoice()
-
-        self.patch_embed = PatchEmbed(config.patch_size, config.in_chans, config.embed_dim)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, config.embed_dim))
-        self.pos_embed = nn.Parameter(torch.empty(1, 1 + config.grid_size**2, config.embed_dim))
+        super().__init__(config)
         self.time_embed = nn.Parameter(torch.empty(1, config.num_frames, config.embed_dim))
-        last = max(config.depth - 1, 1)
-        self.blocks = nn.ModuleList(
-            DividedSpaceTimeBlock(config, config.drop_path_rate * i / last) for i in range(config.depth)
-        )
-        self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self._add_blocks(DividedSpaceTimeBlock)
         self.init_weights()
-        insert_st_adapters(self.blocks, config.embed_dim, config.st_adapter)
-
-    @property
-    def precision(self) -> Precision:
-        """How exactly the encoder computes in inference."""
-        return self._arithmetic.precision
-
-    @precision.setter
-    def precision(self, precision: Precision) -> None:
-        self._arithmetic.precision = precision
+        self._insert_adapters()
 
     def init_weights(self) -> None:
-        """Draw fresh weights by the original's rule.
+        """Draw new weights by the published rule.
 
-        Truncated normals of deviation 0.02; ``time_embed`` and every ``temporal_fc`` start at zero, so that the fresh
-        network is a per-frame ViT whose class token is averaged over frames.
+        Truncated normals of standard deviation 0.02; ``time_embed`` and every ``temporal_fc`` start at zero, so that
+        the new network is a per-frame ViT whose class token is averaged over frames.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -100,8 +184,8 @@ class VideoTransformer(nn.Module):
         """Embed clips.
 
         Args:
-            clip: ``(batch, channels, time, height, width)``, RGB, normalised as the weights' preprocessing says;
-                height and width are multiples of the patch size.
+            clip: ``(batch, channels, time, height, width)``, RGB, normalised by the weights' processor; height and
+                width are multiples of the patch size.
 
         Returns:
             Class token after the final norm, ``(batch, embed_dim)``.
@@ -111,25 +195,27 @@ class VideoTransformer(nn.Module):
         """
         *blocks, last = self._blocks()
         x, _ = self.embed(clip)
-        arithmetic = self._arithmetic.choose(self, x)
-        found = []
-        for part in arithmetic.parts(x, self.encoder_config.mlp_dim):
+        backend = self.backends.select(self, x)
+        embeddings = []
+        for part in backend.split_batch(x, self.encoder_config.mlp_dim):
             for block in blocks:
-                part = self._run(block, part, arithmetic)
-            found.append(self.norm(self._run(last.forward_cls, part, arithmetic)))
-        return _join(found)
+                part = self._run_block(block, part, backend)
+            # Nothing reads the patch tokens after the last block.
+            embeddings.append(self.norm(self._run_block(last.forward_cls, part, backend)))
+        return _join(embeddings)
 
     def forward_many(self, clips: Sequence[Tensor]) -> Tensor:
         """Embed batches of clips of several shapes, in training.
 
-        What acts on each token by itself runs once for all of them, which makes fewer and larger products than
-        embedding one batch after the other.
+        Whatever acts on single tokens runs once for all batches: fewer and larger products than one batch after the
+        other.
 
         Args:
             clips: Each as for :meth:`forward`.
 
         Returns:
-            Class tokens of all clips in their order, ``(clips, embed_dim)``; those of :meth:`forward` but for rounding.
+            Class tokens of all clips in order, ``(clips, embed_dim)``; equal to those of :meth:`forward` up to
+            rounding.
 
         Raises:
             InputError: If a batch has another form.
@@ -137,8 +223,8 @@ class VideoTransformer(nn.Module):
         *blocks, last = self._blocks()
         packing, rows = Packing.of([self.embed(clip)[0] for clip in clips])
         for block in blocks:
-            rows = self._run(partial(block.forward_packed, packing=packing), rows, PLAIN)
-        out: Tensor = self.norm(self._run(partial(last.forward_cls_packed, packing=packing), rows, PLAIN))
+            rows = self._run_block(partial(block.forward_packed, packing=packing), rows, EAGER)
+        out: Tensor = self.norm(self._run_block(partial(last.forward_cls_packed, packing=packing), rows, EAGER))
         return out
 
     def forward_features(self, clip: Tensor) -> EncoderOutput:
@@ -148,7 +234,7 @@ class VideoTransformer(nn.Module):
     def get_intermediate_layers(
         self, clip: Tensor, n: int | Sequence[int] = 1, *, norm: bool = True
     ) -> tuple[EncoderOutput, ...]:
-        """Return the tokens after chosen blocks.
+        """Return the tokens after selected blocks.
 
         Args:
             clip: As for :meth:`forward`.
@@ -166,24 +252,24 @@ class VideoTransformer(nn.Module):
         if not indices or min(indices) < 0 or max(indices) >= depth:
             raise InputError(f"get_intermediate_layers: n={n!r} does not name blocks of an encoder with {depth} blocks")
         x, grid = self.embed(clip)
-        arithmetic = self._arithmetic.choose(self, x)
-        found: dict[int, list[Tensor]] = {i: [] for i in indices}
-        for part in arithmetic.parts(x, self.encoder_config.mlp_dim):
+        backend = self.backends.select(self, x)
+        tokens: dict[int, list[Tensor]] = {i: [] for i in indices}
+        for part in backend.split_batch(x, self.encoder_config.mlp_dim):
             for i, block in enumerate(self._blocks()[: max(indices) + 1]):
-                part = self._run(block, part, arithmetic)
-                if i in found:
-                    found[i].append((self.norm(part) if norm else part).movedim(0, 1))  # B T 1+N D
-        joined = {i: _join(tokens) for i, tokens in found.items()}
+                part = self._run_block(block, part, backend)
+                if i in tokens:
+                    tokens[i].append((self.norm(part) if norm else part).movedim(0, 1))  # B T 1+N D
+        joined = {i: _join(parts) for i, parts in tokens.items()}
         return tuple(EncoderOutput(joined[i][:, 0, 0], torch.unflatten(joined[i][:, :, 1:], 2, grid)) for i in indices)
 
     def get_last_attention(self, clip: Tensor) -> Tensor:
-        """Return the spatial attention weights of the last block, for pictures.
+        """Return the spatial attention weights of the last block, for visualisation.
 
         Args:
             clip: As for :meth:`forward`.
 
         Returns:
-            ``(batch, time, heads, 1 + patches, 1 + patches)``, rows are queries and sum to 1; index 0 is the class
+            ``(batch, time, heads, 1 + patches, 1 + patches)``; rows are queries and sum to 1. Index 0 is the class
             token, patches follow row by row.
 
         Raises:
@@ -191,13 +277,13 @@ class VideoTransformer(nn.Module):
         """
         *blocks, last = self._blocks()
         x, _ = self.embed(clip)
-        arithmetic = self._arithmetic.choose(self, x)
+        backend = self.backends.select(self, x)
         for block in blocks:
-            x = self._run(block, x, arithmetic)
-        return last.spatial_attention(x, arithmetic).transpose(0, 1)
+            x = self._run_block(block, x, backend)
+        return last.spatial_attention(x, backend).transpose(0, 1)
 
     def embed(self, clip: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Turn clips into the tokens that enter the first block.
+        """Turn clips into the input of the first block.
 
         Returns:
             Tokens ``(time, batch, 1 + patches, embed_dim)``, of which row 0 of every frame is the class token, and the
@@ -206,24 +292,14 @@ class VideoTransformer(nn.Module):
         Raises:
             InputError: If the clip has another form.
         """
-        require_clip(clip, in_chans=self.encoder_config.in_chans, patch_size=self.patch_size)
-        batch, _, time, height, width = clip.shape
-        grid = (height // self.patch_size, width // self.patch_size)
-        frames = clip.to(self.pos_embed.dtype).permute(2, 0, 1, 3, 4).flatten(0, 1)  # (T B) C H W
-        patches = self.patch_embed(frames).unflatten(0, (time, batch))  # T B N D
-        positions = resize_position_table(self.pos_embed, grid)
-        times = resize_time_table(self.time_embed, time)
-        patches = patches + (positions[:, 1:] + times.transpose(0, 1)).unsqueeze(1)
-        # The class token has a position but no time.
-        cls_token = (self.cls_token + positions[:, :1]).expand(time, batch, 1, -1)
+        patches, grid = self._embed_patches(clip)
+        time, batch = patches.shape[:2]
+        pos_embed = resize_position_embedding(self.pos_embed, grid)
+        time_embed = resize_time_embedding(self.time_embed, time)
+        patches = patches + (pos_embed[:, 1:] + time_embed.transpose(0, 1)).unsqueeze(1)
+        # The class token has a position but no time. The blocks expect a copy of it in every frame.
+        cls_token = (self.cls_token + pos_embed[:, :1]).expand(time, batch, 1, -1)
         return torch.cat((cls_token, patches.to(cls_token.dtype)), dim=2), grid
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute the blocks in the backward pass instead of keeping their activations."""
-        self.grad_checkpointing = enable
-
-    def _run(self, step: Callable[..., Tensor], x: Tensor, arithmetic: Arithmetic) -> Tensor:
-        return run_block(step, x, arithmetic, recompute=self.grad_checkpointing)
 
     def _blocks(self) -> list[DividedSpaceTimeBlock]:
         return list(self.blocks)  # type: ignore[arg-type]
@@ -233,21 +309,49 @@ def _join(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def run_block(step: Callable[..., Tensor], x: Tensor, arithmetic: Arithmetic, *, recompute: bool) -> Tensor:
-    """Run a block, or have it recomputed in the backward pass instead of keeping its activations."""
-    if arithmetic is not PLAIN:
-        return step(x, arithmetic)
-    if recompute and torch.is_grad_enabled():
-        recomputed: Tensor = checkpoint(step, x, use_reentrant=False)
-        return recomputed
-    return step(x)
+def resize_position_embedding(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Resize the position embedding to another grid of patches, by nearest neighbour as published.
+
+    The embedding is resized only if the number of patches differs: a 7 x 28 grid takes the rows of a 14 x 14 embedding
+    in order. The published weights are used that way.
+
+    Args:
+        embedding: ``(1, 1 + P * P, embed_dim)``; row 0 belongs to the class token.
+        grid: Rows and columns of patches.
+
+    Returns:
+        ``(1, 1 + rows * columns, embed_dim)``.
+    """
+    height, width = grid
+    rows = embedding.shape[1] - 1
+    if height * width == rows:
+        return embedding
+    side = int(rows**0.5)
+    patches = embedding[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # 1 D P P
+    patches = F.interpolate(patches, size=grid, mode="nearest").flatten(2).transpose(1, 2)
+    return torch.cat((embedding[:, :1], patches), dim=1)
+
+
+def resize_time_embedding(embedding: Tensor, num_frames: int) -> Tensor:
+    """Resize the time embedding to another number of frames, by nearest neighbour as published.
+
+    Args:
+        embedding: ``(1, rows, embed_dim)``.
+        num_frames: Frames in the clip.
+
+    Returns:
+        ``(1, num_frames, embed_dim)``; frame ``t`` has row ``floor(t * rows / num_frames)``.
+    """
+    if num_frames == embedding.shape[1]:
+        return embedding
+    return F.interpolate(embedding.transpose(1, 2), size=num_frames, mode="nearest").transpose(1, 2)
 
 
 def require_clip(clip: Tensor, *, in_chans: int, patch_size: int) -> None:
     """Raise unless a clip has the form that an encoder takes.
 
     Raises:
-        InputError: Saying what is wrong with it.
+        InputError: Naming what is wrong with the clip.
     """
     expected = "(batch, channels, time, height, width)"
     if not isinstance(clip, Tensor):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning
-from endofm.kernels.precision import ArithmeticChoice, Precision, resolve_precision
+from endofm.kernels.precision import Precision, resolve_precision
 from endofm.task_table import get_task
 from endofm.transforms.processor import Processor
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from endofm.hub.resolve import LoadedWeights
+    from endofm.models.encoder import Transformer
     from endofm.video.frames import VideoSource
     from endofm.video.open import Decoder, VideoInput
 
@@ -43,6 +44,7 @@ class Pretrained(nn.Module):
     config: ModelConfig
     processor: Processor
     provenance: dict[str, Any]
+    backbone: Transformer  # of a model with a head; EndoFM is the transformer itself
 
     def _describe(self, config: ModelConfig, provenance: Mapping[str, Any] | None) -> None:
         """Keep what the model was built from; the first step of a constructor after ``super().__init__``.
@@ -63,12 +65,11 @@ class Pretrained(nn.Module):
     @property
     def precision(self) -> Precision:
         """How exactly the encoder computes in inference; see :meth:`from_pretrained`."""
-        return next(ArithmeticChoice.within(self)).precision
+        return self.backbone.precision
 
     @precision.setter
     def precision(self, precision: Precision) -> None:
-        for choice in ArithmeticChoice.within(self):
-            choice.precision = precision
+        self.backbone.precision = precision
 
     @classmethod
     def from_pretrained(

@@ -12,22 +12,12 @@ from torch import nn
 
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
-from endofm.kernels.backend import PLAIN
+from endofm.kernels.backend import EAGER
 from endofm.layers.block import drop_path
-from endofm.layers.embedding import resize_position_table, resize_time_table
-from endofm.models.encoder import VideoTransformer
+from endofm.models.encoder import VideoTransformer, resize_position_embedding, resize_time_embedding
+from helpers.random_encoder import random_encoder
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)
-
-
-def random_encoder(seed: int = 0, config: EncoderConfig = SMALL) -> VideoTransformer:
-    """An encoder in which nothing is zero, so that no path can hide."""
-    torch.manual_seed(seed)
-    model = VideoTransformer(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model
 
 
 @settings(max_examples=25, deadline=None)
@@ -38,7 +28,7 @@ def random_encoder(seed: int = 0, config: EncoderConfig = SMALL) -> VideoTransfo
     columns=st.integers(1, 4),
 )
 def test_all_paths_agree_on_every_shape(batch: int, time: int, rows: int, columns: int) -> None:
-    model = random_encoder()
+    model = random_encoder(SMALL)
     clip = torch.randn(batch, 3, time, 16 * rows, 16 * columns)
     with torch.no_grad():
         short = model(clip)
@@ -57,20 +47,20 @@ def test_fresh_encoder_ignores_the_order_of_frames() -> None:
     clip = torch.randn(1, 3, 4, 32, 32)
     torch.testing.assert_close(model(clip), model(clip.flip(2)), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(
-        random_encoder()(clip), random_encoder()(clip), msg="the same weights must give the same numbers"
+        random_encoder(SMALL)(clip), random_encoder(SMALL)(clip), msg="the same weights must give the same numbers"
     )
-    assert not torch.allclose(random_encoder()(clip), random_encoder()(clip.flip(2)), atol=1e-3)
+    assert not torch.allclose(random_encoder(SMALL)(clip), random_encoder(SMALL)(clip.flip(2)), atol=1e-3)
 
 
 def test_folded_projection_follows_the_weights() -> None:
-    model = random_encoder()
+    model = random_encoder(SMALL)
     clip = torch.randn(1, 3, 4, 32, 32)
     with torch.no_grad():
         model(clip)
         model.blocks[0].temporal_fc.weight.mul_(2)  # type: ignore[union-attr, operator]
         after_in_place = model(clip)
     torch.testing.assert_close(after_in_place, model(clip).detach(), atol=1e-5, rtol=1e-5)
-    other = random_encoder(1)
+    other = random_encoder(SMALL, seed=1)
     model.load_state_dict(other.state_dict())
     with torch.inference_mode():
         after_load = model(clip)
@@ -88,7 +78,7 @@ class _Scaled(nn.Linear):
 
 @pytest.mark.parametrize("name", ["temporal_fc", "temporal_attn.proj", "attn.qkv", "attn.proj", "temporal_attn.qkv"])
 def test_a_replaced_layer_is_never_bypassed(name: str) -> None:
-    model = random_encoder()
+    model = random_encoder(SMALL)
     changed = copy.deepcopy(model)
     for block in changed.blocks:
         layer = block.get_submodule(name)
@@ -102,7 +92,7 @@ def test_a_replaced_layer_is_never_bypassed(name: str) -> None:
 
 
 def test_state_dict_survives_inference() -> None:
-    model = random_encoder()
+    model = random_encoder(SMALL)
     names = set(model.state_dict())
     with torch.no_grad():
         model(torch.randn(1, 3, 4, 32, 32))
@@ -110,7 +100,7 @@ def test_state_dict_survives_inference() -> None:
 
 
 def test_intermediate_layers_by_index() -> None:
-    model = random_encoder()
+    model = random_encoder(SMALL)
     clip = torch.randn(2, 3, 4, 32, 32)
     with torch.no_grad():
         first, last = model.get_intermediate_layers(clip, n=2)
@@ -126,7 +116,7 @@ def test_intermediate_layers_by_index() -> None:
 
 def test_attention_rows_are_distributions() -> None:
     with torch.no_grad():
-        attention = random_encoder().get_last_attention(torch.randn(2, 3, 3, 32, 48))
+        attention = random_encoder(SMALL).get_last_attention(torch.randn(2, 3, 3, 32, 48))
     assert attention.shape == (2, 3, 2, 7, 7)
     torch.testing.assert_close(attention.sum(-1), torch.ones(2, 3, 2, 7))
 
@@ -145,11 +135,11 @@ def test_attention_rows_are_distributions() -> None:
 )
 def test_wrong_clips_are_refused(clip: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        random_encoder()(clip)
+        random_encoder(SMALL)(clip)
 
 
 def test_compiles_without_graph_breaks() -> None:
-    model = random_encoder()
+    model = random_encoder(SMALL)
     clip = torch.randn(1, 3, 4, 32, 32)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
@@ -159,7 +149,7 @@ def test_compiles_without_graph_breaks() -> None:
 
 
 def test_autocast_keeps_the_residual_stream_in_float32() -> None:
-    model = random_encoder()
+    model = random_encoder(SMALL)
     clip = torch.randn(2, 3, 4, 32, 32)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         low = model(clip)
@@ -176,7 +166,7 @@ def test_attention_and_its_gradient_are_the_same_by_either_kernel() -> None:
     for shape in ((6, 2, 17, 16), (5, 3, 2, 8)):
         parts = [torch.randn(shape).bfloat16().requires_grad_() for _ in range(3)]
         exact = [part.detach().float().requires_grad_() for part in parts]
-        PLAIN.attend(*parts).float().square().sum().backward()
+        EAGER.attend(*parts).float().square().sum().backward()
         torch.nn.functional.scaled_dot_product_attention(*exact).square().sum().backward()
         for low, full in zip(parts, exact, strict=True):
             assert low.grad is not None
@@ -188,7 +178,7 @@ def test_attention_and_its_gradient_are_the_same_by_either_kernel() -> None:
 def test_many_shapes_at_once_are_one_after_the_other(recompute: bool) -> None:
     shapes = [(2, 3, 4, 32, 32), (3, 3, 2, 16, 16), (1, 3, 1, 32, 48)]
     clips = [torch.randn(shape) for shape in shapes]
-    model = random_encoder(config=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=3, num_heads=2)).train()
+    model = random_encoder(EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=3, num_heads=2)).train()
     found = {}
     for kind in ("one by one", "at once"):
         model.zero_grad()
@@ -204,7 +194,7 @@ def test_many_shapes_at_once_are_one_after_the_other(recompute: bool) -> None:
 def test_stochastic_depth_of_many_shapes_drops_the_same_slices() -> None:
     """With a single shape the draws are those of the block by itself."""
     config = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2, drop_path_rate=0.5)
-    model = random_encoder(config=config).train()
+    model = random_encoder(config).train()
     clip = torch.randn(5, 3, 4, 32, 32)
     for seed in range(3):
         torch.manual_seed(seed)
@@ -214,9 +204,7 @@ def test_stochastic_depth_of_many_shapes_drops_the_same_slices() -> None:
 
 
 def test_stochastic_depth_of_the_class_token_alone_is_that_of_all_tokens() -> None:
-    block = random_encoder(config=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=1, num_heads=2)).blocks[
-        0
-    ]
+    block = random_encoder(EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=1, num_heads=2)).blocks[0]
     block.train()
     block.drop_path_rate = 0.5
     tokens = torch.randn(4, 6, 5, 24).index_fill(2, torch.tensor(0), 0.3)
@@ -228,7 +216,7 @@ def test_stochastic_depth_of_the_class_token_alone_is_that_of_all_tokens() -> No
 
 
 def test_drop_path_acts_in_training_only() -> None:
-    model = random_encoder(config=EncoderConfig.preset("tiny", depth=2, img_size=32, num_frames=4, drop_path_rate=0.5))
+    model = random_encoder(EncoderConfig.preset("tiny", depth=2, img_size=32, num_frames=4, drop_path_rate=0.5))
     assert [block.drop_path_rate for block in model.blocks] == [0, 0.5]
     clip = torch.randn(8, 3, 4, 32, 32)
     torch.testing.assert_close(model(clip), model(clip))
@@ -252,7 +240,7 @@ def test_drop_path_drops_whole_slices_and_keeps_the_mean(rate: float, axes: tupl
 def test_one_drop_path_draw_per_row_of_the_original() -> None:
     """The temporal branch is dropped for a whole (clip, position) at once, as in the original."""
     config = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=1, num_heads=2)
-    model = random_encoder(config=config).train()
+    model = random_encoder(config).train()
     block = model.blocks[0]
     block.drop_path_rate = 0.5
     with torch.no_grad():
@@ -270,14 +258,14 @@ def test_one_drop_path_draw_per_row_of_the_original() -> None:
 @given(rows=st.integers(1, 20), frames=st.integers(1, 40))
 def test_time_table_rule(rows: int, frames: int) -> None:
     table = torch.arange(rows, dtype=torch.float32).view(1, rows, 1)
-    resized = resize_time_table(table, frames)
+    resized = resize_time_embedding(table, frames)
     assert resized.flatten().tolist() == [t * rows // frames for t in range(frames)]
 
 
 @given(side=st.integers(1, 14), height=st.integers(1, 30), width=st.integers(1, 30))
 def test_position_table_rule(side: int, height: int, width: int) -> None:
     table = torch.arange(1 + side * side, dtype=torch.float32).view(1, -1, 1)
-    resized = resize_position_table(table, (height, width)).flatten().tolist()
+    resized = resize_position_embedding(table, (height, width)).flatten().tolist()
     if height * width == side * side:
         assert resized == table.flatten().tolist()
     else:

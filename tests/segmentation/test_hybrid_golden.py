@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import EncoderConfig
-from endofm.kernels.backend import Arithmetic
+from endofm.kernels.backend import EAGER, Backend
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
 from endofm.tasks.segmentation.loss import mask_loss
@@ -96,8 +96,8 @@ def stages(model: EndoFMForSegmentation, inputs: Tensor) -> tuple[dict[str, np.n
     handles = [module.register_forward_hook(keeper(name, view)) for name, (module, view) in hooks.items()]
     first, attend = backbone.blocks[0], backbone.blocks[0].attend_over_time
 
-    def recorded(x: Tensor, arithmetic: Arithmetic) -> Tensor:
-        out = attend(x, arithmetic)
+    def recorded(x: Tensor, backend: Backend = EAGER) -> Tensor:
+        out = attend(x, backend)
         keep("layer0_temporal", upstream_tokens(out - x)[:, 1:])
         return out
 

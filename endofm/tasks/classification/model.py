@@ -13,7 +13,8 @@ from torch import Tensor
 
 from endofm.config import ModelConfig
 from endofm.kernels.precision import Precision
-from endofm.models.frame_encoder import build_encoder
+from endofm.models.encoder import VideoTransformer
+from endofm.models.frame_encoder import FrameTransformer, build_encoder
 from endofm.models.pretrained import Pretrained
 from endofm.outputs import EncoderOutput
 from endofm.tasks.classification.config import ClassificationHeadConfig
@@ -50,6 +51,7 @@ class EndoFMForVideoClassification(Pretrained):
     """
 
     task = "classification"
+    backbone: VideoTransformer | FrameTransformer
 
     def __init__(self, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
         super().__init__()

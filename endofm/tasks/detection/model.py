@@ -14,7 +14,8 @@ from torch import Tensor
 from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, EncoderOutputError
 from endofm.kernels.precision import Precision
-from endofm.models.frame_encoder import build_encoder
+from endofm.models.encoder import VideoTransformer
+from endofm.models.frame_encoder import FrameTransformer, build_encoder
 from endofm.models.pretrained import Pretrained
 from endofm.tasks.detection.cells import Level
 from endofm.tasks.detection.config import DetectionHeadConfig
@@ -54,6 +55,7 @@ class EndoFMForDetection(Pretrained, VideoDetector):
     """
 
     task = "detection"
+    backbone: VideoTransformer | FrameTransformer
 
     def __init__(self, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
         head, encoder = _head_of(config), config.encoder

@@ -11,12 +11,10 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from endofm.config import EncoderConfig
-from endofm.kernels.precision import ArithmeticChoice
 from endofm.layers.block import DividedSpaceTimeBlock
-from endofm.layers.st_adapter import insert_st_adapters
+from endofm.models.encoder import Transformer
 from endofm.tasks.segmentation.decoder import SkipDecoder
 from endofm.tasks.segmentation.stem import HybridStem
 
@@ -24,7 +22,7 @@ MIN_SIDE = 32
 """Smallest side of a frame in pixels: below it the stem's last norm has a single value per channel."""
 
 
-class TokenTransformer(nn.Module):
+class TokenTransformer(Transformer):
     """The encoder without its way in: class token, blocks and final norm, over tokens that come from elsewhere.
 
     Its parameters have the names of the encoder, so that pre-trained weights fit; the encoder's patch embedding,
@@ -35,19 +33,11 @@ class TokenTransformer(nn.Module):
     """
 
     def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        self.encoder_config = config
-        self.embed_dim = config.embed_dim
-        self.grad_checkpointing = False
-        self._arithmetic = ArithmeticChoice()
+        super().__init__(config)
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.embed_dim))
-        last = max(config.depth - 1, 1)
-        self.blocks = nn.ModuleList(
-            DividedSpaceTimeBlock(config, config.drop_path_rate * i / last) for i in range(config.depth)
-        )
-        self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self._add_blocks(DividedSpaceTimeBlock)
         self.init_weights()
-        insert_st_adapters(self.blocks, config.embed_dim, config.st_adapter)
+        self._insert_adapters()
 
     def init_weights(self) -> None:
         """Draw fresh weights by the encoder's rule: truncated normals of deviation 0.02, ``temporal_fc`` zero."""
@@ -61,10 +51,6 @@ class TokenTransformer(nn.Module):
             nn.init.zeros_(block.temporal_fc.bias)  # type: ignore[union-attr,arg-type]
         nn.init.trunc_normal_(self.cls_token, std=0.02)
 
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute the blocks in the backward pass instead of keeping their activations."""
-        self.grad_checkpointing = enable
-
     def forward(self, tokens: Tensor) -> Tensor:
         """Let the tokens of each clip exchange what they know.
 
@@ -77,12 +63,9 @@ class TokenTransformer(nn.Module):
         time, batch = tokens.shape[:2]
         cls_token = self.cls_token.to(tokens.dtype).expand(time, batch, 1, -1)
         x = torch.cat((cls_token, tokens), dim=2)  # T B 1+N D
-        arithmetic = self._arithmetic.choose(self, x)
+        backend = self.backends.select(self, x)
         for block in self.blocks:
-            if self.grad_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, arithmetic, use_reentrant=False)
-            else:
-                x = block(x, arithmetic)
+            x = self._run_block(block, x, backend)
         out: Tensor = self.norm(x)[:, :, 1:]
         return out
 

@@ -1,4 +1,4 @@
-"""Products of float32 through the matrix unit, built here from their source: as exact as float32, in any shape."""
+"""Float32 products through the matrix unit, built here from their source: as exact as float32, in any shape."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from torch import Tensor, nn
 
 from endofm.benchmark.reference import Reference
 from endofm.config import EncoderConfig
-from endofm.kernels import amx_float32 as split_products
-from endofm.kernels.amx_float32 import BLOCK, Kernels, Split, multiply, pack, why_not
-from endofm.kernels.onednn import Packed
+from endofm.kernels import native
+from endofm.kernels.amx_float32 import AmxFloat32Backend, split_weight
+from endofm.kernels.native import BLOCK, ProductKernels, products_available, split_product, why_no_products
+from endofm.kernels.onednn import OneDnnBackend
 from endofm.models.encoder import VideoTransformer
 from helpers.compiled_library import build
+from helpers.random_encoder import random_encoder
 
-load_installed = split_products._installed.__wrapped__  # the fixture below stands in its place
+load_installed = native._product_kernels.__wrapped__  # the fixture below replaces it
 
 
 @pytest.fixture(scope="module", autouse=True)
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    """Build the source as it lies here and put the result in the place of what is installed."""
-    built = Kernels(build("_products", tmp_path_factory.mktemp("kernels")))
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> ProductKernels:
+    """Build the source in this checkout and replace the installed kernel with the result."""
+    built = ProductKernels(build("_products", tmp_path_factory.mktemp("kernels")))
     if not built.usable:
         pytest.skip("this processor has no AMX")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split_products, "_installed", lambda: built)
+        patch.setattr(native, "_product_kernels", lambda: built)
         yield built
 
 
 def test_the_parts_are_the_number() -> None:
     """Three bfloat16 hold all 24 bits, in tiles of 16 outputs and pairs of inputs."""
     weight = torch.randn(64, 96) * torch.logspace(-20, 20, 96)
-    packed = pack(weight)
+    packed = split_weight(weight)
     assert packed.shape == (2, 3, 3, 2, 16, 16, 2)
     assert packed.dtype is torch.bfloat16
     whole = packed.double().sum(dim=2)  # column step half pair output 2
@@ -65,18 +67,18 @@ def test_as_exact_as_float32(
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
-        found = multiply(x, pack(weight), b, r, gelu=gelu)
+        result = split_product(x, split_weight(weight), b, r, gelu=gelu)
     finally:
         torch.set_num_threads(before)
-    wanted = defined(x, weight, b, r, gelu=gelu)
-    # Against the size of what is added up, as for any product in float32.
+    expected = defined(x, weight, b, r, gelu=gelu)
+    # Relative to the size of the terms that are added, as for any float32 product.
     sizes = x.double().norm(dim=1, keepdim=True) * weight.double().norm(dim=1)
-    assert ((found - wanted).abs() <= 3e-7 * (sizes + wanted.abs() + 1)).all()
+    assert ((result - expected).abs() <= 3e-7 * (sizes + expected.abs() + 1)).all()
     assert all(torch.equal(a, c) for a, c in zip([t for t in (x, b, r) if t is not None], kept, strict=True))
 
 
 def defined(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, *, gelu: bool) -> Tensor:
-    """What is to be worked out, in float64."""
+    """The definition, in float64."""
     out = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
     out = F.gelu(out) if gelu else out
     return out if residual is None else out + residual.double()
@@ -86,99 +88,100 @@ def defined(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | N
 def test_no_further_from_float64_than_plain_float32(inputs: int) -> None:
     x, weight = torch.randn(100, inputs), torch.randn(96, inputs)
     x[:, 5] *= 300  # a channel that stands out, as in trained transformers
-    wanted = defined(x, weight, None, None, gelu=False)
-    split = (multiply(x, pack(weight), None, None, gelu=False) - wanted).square().mean()
-    plain = (x @ weight.T - wanted).square().mean()
+    expected = defined(x, weight, None, None, gelu=False)
+    split = (split_product(x, split_weight(weight), None, None, gelu=False) - expected).square().mean()
+    plain = (x @ weight.T - expected).square().mean()
     assert split <= 1.5 * plain
 
 
 def test_gelu_everywhere() -> None:
-    """From where it is zero to where it is the identity; the identity matrix takes numbers there unchanged."""
+    """From the range where it is zero to where it is the identity; the weight is the identity matrix."""
     x = torch.linspace(-40, 40, 32 * 5000).view(-1, BLOCK)
-    found = multiply(x, pack(torch.eye(BLOCK)), None, None, gelu=True)
-    wanted = F.gelu(x.double())
-    assert ((found - wanted).abs() <= 4e-7 * (1 + x.abs())).all()
+    result = split_product(x, split_weight(torch.eye(BLOCK)), None, None, gelu=True)
+    expected = F.gelu(x.double())
+    assert ((result - expected).abs() <= 4e-7 * (1 + x.abs())).all()
     edges = torch.tensor([[0.0, 3e38, -3e38, 1e-36]]).repeat(1, 8)
-    found = multiply(edges, pack(torch.eye(BLOCK)), None, None, gelu=True)
-    torch.testing.assert_close(found, torch.tensor([[0.0, 3e38, 0.0, 5e-37]]).repeat(1, 8), atol=0, rtol=1e-3)
+    result = split_product(edges, split_weight(torch.eye(BLOCK)), None, None, gelu=True)
+    torch.testing.assert_close(result, torch.tensor([[0.0, 3e38, 0.0, 5e-37]]).repeat(1, 8), atol=0, rtol=1e-3)
 
 
 @pytest.mark.parametrize("gelu", [False, True])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_not_finite_stays_so_in_its_row(value: float, gelu: bool) -> None:
-    x, weight = torch.randn(70, 64), pack(torch.randn(64, 64))
-    clean = multiply(x, weight, None, None, gelu=gelu)
+    x, weight = torch.randn(70, 64), split_weight(torch.randn(64, 64))
+    clean = split_product(x, weight, None, None, gelu=gelu)
     x[41, 3] = value
-    found = multiply(x, weight, None, None, gelu=gelu)
-    assert not found[41].isfinite().any()
-    found[41] = clean[41]
-    assert torch.equal(found, clean)
+    result = split_product(x, weight, None, None, gelu=gelu)
+    assert not result[41].isfinite().any()
+    result[41] = clean[41]
+    assert torch.equal(result, clean)
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
-    x, weight, before, found = torch.randn(777, 1600), pack(torch.randn(160, 1600)), torch.get_num_threads(), []
+    x, weight, before, result = (
+        torch.randn(777, 1600),
+        split_weight(torch.randn(160, 1600)),
+        torch.get_num_threads(),
+        [],
+    )
     try:
         for threads in (1, 2, 3, 7):
             torch.set_num_threads(threads)
-            found.append(multiply(x, weight, None, None, gelu=False))
+            result.append(split_product(x, weight, None, None, gelu=False))
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(found[0], other) for other in found[1:])
+    assert all(torch.equal(result[0], other) for other in result[1:])
 
 
-def test_the_library_of_pytorch_still_works_between_calls() -> None:
-    """Both use the matrix unit, each in a shape of its own."""
+def test_pytorch_still_multiplies_correctly_between_calls() -> None:
+    """Both use the matrix unit, each with its own tile shapes."""
     torch.manual_seed(0)
     low, weight = torch.randn(100, 320).bfloat16(), torch.randn(96, 320)
-    usual, packed = low @ weight.bfloat16().T, pack(weight)
+    usual, packed = low @ weight.bfloat16().T, split_weight(weight)
     for _ in range(5):
-        multiply(low.float(), packed, None, None, gelu=False)
+        split_product(low.float(), packed, None, None, gelu=False)
         assert torch.equal(low @ weight.bfloat16().T, usual)
 
 
-def test_memory_that_runs_out_is_said(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_reported(kernels: ProductKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_out(name: str, tasks: int, job: ctypes.Structure, *, grain: int = 1) -> None:
         job.out_of_memory = 1
 
     monkeypatch.setattr(kernels._library, "run", run_out)
     with pytest.raises(MemoryError, match="3 rows"):
-        multiply(torch.zeros(3, 32), pack(torch.zeros(32, 32)), None, None, gelu=False)
+        split_product(torch.zeros(3, 32), split_weight(torch.zeros(32, 32)), None, None, gelu=False)
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("widths", [(64, 96), (64, 40), (40, 64)])
 def test_layers_of_any_width(widths: tuple[int, int], bias: bool) -> None:
-    layer, arithmetic = nn.Linear(*widths, bias=bias), Split()
+    layer, backend = nn.Linear(*widths, bias=bias), AmxFloat32Backend()
     x, stream = torch.randn(3, 2, 7, widths[0]), torch.randn(3, 2, 7, widths[1])
     with torch.inference_mode(False), torch.no_grad():
-        torch.testing.assert_close(arithmetic.linear(x, layer), layer(x))
-        torch.testing.assert_close(arithmetic.linear(x, layer, gelu=True), F.gelu(layer(x)))
-        torch.testing.assert_close(arithmetic.add(stream, x, layer), stream + layer(x))
+        torch.testing.assert_close(backend.linear(x, layer), layer(x))
+        torch.testing.assert_close(backend.linear(x, layer, gelu=True), F.gelu(layer(x)))
+        torch.testing.assert_close(backend.add(stream, x, layer), stream + layer(x))
         across = x.transpose(0, 2)
         torch.testing.assert_close(
-            arithmetic.add(stream.transpose(0, 2), across, layer), (stream + layer(x)).transpose(0, 2)
+            backend.add(stream.transpose(0, 2), across, layer), (stream + layer(x)).transpose(0, 2)
         )
 
 
 @pytest.mark.parametrize("level", ["clip", "tokens"])
-def test_an_encoder_with_them_and_without(level: str, kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    model = VideoTransformer(EncoderConfig(img_size=48, num_frames=4, embed_dim=128, depth=3, num_heads=2)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+def test_an_encoder_with_and_without_them(level: str, kernels: ProductKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_encoder(EncoderConfig(img_size=48, num_frames=4, embed_dim=128, depth=3, num_heads=2), noise=0.05)
     without = copy.deepcopy(model)
     clips, calls, run = torch.randn(3, 3, 4, 48, 48), [], kernels.multiply
     monkeypatch.setattr(kernels, "multiply", lambda *args, **more: calls.append(1) or run(*args, **more))
     with torch.inference_mode():
-        found = _tensor(model, clips, level)
+        result = _tensor(model, clips, level)
         assert len(calls) == 3 * 6 - (4 if level == "clip" else 0)
-        monkeypatch.setattr(split_products, "_installed", lambda: "taken away")
-        wanted = _tensor(without, clips, level)
-        assert any(type(a) is Packed for a in without._arithmetic._made.values())
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        monkeypatch.setattr(native, "_product_kernels", lambda: "removed")
+        expected = _tensor(without, clips, level)
+        assert any(type(a) is OneDnnBackend for a in without.backends._backends.values())
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
     if level == "clip":
-        torch.testing.assert_close(found, Reference(model)(clips), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(result, Reference(model)(clips), atol=1e-5, rtol=1e-5)
 
 
 def _tensor(model: VideoTransformer, clips: Tensor, level: str) -> Tensor:
@@ -188,20 +191,20 @@ def _tensor(model: VideoTransformer, clips: Tensor, level: str) -> Tensor:
 
 
 def test_an_operator_that_pytorch_knows() -> None:
-    """Its transforms reach it: a map over an extra axis gives what calls one by one do."""
-    x, weight = torch.randn(4, 9, 64), pack(torch.randn(32, 64))
-    one_by_one = torch.stack([multiply(rows, weight, None, None, gelu=False) for rows in x])
+    """Its transforms apply: mapping over an extra axis equals separate calls."""
+    x, weight = torch.randn(4, 9, 64), split_weight(torch.randn(32, 64))
+    one_by_one = torch.stack([split_product(rows, weight, None, None, gelu=False) for rows in x])
     mapped = torch.func.vmap(lambda rows: torch.ops.endofm.split_product(rows, weight, None, None, False))(x)
     assert torch.equal(mapped, one_by_one)
 
 
-def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "C compiler" in load_installed()
     broken = tmp_path / "_products.so"
     broken.write_bytes(b"no library")
     spec = importlib.util.spec_from_file_location("endofm.kernels._products", broken)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    monkeypatch.setattr(split_products, "_installed", load_installed)
-    assert "cannot be loaded" in str(why_not())
-    assert not split_products.can_split()
+    monkeypatch.setattr(native, "_product_kernels", load_installed)
+    assert "cannot be loaded" in str(why_no_products())
+    assert not products_available()
