@@ -1,4 +1,4 @@
-"""One pass over a video: frames to clips, clips to batches, all of it prepared ahead in a thread."""
+"""One pass over a video: frames to clips, clips to batches, prepared ahead in a thread."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Clip(NamedTuple):
 
     Attributes:
         pixels: ``(channels, time, height, width)``.
-        start_seconds: Begin of its window.
+        start_seconds: Start of its window.
         end_seconds: End of its window.
-        frame_seconds: When the frames that it is made of appear, float64 ``(time,)``.
+        frame_seconds: Times of the source frames in it, float64 ``(time,)``.
     """
 
     pixels: Tensor
@@ -42,9 +42,9 @@ class Clip(NamedTuple):
 
 
 class _Shown(NamedTuple):
-    """What is on screen at an asked time, and the time at which that frame ends."""
+    """Frame on screen at a requested time, and the time at which it ends."""
 
-    asked: float
+    requested: float
     seconds: float
     until: float
     pixels: Tensor
@@ -66,36 +66,37 @@ def stream_clips(
 
     Args:
         source: Video to read.
-        plan: Which times make which clip.
-        prepare: Turns a frame, uint8 ``(height, width, 3)``, into a tensor ``(channels, height, width)``.
-        note: Takes a sentence about what is wrong with the video.
+        plan: Times of the frames of each clip.
+        prepare: Maps a frame, uint8 ``(height, width, 3)``, to a tensor ``(channels, height, width)``.
+        note: Called with a sentence about a problem of the video.
     """
     merged = np.unique(plan.frame_times)
     held: deque[_Shown] = deque()
     done = 0
     frames = source.sample(merged.tolist())
-    for asked, frame in zip(merged.tolist(), frames, strict=False):
+    for requested, frame in zip(merged.tolist(), frames, strict=False):
+        # At a low frame rate, several requested times show the same frame; it is prepared once.
         same = bool(held) and held[-1].seconds == frame.pts_seconds
         pixels = held[-1].pixels if same else prepare(frame.data)
-        held.append(_Shown(asked, frame.pts_seconds, frame.pts_seconds + frame.duration_seconds, pixels))
-        while done < len(plan) and plan.frame_times[done, -1] <= asked:
+        held.append(_Shown(requested, frame.pts_seconds, frame.pts_seconds + frame.duration_seconds, pixels))
+        while done < len(plan) and plan.frame_times[done, -1] <= requested:
             yield _assemble(plan, done, held, float(plan.end_seconds[done]))
             done += 1
             _forget(plan, done, held)
     if done < len(plan):
         end = held[-1].until if held else 0.0
-        note(f"frames could be had only up to {end:.3f} s; {plan.end_seconds[-1]:.3f} s were announced")
-    while done < len(plan) and held and plan.frame_times[done, 0] <= held[-1].asked:
+        note(f"frames could be decoded only up to {end:.3f} s; {plan.end_seconds[-1]:.3f} s were expected")
+    while done < len(plan) and held and plan.frame_times[done, 0] <= held[-1].requested:
         yield _assemble(plan, done, held, min(end, float(plan.end_seconds[done])))
         done += 1
 
 
 def _assemble(plan: WindowPlan, index: int, held: deque[_Shown], end: float) -> Clip:
-    """Join what was on screen at the clip's times; past the last frame, that frame stays."""
+    """Join the frames on screen at the clip's times; after the last frame, that frame stays."""
     times = plan.frame_times[index]
-    asked = [shown.asked for shown in held]
-    places = np.searchsorted(asked, times, side="right") - 1
-    shown = [held[place] for place in places]
+    requested = [shown.requested for shown in held]
+    indices = np.searchsorted(requested, times, side="right") - 1
+    shown = [held[index] for index in indices]
     return Clip(
         torch.stack([item.pixels for item in shown], dim=1),
         float(plan.start_seconds[index]),
@@ -105,15 +106,16 @@ def _assemble(plan: WindowPlan, index: int, held: deque[_Shown], end: float) -> 
 
 
 def _forget(plan: WindowPlan, following: int, held: deque[_Shown]) -> None:
-    """Drop what no later clip takes; the newest stays, because the next time may show the same frame."""
-    while len(held) > 1 and (following >= len(plan) or held[0].asked < plan.frame_times[following, 0]):
+    """Drop frames that no later clip needs; the newest stays, because the next time may show the same frame."""
+    while len(held) > 1 and (following >= len(plan) or held[0].requested < plan.frame_times[following, 0]):
         held.popleft()
 
 
 def batch_clips(stream: Iterator[Clip], batch_size: int) -> Generator[tuple[list[Clip], Tensor], None, None]:
     """Yield up to ``batch_size`` clips at a time, without their pixels, and those pixels as one tensor.
 
-    A clip is let go as soon as it is part of a batch, so that one batch and two clips (the last and the next) are held.
+    A clip is released as soon as it is part of a batch, so that one batch and two clips (the last and the next) are in
+    memory.
 
     Args:
         stream: Clips of one size.
@@ -127,7 +129,7 @@ def batch_clips(stream: Iterator[Clip], batch_size: int) -> Generator[tuple[list
     pixels: Tensor | None = None
     for clip in stream:
         if pixels is None:
-            pixels = _room(clip.pixels, batch_size)
+            pixels = _allocate(clip.pixels, batch_size)
         pixels[len(clips)] = clip.pixels
         clips.append(clip._replace(pixels=pixels[:0]))
         if len(clips) == batch_size:
@@ -137,32 +139,34 @@ def batch_clips(stream: Iterator[Clip], batch_size: int) -> Generator[tuple[list
         yield clips, pixels[: len(clips)]
 
 
-def _room(like: Tensor, count: int) -> Tensor:
+def _allocate(like: Tensor, count: int) -> Tensor:
     """Return an uninitialised tensor ``(count, *like.shape)`` of the same type on the same device.
 
-    On the CPU its memory is mapped for it alone. The C library would place a batch in its heap, among smaller pieces
-    that outlive it, and leave gaps that are not given back and grow over an hour of video.
+    On the CPU it has its own memory mapping, which returns to the system with the batch. The C library would allocate
+    it in its heap, among smaller pieces that outlive it, and leave gaps that are never returned and grow over an hour
+    of video.
     """
     shape = (count, *like.shape)
     if like.device.type != "cpu":
         return like.new_empty(shape)
-    memory = mmap.mmap(-1, math.prod(shape) * like.element_size())  # unmapped when the last view of it is gone
+    # Unmapped when the last view of it is released.
+    memory = mmap.mmap(-1, math.prod(shape) * like.element_size())
     return torch.frombuffer(memory, dtype=like.dtype).view(shape)
 
 
 def read_ahead(items: Generator[T, None, None], depth: int) -> Generator[T, None, None]:
-    """Run a generator in a thread of its own, at most ``depth`` items ahead of the consumer.
+    """Run a generator in another thread, at most ``depth`` items ahead of the consumer.
 
-    An exception of the generator, whatever its kind, is raised here, unchanged. When the consumer stops early
-    (``close``, an exception, Ctrl-C), the generator is closed after the step it is at, and the thread has ended when
-    control returns; should a second Ctrl-C prevent that, it has ended before the interpreter does.
+    Any exception of the generator is raised here, unchanged. When the consumer stops early (``close``, an exception,
+    Ctrl-C), the generator is closed after its current step, and the thread has ended when control returns; if a second
+    Ctrl-C prevents that, it has ended before the interpreter exits.
 
     Args:
-        items: Generator to run; it is used in the thread only.
-        depth: Finished items to keep waiting, >= 1.
+        items: Generator to run; only the thread uses it.
+        depth: Finished items that may wait for the consumer, >= 1.
     """
     done: queue.SimpleQueue[tuple[T | None, BaseException | None, bool]] = queue.SimpleQueue()
-    room = threading.Semaphore(depth)
+    slots = threading.Semaphore(depth)
     stop, ended = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -170,11 +174,12 @@ def read_ahead(items: Generator[T, None, None], depth: int) -> Generator[T, None
         try:
             with closing(items):
                 for item in items:
-                    room.acquire()
+                    slots.acquire()
                     if stop.is_set():
                         break
                     done.put((item, None, False))
-        except BaseException as error:  # Also what is no Exception: it belongs to the consumer.
+        except BaseException as error:
+            # KeyboardInterrupt and SystemExit, too: they are raised in the consumer, not printed by the thread.
             failure = error
         done.put((None, failure, True))
         ended.set()
@@ -183,14 +188,14 @@ def read_ahead(items: Generator[T, None, None], depth: int) -> Generator[T, None
 
     def end() -> None:
         stop.set()
-        room.release()
+        slots.release()
         if thread.is_alive():
             thread.join()
         else:
-            # Ctrl-C within start() leaves open whether there is a thread that will run yet.
+            # After Ctrl-C inside start(), the thread may or may not still come up.
             ended.wait(_START_SECONDS)
 
-    # A thread that is inside PyTorch while the interpreter ends takes the process down with SIGABRT.
+    # A thread that is inside PyTorch while the interpreter exits aborts the process (SIGABRT).
     atexit.register(end)
     try:
         thread.start()
@@ -200,7 +205,7 @@ def read_ahead(items: Generator[T, None, None], depth: int) -> Generator[T, None
                 raise failure
             if last:
                 return
-            room.release()
+            slots.release()
             yield item  # type: ignore[misc]
     finally:
         end()

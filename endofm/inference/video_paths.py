@@ -1,4 +1,4 @@
-"""Which videos a list of paths means, and what their outputs are called."""
+"""Videos of a list of paths, and the names of their outputs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from endofm.video.find import walk
 
 @dataclass(frozen=True)
 class VideoItem:
-    """One video of a job.
+    """A video of a batch job.
 
     Attributes:
         path: The file, or a folder of frames.
-        output: Name of its output without the format's suffix: the path below the folder that was given, with the
-            video's own suffix, so that ``a/x.mp4``, ``b/x.mp4`` and ``a/x.avi`` stay apart.
+        output: Name of its output without the format's suffix: the path relative to the given folder, with the video's
+            own suffix, so that ``a/x.mp4``, ``b/x.mp4`` and ``a/x.avi`` have different names.
     """
 
     path: Path
@@ -26,14 +26,14 @@ class VideoItem:
 
 
 def find_videos(paths: Iterable[str | Path]) -> list[VideoItem]:
-    """Return the videos that paths mean.
+    """Return the videos of some paths.
 
     Args:
-        paths: Files; folders, searched through with all folders below for files with a suffix of a video; folders
-            that hold images and no video, each of which is one video. Hidden files are passed over.
+        paths: Files; folders, searched with all folders below for files with the suffix of a video; folders that hold
+            images and no video, each of which is one video. Hidden files are skipped.
 
     Returns:
-        Videos in the order given, those of one folder in natural order.
+        Videos in the order of ``paths``, those of one folder in natural order.
 
     Raises:
         InputError: If a path does not exist, a folder holds no video, or two outputs would have the same name.
@@ -46,20 +46,21 @@ def find_videos(paths: Iterable[str | Path]) -> list[VideoItem]:
             items.append(VideoItem(path, path.name))
         else:
             raise InputError(f"{path}: there is no such file or folder")
+    # A path that is given twice is one video; different videos with one output name are an error.
     unique = list(dict.fromkeys(items))
     taken = Counter(item.output for item in unique)
     for name, count in taken.items():
         if count > 1:
             sources = " and ".join(str(item.path) for item in unique if item.output == name)
             raise InputError(
-                f"{sources} would both be written as {name}; give the folder above them, or extract them into "
-                f"different output folders"
+                f"{sources} would both be written as {name}; give the folder above them, or use different "
+                f"output folders"
             )
     return unique
 
 
 def read_list(path: str | Path) -> list[Path]:
-    """Return the paths in a text file, one a line; relative ones are meant from the file's own folder.
+    """Return the paths in a text file with one path per line; relative ones start at the file's folder.
 
     Raises:
         InputError: If the file cannot be read.

@@ -1,4 +1,4 @@
-"""Boxes painted on frames."""
+"""Drawing of boxes with captions on frames."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from endofm.video.frames import UInt8Array
 
-# Bright hues that are rare in endoscopic images, told apart also with red-green blindness.
+# Bright hues that are rare in endoscopic images and distinguishable with red-green colour blindness.
 COLOURS = ((0, 229, 255), (255, 235, 59), (118, 255, 3), (224, 64, 251), (255, 255, 255))
-"""Colours of the classes, RGB; further classes begin anew."""
+"""Colours of the classes, RGB; further classes start over with the first."""
 
 NOTICE = "research software, not for diagnosis"
 
@@ -30,9 +30,9 @@ def draw_boxes(
 
     Args:
         frame: uint8 ``(height, width, 3)``, RGB.
-        boxes: x1, y1, x2, y2 in pixels of the frame, ``(n, 4)``, the best first.
-        captions: One text per box.
-        kinds: One number per box, which picks its colour.
+        boxes: x1, y1, x2, y2 in pixels of the frame, ``(n, 4)``, by descending score.
+        captions: One string per box.
+        kinds: One integer per box, which selects its colour.
         notice: Text in the lower left corner; none if empty.
     """
     picture = Image.fromarray(np.ascontiguousarray(frame))
@@ -40,7 +40,7 @@ def draw_boxes(
     height, width = frame.shape[:2]
     line = max(round(min(height, width) / 200), 1)
     font = _font(max(round(min(height, width) / 32), 9))
-    # The best box last, so that it lies on top.
+    # The best box last, so that it is on top.
     for box, caption, kind in reversed(
         list(zip(np.asarray(boxes, np.float64).reshape(-1, 4).tolist(), captions, kinds, strict=True))
     ):
@@ -62,7 +62,7 @@ def _caption(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     size: tuple[int, int],
 ) -> None:
-    """Write a text on a plate above a corner, or below it where there is no room."""
+    """Write a caption on a filled background above a corner, or below it where there is no room."""
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
     wide, tall = right - left + 6, bottom - top + 4
     x = min(max(corner[0], 0), max(size[0] - wide, 0))

@@ -1,7 +1,8 @@
-"""Which frames belong to which clip: pure functions of counts and times, without any reading.
+"""Clip windows: where clips start and end in a video, and the frames that each takes.
 
-Two kinds of answers: *times* (seconds after the first frame, for :meth:`VideoSource.sample`) and *indices* (positions
-in a list of frames). The original's own rule is in :mod:`endofm.video.published_sampling`.
+Results are *times* (seconds after the first frame, for :meth:`VideoSource.sample`) or *indices* (positions in a list of
+frames). All functions but :func:`plan_windows` are pure functions of counts and times and read nothing. The rule of the
+published code is in :mod:`endofm.video.published_sampling`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from endofm.video.frames import Float64Array, VideoSource
 Int64Array = npt.NDArray[np.int64]
 
 MIN_TAIL = 0.5
-"""Share of a whole window from which a last, shorter window is kept."""
+"""Smallest fraction of a full window at which a last, shorter window is kept."""
 
 _ROUNDING = 1e-6
-"""Share of a window by which times may miss each other through rounding and still count as equal."""
+"""Fraction of a window by which times may differ through rounding and still count as equal."""
 
 
 class Window(NamedTuple):
-    """A piece of time ``[start, end)``, in seconds after the first frame."""
+    """A time interval ``[start, end)``, in seconds after the first frame."""
 
     start: float
     end: float
@@ -42,30 +43,30 @@ def _require_positive(**values: float) -> None:
 def _require_counts(**values: int) -> None:
     for name, value in values.items():
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name} must be a whole number >= 1, got {value!r}")
+            raise InputError(f"{name} must be an integer >= 1, got {value!r}")
 
 
-def _require_share(min_tail: float) -> None:
+def _require_fraction(min_tail: float) -> None:
     if not 0 <= min_tail <= 1:
-        raise InputError(f"min_tail is a share of a window between 0 and 1, got {min_tail!r}")
+        raise InputError(f"min_tail is a fraction of a window between 0 and 1, got {min_tail!r}")
 
 
 def sliding_windows(
     duration_seconds: float, window_seconds: float, hop_seconds: float | None = None, *, min_tail: float = MIN_TAIL
 ) -> list[Window]:
-    """Return the windows that slide over a video, in order.
+    """Return the windows that slide over a video, in order of time.
 
     Windows start at 0, ``hop_seconds``, 2 ``hop_seconds``, ... and the list ends with the first one that reaches the
     end of the video. If that last one is cut short by the end, it is kept when at least ``min_tail`` of a window is
     left of it, or when it is the only one; :func:`clip_times` then spreads its frames over the part that exists.
-    So a video shorter than a window gives one window, and with the default ``min_tail`` and a hop of at most half a
-    window, no part of a video is left out.
+    A video shorter than a window therefore gives one window, and with the default ``min_tail`` and a hop of at most
+    half a window, no part of a video is left out.
 
     Args:
         duration_seconds: Length of the video, the end of its last frame.
         window_seconds: Length of a window.
-        hop_seconds: From the start of one window to the start of the next; ``window_seconds`` if None.
-        min_tail: 0 keeps any last window, 1 only whole ones.
+        hop_seconds: Step from the start of one window to the start of the next; ``window_seconds`` if None.
+        min_tail: 0 keeps any last window, 1 only full ones.
 
     Returns:
         At least one window.
@@ -75,31 +76,32 @@ def sliding_windows(
     """
     hop_seconds = window_seconds if hop_seconds is None else hop_seconds
     _require_positive(duration_seconds=duration_seconds, window_seconds=window_seconds, hop_seconds=hop_seconds)
-    _require_share(min_tail)
+    _require_fraction(min_tail)
+    # Rounding may make the remainder a little longer than a window; without slack, an empty window would follow.
     slack = _ROUNDING * window_seconds
     shortest = max(min_tail * window_seconds, 2 * slack) - slack
     windows: list[Window] = []
     while True:
         start = len(windows) * hop_seconds
-        left = duration_seconds - start
-        if windows and left < shortest:
+        remaining = duration_seconds - start
+        if windows and remaining < shortest:
             return windows
         windows.append(Window(float(start), float(min(start + window_seconds, duration_seconds))))
-        if left <= window_seconds + slack:
+        if remaining <= window_seconds + slack:
             return windows
 
 
 def clip_times(start: float, end: float, num_frames: int, frame_duration: float) -> Float64Array:
     """Return the times of a clip's frames, spread evenly over a window.
 
-    The first is ``start``, the last the beginning of the window's last frame, as the global views of pre-training
-    span their clip. A clip of one frame takes the middle of that span.
+    The first is ``start``, the last the beginning of the window's last frame, as in the global views of pre-training. A
+    clip of one frame takes the middle of that span.
 
     Args:
-        start: Begin of the window, seconds.
+        start: Start of the window, seconds.
         end: End of the window, seconds.
         num_frames: Frames per clip.
-        frame_duration: How long one frame of the source stays, seconds; 0 if not known.
+        frame_duration: Duration of one frame of the source, seconds; 0 if unknown.
 
     Returns:
         float64 ``(num_frames,)``, ascending, within ``[start, end)``; all equal to ``start`` if the window holds no
@@ -122,7 +124,7 @@ def clip_times(start: float, end: float, num_frames: int, frame_duration: float)
 def uniform_indices(total_frames: int, num_frames: int) -> Int64Array:
     """Return ``num_frames`` indices spread evenly from the first to the last of ``total_frames`` frames.
 
-    With fewer frames than asked for, neighbours repeat, in order. One index is the middle frame.
+    If there are fewer frames than requested, neighbours repeat, in order. One index is the middle frame.
 
     Returns:
         int64 ``(num_frames,)``, ascending.
@@ -133,7 +135,7 @@ def uniform_indices(total_frames: int, num_frames: int) -> Int64Array:
     _require_counts(total_frames=total_frames, num_frames=num_frames)
     if num_frames == 1:
         return np.array([(total_frames - 1) // 2])
-    # Whole-number arithmetic, rounding half up: the same on every machine.
+    # Integer arithmetic, rounding half up: identical on every machine, unlike a rounded linspace.
     steps = 2 * (num_frames - 1)
     return (2 * np.arange(num_frames) * (total_frames - 1) + num_frames - 1) // steps
 
@@ -154,10 +156,10 @@ def sliding_indices(
     Args:
         total_frames: Frames of the video.
         num_frames: Frames per clip.
-        stride: From one frame of a clip to the next, in source frames.
-        hop: From one clip to the next, in source frames. The default is the span of a clip, ``num_frames * stride``:
-            dense windows that follow each other without gap or overlap.
-        min_tail: 0 keeps any last clip, 1 only whole ones.
+        stride: Step from one frame of a clip to the next, in source frames.
+        hop: Step from one clip to the next, in source frames. The default is the span of a clip, ``num_frames *
+            stride``: adjacent clips without gap or overlap.
+        min_tail: 0 keeps any last clip, 1 only full ones.
 
     Returns:
         int64 ``(num_clips, num_frames)`` with at least one clip.
@@ -170,21 +172,21 @@ def sliding_indices(
     hop = span if hop is None else hop
     _require_counts(hop=hop)
     windows = sliding_windows(total_frames, span, hop, min_tail=min_tail)
-    whole = np.arange(num_frames) * stride
+    full = np.arange(num_frames) * stride
     clips = []
     for start, end in windows:
         first, length = round(start), round(end - start)
-        clips.append(first + (whole if length == span else uniform_indices(length, num_frames)))
+        clips.append(first + (full if length == span else uniform_indices(length, num_frames)))
     return np.stack(clips)
 
 
 def random_window(duration_seconds: float, window_seconds: float, generator: np.random.Generator) -> Window:
-    """Return a window at a random place, for training; the whole video if it is shorter than a window.
+    """Return a window at a random position, for training; the whole video if it is shorter than a window.
 
     Args:
         duration_seconds: Length of the video.
         window_seconds: Length of the window.
-        generator: Source of the one draw.
+        generator: Source of one random number.
 
     Raises:
         InputError: If a length is not a positive number.
@@ -198,13 +200,13 @@ def random_window(duration_seconds: float, window_seconds: float, generator: np.
 def random_indices(
     total_frames: int, num_frames: int, generator: np.random.Generator, *, stride: int = 1
 ) -> Int64Array:
-    """Return the indices of a clip at a random place, for training.
+    """Return the indices of a clip at a random position, for training.
 
     Args:
         total_frames: Frames of the video.
         num_frames: Frames per clip.
-        generator: Source of the one draw; every start that leaves room for a whole clip is equally likely.
-        stride: From one frame of the clip to the next, in source frames.
+        generator: Source of one random number; every start that leaves room for a full clip is equally likely.
+        stride: Step from one frame of the clip to the next, in source frames.
 
     Returns:
         int64 ``(num_frames,)``, ascending; spread over the whole video if it is too short for a clip.
@@ -221,13 +223,13 @@ def random_indices(
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings:
-    """How windows slide over a video: by seconds, or by source frames when ``frame_stride`` is given.
+    """Sliding windows over a video: in seconds, or in source frames when ``frame_stride`` is given.
 
     Attributes:
         num_frames: Frames per clip.
         window_seconds: Length of a window in seconds.
         hop_seconds: Step between the starts of windows in seconds; None for the window's length.
-        frame_stride: Take every n-th source frame, whatever its time; a window is ``num_frames`` of them.
+        frame_stride: Take every n-th source frame, whatever its time; a window then is ``num_frames`` of them.
         hop_frames: Step between the starts of those windows in source frames; None for the window's length.
     """
 
@@ -246,7 +248,7 @@ class WindowSettings:
         for name in ("num_frames", "frame_stride", "hop_frames"):
             count = getattr(self, name)
             if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-                raise InputError(f"{name} must be a whole number >= 1, got {count!r}")
+                raise InputError(f"{name} must be an integer >= 1, got {count!r}")
         if self.frame_stride is None and self.hop_frames is not None:
             raise InputError("hop_frames goes with frame_stride; windows in seconds take hop_seconds")
         if self.frame_stride is not None and self.hop_seconds is not None:
@@ -262,7 +264,7 @@ class WindowSettings:
         frame_stride: int | None = None,
         hop_frames: int | None = None,
     ) -> WindowSettings:
-        """Return settings in which what is not given is that of the weights' preprocessing.
+        """Return settings with the defaults of the weights' preprocessing.
 
         Args:
             preprocess: Gives the frames per clip and the default window length.
@@ -285,7 +287,7 @@ class WindowSettings:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return what was done, with the defaults filled in, as plain values."""
+        """Return the settings in effect, defaults filled in, as plain JSON values."""
         if self.frame_stride is None:
             hop = self.window_seconds if self.hop_seconds is None else self.hop_seconds
             return {"num_frames": self.num_frames, "window_seconds": self.window_seconds, "hop_seconds": hop}
@@ -298,9 +300,9 @@ class WindowPlan:
     """The clips of one video before it is decoded; all times in seconds after the first frame.
 
     Attributes:
-        start_seconds: Begin of each window, ascending, ``(num_clips,)``.
+        start_seconds: Start of each window, ascending, ``(num_clips,)``.
         end_seconds: End of each window, at most the end of the video, ``(num_clips,)``.
-        frame_times: Times at which each clip takes its frames, ascending along both axes,
+        frame_times: Times of each clip's frames, ascending along both axes,
             ``(num_clips, num_frames)``.
     """
 
@@ -313,20 +315,21 @@ class WindowPlan:
 
 
 def plan_windows(source: VideoSource, settings: WindowSettings) -> WindowPlan:
-    """Slide windows over a video.
+    """Return the clips of a video, before it is decoded.
 
     The rules of the last, shorter window and of the times within a window are those of
     :func:`~endofm.video.clip_windows.sliding_windows` and :func:`~endofm.video.clip_windows.clip_times`. A file is read
-    through once for the times of its frames, because headers are often wrong; nothing is decoded.
+    once for the times of its frames, because headers are often wrong; nothing is decoded.
 
     Args:
         source: Video with at least one frame.
-        settings: How windows slide.
+        settings: Window and hop.
     """
     times, end = source.frame_times(), source.end_seconds()
     if settings.frame_stride is not None:
         count, stride = settings.num_frames, settings.frame_stride
         indices = sliding_indices(len(times), count, stride=stride, hop=settings.hop_frames)
+        # A window ends where the frame after its last one begins, or at the end of the video.
         edges = np.append(times, end)
         after = np.minimum(indices[:, 0] + count * stride, len(times))
         return WindowPlan(times[indices[:, 0]], edges[after], times[indices])

@@ -21,10 +21,10 @@ from av.video.stream import VideoStream
 
 from endofm.errors import VideoError
 
-# Demuxers that turn a text or a list of other files into "video"; a file must not make the reader open others.
+# Demuxers that turn plain text or a list of other files into "video"; a file must not make the reader open others.
 _NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "hls", "dash", "concat", "imf", "image2", "lavfi", "vapoursynth"}
 
-# A stamp so far beyond the length in the header is damage. Left alone, one flipped bit would make a video of weeks.
+# A time stamp so far beyond the length in the header is damage. Accepted, one flipped bit would make a video of weeks.
 _BEYOND_SECONDS = 10.0
 _LENGTH_IN_HEADER = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv"}
 
@@ -32,11 +32,11 @@ _FALLBACK_RATE = Fraction(25)
 
 
 class MediaSource:
-    """Bytes of one container, which can be opened any number of times, each with a position of its own.
+    """Bytes of one container, which can be opened any number of times, each time with an independent position.
 
     Args:
         source: Path of a regular file, the bytes themselves, or a seekable binary file object.
-        name: For messages.
+        name: Name for messages.
     """
 
     def __init__(self, source: Path | bytes | BinaryIO, name: str) -> None:
@@ -45,14 +45,14 @@ class MediaSource:
         self._lock = threading.Lock()
 
     def open(self) -> InputContainer:
-        """Open the container anew.
+        """Open the container once more.
 
         Raises:
             VideoError: If this is not a readable video container.
         """
         try:
             if isinstance(self._source, Path):
-                # No protocol but plain files: a playlist in disguise must not reach for the network.
+                # Plain files only: a playlist in disguise must not access the network.
                 container = av.open(
                     str(self._source.absolute()),
                     "r",
@@ -70,7 +70,7 @@ class MediaSource:
         return container
 
     def raw(self) -> Path | BinaryIO:
-        """Return what another reader can open: the path, or the bytes with a position of their own."""
+        """Return what another reader can open: the path, or the bytes with an independent position."""
         return self._source if isinstance(self._source, Path) else self._bytes()
 
     def _bytes(self) -> BinaryIO:
@@ -107,11 +107,13 @@ class MediaSource:
 
 
 class _Cursor(io.RawIOBase):
-    """A reading position of its own on a file object that others read too."""
+    """Independent reading position on a file object that is shared with other readers."""
 
     def __init__(self, file: BinaryIO, lock: threading.Lock) -> None:
         self._file, self._lock, self._position = file, lock, 0
 
+    # Positions count from the start of the file object; every read seeks first, under the lock, because another reader
+    # may have moved the shared position in between.
     def readable(self) -> bool:
         return True
 
@@ -147,7 +149,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
         if container.streams.audio:
             raise VideoError(f"{name}: the file has sound but no video in it")
         raise VideoError(f"{name}: there is no video in this file")
-    # Typed as always there, but None for a codec that FFmpeg has no decoder for.
+    # Typed as never None, but None for a codec that FFmpeg has no decoder for.
     decodable = [s for s in candidates if s.codec_context is not None]
     if not decodable:
         raise VideoError(
@@ -160,17 +162,17 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 
 @dataclass(frozen=True)
 class Clock:
-    """How the frames of a stream get their times.
+    """Clock of a video stream: the rule by which its frames get their times.
 
     Attributes:
         tick: Seconds per tick.
         frame_ticks: Ticks per frame at the nominal rate.
-        source: ``"pts"``: the container stores when a frame appears. ``"dts"``: it does not, or only now and then,
-            but the times in order of decoding are sound; shown frames take them in turn. ``"count"``: it stores
-            nothing, frames follow at the nominal rate.
-        may_jump: The clock may start anew in the middle (MPEG transport and program streams that were joined).
-        holds_after_jump: Frames get the same stamps when decoding begins at a later key frame.
-        latest: Stamps beyond this one are not believed; None if the header states no length.
+        source: ``"pts"``: the container stores presentation times. ``"dts"``: it does not, or only for some frames,
+            but its decoding times are sound; frames take them in turn, in order of presentation. ``"count"``: it
+            stores no times, frames follow at the nominal rate.
+        may_jump: The clock may restart in the middle (MPEG transport and program streams that were joined).
+        holds_after_jump: Frames get the same time stamps when decoding starts at a later key frame.
+        latest: Time stamps beyond this one are ignored; None if the header states no length.
     """
 
     tick: Fraction
@@ -182,7 +184,7 @@ class Clock:
 
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream) -> Clock:
-        """Read off the stream's clock."""
+        """Return the clock of a stream, from the format, the codec and the header."""
         tick = stream.time_base or Fraction(1, 1000)
         rate = stream.average_rate or stream.guessed_rate or _FALLBACK_RATE
         flags = int(container.format.flags)
@@ -190,16 +192,16 @@ class Clock:
         if flags & cast(int, Flags.no_timestamps.value):
             source = "count"
         elif container.format.name in ("avi", "mpeg"):
-            # AVI has no presentation times at all, program streams only some; what libavformat makes up for the
-            # others is out of order in places, while the decoding times are not.
+            # AVI has no presentation times at all, program streams only some; those that libavformat invents for the
+            # others are out of order in places, while the decoding times are not.
             source = "dts"
         latest: int | None = None
         lengths = (announced_seconds(container, stream), (container.duration or 0) / 1_000_000)  # AV_TIME_BASE ticks.
         length = max(seconds or 0.0 for seconds in lengths)
         if length and container.format.name in _LENGTH_IN_HEADER:
             latest = (stream.start_time or 0) + round((length + _BEYOND_SECONDS) / tick)
-        # On the decoding clock, a frame's stamp depends on how long the decoder holds it back. These codecs do not fix
-        # that: after a jump it may differ.
+        # On the decoding clock, a frame's time stamp depends on how long the decoder delays it. These codecs do not
+        # specify the delay: after a jump it may differ.
         varying = stream.codec_context.codec.canonical_name in ("h264", "hevc", "vvc")
         return cls(
             tick=tick,
@@ -212,18 +214,19 @@ class Clock:
 
     @property
     def step(self) -> int:
-        """Ticks per frame as a whole number, >= 1."""
+        """Ticks per frame, rounded to an integer >= 1."""
         return max(1, round(self.frame_ticks))
 
     def stamp(self, item: Packet[VideoStream] | VideoFrame) -> int | None:
-        """Return the time stamp of a packet or frame in ticks, None where it has none that can be believed."""
+        """Return the time stamp of a packet or frame in ticks; None if it has no plausible one."""
         if self.source == "count":
             return None
         stamp = item.pts if self.source == "pts" else item.dts
         if stamp is None or (self.latest is not None and stamp > self.latest):
             return None
         if item.dts is not None and abs(stamp - item.dts) > max(_BEYOND_SECONDS / self.tick, 100 * self.step):
-            return None  # No codec keeps a frame back for so long.
+            # No codec delays a frame for so long.
+            return None
         return stamp
 
     def seconds(self, ticks: int) -> float:
@@ -245,10 +248,11 @@ class Origin:
 
 
 def announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return how long the video is according to the header, in seconds; None if the header does not say."""
+    """Return the duration in seconds that the header states, or None."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    clock = stream.metadata.get("DURATION", "")  # Matroska writes "00:01:02.345000000" beside each track.
+    # Matroska writes "00:01:02.345000000" into the metadata of each track.
+    clock = stream.metadata.get("DURATION", "")
     if re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", clock):
         hours, minutes, seconds = clock.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

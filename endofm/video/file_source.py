@@ -9,18 +9,17 @@ from fractions import Fraction
 from types import TracebackType
 
 from endofm.errors import InputError, VideoError
-from endofm.video.colour import orientation
 from endofm.video.container import MediaSource, Origin, announced_seconds
-from endofm.video.damage import DamageLog
+from endofm.video.frame_decoder import orientation
 from endofm.video.frame_reader import FrameReader
 from endofm.video.frames import Float64Array, Frame, VideoMetadata, ascending
-from endofm.video.packets import LazyIndex, PacketIndex, scan_packets
+from endofm.video.packets import DamageLog, LazyIndex, PacketIndex, scan_packets
 
 
 class FileSource:
     """A video file, in any container and codec that FFmpeg reads.
 
-    Every iterator over it has a decoder and a position of its own, so several may be used in turn or, each by one
+    Every iterator over it has an independent decoder and position, so several may be used in turn or, each by one
     thread, at once. An iterator holds two decoded pictures, however long the video is.
 
     Args:
@@ -40,7 +39,7 @@ class FileSource:
         self._needs_key = True
         reader = self._new_reader(None)
         if reader.current is None:
-            # Some recorders mark no key frames; then the decoder alone has to find where it can begin.
+            # Some recorders mark no key frames; the decoder then has to find a starting point by itself.
             reader.close()
             self._damage, self._needs_key = DamageLog(), False
             reader = self._new_reader(None)
@@ -68,12 +67,13 @@ class FileSource:
 
     @contextmanager
     def _borrow_reader(self) -> Iterator[FrameReader]:
-        """Lend a reader; the one given back last is kept, so that the next sampling goes on where this one ended."""
+        """Lend a reader; the one returned last is kept, so that the next sampling resumes where this one ended."""
         with self._lock:
             if self._closed:
                 raise VideoError(f"{self._medium.name}: this video was closed; open it again")
             reader, self._idle = self._idle, None
         reader = reader or self._new_reader(self._origin)
+        # After an error of the decoder its position is unknown, and the reader is not reused.
         intact = False
         try:
             yield reader
@@ -95,10 +95,11 @@ class FileSource:
         return index
 
     def _check_length(self, end: float, count: int) -> None:
-        """Note if there clearly is less in the file than its header says."""
+        """Record a problem if the file clearly holds less than its header states."""
         announced, frames = self._announced, self._metadata.num_frames
         if self._clock.may_jump:
-            return  # Such a file states no length; what stands there was worked out from the stamps in it.
+            # Such a file states no length; FFmpeg derives one from its time stamps.
+            return
         if announced is not None and end < announced - max(0.5, self._clock.seconds(5 * self._clock.step)):
             self._damage.note(
                 "length",
@@ -113,47 +114,47 @@ class FileSource:
 
     @property
     def medium(self) -> MediaSource:
-        """The file, which can be opened again for what else is in it."""
+        """The file, which can be opened again, for its sound for example."""
         return self._medium
 
     @property
     def tick(self) -> Fraction:
-        """Seconds per tick of the video's clock; the time of every frame is a whole number of ticks."""
+        """Seconds per tick of the video's clock; the time of every frame is an integer multiple of it."""
         return self._clock.tick
 
     @property
     def start_seconds(self) -> float:
-        """Where on the clock of the file time zero lies, in seconds; by so much the times of its sound are later."""
+        """Time zero on the clock of the file, in seconds; subtract it from the times of other streams."""
         if self._clock.source == "pts":
             return self._clock.seconds(self._origin.tick)
-        # A decoding clock counts packets; the first of them, not the first picture out of the decoder, is time zero.
+        # A decoding clock counts packets; the first of them, not the first picture out of the decoder, is at time zero.
         with self._borrow_reader() as reader:
             stream = reader.decoder.stream
             return float((stream.start_time or 0) * (stream.time_base or 0))
 
     @property
     def metadata(self) -> VideoMetadata:
-        """What is known from the header and the first frame."""
+        """Metadata from the header and the first frame."""
         return self._metadata
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be read or decoded so far, one sentence each."""
+        """Problems of reading and decoding so far, one sentence each."""
         return self._damage.sentences(lambda tick: self._clock.seconds(tick - self._origin.tick))
 
     def frame_times(self) -> Float64Array:
         """Return the times of all frames from the packets, ascending, float64 ``(num_frames,)``, seconds.
 
-        On a sound file these are exactly the times of the frames that decoding yields. The whole file is read once.
+        For an intact file these are exactly the times of the decoded frames. The whole file is read once.
         """
         return self._index.get().times
 
     def end_seconds(self) -> float:
-        """Return the time at which the last frame ends, in seconds; reads the file like :meth:`frame_times`."""
+        """Return the time at which the last frame ends, in seconds; reads the file as :meth:`frame_times` does."""
         return self._index.get().end
 
     def sample(self, seconds: Iterable[float]) -> Iterator[Frame]:
-        """Yield for each asked time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`.
+        """Yield for each requested time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`.
 
         Decodes forward, and jumps to a key frame where that is less work. Equal times yield the same object.
         """
@@ -177,7 +178,7 @@ class FileSource:
                 self._check_length(end, count)
 
     def close(self) -> None:
-        """Release the file; iterators in use go on to their end."""
+        """Release the file; iterators in use may be exhausted."""
         with self._lock:
             self._closed = True
             reader, self._idle = self._idle, None

@@ -14,14 +14,14 @@ VIDEO_SUFFIXES = frozenset(
         *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
     ]
 )
-"""Suffixes by which videos are recognised in a folder; a file that is named itself may have any."""
+"""Suffixes by which videos are recognised in a folder; a file that is given directly may have any suffix."""
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Return a sorting key in which numbers count as numbers, and before letters: ``img_2`` before ``img_10``."""
-    # Every second part is a run of ASCII digits; other digits, such as a raised two, are letters here.
+    # Every second part is a run of ASCII digits; other digits, such as a superscript two, count as letters.
     parts = re.split(r"([0-9]+)", name)
-    return tuple((0, int(part), part) if place % 2 else (1, 0, part) for place, part in enumerate(parts) if part)
+    return tuple((0, int(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts) if part)
 
 
 def naturally(names: Iterable[str]) -> list[str]:
@@ -37,9 +37,10 @@ def walk(root: Path) -> tuple[list[str], list[str]]:
         (``"."`` for ``root`` itself). Hidden files and folders are left out.
     """
     videos, folders = [], []
-    for place, subfolders, files in os.walk(root, followlinks=True):
+    for current, subfolders, files in os.walk(root, followlinks=True):
+        # In place: os.walk then does not descend into hidden folders.
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        relative = Path(place).relative_to(root)
+        relative = Path(current).relative_to(root)
         suffixes = [(name, Path(name).suffix.lower()) for name in files if not name.startswith(".")]
         videos += [(relative / name).as_posix() for name, suffix in suffixes if suffix in VIDEO_SUFFIXES]
         if any(suffix in IMAGE_SUFFIXES for _, suffix in suffixes):

@@ -1,4 +1,4 @@
-"""A place in a video file that moves: forward by decoding, far ahead or back by way of a key frame."""
+"""A position in a video file that moves: forward by decoding, far ahead or back by way of a key frame."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import av
 import numpy as np
 
 from endofm.errors import VideoError
-from endofm.video.colour import RgbConverter
 from endofm.video.container import MediaSource, Origin
-from endofm.video.damage import DamageLog
-from endofm.video.frame_decoder import FrameDecoder, Picture
+from endofm.video.frame_decoder import FrameDecoder, Picture, RgbConverter
 from endofm.video.frames import TIME_TOLERANCE, Frame
-from endofm.video.packets import LazyIndex
+from endofm.video.packets import DamageLog, LazyIndex
 
-# A jump costs a few frames of decoding, since the codec starts empty; shorter ways are decoded through.
+# A jump costs a few frames of decoding, since the codec starts empty; shorter distances are decoded through.
 _MIN_JUMP_SECONDS = 1.0
 
 
@@ -35,13 +33,13 @@ class FrameReader:
     Args:
         medium: The file.
         threads: Threads of the decoder.
-        damage: Takes what cannot be decoded.
+        damage: Records what cannot be decoded.
         needs_key: See :class:`~endofm.video.frame_decoder.FrameDecoder`.
-        origin: The frame at which time is zero; None makes it the first one that can be decoded.
-        index: Of the file's packets.
+        origin: Frame at time zero; None for the first one that can be decoded.
+        index: Index of the file's packets, built when it is first needed.
 
     Attributes:
-        current: The picture on screen; None after the last one, or if there is none at all.
+        current: Picture on screen; None after the last one, or if there is none at all.
     """
 
     def __init__(
@@ -96,22 +94,22 @@ class FrameReader:
             return
         self._next = next(self._pictures, None)
         start = self.seconds(picture.tick)
-        # A decoding clock says nothing of how long the last frame stays.
-        stays = picture.frame.duration if self.clock.source == "pts" else 0
-        last_tick = picture.tick + (stays or self.clock.step)
+        # A decoding clock has no duration of the last frame; one nominal step is assumed.
+        duration = picture.frame.duration if self.clock.source == "pts" else 0
+        last_tick = picture.tick + (duration or self.clock.step)
         self.current = Showing(picture, start, self.seconds(self._next.tick if self._next else last_tick))
         self._longest_gop = max(self._longest_gop, start - self._last_key)
         if picture.frame.key_frame:
             self._last_key = start
 
     def rewind(self) -> None:
-        """Go to the first picture."""
+        """Move to the first picture."""
         if self.current is None or self.current.start > 0:
             self.decoder.close()
             self._open()
 
     def show(self, time: float) -> Frame | None:
-        """Move to the picture on screen at ``time`` (seconds) and return it; None after the end of the video."""
+        """Move to the picture on screen at ``time`` seconds and return it; None after the end of the video."""
         if self.current is None or time + TIME_TOLERANCE < self.current.start or self._should_jump(time):
             self._jump(time)
         while self.current is not None and self.current.end <= time + TIME_TOLERANCE:
@@ -139,17 +137,17 @@ class FrameReader:
                 self._converted = picture, Frame(self._converter(coded), start, end - start)
             except (av.FFmpegError, ValueError) as error:
                 raise VideoError(
-                    f"{self._medium.name}: pictures of the format {coded.format.name!r} cannot be turned into RGB; "
+                    f"{self._medium.name}: pictures of the format {coded.format.name!r} cannot be converted to RGB; "
                     f"convert the video to H.264"
                 ) from error
         return self._converted[1]
 
     def _should_jump(self, time: float) -> bool:
-        """Whether there is a key frame between here and ``time`` that saves decoding."""
+        """Return whether a key frame between here and ``time`` saves decoding."""
         if self._next is None or not self._can_jump:
             return False
         here = self.seconds(self._next.tick)
-        # A way longer than any group of pictures seen so far has a key frame on it.
+        # A distance longer than any group of pictures seen so far contains a key frame.
         if time - here <= max(self._longest_gop, _MIN_JUMP_SECONDS):
             return False
         if not self.clock.may_jump:
@@ -159,16 +157,16 @@ class FrameReader:
         return before > 0 and float(keys[before - 1]) - here > _MIN_JUMP_SECONDS
 
     def _jump(self, time: float) -> None:
-        """Make current a picture at or before ``time``, the nearest that decoding can start with."""
+        """Move to a picture at or before ``time``, the nearest at which decoding can start."""
         if self._can_jump and (self._skip_packets(time) if self.clock.may_jump else self._seek(time)):
             return
         self.decoder.close()
         self._open()
 
     def _has_landed(self, time: float) -> bool:
-        """Whether decoding began cleanly, at or before ``time``."""
-        # A gradual refresh (columns of intra blocks wandering over the picture, marked as a key frame) gives its first
-        # pictures late, and not quite those that decoding from the beginning gives: no place to begin at.
+        """Return whether decoding started cleanly, at or before ``time``."""
+        # A gradual refresh (columns of intra blocks that move across the picture, marked as a key frame) yields its
+        # first pictures late, and not exactly those of decoding from the beginning: decoding cannot start there.
         if self.current is not None and self.decoder.start_tick not in (None, self.current.picture.tick):
             self._can_jump = False
         if not self._can_jump or self.current is None or self.current.start > time + TIME_TOLERANCE:
@@ -177,7 +175,7 @@ class FrameReader:
         return True
 
     def _seek(self, time: float) -> bool:
-        """Jump with the container's own index. Where that lands too late, aim ever earlier."""
+        """Jump with the container's own index; where that lands too late, aim earlier and earlier."""
         first = self.origin.tick if self.origin else 0
         target = time
         while target > 0 and self._can_jump:
@@ -186,13 +184,15 @@ class FrameReader:
             if self._has_landed(time):
                 return True
             target = time - max(2 * (time - target), self._longest_gop, 1.0)
-        self._can_jump = time == 0 and self._can_jump  # Do not try in vain again and again.
+        # This file cannot seek: later requests are decoded through without trying.
+        self._can_jump = time == 0 and self._can_jump
         return False
 
     def _skip_packets(self, time: float) -> bool:
-        """Jump by reading on, undecoded: transport and program streams have no index and seek inexactly."""
+        """Jump by reading packets undecoded: transport and program streams have no index and seek inexactly."""
         index = self._index.get()
         key = int(np.searchsorted(index.key_times, time + TIME_TOLERANCE, side="right")) - 1
+        # Where decoding cannot start at a key frame, try the ones 1, 2, 4, ... before it.
         back = 1
         while self._can_jump and key > 0:
             ordinal = int(index.key_ordinals[key])

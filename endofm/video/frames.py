@@ -1,4 +1,4 @@
-"""Frames with their time stamps, and what every source of frames offers."""
+"""Frames with their time stamps, and the protocol of every source of frames."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ UInt8Array = npt.NDArray[np.uint8]
 Float64Array = npt.NDArray[np.float64]
 
 TIME_TOLERANCE = 1e-6
-"""Seconds by which a frame may begin after an asked time and still be the frame on screen.
+"""Seconds by which a frame may begin after a requested time and still be the frame on screen.
 
 Times such as ``i / fps`` and time stamps in ticks of a container's clock differ in the last bits of a float; without
-this, asking for the time of a frame would now and then give the frame before. No container ticks this fast.
+this tolerance, requesting the time of a frame would sometimes give the frame before. No container ticks this fast.
 """
 
 
@@ -32,7 +32,7 @@ class Frame:
     Attributes:
         data: uint8 ``(height, width, 3)``, RGB, upright (rotation flags applied), full range.
         pts_seconds: Time at which the frame appears, in seconds after the first frame of the source.
-        duration_seconds: How long it stays, in seconds.
+        duration_seconds: Time for which it stays on screen, in seconds.
     """
 
     data: UInt8Array
@@ -42,7 +42,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class FrameBatch:
-    """Several frames of one source.
+    """Frames of one source as one array.
 
     Attributes:
         data: uint8 ``(time, height, width, 3)``, RGB.
@@ -71,21 +71,21 @@ class FrameBatch:
 
 @dataclass(frozen=True)
 class VideoMetadata:
-    """What is known of a source before decoding it.
+    """Metadata of a source, known before decoding.
 
     Attributes:
         name: File name, or a description such as ``"array"``; for messages and outputs.
-        width: Width in pixels of the frames as they are handed out (after rotation).
-        height: Height in pixels, likewise.
+        width: Width in pixels of the frames that the source yields (after rotation).
+        height: Height in pixels of those frames.
         average_fps: Mean frames per second, None if unknown.
-        num_frames: Number of frames as the header states it, None if it does not. Not to be trusted: see
+        num_frames: Number of frames that the header states, or None. Unreliable: see
             :meth:`VideoSource.frame_times`.
-        duration_seconds: Duration as the header states it, None if it does not. Likewise.
+        duration_seconds: Duration that the header states, or None; equally unreliable.
         codec: Short codec name (``"h264"``), or ``"raw"`` for arrays, ``"image"`` for images.
         container: Short container name (``"mov,mp4,m4a,3gp,3g2,mj2"``), empty for arrays and images.
-        pixel_format: Pixel format as coded (``"yuv420p10le"``), empty for arrays and images.
+        pixel_format: Pixel format of the codec (``"yuv420p10le"``), empty for arrays and images.
         rotation: Clockwise rotation in degrees that was applied to the decoded frames: 0, 90, 180 or 270.
-        decoder: What decodes: ``"pyav"``, ``"torchcodec on cuda:0"``; empty for arrays and images.
+        decoder: ``"pyav"``, ``"torchcodec on cuda:0"``; empty for arrays and images.
     """
 
     name: str
@@ -109,29 +109,29 @@ class VideoSource(Protocol):
 
     @property
     def metadata(self) -> VideoMetadata:
-        """What is known before decoding."""
+        """Metadata, known before decoding."""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be decoded so far, one sentence each; empty for a sound source."""
+        """Decoding problems so far, one sentence each; empty for an intact source."""
 
     def frame_times(self) -> Float64Array:
         """Return the exact times of all frames, ascending, float64 ``(num_frames,)``.
 
-        For a file this reads (but does not decode) all packets once; the answer is kept.
+        For a file this reads (but does not decode) all packets once; the result is kept.
         """
 
     def end_seconds(self) -> float:
         """Return the time at which the last frame ends (last time + its duration), in seconds."""
 
     def sample(self, seconds: Iterable[float]) -> Iterator[Frame]:
-        """Yield for each asked time the frame on screen then: the last one that begins at or before it.
+        """Yield for each requested time the frame on screen then: the last one that begins at or before it.
 
         Args:
             seconds: Ascending times; equal times give the same frame again. Consumed lazily, one at a time.
 
         Yields:
-            One frame per asked time. Ends without a frame at the first time at or after the end of the source.
+            One frame per requested time. Ends without a frame at the first time at or after the end of the source.
 
         Raises:
             InputError: If the times are not ascending.
@@ -152,7 +152,7 @@ class VideoSource(Protocol):
 
 
 def ascending(seconds: Iterable[float]) -> Iterator[float]:
-    """Yield the times one by one as floats.
+    """Yield requested times one by one as floats, after checking their order.
 
     Raises:
         InputError: If a time is negative, is not a finite number, or is smaller than the one before.
@@ -169,7 +169,7 @@ def ascending(seconds: Iterable[float]) -> Iterator[float]:
 
 
 def describe_video(source: VideoSource) -> dict[str, Any]:
-    """Return the metadata without the folders of the path, which often name patients or people."""
+    """Return the metadata for a provenance: without the folders of the path, which often name patients or people."""
     metadata, path = asdict(source.metadata), Path(source.metadata.name)
     size = path.stat().st_size if path.is_file() else None
     end = float(source.end_seconds())

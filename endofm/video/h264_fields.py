@@ -1,6 +1,6 @@
-"""Which H.264 packets hold the second field of a picture.
+"""Detection of H.264 packets that hold the second field of a picture.
 
-Interlaced recordings in transport streams (AVCHD, broadcast) come one field per packet, but two fields make one frame.
+Interlaced recordings in transport streams (AVCHD, broadcast) have one field per packet, but two fields make one frame.
 Syntax elements are named and ordered as in ITU-T H.264, clauses 7.3.2.1.1 (sequence parameter set), 7.3.2.2 (picture
 parameter set) and 7.3.3 (slice header).
 """
@@ -31,7 +31,7 @@ class FieldPairing:
     """Follows the packets of one H.264 stream in order of decoding.
 
     Args:
-        header: Parameter sets that are known beforehand, with start codes.
+        header: Parameter sets from the container's header, with start codes.
     """
 
     def __init__(self, header: bytes) -> None:
@@ -41,23 +41,25 @@ class FieldPairing:
         self.is_second_field(header)
 
     def is_second_field(self, packet: bytes) -> bool:
-        """Tell whether this packet completes the frame that the packet before began.
+        """Return whether this packet completes the frame that the packet before it began.
 
         Args:
             packet: Annex B data (with start codes) of one access unit.
         """
         try:
             field = self._read(packet)
-        except (IndexError, KeyError):  # Damaged or unusual headers: count it as a frame, like everything else.
+        except (IndexError, KeyError):
+            # A damaged or unusual header: the packet counts as a frame.
             field = None
         first, self._first = self._first, field
+        # The second field has the frame_num of the first and the opposite parity.
         if first is None or field is None or (field.frame_num, field.bottom) != (first.frame_num, not first.bottom):
             return False
         self._first = None
         return True
 
     def _read(self, packet: bytes) -> _Field | None:
-        """Read the first slice header of a packet; None if it holds no slice or a whole frame."""
+        """Read the first slice header of a packet; None if it holds no slice or a complete frame."""
         for unit in _units(packet):
             kind = unit[0] & 0x1F
             if kind == _SPS:
@@ -93,8 +95,10 @@ def _units(data: bytes) -> Iterator[bytes]:
     while start >= 0:
         following = data.find(b"\0\0\1", start + 3)
         end = following if following >= 0 else len(data)
+        # Parameter sets and slice headers are far shorter than 300 bytes.
         unit = data[start + 3 : min(end, start + 300)]
         if unit:
+            # 00 00 03 is an emulation prevention byte (clause 7.4.1): it is not part of the payload.
             yield unit.replace(b"\0\0\3", b"\0\0")
         start = following
 
@@ -143,7 +147,7 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
 
 
 class _Bits:
-    """Reads a NAL unit bit by bit, after its first byte; IndexError at its end."""
+    """Bit reader over a NAL unit, after its first byte; raises IndexError at the end."""
 
     def __init__(self, unit: bytes) -> None:
         self._unit, self._position = unit, 8

@@ -15,11 +15,11 @@ from endofm.video.frames import UInt8Array
 
 _EXIF_ORIENTATION = 0x0112
 _READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for a damaged file, a syntax error for some PNG chunks among them."""
+"""Exceptions that Pillow raises for damaged files, among them SyntaxError for some PNG chunks."""
 
 
 def natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Sort by name with numbers compared as numbers: ``img_2`` comes before ``img_10``."""
+    """Sort by name, comparing numbers as numbers: ``img_2`` comes before ``img_10``."""
     return sorted(paths, key=lambda path: (natural_key(path.name.lower()), path.name))
 
 
@@ -44,6 +44,7 @@ def _name(source: Path | BinaryIO) -> str:
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return height and width in pixels once the EXIF orientation is applied; reads the header only."""
     width, height = image.size
+    # Orientations 5 to 8 of the EXIF standard swap rows and columns.
     try:
         turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
     except _READ_ERRORS:

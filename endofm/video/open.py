@@ -1,4 +1,4 @@
-"""One door to every kind of video: ``open_video``."""
+"""``open_video``: every kind of video by one function."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ VideoInput = Union[
     Sequence[Union["Image", npt.NDArray[np.uint8], str, "os.PathLike[str]"]],
     VideoSource,
 ]
-"""What :func:`open_video` takes."""
+"""Everything that :func:`open_video` opens."""
 
 Decoder = Literal["pyav", "torchcodec"]
-"""What can decode a video file."""
+"""Decoders of video files."""
 
 _IMAGE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
 
 
 class _Decoding(NamedTuple):
-    """How a video file is decoded."""
+    """Decoder of a video file and its settings."""
 
     decoder: Decoder
     threads: int
@@ -70,12 +70,12 @@ def open_video(
             - a uint8 array ``(time, height, width, 3)`` or ``(height, width, 3)``, or a uint8 tensor of these shapes
               or ``(time, 3, height, width)`` or ``(3, height, width)``; RGB;
             - a PIL image, or a list of PIL images, arrays ``(height, width, 3)`` or paths of images;
-            - an open source, which is returned as it is.
+            - an open source, which is returned unchanged.
         fps: Nominal rate in frames per second of images and arrays, which have no times of their own; by default 30.
-        decoder_threads: Threads of the decoder of a video file. One is right beside a model that uses all cores.
-        decoder: What decodes a video file: ``"pyav"``, or ``"torchcodec"`` (extra ``torchcodec``), which can do it on a
-            GPU. Pixels of the two differ a little. Images and arrays are not concerned.
-        device: Where torchcodec decodes, ``"cpu"`` or ``"cuda"``.
+        decoder_threads: Threads of the decoder of a video file. One is right next to a model that uses all cores.
+        decoder: Decoder of a video file: ``"pyav"``, or ``"torchcodec"`` (extra ``torchcodec``), which can use a GPU.
+            Pixels of the two differ slightly. Ignored for images and arrays.
+        device: Device on which torchcodec decodes, ``"cpu"`` or ``"cuda"``.
 
     Returns:
         A source of frames with their times. Use it as a context manager, or close it.
@@ -83,8 +83,8 @@ def open_video(
     Raises:
         VideoError: If the source cannot be read, naming the file and what to do.
         InputError: If ``source`` is of another type or shape, or ``fps`` is given for a video file, which has times
-            of its own, or there is no such decoder.
-        MissingExtraError: If torchcodec is asked for and cannot be loaded.
+            of its own, or ``decoder`` is unknown.
+        MissingExtraError: If torchcodec is requested and cannot be loaded.
 
     Example:
         >>> import numpy as np
@@ -95,7 +95,7 @@ def open_video(
     if fps is not None and not (isinstance(fps, (int, float)) and math.isfinite(fps) and fps > 0):
         raise InputError(f"fps must be a number > 0, got {fps!r}")
     if not isinstance(decoder_threads, int) or decoder_threads < 1:
-        raise InputError(f"decoder_threads must be a whole number >= 1, got {decoder_threads!r}")
+        raise InputError(f"decoder_threads must be an integer >= 1, got {decoder_threads!r}")
     if decoder not in get_args(Decoder):
         raise InputError(f"decoder must be one of {', '.join(get_args(Decoder))}, got {decoder!r}")
     how = _Decoding(decoder, decoder_threads, device)
@@ -179,7 +179,7 @@ def _open_object(file: Any, fps: float | None, how: _Decoding) -> VideoSource:
     if isinstance(file, io.TextIOBase):
         raise InputError(f"{name}: this file object gives text; open the file in binary mode, 'rb'")
     if not (hasattr(file, "seek") and getattr(file, "seekable", lambda: True)()):
-        # Containers keep their index anywhere, so a pipe or a download has to be kept for going back.
+        # A container may store its index at its end, so a pipe or a download is copied to disk, where seeking works.
         spool = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the source that reads it)
         shutil.copyfileobj(file, spool)
         file = spool

@@ -1,4 +1,4 @@
-"""Painting over a video: decode, draw, encode, frame by frame, with the times and the sound of the source."""
+"""Overlay videos: decode, draw, encode, frame by frame, with the times and the sound of the source."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from endofm.video.frames import Frame, UInt8Array, VideoSource
 from endofm.video.sound import Sound
 from endofm.video.writer import BT601, CODECS, choose_codec
 
+# The time base of MPEG-4 part 2 is a 16-bit field (vop_time_increment_resolution).
 _LARGEST_MPEG4_DENOMINATOR = 65535
 
 
 @dataclass(frozen=True)
 class OverlayReport:
-    """What became of a painted video.
+    """Outcome of writing an overlay video.
 
     Attributes:
         frames: Number of frames written.
-        sound_tracks: Number of sound tracks carried over.
-        problems: What could not be read or carried over, one sentence each.
+        sound_tracks: Number of sound tracks written.
+        problems: Frames and sound that could not be read or written, one sentence each.
     """
 
     frames: int
@@ -50,24 +51,24 @@ def paint_video(
 ) -> OverlayReport:
     """Write a video whose frames are those of a source, drawn on.
 
-    Every frame that can be decoded is drawn on and keeps its time, also where frames come unevenly. Sound of a video
-    file is copied packet by packet (coded anew as AAC where mp4 cannot hold its codec). Frames are held one at a time,
-    however long the video is. The file appears under its name only when it is complete: an error, Ctrl-C or a kill
-    leaves what was there before.
+    Every frame that can be decoded is drawn on and keeps its time, even at a variable frame rate. The sound of a video
+    file is copied packet by packet (re-encoded as AAC where mp4 cannot hold its codec). One frame is held at a time,
+    however long the video is. The file appears under its name only when it is complete: after an error, Ctrl-C or a
+    kill, an earlier file is still there.
 
     Args:
         source: Open video; read from its beginning.
         target: File to create or replace, with the suffix ``.mp4``.
-        draw: Takes a frame and returns its picture, uint8 of the same shape ``(height, width, 3)``; called once per
+        draw: Maps a frame to its picture, uint8 of the same shape ``(height, width, 3)``; called once per
             frame, in order. It must not change the frame's own array.
-        sound: Carry the sound over.
+        sound: Write the sound, too.
         progress: Show a progress bar on a terminal.
 
     Returns:
-        What was written and what was lost.
+        Counts of what was written, and problems.
 
     Raises:
-        InputError: If the suffix is not ``.mp4``, the target is the source, or ``draw`` returns something else than a
+        InputError: If the suffix is not ``.mp4``, the target is the source, or ``draw`` returns anything but a
             picture.
         VideoError: If the source cannot be decoded or the encoder fails.
 
@@ -123,7 +124,7 @@ def _encode(
         ):
             for frame in source:
                 picture = av.VideoFrame.from_ndarray(_even(_checked(draw(frame), frame, target)), format="rgb24")
-                # Damaged files may hold several frames of one time; a player needs them one after the other.
+                # Damaged files may hold several frames with one time; mp4 needs strictly increasing times.
                 last = max(round(frame.pts_seconds / tick), last + 1)
                 picture.pts, picture.time_base = last, tick
                 durations[last] = max(1, round(frame.duration_seconds / tick))
@@ -142,7 +143,7 @@ def _encode(
 
 
 def _lasting(packets: list[Packet[VideoStream]], durations: dict[int, int]) -> list[Packet[VideoStream]]:
-    """Tell packets how long their frames stay, which encoders forget; it matters for the last frame alone."""
+    """Set the durations of packets, which encoders drop; it only matters for the last frame."""
     for packet in packets:
         packet.duration = durations.pop(packet.pts if packet.pts is not None else -1, packet.duration or 0)
     return packets
@@ -163,7 +164,7 @@ def _nominal_rate(source: VideoSource) -> Fraction:
 
 
 def _tick(source: VideoSource, codec: str) -> Fraction:
-    """Return a clock in whose ticks the source's times are whole numbers."""
+    """Return a time base in which the source's times are integers."""
     tick = source.tick if isinstance(source, FileSource) else 1 / _nominal_rate(source)
     if codec == "mpeg4" and tick.denominator > _LARGEST_MPEG4_DENOMINATOR:
         return Fraction(1, _LARGEST_MPEG4_DENOMINATOR)

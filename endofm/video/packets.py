@@ -1,4 +1,8 @@
-"""Reading the packets of a video stream: past damage, on one continuous clock, with an index of all of them."""
+"""Packets of a video stream: read past damage on one continuous clock, indexed without decoding.
+
+:func:`read_packets` and :func:`scan_packets` read; :class:`FrameFinder` knows which packets show a frame;
+:class:`DamageLog` collects what is lost and describes it in sentences.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,12 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from endofm.video.container import Clock, MediaSource, Origin, video_stream
-from endofm.video.damage import DamageLog
 from endofm.video.frames import Float64Array
 from endofm.video.h264_fields import FieldPairing
 
 Int64Array = npt.NDArray[np.int64]
 
+# FFmpeg finds the next packet after most errors. This many without one in between is a file that gives nothing more.
 _MAX_ERRORS_IN_A_ROW = 100
 
 # A jump of the clock by more than this is a cut between recordings, not a gap in one; FFmpeg's own default for
@@ -30,18 +34,29 @@ _MAX_ERRORS_IN_A_ROW = 100
 _JUMP_SECONDS = 10.0
 _STEP_BACK_SECONDS = 0.5
 
-# Program streams stamp a few frames a second; what libavformat guesses in between may be some frames off.
+# Program streams time-stamp a few frames per second; libavformat interpolates the others, sometimes by frames too
+# early or late.
 _GUESS_SECONDS = 0.25
+
+# Damage at a smaller distance is reported as one stretch.
+_JOIN_SECONDS = 1.0
+_MAX_SENTENCES = 20
+
+# A gap between frames is reported if it is this long, in a video whose frames otherwise come at an even rate.
+_MIN_HOLE_SECONDS = 0.25
+_MIN_HOLE_STEPS = 3.0
+_EVEN_FRACTION = 0.9
 
 
 def read_packets(
     container: InputContainer, stream: VideoStream, clock: Clock, damage: DamageLog
 ) -> Iterator[Packet[VideoStream]]:
-    """Yield the packets of ``stream`` that hold data, in order of the file.
+    """Yield the packets of ``stream`` that hold data, in file order.
 
-    Errors of the container are noted and passed over. Where the clock jumps between joined recordings, the stamps of
-    the later part are moved to follow the earlier one.
+    Errors of the container are recorded and skipped. Where the clock jumps between joined recordings, the time stamps
+    of the later part are shifted to follow the earlier one.
     """
+    # FFmpeg then skips their packets while demuxing, which saves most of the time in files with sound.
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all
@@ -55,7 +70,8 @@ def read_packets(
                     joined.correct(packet)
                     yield packet
             return
-        except IndexError:  # PyAV's way of reaching the end of a file in which new streams began on the way.
+        except IndexError:
+            # PyAV raises this at the end of a file in which further streams appeared after the header.
             return
         except (av.FFmpegError, OSError):
             errors += 1
@@ -63,12 +79,12 @@ def read_packets(
 
 
 class FrameFinder:
-    """Tells which packets of a stream make a frame appear, looking at them in order of the file.
+    """Decides which packets of a stream show a frame, given all of them in file order.
 
-    Packets that edit lists drop do not, nor hidden reference frames of VP8 and VP9, nor second fields of H.264.
+    Packets that edit lists drop show none, nor do hidden reference frames of VP8 and VP9, nor second fields of H.264.
 
     Args:
-        codec: Of the stream.
+        codec: Codec context of the stream.
     """
 
     def __init__(self, codec: VideoCodecContext) -> None:
@@ -79,12 +95,13 @@ class FrameFinder:
         self._fields = FieldPairing(header) if self._codec == "h264" and has_start_codes else None
 
     def shows_frame(self, packet: Packet[VideoStream]) -> bool:
-        """Tell whether this packet, the next of the file, makes a frame appear."""
+        """Return whether this packet, the next of the file, shows a frame."""
         if self._fields is not None and self._fields.is_second_field(bytes(packet)):
             return False
         if packet.is_discard:
             return False
-        if self._codec == "vp8":  # RFC 6386, section 9.1: bit 4 of the frame tag is show_frame.
+        if self._codec == "vp8":
+            # RFC 6386, section 9.1: bit 4 of the frame tag is show_frame.
             return bool(memoryview(packet)[0] & 0x10)
         if self._codec == "vp9":
             return _vp9_shows_frame(memoryview(packet))
@@ -93,17 +110,19 @@ class FrameFinder:
 
 def _vp9_shows_frame(data: memoryview) -> bool:
     """Read the start of the uncompressed header (VP9 bitstream specification 0.6, section 6.2)."""
-    if data[-1] & 0xE0 == 0xC0:  # A superframe (annex B) ends with the frame that is shown.
+    # A superframe (annex B) holds hidden frames and, last, the one that is shown.
+    if data[-1] & 0xE0 == 0xC0:
         return True
     bits = f"{data[0]:08b}"
-    position = 5 if bits[2:4] == "11" else 4  # Profile 3 has one reserved bit more.
+    # Two bits of frame marker and two of profile, then the flag; profile 3 has one more reserved bit.
+    position = 5 if bits[2:4] == "11" else 4
     if bits[position] == "1":  # show_existing_frame
         return True
     return bits[position + 2] == "1"
 
 
 class JoinedClock:
-    """Makes the stamps of joined recordings continuous, and those that libavformat guesses even."""
+    """Makes the time stamps of joined recordings continuous, and those that libavformat interpolates even."""
 
     def __init__(self, clock: Clock, damage: DamageLog) -> None:
         self._clock, self._damage = clock, damage
@@ -112,7 +131,7 @@ class JoinedClock:
         self._shown_until = 0
 
     def correct(self, packet: Packet[VideoStream]) -> None:
-        """Put the stamps of the next packet of the file right, in place."""
+        """Correct the time stamps of the next packet of the file, in place."""
         dts = packet.dts
         if not self._clock.may_jump or dts is None:
             return
@@ -120,6 +139,8 @@ class JoinedClock:
         if self._next is not None:
             away = float((stamp - self._next) * self._clock.tick)
             if away > _JUMP_SECONDS or away < -_STEP_BACK_SECONDS:
+                # Presentation stamps may run ahead of decoding stamps by the reordering delay; the later part begins
+                # where the earlier one ends on the clock that the frames are timed by.
                 if self._clock.source == "pts" and packet.pts is not None:
                     self._offset = self._shown_until - packet.pts
                 else:
@@ -132,7 +153,7 @@ class JoinedClock:
                 )
             elif self._clock.source == "dts" and abs(away) < _GUESS_SECONDS:
                 stamp = self._next
-        # Whole and half frames: a picture may be shown for three fields.
+        # Rounded to half frames, since a picture may be shown for three fields.
         frames = Fraction(round(2 * (packet.duration or 0) / self._clock.frame_ticks), 2) or 1
         self._next = stamp + frames * self._clock.frame_ticks
         packet.dts = round(stamp)
@@ -143,12 +164,12 @@ class JoinedClock:
 
 @dataclass(frozen=True, eq=False)
 class PacketIndex:
-    """When frames appear and where decoding can start.
+    """Times of all frames, and packets at which decoding can start.
 
     Attributes:
         times: Seconds after the first frame at which frames appear, ascending, float64 ``(num_frames,)``.
         end: Time at which the last frame ends, in seconds.
-        key_times: Seconds at which key frames appear, at the earliest; float64 ``(num_keys,)``, in order of the file.
+        key_times: Earliest times at which key frames appear, seconds; float64 ``(num_keys,)``, in file order.
         key_ordinals: Number of packets before each key frame, int64 ``(num_keys,)``.
     """
 
@@ -159,13 +180,13 @@ class PacketIndex:
 
 
 def scan_packets(medium: MediaSource, clock: Clock, origin: Origin, damage: DamageLog) -> PacketIndex:
-    """Read all packets of the video once.
+    """Read all packets of the video once, without decoding.
 
     Args:
         medium: The file.
-        clock: Of the video stream.
-        origin: Where time begins; packets before it do not count.
-        damage: Takes what could not be read.
+        clock: Clock of the video stream.
+        origin: Frame at time zero; packets before it are ignored.
+        damage: Records what cannot be read.
     """
     stamps: list[int] = []
     durations: list[int] = []
@@ -185,13 +206,14 @@ def scan_packets(medium: MediaSource, clock: Clock, origin: Origin, damage: Dama
                 stamp = stamps[-1] + clock.step if stamps else origin.tick
             if packet.is_keyframe and shown:
                 keys.append((stamp, ordinal))
-            # Leading frames of the first key frame lack what they were predicted from; they are never shown.
+            # Leading frames of the first key frame lack the frames that they were predicted from; they are never shown.
             leading = first_pts is not None and packet.pts is not None and packet.pts < first_pts
             early = clock.source == "pts" and stamp < origin.tick
             if shown and not leading and not early:
                 stamps.append(stamp)
                 durations.append(packet.duration or clock.step)
-    if not stamps:  # The file changed since its first frame was decoded, or fails to be read now.
+    # The file has changed since its first frame was decoded, or cannot be read any more.
+    if not stamps:
         stamps, durations = [origin.tick], [clock.step]
     ticks = np.array(stamps, np.int64)
     if clock.source == "dts":
@@ -209,9 +231,10 @@ def scan_packets(medium: MediaSource, clock: Clock, origin: Origin, damage: Dama
 
 
 def _shown_in_turn(decoding_ticks: Int64Array, first: int, step: int) -> Int64Array:
-    """Return when frames appear that take the decoding times in turn, as they leave the decoder.
+    """Return the times of frames that take the decoding times in turn, in the order in which they leave the decoder.
 
-    The first frame leaves the decoder some packets late, at ``first``; as many leave it after the last packet.
+    The first frame leaves the decoder some packets late, at ``first``; equally many leave it after the last packet, one
+    nominal step apart.
     """
     ticks = np.maximum.accumulate(decoding_ticks)
     late = int(np.searchsorted(ticks, first))
@@ -219,15 +242,106 @@ def _shown_in_turn(decoding_ticks: Int64Array, first: int, step: int) -> Int64Ar
 
 
 class LazyIndex:
-    """The index of a file, made when it is first asked for; safe to ask from several threads."""
+    """Index of a file, built at the first request; safe to use from several threads."""
 
     def __init__(self, scan: Callable[[], PacketIndex]) -> None:
         self._scan, self._lock = scan, threading.Lock()
         self.known: PacketIndex | None = None
 
     def get(self) -> PacketIndex:
-        """Return the index, reading the file for it the first time."""
+        """Return the index; the first call reads the file."""
         with self._lock:
             if self.known is None:
                 self.known = self._scan()
         return self.known
+
+
+class DamageLog:
+    """Damage met while decoding; the same damage met twice counts once.
+
+    Times are stored in ticks of the stream's clock, because the time of the first frame is not known at the start.
+    """
+
+    def __init__(self) -> None:
+        self._lost: set[int] = set()
+        self._spoiled: set[int] = set()
+        self._holes: dict[int, tuple[int, int]] = {}
+        self._steps = self._even_steps = 0
+        self._notes: dict[str, str] = {}
+
+    def lost(self, tick: int) -> None:
+        """Record that the frame at ``tick`` was not decoded."""
+        self._lost.add(tick)
+
+    def spoiled(self, tick: int) -> None:
+        """Record that the frame at ``tick`` was decoded with errors that the decoder covered up."""
+        self._spoiled.add(tick)
+
+    def step(self, start: int, end: int, usual: int) -> None:
+        """Record that frames follow each other at ``start`` and ``end``, ``usual`` ticks apart at the nominal rate."""
+        self._steps += 1
+        self._even_steps += 0.5 * usual <= end - start <= 1.5 * usual
+        if end - start > _MIN_HOLE_STEPS * usual:
+            self._holes[start] = end, usual
+
+    def note(self, topic: str, sentence: str) -> None:
+        """Record any other problem; a later sentence on the same topic replaces the earlier one."""
+        self._notes[topic] = sentence
+
+    @property
+    def has_lost_frames(self) -> bool:
+        """True if some packets gave no frame."""
+        return bool(self._lost)
+
+    def sentences(self, seconds: Callable[[int], float]) -> tuple[str, ...]:
+        """Return one sentence per stretch of damage.
+
+        Args:
+            seconds: Converts ticks to seconds after the first frame.
+        """
+        lost = sorted(seconds(tick) for tick in self._lost)
+        spoiled = sorted(seconds(tick) for tick in self._spoiled - self._lost)
+        early = sum(time < 0 for time in lost)
+        # Frames before the first decodable one have negative times, which would only confuse.
+        sentences = [f"{_frames(early)} before the first one that could be decoded could not"] if early else []
+        sentences += [f"{_span(stretch)} could not be decoded" for stretch in _stretches(lost[early:])]
+        sentences += [f"{_span(stretch)} may look damaged, decoded with errors" for stretch in _stretches(spoiled)]
+        sentences += self._missing(seconds)
+        if len(sentences) > _MAX_SENTENCES:
+            rest = len(sentences) - _MAX_SENTENCES
+            sentences = [*sentences[:_MAX_SENTENCES], f"and {rest} more stretches like these"]
+        return (*self._notes.values(), *sentences)
+
+    def _missing(self, seconds: Callable[[int], float]) -> list[str]:
+        # In a recording of variable rate, long steps are normal.
+        if self._even_steps < _EVEN_FRACTION * self._steps:
+            return []
+        sentences = []
+        for start, (end, usual) in sorted(self._holes.items()):
+            explained = any(start < tick < end for tick in self._lost)
+            if not explained and seconds(end) - seconds(start) > _MIN_HOLE_SECONDS:
+                missing = round((end - start) / usual) - 1
+                sentences.append(
+                    f"about {_frames(missing)} between {seconds(start):.3f} s and {seconds(end):.3f} s are missing "
+                    f"from the file"
+                )
+        return sentences
+
+
+def _stretches(times: list[float]) -> list[list[float]]:
+    stretches: list[list[float]] = []
+    for time in times:
+        if stretches and time - stretches[-1][-1] <= _JOIN_SECONDS:
+            stretches[-1].append(time)
+        else:
+            stretches.append([time])
+    return stretches
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
+
+
+def _span(times: list[float]) -> str:
+    when = f"at {times[0]:.3f} s" if len(times) == 1 else f"from {times[0]:.3f} s to {times[-1]:.3f} s"
+    return f"{_frames(len(times))} {when}"

@@ -1,8 +1,8 @@
-"""The original's rule for the frames of a clip (``datasets/decoder.py`` of med-air/Endo-FM, commit 206427e).
+"""Frame sampling of the published code (``datasets/decoder.py`` of med-air/Endo-FM, commit 206427e).
 
-It works in two steps: a range of the stream is decoded, then frames are picked from what was decoded. Both steps are
-kept exactly, since published numbers rest on them, together with what follows from them: evaluation looks only at the
-first 8.5 s of a video, and a short video repeats its last frame. For new work see :mod:`endofm.video.clip_windows`.
+It has two steps: a range of the stream is decoded, then frames are picked from that range. Both are reproduced exactly,
+since published numbers depend on them, with their consequences: evaluation uses only the first 8.5 s of a video, and a
+short video repeats its last frame. For new work see :mod:`endofm.video.clip_windows`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from endofm.errors import InputError
 from endofm.video.clip_windows import Int64Array
 
 SEEK_MARGIN = 1024
-"""Time-base units before the range at which the original asks the container to seek."""
+"""Time-base units by which the published code seeks ahead of the range."""
 
 
 @dataclass(frozen=True, eq=False)
 class PublishedClip:
-    """Frames that the original takes for one clip.
+    """Frames that the published code takes for one clip.
 
     Attributes:
-        seek_pts: Where it seeks to (backwards to a key frame), in time-base units.
+        seek_pts: Position of the seek (backwards to a key frame), in time-base units.
         decoded: First frame that is kept after decoding, and the one after the last.
         indices: Picked frames, int64 ``(num_frames,)``, counted from the first frame of the stream.
     """
@@ -63,25 +63,25 @@ def published_clip(
     num_clips: int = 1,
     uniform: Callable[[float, float], float] | None = None,
 ) -> PublishedClip:
-    """Return the frames of one clip by the original's rule.
+    """Return the frames of one clip by the published rule.
 
     Args:
         frame_pts: Time stamps of all frames in time-base units, ascending.
         fps: Average rate of the stream in frames per second.
         duration_pts: Duration that the stream's header states, in time-base units; None if it states none, in which
-            case the original decodes everything and chooses the start among the decoded frames.
+            case the published code decodes everything and chooses the start among the decoded frames.
         num_frames: Frames per clip.
         sampling_rate: Step between frames at the target rate.
         target_fps: Rate at which ``sampling_rate`` counts; together they span
             ``sampling_rate * num_frames / target_fps`` seconds.
-        clip_idx: Which of ``num_clips`` evenly placed views (the last does not reach the end), or -1 for a random
-            start as in training.
+        clip_idx: Index of one of ``num_clips`` evenly spaced views (the last does not reach the end), or -1 for a
+            random start as in training.
         num_clips: Number of views.
         uniform: ``uniform(low, high)`` draws the random start, e.g. ``numpy.random.Generator.uniform``. Needed for
             ``clip_idx=-1``.
 
     Raises:
-        InputError: If there are no frames, or a random start is asked for without ``uniform``.
+        InputError: If there are no frames, or a random start is requested without ``uniform``.
     """
     pts = np.asarray(frame_pts, np.int64)
     if pts.ndim != 1 or not len(pts) or (np.diff(pts) <= 0).any():
@@ -90,6 +90,7 @@ def published_clip(
         raise InputError(f"clip_idx must be between 0 and num_clips - 1 = {num_clips - 1}, or -1; got {clip_idx}")
     if clip_idx == -1 and uniform is None:
         raise InputError("a random start (clip_idx=-1) needs the argument uniform")
+    # Frames of the source that a clip spans, a float as in the published code.
     span = sampling_rate * num_frames / target_fps * fps
 
     def start_among(count: int) -> float:
@@ -105,10 +106,11 @@ def published_clip(
         return PublishedClip(0, (0, total), pick_indices(start, start + span - 1, num_frames, total))
     start = start_among(total)
     pts_per_frame = duration_pts / total
+    # Truncated, not rounded: the published code converts floats to integers.
     start_pts, end_pts = int(start * pts_per_frame), int((start + span - 1) * pts_per_frame)
     first = int(np.searchsorted(pts, start_pts, side="left"))
     stop = min(int(np.searchsorted(pts, end_pts, side="right")) + 1, total)
     if first == stop:
-        raise InputError(f"no frame lies between {start_pts} and {end_pts} time-base units")
+        raise InputError(f"there is no frame between {start_pts} and {end_pts} time-base units")
     picked = first + pick_indices(0, span - 1, num_frames, stop - first)
     return PublishedClip(max(start_pts - SEEK_MARGIN, 0), (first, stop), picked)

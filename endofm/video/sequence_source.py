@@ -1,4 +1,4 @@
-"""Frames that exist one by one, in memory or as image files, at a nominal constant rate."""
+"""Sources of separate frames, in memory or as image files, at a nominal constant rate."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_FPS = 30.0
-"""Nominal rate of frames that come without times of their own, in frames per second."""
+"""Nominal rate of frames that have no times of their own, in frames per second."""
 
 
 class SequenceSource:
-    """Frames that can be reached in any order.
+    """Frames with random access.
 
     Args:
         load: Returns frame ``i`` as uint8 ``(height, width, 3)`` RGB; raises VideoError if it cannot be read.
         count: Number of frames, >= 1.
-        name: For messages and outputs.
+        name: Name for messages and outputs.
         size: Height and width in pixels.
         fps: Nominal rate in frames per second; None takes :data:`DEFAULT_FPS`.
         codec: ``"raw"`` or ``"image"``.
@@ -59,12 +59,12 @@ class SequenceSource:
 
     @property
     def metadata(self) -> VideoMetadata:
-        """What is known of the frames."""
+        """Metadata of the frames."""
         return self._metadata
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Which frames could not be read so far, one sentence each."""
+        """Frames that could not be read so far, one sentence each."""
         return tuple(self._unreadable[index] for index in sorted(self._unreadable))
 
     def frame_times(self) -> Float64Array:
@@ -76,9 +76,9 @@ class SequenceSource:
         return self._end
 
     def sample(self, seconds: Iterable[float]) -> Iterator[Frame]:
-        """Yield for each asked time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`.
+        """Yield for each requested time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`.
 
-        In place of a frame that cannot be read comes the last readable one before it, or else the next after it.
+        An unreadable frame is replaced by the last readable one before it, or else by the next after it.
         Equal times yield the same object.
         """
         last: tuple[int, Frame] | None = None
@@ -92,13 +92,13 @@ class SequenceSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield every frame that can be read, in order."""
-        found = False
+        any_read = False
         for index in range(len(self._times)):
             frame = self._frame(index)
             if frame is not None:
-                found = True
+                any_read = True
                 yield frame
-        if not found:
+        if not any_read:
             raise self._nothing()
 
     def _frame(self, index: int) -> Frame | None:
@@ -120,7 +120,7 @@ class SequenceSource:
         return VideoError(f"{self._metadata.name}: none of the frames can be read; the first: {self.problems[0]}")
 
     def close(self) -> None:
-        """Do nothing; no file is held open."""
+        """Do nothing: no file is held open."""
 
     def __enter__(self) -> SequenceSource:
         return self
@@ -151,10 +151,10 @@ def _check_array(array: np.ndarray[Any, Any], name: str, dimensions: tuple[int, 
 
 
 def array_source(array: np.ndarray[Any, Any], *, name: str, fps: float | None) -> SequenceSource:
-    """Return a source over uint8 ``(time, height, width, 3)`` or one frame ``(height, width, 3)``, not copied.
+    """Return a source over uint8 ``(time, height, width, 3)`` or one frame ``(height, width, 3)``, without a copy.
 
     Raises:
-        InputError: If the array has another form.
+        InputError: If the array has another type or shape.
     """
     _check_array(array, name, (4, 3))
     frames = array if array.ndim == 4 else array[None]
@@ -204,12 +204,14 @@ def item_source(items: Sequence[Any], *, name: str, fps: float | None) -> Sequen
 
     if not items:
         raise InputError(f"{name}: there are no frames in it")
+    # Only headers are read: sizes must agree before the first frame is requested.
     first: tuple[int, tuple[int, int]] | None = None
     problem: VideoError | None = None
     for index in range(len(items)):
         try:
             size = size_of(index)
-        except VideoError as error:  # A file that is no image is left out, and reported when its turn comes.
+        except VideoError as error:
+            # A file that is not an image is left out here, and reported when its frame is requested.
             problem = problem or error
             continue
         first = first or (index, size)
@@ -229,8 +231,8 @@ def image_file_source(reopen: Callable[[], Image], *, name: str, fps: float | No
     """Return a source over one image file; of a TIFF, every page is a frame.
 
     Args:
-        reopen: Opens the file anew.
-        name: For messages.
+        reopen: Opens the file again.
+        name: Name for messages.
         fps: Nominal rate in frames per second.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Carrying the sound of a video over into another file."""
+"""Copying the sound of a video to another file."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 120
 
 
 class Sound:
-    """The sound tracks of one file on their way into another, in step with the pictures.
+    """Sound tracks of one file, written to another in step with the pictures.
 
-    Packets are copied as they are where the other container can hold their codec, and otherwise coded anew as AAC.
-    Memory holds one packet, however long the file is. Use it as a context manager.
+    Packets are copied unchanged where the other container can hold their codec, and are otherwise re-encoded as AAC.
+    One packet is held in memory, however long the file is. Use it as a context manager.
 
     Args:
         medium: File to take the sound from.
-        target: Container to write to, to which no packet was written yet.
-        start_seconds: Where on the clock of the file the target's time zero lies, in seconds.
-        note: Takes a sentence about sound that is lost.
+        target: Container to write to, still without packets.
+        start_seconds: The target's time zero on the clock of the file, in seconds.
+        note: Called with a sentence about sound that is lost.
 
     Attributes:
-        tracks: Number of sound tracks that are carried over.
+        tracks: Number of sound tracks that are written.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Sound:
         try:
             self._tracks: dict[int, _Copied | _Recoded] = {}
             streams = self._container.streams.audio
-            # Typed as always there, but None for a codec that FFmpeg has no decoder for.
+            # Typed as never None, but None for a codec that FFmpeg has no decoder for.
             known = [stream for stream in streams if stream.codec_context is not None]
             if len(known) < len(streams):
                 note("a sound track whose codec FFmpeg does not know was left out")
@@ -58,7 +58,7 @@ class Sound:
             raise
 
     def write_until(self, seconds: float) -> None:
-        """Write what sounds up to a time, in seconds after the first frame."""
+        """Write the sound up to a time, in seconds after the first frame."""
         while self._held is not None and self._seconds(self._held) <= seconds:
             self._write(self._held)
             self._held = next(self._packets, None)
@@ -104,11 +104,14 @@ class Sound:
 def _track(stream: AudioStream, target: OutputContainer) -> _Copied | _Recoded:
     try:
         return _Copied(target.add_stream_from_template(stream))
-    except ValueError:  # this container cannot hold that codec
+    except ValueError:
+        # The container cannot hold this codec.
         return _Recoded(stream, target)
 
 
 class _Copied:
+    """A track whose packets are copied, shifted to the target's time zero."""
+
     def __init__(self, stream: AudioStream) -> None:
         self._stream = stream
 
@@ -125,6 +128,8 @@ class _Copied:
 
 
 class _Recoded:
+    """A track that is decoded, resampled and encoded as AAC."""
+
     def __init__(self, source: AudioStream, target: OutputContainer) -> None:
         rate = next((r for r in _AAC_RATES if r <= source.rate), _AAC_RATES[-1])
         self._stream = target.add_stream("aac", rate=rate)
@@ -138,7 +143,7 @@ class _Recoded:
         out: list[Packet[AudioStream]] = []
         for frame in packet.stream.decode(packet):
             if self._first is None:
-                # Samples are counted on from here, so that rounding in the old clock opens no gaps.
+                # From here on, time is a count of samples: rounding in the source's clock would open gaps.
                 self._first = round(((frame.time or 0.0) - start) * self._rate)
             frame.pts = None
             out += self._encode(self._resampler.resample(frame))

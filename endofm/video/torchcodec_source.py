@@ -1,4 +1,4 @@
-"""A video file whose frames torchcodec decodes: on a GPU by its decoder (NVDEC), or on the CPU."""
+"""A video file whose frames torchcodec decodes: on a GPU in hardware (NVDEC), or on the CPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from endofm.errors import MissingExtraError, VideoError, require_extra
-from endofm.video.colour import guesses_hd_matrix, orientation
 from endofm.video.container import MediaSource
 from endofm.video.file_source import FileSource
+from endofm.video.frame_decoder import guesses_hd_matrix, orientation
 from endofm.video.frames import TIME_TOLERANCE, Frame, VideoMetadata, ascending
 
 _PYAV = "leave out decoder='torchcodec' (--decoder) to decode it with PyAV"
@@ -22,18 +22,19 @@ _PYAV = "leave out decoder='torchcodec' (--decoder) to decode it with PyAV"
 class TorchCodecSource(FileSource):
     """A video file that PyAV describes and torchcodec decodes.
 
-    Metadata and times are those of :class:`~endofm.video.file_source.FileSource`, from the packets; frames are asked
-    for by number, and each must come with the time that the packets give it. What torchcodec counts or times otherwise
-    is refused, as is what it cannot decode (damaged files) and containers in which it does not find frames by number.
+    Metadata and times are those of :class:`~endofm.video.file_source.FileSource`, from the packets; frames are
+    requested by number, and each must have the time that the packets give it. Files in which torchcodec finds other
+    frames or times are refused, as are files that it cannot decode (damaged ones) and containers in which it does not
+    find frames by number.
 
     Args:
         medium: The file.
         decoder_threads: Threads of the decoder on the CPU, >= 1.
-        device: Where to decode: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. Frames are handed out in main memory all the same.
+        device: Device that decodes: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. Frames are returned in main memory either way.
 
     Raises:
         MissingExtraError: If torchcodec, or the FFmpeg that it needs, is not installed.
-        VideoError: If the file cannot be read, or torchcodec sees other frames in it than its packets tell of.
+        VideoError: If the file cannot be read, or torchcodec finds other frames in it than its packets announce.
     """
 
     def __init__(self, medium: MediaSource, *, decoder_threads: int = 1, device: str = "cpu") -> None:
@@ -69,11 +70,11 @@ class TorchCodecSource(FileSource):
 
     @property
     def metadata(self) -> VideoMetadata:
-        """What is known from the header and the first frame."""
+        """Metadata from the header and the first frame."""
         return replace(super().metadata, decoder=f"torchcodec on {self._device}")
 
     def sample(self, seconds: Iterable[float]) -> Iterator[Frame]:
-        """Yield for each asked time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`.
+        """Yield for each requested time the frame on screen then; see :class:`~endofm.video.frames.VideoSource`.
 
         Equal times yield the same object.
         """
@@ -93,10 +94,10 @@ class TorchCodecSource(FileSource):
             yield self._frame(number)
 
     def _refuse_unsuitable(self, mirrored: bool) -> None:
-        """Refuse what torchcodec is known to get wrong."""
+        """Refuse files that torchcodec is known to decode wrongly."""
         name = self.medium.name
         if mirrored:
-            raise VideoError(f"{name}: torchcodec does not mirror pictures, as this file asks for; {_PYAV}")
+            raise VideoError(f"{name}: torchcodec does not mirror pictures, as this file requires; {_PYAV}")
         if self._clock.source != "pts" or self._clock.may_jump:
             raise VideoError(
                 f"{name}: torchcodec does not find frames by number in this container "
@@ -107,13 +108,14 @@ class TorchCodecSource(FileSource):
         times = self.frame_times()
         start = float(times[number])
         end = float(times[number + 1]) if number + 1 < len(times) else self.end_seconds()
-        found = self._decode(number)
-        if abs(found.pts_seconds - self._first - start) > float(self.tick) / 2 + TIME_TOLERANCE:
+        decoded = self._decode(number)
+        # Half a tick: the two clocks may round differently, but never by a frame.
+        if abs(decoded.pts_seconds - self._first - start) > float(self.tick) / 2 + TIME_TOLERANCE:
             raise VideoError(
                 f"{self.medium.name}: frame {number} appears at {start:.6f} s, but torchcodec gives one of "
-                f"{found.pts_seconds - self._first:.6f} s; {_PYAV}"
+                f"{decoded.pts_seconds - self._first:.6f} s; {_PYAV}"
             )
-        return Frame(found.data.cpu().numpy(), start, end - start)
+        return Frame(decoded.data.cpu().numpy(), start, end - start)
 
     def _open_decoder(self, stream: int) -> Any:
         try:
@@ -131,7 +133,8 @@ class TorchCodecSource(FileSource):
             self._give_up(error)
 
     def _decode(self, number: int) -> Any:
-        with self._turn:  # One decoder for all iterators: it finds its way to any frame.
+        # One decoder serves all iterators, since it has random access.
+        with self._turn:
             if self._closed:
                 raise VideoError(f"{self.medium.name}: this video was closed; open it again")
             try:
@@ -140,15 +143,15 @@ class TorchCodecSource(FileSource):
                 self._give_up(error)
 
     def _give_up(self, error: Exception) -> NoReturn:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise VideoError(
-            f"{self.medium.name}: torchcodec cannot decode this video on {self._device} ({said}); {_PYAV}"
+            f"{self.medium.name}: torchcodec cannot decode this video on {self._device} ({reason}); {_PYAV}"
         ) from error
 
 
 def _not_loadable() -> MissingExtraError:
     return MissingExtraError(
         "torchcodec is installed, but cannot be loaded. It needs the shared libraries of FFmpeg (`apt install ffmpeg`, "
-        "`conda install ffmpeg`) and has to be the release that belongs to this PyTorch (its README has a table); or "
+        "`conda install ffmpeg`) and must be the release for this PyTorch (its README has a table); or "
         f"{_PYAV}"
     )

@@ -1,4 +1,4 @@
-"""Writing frames to an mp4 file: same frames in, same bytes out."""
+"""Writing frames to an mp4 file, reproducibly: equal frames give equal bytes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from endofm.errors import InputError, VideoError
 from endofm.files import atomic_path
 from endofm.video.frames import UInt8Array
 
-# One thread, because the number of threads changes the bits; work is spread over files, not within one.
-# cpu-independent, because x264's vector code for the macroblock tree gave other bits from one call to the next
-# (seen at 64 x 64 pixels with x264 core 165).
+# One thread, because the number of threads changes the bits; parallel work is spread over files instead.
+# cpu-independent, because x264's vector code for the macroblock tree gave different bits from one call to the next
+# (observed at 64 x 64 pixels with x264 core 165).
 CODECS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "18", "preset": "veryfast", "x264-params": "threads=1:cpu-independent=1"},
     "mpeg4": {"qmin": "2", "qmax": "4"},
 }
-"""Options of the encoders that videos are written with, best first."""
-BT601 = 6  # SMPTE 170M: what the conversion from RGB uses; written down so that players invert the same matrix.
+"""Options of the encoders, by name, in order of preference."""
+
+# SMPTE 170M, the matrix of the conversion from RGB; written to the file so that players invert the same matrix.
+BT601 = 6
 
 
 def choose_codec() -> str:
@@ -34,9 +36,11 @@ def choose_codec() -> str:
     """
     for name in CODECS:
         if name in av.codecs_available:
+            # The list does not distinguish decoders from encoders.
             try:
                 av.codec.Codec(name, "w")
-            except ValueError:  # Known for reading only.
+            except ValueError:
+                # This build can only decode it.
                 continue
             return name
     raise VideoError(f"this build of PyAV can encode neither of {', '.join(CODECS)}; install av from PyPI")
@@ -74,10 +78,10 @@ def write_video(
             at a time.
         fps: Frames per second, > 0.
         codec: Encoder; None takes what :func:`choose_codec` returns.
-        comment: Text stored in the file's metadata, e.g. that the frames are synthetic.
+        comment: String for the file's metadata, e.g. that the frames are synthetic.
 
     Raises:
-        InputError: If a frame has another form than the first or is not uint8 RGB, there is no frame, ``fps`` is not
+        InputError: If a frame has another shape than the first or is not uint8 RGB, there is no frame, ``fps`` is not
             positive, or the suffix is not ``.mp4``.
         VideoError: If the encoder is missing or fails.
     """

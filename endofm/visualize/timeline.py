@@ -1,4 +1,4 @@
-"""A video's timeline: thumbnails, self-similarity of its clips, and where something new begins."""
+"""Timeline of a video: thumbnails, self-similarity of its clips, and a novelty curve."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _LARGEST_MATRIX = 1200
 
 
 def novelty_curve(similarity: npt.NDArray[np.floating], half_width: int = 4) -> npt.NDArray[np.float64]:
-    """Return how much each clip begins something new.
+    """Return the novelty of each clip: high where the video changes.
 
-    A checkerboard kernel with a Gaussian taper slides along the diagonal of the self-similarity matrix: high where what
-    lies before resembles itself, what follows resembles itself, and the two do not resemble each other (Foote,
+    A checkerboard kernel with a Gaussian taper slides along the diagonal of the self-similarity matrix: high where the
+    clips before resemble each other, the clips after resemble each other, and the two groups differ (Foote,
     "Automatic audio segmentation using a measure of audio novelty", ICME 2000).
 
     Args:
         similarity: Cosine similarities, ``(num_clips, num_clips)``.
-        half_width: Clips on either side that are compared.
+        half_width: Number of clips on either side that are compared.
 
     Returns:
-        float64 ``(num_clips,)``, >= 0; the value of clip ``i`` speaks of the border between ``i - 1`` and ``i``.
+        float64 ``(num_clips,)``, >= 0; the value of clip ``i`` belongs to the border between ``i - 1`` and ``i``.
     """
     count = len(similarity)
     offsets = np.arange(-half_width, half_width) + 0.5
@@ -53,7 +53,7 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
 
     Args:
         features: Features of the video, at least one clip.
-        path: Picture to write; the suffix chooses the format (``.png``, ``.svg``, ``.pdf``).
+        path: Picture to write; the suffix determines the format (``.png``, ``.svg``, ``.pdf``).
         source: The open video, for thumbnails along the axis; without it there are none.
 
     Returns:
@@ -70,7 +70,8 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
     path = Path(path)
     if not len(features):
         raise InputError(f"{path}: there are no clips to draw a timeline of")
-    step = -(-len(features) // _LARGEST_MATRIX)  # hours of dense windows: the picture has not that many pixels
+    # Hours of dense windows have more clips than the picture has pixels.
+    step = -(-len(features) // _LARGEST_MATRIX)
     starts, ends = features.start_seconds[::step], features.end_seconds[::step]
     unit = features.normalized().embeddings[::step]
     similarity = unit @ unit.T
@@ -87,6 +88,7 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
     if source is not None:
         _draw_thumbnails(axes.pop(0), source, first, last)
     edges = np.append(starts, ends[-1])
+    # The colours start at a low quantile: a single black frame would otherwise use up the range.
     low = float(np.quantile(similarity, 0.02))
     mesh = axes[0].pcolormesh(edges, edges, similarity, cmap="magma", vmin=min(low, 0.999), vmax=1, rasterized=True)
     axes[0].set(ylabel="time", title="cosine similarity of all pairs of clips")
@@ -102,9 +104,10 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
 
 
 def _draw_thumbnails(axes: Axes, source: VideoSource, first: float, last: float) -> None:
-    """Show frames spread over the video, each at its time."""
+    """Draw frames spread over the video, each at its time."""
     aspect = source.metadata.width / source.metadata.height
-    count = max(round(0.85 * _WIDTH / (_STRIP * aspect)), 1)  # as many as fit without being stretched
+    # As many thumbnails as fit without being stretched; the colour bar takes the remaining width.
+    count = max(round(0.85 * _WIDTH / (_STRIP * aspect)), 1)
     width = (last - first) / count
     times = first + width * (np.arange(count) + 0.5)
     for time, frame in zip(times, source.sample(times.tolist()), strict=False):

@@ -123,7 +123,7 @@ def test_a_video_shorter_than_announced() -> None:
     clips, _, notes = run(source, plan)
     assert [frames_of(clip) for clip in clips] == [[0, 9, 19], [20, 29, 39], [40, 49, 59], [60, 60, 60]]
     assert clips[-1].end_seconds == pytest.approx(6.1)
-    assert notes == ["frames could be had only up to 6.100 s; 10.000 s were announced"]
+    assert notes == ["frames could be decoded only up to 6.100 s; 10.000 s were expected"]
 
 
 def test_few_frames_are_held_at_a_time() -> None:
@@ -153,7 +153,7 @@ def test_few_frames_are_held_at_a_time() -> None:
         ({"window_seconds": 0}, "window_seconds must be a number of seconds > 0, got 0"),
         ({"window_seconds": math.nan}, "window_seconds"),
         ({"hop_seconds": -1.0}, "hop_seconds"),
-        ({"frame_stride": 0}, "frame_stride must be a whole number >= 1"),
+        ({"frame_stride": 0}, "frame_stride must be an integer >= 1"),
         ({"frame_stride": 1.5}, "frame_stride"),
         ({"hop_frames": 2}, "goes with frame_stride"),
         ({"frame_stride": 2, "hop_seconds": 1.0}, "hop_frames instead"),

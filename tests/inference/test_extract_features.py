@@ -144,7 +144,7 @@ def test_provenance_says_how() -> None:
 def test_a_short_file_is_told() -> None:
     features = features_of(regular(100, readable=62), window_seconds=2)
     assert len(features) == 4
-    assert features.problems == ("frames could be had only up to 6.100 s; 10.000 s were announced",)
+    assert features.problems == ("frames could be decoded only up to 6.100 s; 10.000 s were expected",)
 
 
 def test_nothing_decodable_is_an_error() -> None:

@@ -1,7 +1,7 @@
-"""Files that hold named arrays and a few texts: one writer and one reader per suffix.
+"""Arrays of features on disk: in a temporary file while they are collected, in a feature file afterwards.
 
-All four hold the same arrays under the same names, with the texts of :data:`FORMAT` beside them. Arrays are written
-piece by piece, so that an array on disk (:class:`numpy.memmap`) is never read into memory as a whole.
+All formats hold the same arrays under the same names, and the strings of :data:`FORMAT`. Arrays are written in pieces,
+so that an array on disk (:class:`numpy.memmap`) is never read into memory at once.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from endofm.errors import EndoFMError, FeatureFileError, InputError, require_ext
 from endofm.files import atomic_path
 
 FORMAT = {"format": "endofm-features", "format_version": "1"}
-"""Texts by which a file is known; the version is raised when an older reader would misread a newer file."""
+"""Strings that identify a feature file; the version is raised when an older reader would misread a newer file."""
 
 _CHUNK_BYTES = 16 * 2**20
 
 MEMORY_LIMIT = 64 * 2**20
-"""Bytes that one spool keeps in memory before it goes to disk."""
+"""Bytes that one spool keeps in memory before it writes to disk."""
 
 Arrays = dict[str, npt.NDArray[Any]]
-Texts = dict[str, str]
+Strings = dict[str, str]
 
 
 def _pieces(rows: int, row_bytes: int) -> Iterator[slice]:
@@ -36,21 +36,22 @@ def _pieces(rows: int, row_bytes: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _write_safetensors(path: Path, arrays: Arrays, texts: Texts) -> None:
+def _write_safetensors(path: Path, arrays: Arrays, strings: Strings) -> None:
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata=texts)
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata=strings)
 
 
-def _read_safetensors(path: Path) -> tuple[Arrays, Texts]:
+def _read_safetensors(path: Path) -> tuple[Arrays, Strings]:
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
-        texts = dict(file.metadata() or {})
+        strings = dict(file.metadata() or {})
         if "patch_tokens" not in file.keys():  # noqa: SIM118 - not a dict
-            return {name: file.get_tensor(name) for name in file.keys()}, texts  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, strings  # noqa: SIM118
         arrays = {name: file.get_tensor(name) for name in file.keys() if name != "patch_tokens"}  # noqa: SIM118
-    # Patch tokens may be larger than memory: left in the file, which the library has just checked.
+    # Patch tokens may be larger than memory and stay in the file, whose header the library has just checked: 8 bytes
+    # of header length, the header as JSON, then the arrays at the offsets that it gives.
     with path.open("rb") as raw:
         header_size = int.from_bytes(raw.read(8), "little")
         entry = json.loads(raw.read(header_size))["patch_tokens"]
@@ -61,26 +62,26 @@ def _read_safetensors(path: Path) -> tuple[Arrays, Texts]:
         arrays["patch_tokens"] = np.empty(entry["shape"], "<f4")
     else:
         arrays["patch_tokens"] = np.memmap(path, "<f4", mode="c", offset=begin, shape=tuple(entry["shape"]))
-    return arrays, texts
+    return arrays, strings
 
 
-def _write_npz(path: Path, arrays: Arrays, texts: Texts) -> None:
-    everything: dict[str, Any] = {**arrays, **{f"text_{name}": np.array(text) for name, text in texts.items()}}
+def _write_npz(path: Path, arrays: Arrays, strings: Strings) -> None:
+    everything: dict[str, Any] = {**arrays, **{f"text_{name}": np.array(string) for name, string in strings.items()}}
     np.savez(path, **everything)
 
 
-def _read_npz(path: Path) -> tuple[Arrays, Texts]:
-    arrays, texts = {}, {}
+def _read_npz(path: Path) -> tuple[Arrays, Strings]:
+    arrays, strings = {}, {}
     with np.load(path, allow_pickle=False) as file:
         for name in file.files:
             if name.startswith("text_"):
-                texts[name.removeprefix("text_")] = str(file[name])
+                strings[name.removeprefix("text_")] = str(file[name])
             else:
                 arrays[name] = file[name]
-    return arrays, texts
+    return arrays, strings
 
 
-def _write_parquet(path: Path, arrays: Arrays, texts: Texts) -> None:
+def _write_parquet(path: Path, arrays: Arrays, strings: Strings) -> None:
     """One row per clip; what has several numbers per clip is a list of fixed length, its shape in the metadata."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -92,7 +93,7 @@ def _write_parquet(path: Path, arrays: Arrays, texts: Texts) -> None:
     shapes = {name: list(array.shape[1:]) for name, array in arrays.items()}
     schema = pa.schema(
         [(name, column(array[:0]).type) for name, array in arrays.items()],
-        metadata={**texts, "row_shapes": json.dumps(shapes)},
+        metadata={**strings, "row_shapes": json.dumps(shapes)},
     )
     rows = len(next(iter(arrays.values())))
     with parquet.ParquetWriter(path, schema) as writer:
@@ -100,13 +101,13 @@ def _write_parquet(path: Path, arrays: Arrays, texts: Texts) -> None:
             writer.write_table(pa.table([column(array[piece]) for array in arrays.values()], schema=schema))
 
 
-def _read_parquet(path: Path) -> tuple[Arrays, Texts]:
+def _read_parquet(path: Path) -> tuple[Arrays, Strings]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
-        texts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-        shapes = json.loads(texts.pop("row_shapes", "{}"))
+        strings = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+        shapes = json.loads(strings.pop("row_shapes", "{}"))
         rows = file.metadata.num_rows
         arrays: Arrays = {}
         for name, shape in shapes.items():
@@ -119,10 +120,10 @@ def _read_parquet(path: Path) -> tuple[Arrays, Texts]:
                 flat = values.flatten() if shape else values
                 arrays[name][start : start + len(values)] = flat.to_numpy().reshape(len(values), *shape)
             start += len(batch)
-    return arrays, texts
+    return arrays, strings
 
 
-def _write_h5(path: Path, arrays: Arrays, texts: Texts) -> None:
+def _write_h5(path: Path, arrays: Arrays, strings: Strings) -> None:
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -130,18 +131,18 @@ def _write_h5(path: Path, arrays: Arrays, texts: Texts) -> None:
             target = file.create_dataset(name, shape=array.shape, dtype=array.dtype)
             for piece in _pieces(len(array), array.nbytes // max(1, len(array))):
                 target[piece] = array[piece]
-        # Data sets, not attributes: those are limited to 64 KiB.
+        # Data sets, because attributes are limited to 64 KiB.
         group = file.create_group("texts")
-        for name, text in texts.items():
-            group[name] = text
+        for name, string in strings.items():
+            group[name] = string
 
 
-def _read_h5(path: Path) -> tuple[Arrays, Texts]:
+def _read_h5(path: Path) -> tuple[Arrays, Strings]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        texts = {name: value.asstr()[()] for name, value in file.get("texts", {}).items()}
-        return {name: value[...] for name, value in file.items() if name != "texts"}, texts
+        strings = {name: value.asstr()[()] for name, value in file.get("texts", {}).items()}
+        return {name: value[...] for name, value in file.items() if name != "texts"}, strings
 
 
 class _FileKind(NamedTuple):
@@ -154,8 +155,8 @@ class _FileKind(NamedTuple):
         extra: Extra of this package that brings it.
     """
 
-    write: Callable[[Path, Arrays, Texts], None]
-    read: Callable[[Path], tuple[Arrays, Texts]]
+    write: Callable[[Path, Arrays, Strings], None]
+    read: Callable[[Path], tuple[Arrays, Strings]]
     package: str = ""
     extra: str = ""
 
@@ -192,7 +193,7 @@ def _kind(path: Path) -> _FileKind:
     return kind
 
 
-def write_arrays(path: Path, arrays: Arrays, texts: Texts) -> None:
+def write_arrays(path: Path, arrays: Arrays, strings: Strings) -> None:
     """Write arrays of equal length along axis 0; the file appears under its name when it is complete.
 
     Raises:
@@ -203,47 +204,49 @@ def write_arrays(path: Path, arrays: Arrays, texts: Texts) -> None:
     kind = _kind(path)
     try:
         with atomic_path(path) as temporary:
-            kind.write(temporary, arrays, {**FORMAT, **texts})
+            kind.write(temporary, arrays, {**FORMAT, **strings})
     except EndoFMError:
         raise
-    except Exception as error:  # A full disk is an error of another class in each library.
+    except Exception as error:
+        # A full disk raises a different exception in each library.
         raise FeatureFileError(f"{path}: cannot be written ({error})") from error
 
 
-def read_arrays(path: Path) -> tuple[Arrays, Texts]:
+def read_arrays(path: Path) -> tuple[Arrays, Strings]:
     """Read what :func:`write_arrays` wrote; nothing in a file is executed.
 
     Raises:
         InputError: If the suffix is unknown.
-        FeatureFileError: If the file is missing, damaged, not one of ours or of a newer format.
+        FeatureFileError: If the file is missing, damaged, not a feature file or of a newer format.
         MissingExtraError: If the format's package is not installed.
     """
     kind = _kind(path)
     if not path.is_file():
         raise FeatureFileError(f"{path}: there is no such file")
     try:
-        arrays, texts = kind.read(path)
+        arrays, strings = kind.read(path)
     except EndoFMError:
         raise
-    except Exception as error:  # Four libraries, each with its own ways of saying that a file is damaged.
+    except Exception as error:
+        # Four libraries with as many exceptions for a damaged file.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeatureFileError(
             f"{path}: damaged, or not a {path.suffix} file ({reason}); extract the features again"
         ) from error
-    if texts.get("format") != FORMAT["format"]:
+    if strings.get("format") != FORMAT["format"]:
         raise FeatureFileError(f"{path}: this file was not written by endofm's VideoFeatures.save")
-    if texts.get("format_version") != FORMAT["format_version"]:
+    if strings.get("format_version") != FORMAT["format_version"]:
         raise FeatureFileError(
-            f"{path}: format version {texts.get('format_version')!r} cannot be read by this release, which reads "
+            f"{path}: format version {strings.get('format_version')!r} cannot be read by this release, which reads "
             f"{FORMAT['format_version']}; update endofm"
         )
-    return arrays, texts
+    return arrays, strings
 
 
 class Spool:
-    """Collects rows; small amounts in memory, large ones in a temporary file.
+    """Rows of an array, collected in memory up to a limit and in a temporary file beyond it.
 
-    The file has no name that could be left behind, and lies where :mod:`tempfile` puts it (``TMPDIR``).
+    The file has no name and cannot be left behind; it is in the folder of :mod:`tempfile` (``TMPDIR``).
 
     Args:
         memory_limit: Bytes to keep in memory.
@@ -256,15 +259,15 @@ class Spool:
         self._rows = self._written = 0
 
     def append(self, rows: npt.NDArray[Any]) -> None:
-        """Add rows: an array ``(n, ...)`` whose other axes and type are those of the rows before."""
+        """Append an array ``(n, ...)`` whose type and other axes are those of the rows before."""
         if self._held is None:
             self._held = np.empty((0, *rows.shape[1:]), rows.dtype)
         if rows.shape[1:] != self._held.shape[1:] or rows.dtype != self._held.dtype:
             raise ValueError(f"rows {rows.dtype} {rows.shape} do not continue {self._held.dtype} {self._held.shape}")
         start = self._rows - self._written
         if start + len(rows) > len(self._held):
-            # Few pieces that grow, not one for every batch: small ones that stay would lie scattered among the large
-            # ones that come and go, and keep the heap from shrinking.
+            # One buffer that doubles instead of a piece per batch: small pieces that stay, between large ones that
+            # come and go, would keep the heap from shrinking.
             most = self._limit // max(rows[:1].nbytes, 1) + len(rows)
             capacity = max(start + len(rows), min(2 * len(self._held), most))
             grown = np.empty((capacity, *rows.shape[1:]), rows.dtype)
@@ -286,7 +289,7 @@ class Spool:
         """Return all rows as one array ``(rows, ...)`` and close the spool.
 
         An array that went to disk is a :class:`numpy.memmap` over the temporary file: it may be used like any array
-        (writing to it changes a private copy), is read as needed, and frees the disk when it is released.
+        (writing to it changes a private copy), is read as needed, and frees the disk space when it is released.
         """
         if self._held is None:
             raise ValueError("a spool without rows does not know their shape")
@@ -302,7 +305,7 @@ class Spool:
         return array
 
     def close(self) -> None:
-        """Release what was collected."""
+        """Release memory and file."""
         self._held = None
         if self._file is not None:
             self._file.close()

@@ -1,4 +1,4 @@
-"""``EndoFM``: the encoder with its weights, its preprocessing and its way from a video to features."""
+"""``EndoFM``: the encoder with its weights and preprocessing, and features of any video."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _BACKBONE = "backbone."
 
 
 class EndoFM(VideoTransformer, Pretrained):
-    """Video encoder with weights and preprocessing: what users load and call.
+    """Video encoder with weights and preprocessing.
 
     As a module it is the encoder (``model(clip)`` embeds prepared clips); :meth:`extract_features` takes any video.
-    :meth:`from_pretrained` also takes the weights of a model fine-tuned for a task if there is a whole encoder in it (a
-    classifier); its head is left out, and its preprocessing is kept.
+    :meth:`from_pretrained` also accepts the weights of a fine-tuned model that contains a complete encoder (a
+    classifier); its head is dropped, and its preprocessing is kept.
 
     Args:
         config: Architecture and preprocessing.
-        provenance: Where the weights came from, as plain JSON values; travels with the features.
+        provenance: Origin of the weights, as plain JSON values; stored with the features.
 
     Attributes:
         config: The :class:`~endofm.config.ModelConfig` that the model was built from.
-        processor: The only way from frames to a clip for these weights.
-        provenance: Where the weights came from.
+        processor: Maps frames to clips for these weights.
+        provenance: Origin of the weights.
 
     Example:
         >>> model = EndoFM.from_pretrained("endofm-tiny-8x224-random")  # doctest: +SKIP
@@ -57,7 +57,7 @@ class EndoFM(VideoTransformer, Pretrained):
 
     @classmethod
     def _adopt(cls, loaded: LoadedWeights) -> LoadedWeights:
-        """Take the encoder of a model that has a whole one inside."""
+        """Take the encoder of a model that contains a complete one."""
         tensors = loaded.state_dict or {}
         own = {name.removeprefix(_BACKBONE): t for name, t in tensors.items() if name.startswith(_BACKBONE)}
         if set(own) != set(encoder_shapes(loaded.config.encoder)):
@@ -88,22 +88,22 @@ class EndoFM(VideoTransformer, Pretrained):
                 :class:`~endofm.video.frames.VideoSource`.
             level: ``"clip"`` for one embedding per window, ``"frame"`` to add one per frame, ``"patch"`` to add the
                 patch tokens.
-            window_seconds: Length of a window; that of the weights' preprocessing by default.
-            hop_seconds: Step between windows; the window's length by default.
+            window_seconds: Length of a window; by default that of the weights' preprocessing.
+            hop_seconds: Step between windows; by default the length of a window.
             frame_stride: Take every n-th source frame instead: a window is ``num_frames`` such frames.
-            hop_frames: Step between those windows in source frames; the window's length by default.
+            hop_frames: Step between those windows in source frames; by default the length of a window.
             batch_size: Clips per forward pass.
-            device: Move the model there first; where it is by default.
-            precision: Switch the model to it first, as in :meth:`from_pretrained`; what it has by default.
+            device: Move the model to this device first; by default it stays where it is.
+            precision: Switch the model to this precision first, as in :meth:`from_pretrained`.
             fps: Frame rate of sources that have none (folders, arrays, images).
-            decoder: What decodes a video file: ``"pyav"``, or ``"torchcodec"`` where the model is, so on a GPU by its
-                decoder.
-            field_of_view: Find the endoscope's image inside black borders and panels and crop to it; as the weights'
-                preprocessing says by default.
+            decoder: Decoder of a video file: ``"pyav"``, or ``"torchcodec"``, which decodes on the model's device, on a
+                GPU in hardware.
+            field_of_view: Find the endoscope's image inside black borders and panels and crop to it; by default as
+                the weights' preprocessing specifies.
             progress: Show a progress bar on a terminal.
 
         Returns:
-            Embeddings with the times they stand for.
+            Embeddings with their times.
 
         Raises:
             VideoError: If the video cannot be read.

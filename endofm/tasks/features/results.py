@@ -1,4 +1,4 @@
-"""``VideoFeatures``: what a video looks like to the encoder, with the times that it belongs to."""
+"""``VideoFeatures``: embeddings of a video with their times."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class VideoFeatures:
 
     Attributes:
         embeddings: Clip embeddings, float32 ``(num_clips, embed_dim)``.
-        start_seconds: Begin of each clip, seconds after the first frame, float64 ``(num_clips,)``.
+        start_seconds: Start of each clip, seconds after the first frame, float64 ``(num_clips,)``.
         end_seconds: End of each clip, float64 ``(num_clips,)``.
-        frame_seconds: When the frames that a clip was made of appear, float64 ``(num_clips, num_frames)``.
+        frame_seconds: Times of the source frames in each clip, float64 ``(num_clips, num_frames)``.
         frame_embeddings: Mean of each frame's patch tokens, float32 ``(num_clips, num_frames, embed_dim)``; None at
             level ``"clip"``.
         patch_tokens: Patch tokens after the final norm, float32 ``(num_clips, num_frames, rows, columns,
             embed_dim)``; None unless the level is ``"patch"``. May be an array on disk.
-        provenance: How the features were made: weights, preprocessing, field of view, windows, library, source,
+        provenance: Origin of the features: weights, preprocessing, field of view, windows, library, source,
             problems. Plain JSON values.
 
     Example:
@@ -66,6 +66,7 @@ class VideoFeatures:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # The first array with an axis fixes its length; all later ones must agree.
         sides: dict[str, int] = {}
         for name, (dtype, axes) in _FORMS.items():
             array = getattr(self, name)
@@ -80,6 +81,7 @@ class VideoFeatures:
                         f"VideoFeatures.{name} has the shape {array.shape}: {axis} is {side}, expected "
                         f"{sides[axis] or 'at least 1'}"
                     )
+        # A round trip, so that features in memory equal those that are saved and loaded.
         try:
             plain = json.loads(json.dumps(dict(self.provenance), allow_nan=False))
         except (TypeError, ValueError) as error:
@@ -107,23 +109,23 @@ class VideoFeatures:
 
     @property
     def level(self) -> Level:
-        """How fine the features are: ``"clip"``, ``"frame"`` or ``"patch"``."""
+        """Feature level: ``"clip"``, ``"frame"`` or ``"patch"``."""
         if self.patch_tokens is not None:
             return "patch"
         return "clip" if self.frame_embeddings is None else "frame"
 
     @property
     def untrained(self) -> bool:
-        """True if the weights are known to be random, so that the features mean nothing."""
+        """True if the provenance states that the weights are random, so that the features mean nothing."""
         return _get(self.provenance, "weights", "config", "trained") is False
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be decoded, one sentence each; empty for a sound video."""
+        """Decoding problems of the video, one sentence each; empty for an intact one."""
         return tuple(self.provenance.get("problems", ()))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays by attribute name, without those that the level leaves out."""
+        """Return the arrays by attribute name, without those that the level does not have."""
         return {name: getattr(self, name) for name in _FORMS if getattr(self, name) is not None}
 
     def normalized(self) -> VideoFeatures:
@@ -132,7 +134,7 @@ class VideoFeatures:
         def unit(array: Float32Array | None) -> Float32Array | None:
             if array is None or not len(array):
                 return array
-            # Piece by piece: patch tokens may be larger than memory.
+            # In pieces, because patch tokens may be larger than memory.
             spool = Spool()
             for start in range(0, len(array), _ROWS_PER_PIECE):
                 piece = np.asarray(array[start : start + _ROWS_PER_PIECE], np.float64)
@@ -168,15 +170,18 @@ class VideoFeatures:
                 f"embeddings of width {self.embed_dim} and {other.embed_dim} cannot be compared; "
                 f"extract both videos with the same weights"
             )
-        rows, columns = (replace(f, frame_embeddings=None, patch_tokens=None).normalized() for f in (self, other))
-        cosines: Float32Array = np.clip(rows.embeddings @ columns.embeddings.T, -1, 1)
+        # Frame embeddings and patch tokens are dropped first, so that they are not normalised in vain.
+        rows = replace(self, frame_embeddings=None, patch_tokens=None).normalized().embeddings
+        columns = replace(other, frame_embeddings=None, patch_tokens=None).normalized().embeddings
+        # Rounding may give 1 + 1e-7.
+        cosines: Float32Array = np.clip(rows @ columns.T, -1, 1)
         return cosines
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one file; the suffix chooses the format.
+        """Write everything to one file, whose suffix determines the format.
 
-        ``.safetensors`` and ``.npz`` need nothing else, ``.parquet`` and ``.h5`` the extras of these names. The file
-        appears under its name only when it is complete. Arrays on disk are streamed.
+        ``.safetensors`` and ``.npz`` need no further package, ``.parquet`` and ``.h5`` need the extras of these names.
+        The file appears under its name only when it is complete. Arrays on disk are streamed.
 
         Returns:
             The path.
@@ -194,11 +199,11 @@ class VideoFeatures:
     def load(cls, path: str | Path) -> VideoFeatures:
         """Read a file that :meth:`save` wrote.
 
-        Patch tokens in a ``.safetensors`` file stay on disk until they are used; everything else is read into memory.
+        Patch tokens in a ``.safetensors`` file stay on disk until they are used; all other arrays are read into memory.
 
         Raises:
             InputError: If the suffix is unknown.
-            FeatureFileError: If the file is missing, damaged, not one of ours or of a newer format.
+            FeatureFileError: If the file is missing, damaged, not a feature file or of a newer format.
             MissingExtraError: If the format's package is not installed.
         """
         path = Path(path)
@@ -213,7 +218,7 @@ class VideoFeatures:
 
 
 def clock(seconds: float) -> str:
-    """Return a time as minutes and seconds, ``"3:07"``, with hours where there are any, ``"1:03:07"``."""
+    """Format a time as minutes and seconds, ``"3:07"``, from one hour on with hours, ``"1:03:07"``."""
     minutes, rest = divmod(round(float(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""From an open video to features, batch by batch."""
+"""Features of an open video, batch by batch or collected."""
 
 from __future__ import annotations
 
@@ -24,32 +24,33 @@ from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import WindowSettings, plan_windows
 from endofm.video.frames import UInt8Array, VideoSource, describe_video
 
-_BATCHES_AHEAD = 1  # and one more in the making: enough, since a batch takes the encoder much longer than the reader
+# One finished and one in preparation: enough, since a batch takes the encoder much longer than the reader.
+_BATCHES_AHEAD = 1
 
 
 class Encode(Protocol):
-    """Any encoder of clips."""
+    """An encoder of clips."""
 
     def __call__(self, clips: Tensor, *, level: str) -> EncoderOutput:
         """Embed clips.
 
         Args:
-            clips: float32 ``(batch, channels, time, height, width)`` on the device of the extraction.
-            level: ``"clip"``, ``"frame"`` or ``"patch"``; patch tokens are needed at the last two.
+            clips: float32 ``(batch, channels, time, height, width)`` on the device of the stream.
+            level: ``"clip"``, ``"frame"`` or ``"patch"``; the last two need patch tokens.
         """
 
 
 class FeatureStream:
     """One pass over one video that yields features while the video is being read.
 
-    A thread decodes and prepares ahead while the encoder runs; it ends with the iteration, also when that ends early
-    (``close()`` of the iterator, an exception, Ctrl-C). Memory depends on the window, not on the video.
+    A thread decodes and prepares ahead while the encoder runs; it ends with the iteration, even if that ends early
+    (``close()`` of the iterator, an exception, Ctrl-C). Memory depends on the window, not on the length of the video.
 
     Args:
         encode: The encoder.
         source: Open video.
-        processor: Turns frames into what the encoder takes; its configuration gives the frames per clip, the default
-            window, and whether to crop to the field of view.
+        processor: Maps frames to the encoder's input; its configuration determines the frames per clip, the default
+            window, and the crop to the field of view.
         windows: Clips of the video; by default windows of the length that the processor's configuration gives.
         level: ``"clip"``; ``"frame"`` adds an embedding per frame; ``"patch"`` adds the patch tokens as well.
         batch_size: Clips per forward pass; the features do not depend on it beyond rounding.
@@ -58,7 +59,7 @@ class FeatureStream:
 
     Attributes:
         plan: The windows of the video; its length is the number of clips to expect.
-        box: Field of view that frames are cropped to, None for whole frames.
+        box: Field of view to which frames are cropped, None for full frames.
 
     Raises:
         InputError: If an argument is not valid.
@@ -91,7 +92,7 @@ class FeatureStream:
         if level not in get_args(Level):
             raise InputError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-            raise InputError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
+            raise InputError(f"batch_size must be an integer >= 1, got {batch_size!r}")
         self._source, self._processor = source, processor
         self._device, self._precision = torch.device(device), precision
         self._encode = GraphedEncoder(encode) if self._device.type == "cuda" else encode
@@ -106,7 +107,7 @@ class FeatureStream:
 
         Raises:
             VideoError: If the video cannot be decoded.
-            EncoderOutputError: If the encoder returns values that are not numbers.
+            EncoderOutputError: If the encoder returns NaN or infinite values.
         """
         with closing(read_ahead(self._batches(), _BATCHES_AHEAD)) as batches:
             for clips, pixels in batches:
@@ -121,7 +122,7 @@ class FeatureStream:
 
         Raises:
             VideoError: If no frame can be decoded.
-            EncoderOutputError: If the encoder returns values that are not numbers.
+            EncoderOutputError: If the encoder returns NaN or infinite values.
         """
         name = self._source.metadata.name
         spools: dict[str, Spool] = {}
@@ -136,21 +137,22 @@ class FeatureStream:
                 raise VideoError(f"{name}: no frame of this video could be decoded")
             arrays: dict[str, Any] = {key: spool.finish() for key, spool in spools.items()}
         finally:
-            # After an error or Ctrl-C too, so that no temporary file is left.
+            # Even after an error or Ctrl-C, so that no temporary file is left.
             for spool in spools.values():
                 spool.close()
         return VideoFeatures(**arrays, provenance=self.provenance(weights or {}))
 
     def _batches(self) -> Generator[tuple[list[Clip], Tensor], None, None]:
-        """Decode and prepare; this part runs in the thread that reads ahead."""
+        """Decode and prepare; runs in the thread that reads ahead."""
         self._problems = []
         with closing(stream_clips(self._source, self.plan, self._prepare, self._problems.append)) as stream:
             yield from batch_clips(stream, self._batch_size)
 
     def _prepare(self, frame: UInt8Array) -> Tensor:
-        """Prepare a frame, where the encoder is: as bytes it travels faster than as numbers."""
+        """Prepare a frame on the encoder's device: as uint8 it is transferred faster than as float32."""
         if self._device.type != "cuda":
             return self._processor.prepare_frame(frame, self.box)
+        # Pinned memory makes the copy asynchronous: the GPU still computes the batch before.
         held = torch.from_numpy(frame).pin_memory().to(self._device, non_blocking=True)
         return self._processor.prepare_frame(held, self.box)
 
@@ -165,8 +167,8 @@ class FeatureStream:
         per_frame = None if tokens is None else tokens.mean((2, 3)).cpu().numpy()
         if not np.isfinite(embeddings).all() or (per_frame is not None and not np.isfinite(per_frame).all()):
             raise EncoderOutputError(
-                f"{self._source.metadata.name}: the encoder returned values that are not numbers for the clips from "
-                f"{clock(clips[0].start_seconds)} on. Its weights are damaged, or do not bear the precision "
+                f"{self._source.metadata.name}: the encoder returned NaN or infinite values for the clips from "
+                f"{clock(clips[0].start_seconds)} on. Its weights are damaged, or cannot be used at the precision "
                 f"{self._precision!r}: check the file of the weights, or use 'exact'"
             )
         return VideoFeatures(
@@ -179,10 +181,10 @@ class FeatureStream:
         )
 
     def provenance(self, weights: Mapping[str, Any]) -> dict[str, Any]:
-        """Return how the features came about, with the problems met so far, as plain JSON values.
+        """Return the provenance of the features, with the problems met so far, as plain JSON values.
 
         Args:
-            weights: Where the weights came from.
+            weights: Provenance of the weights.
         """
         return {
             "weights": dict(weights),
