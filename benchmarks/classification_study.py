@@ -20,7 +20,8 @@ from endofm.evaluation.report import write_json
 from endofm.synthetic.rendered_set import write_set
 from endofm.synthetic.set_plan import SetSettings, default_patients
 from endofm.synthetic.specs import RenderConfig
-from endofm.training.config import load_config, to_dict
+from endofm.training.config_files import load_config
+from endofm.training.config_schema import to_dict
 from endofm.training.finetune.classification.config import ClassificationConfig
 from endofm.training.finetune.classification.run import finetune_classification
 from endofm.training.finetune.configs import find_config

@@ -1,6 +1,6 @@
 """The original's pre-training step in plain words: eager attention, one loop per pair of views and per tensor.
 
-It computes what :mod:`endofm.training.objectives.distillation` computes, from the same weights, and is what
+It computes what :mod:`endofm.training.objectives.endofm` computes, from the same weights, and is what
 ``pretraining_step.py`` compares with. Tokens are one sequence per clip, class token first, then patches with time
 fastest; each kind of attention rearranges them for itself.
 """
@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
-from endofm.training.objectives.distillation.config import DistillationConfig
-from endofm.training.objectives.distillation.head import ProjectionHead
+from endofm.training.objectives.endofm.endofm_config import EndoFMObjectiveConfig
+from endofm.training.objectives.endofm.projection_head import ProjectionHead
 
 
 class PlainAttention(nn.Module):
@@ -119,7 +119,7 @@ class PlainEncoder(nn.Module):
 
 
 class PlainNetwork(nn.Module):
-    def __init__(self, encoder: EncoderConfig, config: DistillationConfig, rate: float) -> None:
+    def __init__(self, encoder: EncoderConfig, config: EndoFMObjectiveConfig, rate: float) -> None:
         super().__init__()
         self.backbone = PlainEncoder(encoder, rate)
         self.head = ProjectionHead(encoder.embed_dim, config.head)  # nothing to gain in it, so it is ours
@@ -146,7 +146,7 @@ class PlainStep:
     """
 
     def __init__(
-        self, encoder: EncoderConfig, config: DistillationConfig, state: dict[str, Tensor], bf16: bool
+        self, encoder: EncoderConfig, config: EndoFMObjectiveConfig, state: dict[str, Tensor], bf16: bool
     ) -> None:
         self.config, self.bf16 = config, bf16
         self.student = PlainNetwork(encoder, config, config.drop_path_rate)

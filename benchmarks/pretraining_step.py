@@ -23,10 +23,10 @@ from plain_step import PlainStep
 from torch import Tensor
 
 from endofm import EncoderConfig, VideoTransformer
-from endofm.training.engine.task import Plan
-from endofm.training.objectives.distillation.config import EndoFMConfig, HeadConfig
-from endofm.training.objectives.distillation.task import DistillationTask
-from endofm.training.views.config import ViewConfig
+from endofm.training.engine.training_task import Plan
+from endofm.training.objectives.endofm.endofm_config import EndoFMPublishedConfig, ProjectionHeadConfig
+from endofm.training.objectives.endofm.endofm_task import EndoFMTask
+from endofm.training.views.view_config import ViewConfig
 
 CANDIDATES = {
     "plain loop, float32": ("plain", False),
@@ -39,7 +39,7 @@ CANDIDATES = {
 class OurStep:
     """What the training loop does for a step, without its bookkeeping."""
 
-    def __init__(self, task: DistillationTask, bf16: bool, device: torch.device) -> None:
+    def __init__(self, task: EndoFMTask, bf16: bool, device: torch.device) -> None:
         self.task, self.bf16, self.number = task, bf16, 0
         for module in (task.network, task.teacher, task.loss):
             module.to(device)
@@ -66,16 +66,16 @@ class OurStep:
 def make(args: argparse.Namespace, kind: str, bf16: bool, *, drop_path: float) -> Callable[[list[Tensor]], float]:
     views = ViewConfig(global_size=args.global_size, local_size=args.local_size)
     # The published preset, so that both do the same; prototypes trained, as from the second epoch on.
-    config = EndoFMConfig(
+    config = EndoFMPublishedConfig(
         views=views,
-        head=HeadConfig(out_dim=args.out_dim),
+        head=ProjectionHeadConfig(out_dim=args.out_dim),
         drop_path_rate=drop_path,
         warmup_epochs=0,
         freeze_last_layer_epochs=0,
     )
     encoder = EncoderConfig.preset(args.preset, img_size=args.global_size)
     torch.manual_seed(0)
-    task = DistillationTask(config, VideoTransformer(encoder))
+    task = EndoFMTask(config, VideoTransformer(encoder))
     with torch.no_grad():
         for parameter in task.network.parameters():  # nothing zero: a fresh network's temporal branch would be
             if parameter.requires_grad:

@@ -14,7 +14,7 @@ from detection_settings import StudyConfig
 
 from endofm.errors import EndoFMError
 from endofm.files import atomic_path
-from endofm.training.config import to_dict
+from endofm.training.config_schema import to_dict
 from endofm.training.finetune.detection.run import UNREFINED_FOLDER, finetune_detection
 from endofm.training.finetune.seeds import REPORT_FOLDER
 from endofm.training.pretrain import pretrain

@@ -14,7 +14,7 @@ from detection_settings import StudyConfig
 
 from endofm._version import __version__
 from endofm.files import atomic_path
-from endofm.training.config import to_dict
+from endofm.training.config_schema import to_dict
 
 METRICS = {"ap50": "AP50", "ap50_95": "AP50:95", "presence_f1": "presence F1", "lesion_sensitivity": "lesions found"}
 

@@ -14,11 +14,11 @@ from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
 from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
-from endofm.training.config import to_dict
+from endofm.training.config_schema import to_dict
 from endofm.training.finetune.detection.config import DataConfig, DetectionConfig, DetectorConfig, EvaluationConfig
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.pretrain_config import DataConfig as ClipsConfig
-from endofm.training.pretrain_config import ModelPartConfig, Objective, PretrainConfig
+from endofm.training.pretrain_config import Objective, PretrainConfig, PretrainModelConfig
 from endofm.training.run_config import RunConfig
 from endofm.training.transfer.head_only import FullTransfer
 from endofm.training.transfer.methods import AnyTransfer
@@ -153,7 +153,7 @@ class StudyConfig:
         return PretrainConfig(
             objective=objective,
             data=ClipsConfig(clips=(str(clips),)),
-            model=ModelPartConfig(name="study", encoder=self.encoder),
+            model=PretrainModelConfig(name="study", encoder=self.encoder),
             run=RunConfig(
                 epochs=self.pretrain_epochs,
                 batch_size=self.pretrain_batch,

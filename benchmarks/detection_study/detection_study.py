@@ -20,7 +20,7 @@ from detection_settings import SIZES, StudyConfig
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
 from endofm.synthetic.rendered_set import write_set
-from endofm.training.config import load_config
+from endofm.training.config_files import load_config
 
 HERE = Path(__file__).resolve().parent
 

@@ -18,11 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from endofm.data.clip_dataset import ClipDataset
 from endofm.data.loader import ClipLoader
 from endofm.training.engine.random_state import seed_all
-from endofm.training.engine.task import Plan
-from endofm.training.objectives.distillation.build import build as build_distillation
-from endofm.training.objectives.interface import ObjectiveParts, Start
-from endofm.training.objectives.vcl.config import VCLConfig
-from endofm.training.objectives.vcl.task import build as build_vcl
+from endofm.training.engine.training_task import Plan
+from endofm.training.objectives.endofm.endofm_task import build as build_distillation
+from endofm.training.objectives.pretraining_task import ObjectiveParts, Start
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
+from endofm.training.objectives.vcl.vcl_task import build as build_vcl
 
 PLACES = 6
 """Steps that are counted, spread over the run: parts of a loss may begin later."""

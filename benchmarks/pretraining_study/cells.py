@@ -14,9 +14,9 @@ from scoring import Labelled, encoder_features, score, thumbnail_features
 from settings import PIXELS, SCRATCH, StudyConfig
 
 from endofm.files import atomic_path
-from endofm.training.engine.loop import fit
+from endofm.training.engine.fit import fit
 from endofm.training.engine.random_state import seed_all
-from endofm.training.objectives.interface import Start
+from endofm.training.objectives.pretraining_task import Start
 from endofm.training.run_config import RunConfig
 
 

@@ -16,7 +16,7 @@ from settings import PIXELS, SCRATCH, StudyConfig
 from endofm._version import __version__
 from endofm.errors import InputError
 from endofm.files import atomic_path
-from endofm.training.config import to_dict
+from endofm.training.config_schema import to_dict
 
 BEGIN, END = "<!-- study: begin ({command}) -->", "<!-- study: end -->"
 SIGNS = {

@@ -14,14 +14,14 @@ from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
 from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
-from endofm.training.config import to_dict
-from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
-from endofm.training.objectives.vcl.config import VCLConfig
+from endofm.training.config_schema import to_dict
+from endofm.training.objectives.endofm.endofm_config import EndoFMFixedConfig, EndoFMPublishedConfig
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
 from endofm.training.run_config import Precision
 
 SIZES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
-Objective = VCLConfig | EndoFMConfig | EndoFMFixedConfig
+Objective = VCLConfig | EndoFMPublishedConfig | EndoFMFixedConfig
 
 PIXELS, SCRATCH = "pixels", "scratch"
 """Arms that are not trained: thumbnails of the clips, and the network with its initial weights."""

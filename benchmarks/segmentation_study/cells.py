@@ -16,7 +16,8 @@ from endofm.evaluation.mask_metrics import mask_metrics
 from endofm.evaluation.run_segmenter import run_segmenter
 from endofm.files import atomic_path
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
-from endofm.training.config import load_config, to_dict
+from endofm.training.config_files import load_config
+from endofm.training.config_schema import to_dict
 from endofm.training.finetune.segmentation.run import finetune_segmentation
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import PretrainConfig

@@ -14,14 +14,15 @@ from endofm.config.checks import require_int
 from endofm.errors import ConfigError
 from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
-from endofm.training.config import load_config, to_dict
+from endofm.training.config_files import load_config
+from endofm.training.config_schema import to_dict
 from endofm.training.finetune.segmentation.config import SegmentationConfig
-from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
-from endofm.training.objectives.vcl.config import VCLConfig
+from endofm.training.objectives.endofm.endofm_config import EndoFMFixedConfig, EndoFMPublishedConfig
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
 
 SIZES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
-Objective = VCLConfig | EndoFMConfig | EndoFMFixedConfig
+Objective = VCLConfig | EndoFMPublishedConfig | EndoFMFixedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class DataSettings:
                 clips=self.clips,
                 patients=self.patients,
                 positive=1.0,
-                published_layout=False,
+                original_layout=False,
                 split=(0.6, 0.2, 0.2),
                 render=render(self.seed + 1),
             ),

@@ -21,7 +21,7 @@ from settings import SIZES, StudyConfig
 
 from endofm.progress import progress_bar
 from endofm.synthetic.rendered_set import write_set
-from endofm.training.config import load_config
+from endofm.training.config_files import load_config
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs" / "segmentation_study.md"

@@ -62,7 +62,7 @@ def run_task(args: argparse.Namespace, task: str, config_class: type[Any], work:
     """
     from endofm.errors import ConfigError
     from endofm.evaluation.report import read_summary
-    from endofm.training.config import load_config
+    from endofm.training.config_files import load_config
     from endofm.training.finetune.configs import config_names, find_config
     from endofm.training.settings_table import settings_table
 

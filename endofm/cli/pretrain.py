@@ -1,25 +1,25 @@
-"""``endofm pretrain``: a self-supervised run, from clips to a model folder."""
+"""``endofm pretrain``: self-supervised pre-training, from clips to a model folder."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-SUMMARY = "pre-train an encoder on your clips, or go on with a run that was stopped"
+SUMMARY = "pre-train an encoder on your clips; rerun the command to resume"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "config", metavar="CONFIG", nargs="?", help="YAML file, or the name of a configuration of the package"
+        "config", metavar="CONFIG", nargs="?", help="YAML file, or name of a configuration of the package"
     )
     parser.add_argument(
-        "settings", metavar="KEY=VALUE", nargs="*", help="settings that win over the file's, e.g. run.epochs=30"
+        "settings", metavar="KEY=VALUE", nargs="*", help="settings that override the file, e.g. run.epochs=30"
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", help="folder of the run; a stopped run is taken up there (default: runs/CONFIG)"
+        "--out", metavar="FOLDER", help="folder of the run, which resumes if it was interrupted (default: runs/CONFIG)"
     )
-    parser.add_argument("--settings", action="store_true", dest="list_settings", help="list all settings and stop")
+    parser.add_argument("--settings", action="store_true", dest="list_settings", help="list all settings and exit")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     require_extra("yaml", "train", "Pre-training")
     require_extra("lightning_fabric", "train", "Pre-training")
-    from endofm.training.config import load_config
+    from endofm.training.config_files import load_config
     from endofm.training.configs import config_names, find_config
     from endofm.training.pretrain_config import PretrainConfig
     from endofm.training.settings_table import settings_table

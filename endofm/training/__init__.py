@@ -1,1 +1,1 @@
-"""Pre-training and fine-tuning; needs the extra ``train``. Nothing else in the package imports it."""
+"""Pre-training and fine-tuning; needs the extra ``train``. No other part of the package imports it."""

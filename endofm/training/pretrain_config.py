@@ -8,23 +8,23 @@ from typing import Literal
 from endofm.config import EncoderConfig, PreprocessConfig
 from endofm.config.checks import require_int
 from endofm.errors import ConfigError
-from endofm.training.config import free
-from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
-from endofm.training.objectives.vcl.config import VCLConfig
+from endofm.training.config_schema import resume_safe
+from endofm.training.objectives.endofm.endofm_config import EndoFMFixedConfig, EndoFMPublishedConfig
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
 from endofm.training.run_config import RunConfig
 
-Objective = EndoFMConfig | EndoFMFixedConfig | VCLConfig
+Objective = EndoFMPublishedConfig | EndoFMFixedConfig | VCLConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """The clips to train on.
+class PretrainDataConfig:
+    """Training clips.
 
     Attributes:
         clips: Prepared folders, manifests, lists, or folders of videos; labels are not used.
-        shards: Folder of tar shards instead.
-        clock: `file`: times are those of the files, in which every source plays at 30 frames per second, as in the
-            original. `recording`: times are those of the recordings that the clips were cut from.
+        shards: Folder of tar shards, instead of `clips`.
+        clock: `file`: times of the clip files, in which every source plays at 30 frames per second, as published.
+            `recording`: times of the recordings from which the clips were cut.
     """
 
     clips: tuple[str, ...] = ()
@@ -34,14 +34,14 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class InitConfig:
-    """What the weights begin as.
+    """Initial weights.
 
     Attributes:
-        source: Registered name, hub repository, model folder, `.safetensors` file or original `.pth` checkpoint whose
-            encoder is the start; null for random weights. Of a model for a task the encoder is taken, if a whole one is
-            in it.
-        training_state: Take over student, teacher, projection head and centre of the original training checkpoint that
-            `source` names, not its encoder alone.
+        source: Registered name, hub repository, model folder, `.safetensors` file or published `.pth` checkpoint whose
+            encoder is the start; null for random weights. A model for a task gives its encoder, if it has a complete
+            one.
+        training_state: Load student, teacher, projection head and centre of the published training checkpoint in
+            `source`, not its encoder alone.
     """
 
     source: str | None = None
@@ -49,19 +49,19 @@ class InitConfig:
 
     def __post_init__(self) -> None:
         if self.training_state and self.source is None:
-            raise ConfigError("training_state is taken over from a training checkpoint; name its file in source")
+            raise ConfigError("training_state is loaded from a training checkpoint; name its file in source")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelPartConfig:
-    """The model that comes out.
+class PretrainModelConfig:
+    """The resulting model.
 
     Attributes:
         name: Title of the model in its card and configuration.
         license: Licence of the weights, as an identifier such as `cc-by-nc-4.0`.
-        encoder: Architecture; null for that of the initial weights, or else the published one.
-        preprocess: How frames become clips when the model is used; null for that of the initial weights, or else that
-            of the encoder's size.
+        encoder: Architecture; null for that of the initial weights, or without any, the published one.
+        preprocess: Preprocessing of the model in inference; null for that of the initial weights, or without any, the
+            default for the encoder's input size.
     """
 
     name: str = ""
@@ -72,17 +72,17 @@ class ModelPartConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class KnnConfig:
-    """The watch over what the encoder has learnt: k nearest neighbours on labelled clips, left out of training.
+    """Evaluation during training: k nearest neighbours on labelled clips that are held out of training.
 
     Attributes:
-        clips: Labelled clips, as in `data.clips`; none for no watch. How often: `run.validate_every_epochs`.
-        neighbours: Neighbours that vote; those of the same patient or recording never do.
-        batch_size: Clips that are embedded at a time.
+        clips: Labelled clips, as in `data.clips`; empty for no evaluation. How often: `run.validate_every_epochs`.
+        neighbours: Neighbours that vote; those of the same patient or recording are excluded.
+        batch_size: Clips to embed at a time.
     """
 
-    clips: tuple[str, ...] = free(())
-    neighbours: int = free(20)
-    batch_size: int = free(8)
+    clips: tuple[str, ...] = resume_safe(())
+    neighbours: int = resume_safe(20)
+    batch_size: int = resume_safe(8)
 
     def __post_init__(self) -> None:
         require_int(self, "neighbours", "batch_size")
@@ -90,21 +90,21 @@ class KnnConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """Everything that a pre-training run depends on.
+    """All settings of a pre-training run.
 
     Attributes:
-        objective: What is learnt: `endofm`, `endofm-fixed` or `vcl`.
-        data: The clips.
-        init: The initial weights.
-        model: The model that comes out.
-        knn: The watch over what is learnt.
-        run: Length, devices, care.
+        objective: Training objective: `endofm`, `endofm-fixed` or `vcl`.
+        data: Training clips.
+        init: Initial weights.
+        model: The resulting model.
+        knn: Evaluation during training.
+        run: Run settings: duration, devices, checkpointing, logging.
     """
 
     objective: Objective = field(default_factory=EndoFMFixedConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    data: PretrainDataConfig = field(default_factory=PretrainDataConfig)
     init: InitConfig = field(default_factory=InitConfig)
-    model: ModelPartConfig = field(default_factory=ModelPartConfig)
+    model: PretrainModelConfig = field(default_factory=PretrainModelConfig)
     knn: KnnConfig = field(default_factory=KnnConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

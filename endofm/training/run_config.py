@@ -1,4 +1,4 @@
-"""Settings of a run that do not depend on what is trained."""
+"""Run settings, independent of the task that is trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from endofm.errors import ConfigError
-from endofm.training.config import free
+from endofm.training.config_schema import resume_safe
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 LoggerName = Literal["csv", "tensorboard", "wandb"]
@@ -14,58 +14,58 @@ LoggerName = Literal["csv", "tensorboard", "wandb"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """How long, on what and with what care a run goes on.
+    """Run settings: duration, devices, checkpointing, logging.
 
     Attributes:
-        epochs: Passes over the data; schedules span the whole run.
-        max_steps: Optimisation steps after which the run ends if that is earlier; schedules then span these.
-        batch_size: Clips per optimisation step, over all processes together.
-        accumulate: Parts that a process handles its share of a batch in, one after the other, to save memory.
+        epochs: Passes over the data; schedules span the full run.
+        max_steps: Largest number of optimisation steps; schedules then span these. Null for no limit.
+        batch_size: Clips per optimisation step, over all processes.
+        accumulate: Parts into which each process splits its batch, processed one after the other to save memory.
         precision: `32-true`, `bf16-mixed`, or `16-mixed` (float16 with loss scaling).
-        accelerator: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+        accelerator: `cpu`, `cuda`, or `auto` for a GPU where there is one.
         devices: Processes on this machine, one per GPU; 0 for all GPUs (one process on a CPU). `torchrun` and SLURM
             set it themselves.
         num_nodes: Machines; `torchrun` and SLURM set it themselves.
-        strategy: `ddp` keeps the whole model on every device, `fsdp` shares it out (FSDP2).
-        num_workers: Processes that read data, per device.
-        seed: Seed of initial weights, of the order of the data and of everything random.
-        checkpoint_every_steps: Steps between checkpoints; null for none but those of epochs.
+        strategy: `ddp` keeps the full model on every device, `fsdp` shards it over them (FSDP2).
+        num_workers: Data workers per device.
+        seed: Seed of initial weights, data order and all random draws.
+        checkpoint_every_steps: Steps between checkpoints; null for checkpoints at epochs only.
         checkpoint_every_epochs: Epochs between checkpoints. The end of the run always has one.
-        keep: Checkpoints that are kept, the newest ones.
+        keep: Number of newest checkpoints to keep.
         validate_every_epochs: Epochs between validations.
-        monitor: Validation metric whose best checkpoint is kept and exported; null to export the last.
+        monitor: Validation metric whose best checkpoint is kept and exported; null to export the last one.
         monitor_mode: Whether `max` or `min` is best.
-        patience: Validations without a new best after which the run ends; null to go on.
+        patience: Validations without improvement after which the run ends; null for no early stopping.
         log_every: Steps between rows of the logs.
-        loggers: Where metrics go besides the progress bar: `csv`, `tensorboard`, `wandb`.
+        loggers: Destinations of metrics besides the progress bar: `csv`, `tensorboard`, `wandb`.
         grad_checkpointing: Recompute blocks in the backward pass: slower, less memory.
         compile: Compile the network with `torch.compile`.
-        on_unhealthy: What happens when the watch over the run finds a collapse: `stop` or `warn`.
+        on_unhealthy: Reaction to a detected collapse: `stop` or `warn`.
     """
 
     epochs: int = 100
     max_steps: int | None = None
     batch_size: int = 12
-    accumulate: int = free(1)
+    accumulate: int = resume_safe(1)
     precision: Precision = "32-true"
-    accelerator: Literal["auto", "cpu", "cuda"] = free("auto")
-    devices: int = free(0)
-    num_nodes: int = free(1)
-    strategy: Literal["ddp", "fsdp"] = free("ddp")
-    num_workers: int = free(4)
+    accelerator: Literal["auto", "cpu", "cuda"] = resume_safe("auto")
+    devices: int = resume_safe(0)
+    num_nodes: int = resume_safe(1)
+    strategy: Literal["ddp", "fsdp"] = resume_safe("ddp")
+    num_workers: int = resume_safe(4)
     seed: int = 0
-    checkpoint_every_steps: int | None = free(None)
-    checkpoint_every_epochs: int = free(1)
-    keep: int = free(2)
+    checkpoint_every_steps: int | None = resume_safe(None)
+    checkpoint_every_epochs: int = resume_safe(1)
+    keep: int = resume_safe(2)
     validate_every_epochs: int = 1
     monitor: str | None = None
     monitor_mode: Literal["max", "min"] = "max"
     patience: int | None = None
-    log_every: int = free(10)
-    loggers: tuple[LoggerName, ...] = free(("csv", "tensorboard"))
-    grad_checkpointing: bool = free(False)
-    compile: bool = free(False)
-    on_unhealthy: Literal["stop", "warn"] = free("stop")
+    log_every: int = resume_safe(10)
+    loggers: tuple[LoggerName, ...] = resume_safe(("csv", "tensorboard"))
+    grad_checkpointing: bool = resume_safe(False)
+    compile: bool = resume_safe(False)
+    on_unhealthy: Literal["stop", "warn"] = resume_safe("stop")
 
     def __post_init__(self) -> None:
         positive = (

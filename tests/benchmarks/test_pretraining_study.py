@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from endofm.synthetic import rendered_set
-from endofm.training.config import load_config
+from endofm.training.config_files import load_config
 from helpers.paths import REPOSITORY
 
 STUDY = REPOSITORY / "benchmarks" / "pretraining_study"

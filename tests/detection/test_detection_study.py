@@ -37,7 +37,7 @@ def test_settings_lead_to_runs_and_cells_have_places_of_their_own(size: str, tmp
     from detection_cells import Cell
     from detection_settings import StudyConfig
 
-    from endofm.training.config import load_config
+    from endofm.training.config_files import load_config
 
     study = load_config(StudyConfig, STUDY / f"{size}.yaml")
     assert list(study.arms) == ["scratch", "vcl", "st-adapter", "endofm"]
@@ -64,7 +64,7 @@ def test_tables_have_means_deviations_and_the_published_numbers_with_their_sourc
     from detection_report import markdown, save, summarize
     from detection_settings import StudyConfig
 
-    from endofm.training.config import load_config
+    from endofm.training.config_files import load_config
 
     study = load_config(StudyConfig, STUDY / "mini.yaml")
     results = [result("endofm", 0, 0.5), result("endofm", 1, 0.7), result("scratch", 0, None)]

@@ -18,8 +18,8 @@ import torch
 from endofm import EndoFMForDetection
 from endofm.cli.main import main
 from endofm.errors import ConfigError, InputError
-from endofm.training.config import load_config
-from endofm.training.engine.task import Plan
+from endofm.training.config_files import load_config
+from endofm.training.engine.training_task import Plan
 from endofm.training.finetune.configs import find_config
 from endofm.training.finetune.detection.config import DetectionConfig
 from endofm.training.finetune.detection.published import StepScheduleConfig, make_published_sgd

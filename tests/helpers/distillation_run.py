@@ -17,15 +17,18 @@ import torch
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.data.clip_batch import ClipBatch, collate_clips
 from endofm.data.clip_dataset import ClipSample, clip_generator
-from endofm.training.engine.loop import RunResult, fit
+from endofm.training.engine.fit import RunResult, fit
 from endofm.training.engine.random_state import seed_all
-from endofm.training.engine.task import Share
-from endofm.training.objectives.distillation.build import build
-from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig, HeadConfig
-from endofm.training.objectives.distillation.task import DistillationTask
-from endofm.training.objectives.interface import ObjectiveParts, Start
+from endofm.training.engine.training_task import LoaderSpec
+from endofm.training.objectives.endofm.endofm_config import (
+    EndoFMFixedConfig,
+    EndoFMPublishedConfig,
+    ProjectionHeadConfig,
+)
+from endofm.training.objectives.endofm.endofm_task import EndoFMTask, build
+from endofm.training.objectives.pretraining_task import ObjectiveParts, Start
 from endofm.training.run_config import RunConfig
-from endofm.training.views.config import ViewConfig
+from endofm.training.views.view_config import ViewConfig
 from helpers.golden_fill import uint8_clip
 
 MODEL = ModelConfig(
@@ -33,7 +36,7 @@ MODEL = ModelConfig(
     preprocess=PreprocessConfig.for_image_size(32),
 )
 VIEWS = ViewConfig(global_frames=(2, 4), local_frames=(2, 2, 4), global_size=32, local_size=16)
-HEAD = HeadConfig(out_dim=32, hidden_dim=24, bottleneck_dim=16)
+HEAD = ProjectionHeadConfig(out_dim=32, hidden_dim=24, bottleneck_dim=16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,7 @@ class TinyConfig:
             epochs=2, batch_size=4, num_workers=0, accelerator="cpu", log_every=1, loggers=("csv",)
         )
     )
-    objective: EndoFMConfig | EndoFMFixedConfig = field(
+    objective: EndoFMPublishedConfig | EndoFMFixedConfig = field(
         default_factory=lambda: EndoFMFixedConfig(
             views=VIEWS, head=HEAD, warmup_epochs=1, learning_rate=0.05, drop_path_rate=0.0, teacher_momentum=0.9
         )
@@ -53,7 +56,7 @@ class TinyConfig:
 class Waves:
     """Twelve clips of drifting waves."""
 
-    def __init__(self, parts: ObjectiveParts, share: Share) -> None:
+    def __init__(self, parts: ObjectiveParts, share: LoaderSpec) -> None:
         self.parts, self.share = parts, share
         self.epoch, self.start = 0, 0
 
@@ -74,12 +77,12 @@ class Waves:
         return ClipSample(made, torch.zeros(10), -1, index, str(index), "")
 
 
-def train(folder: Path, config: TinyConfig | None = None, **run: Any) -> tuple[DistillationTask, RunResult]:
+def train(folder: Path, config: TinyConfig | None = None, **run: Any) -> tuple[EndoFMTask, RunResult]:
     config = config or TinyConfig()
     config = replace(config, run=replace(config.run, **run))
     seed_all(config.run.seed)
     parts = build(config.objective, Start(model=MODEL))
-    assert isinstance(parts.task, DistillationTask)
+    assert isinstance(parts.task, EndoFMTask)
     result = fit(parts.task, lambda share: Waves(parts, share), config.run, folder, config=config, progress=False)
     return parts.task, result
 

@@ -7,6 +7,7 @@ again until one has not been killed: this saves the seconds that imports take.
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 import time
@@ -20,11 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from endofm.errors import EndoFMError
-from endofm.training.config import free, load_config
+from endofm.training.config_files import load_config
+from endofm.training.config_schema import resume_safe
 from endofm.training.engine.distributed import all_reduce_mean
-from endofm.training.engine.loop import fit
+from endofm.training.engine.fit import fit
 from endofm.training.engine.random_state import seed_all
-from endofm.training.engine.task import HealthRule, RunSummary, Share, StepOutput, TrainingTask, Weights
+from endofm.training.engine.training_task import HealthRule, LoaderSpec, RunSummary, StepOutput, TrainingTask, Weights
 from endofm.training.run_config import RunConfig
 
 
@@ -42,7 +44,7 @@ class ToyConfig:
     clips: int = 24
     empty: tuple[int, ...] = ()
     nan_at: int | None = None
-    sleep: float = free(0.0)
+    sleep: float = resume_safe(0.0)
     frozen_steps: int = 3
 
 
@@ -58,7 +60,7 @@ class ToyBatch:
 class ToyData:
     """Vectors that depend on the epoch and the clip, in an order that depends on the epoch."""
 
-    def __init__(self, share: Share, config: ToyConfig) -> None:
+    def __init__(self, share: LoaderSpec, config: ToyConfig) -> None:
         self.share, self.config = share, config
         self.epoch, self.start = 0, 0
 
@@ -173,6 +175,20 @@ def train(folder: Path, config: ToyConfig, **changes: Any) -> tuple[ToyTask, Any
     task = ToyTask(config)
     result = fit(task, lambda share: ToyData(share, config), config.run, folder, config=config)
     return task, result
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a log."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights of network and teacher in the last checkpoint."""
+    step = (folder / "checkpoints" / "last").read_text(encoding="utf-8").strip()
+    content = torch.load(folder / "checkpoints" / step, weights_only=True)
+    tensors: dict[str, torch.Tensor] = {**content["network"], **content["helpers"]["teacher"]}
+    return tensors
 
 
 def main(arguments: list[str]) -> int:

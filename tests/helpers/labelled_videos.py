@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endofm.training.config import load_config
+from endofm.training.config_files import load_config
 from endofm.training.finetune.classification.config import ClassificationConfig
 from endofm.video.writer import write_video
 

@@ -24,8 +24,8 @@ from endofm.errors import ConfigError
 from endofm.evaluation.run_segmenter import run_segmenter
 from endofm.evaluation.worst_frames import WorstFrames
 from endofm.tasks.segmentation.frame_windows import clip_probabilities
-from endofm.training.config import load_config
-from endofm.training.engine.task import Plan
+from endofm.training.config_files import load_config
+from endofm.training.engine.training_task import Plan
 from endofm.training.finetune.configs import config_names, find_config
 from endofm.training.finetune.segmentation.config import SegmentationConfig
 from endofm.training.finetune.segmentation.run import build_segmenter, finetune_segmentation

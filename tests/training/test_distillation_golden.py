@@ -12,21 +12,21 @@ from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
 from endofm.models.encoder import VideoTransformer
-from endofm.training.engine.task import Plan
-from endofm.training.objectives.distillation.config import EndoFMConfig, HeadConfig
-from endofm.training.objectives.distillation.head import ProjectionHead
-from endofm.training.objectives.distillation.loss import CrossViewLoss
-from endofm.training.objectives.distillation.multicrop import MultiCropNetwork
-from endofm.training.objectives.distillation.task import DistillationTask
+from endofm.training.engine.training_task import Plan
+from endofm.training.objectives.endofm.cross_view_loss import CrossViewLoss
+from endofm.training.objectives.endofm.endofm_config import EndoFMPublishedConfig, ProjectionHeadConfig
+from endofm.training.objectives.endofm.endofm_task import EndoFMTask
+from endofm.training.objectives.endofm.multicrop import MultiCropNetwork
+from endofm.training.objectives.endofm.projection_head import ProjectionHead
 from endofm.training.objectives.gradients import clip_each
-from endofm.training.objectives.parameter_groups import split_by_decay
-from endofm.training.objectives.schedules import CosineSchedule, WarmupTable
-from endofm.training.views.config import ViewConfig
+from endofm.training.objectives.schedules import CosineSchedule, EpochWarmup
+from endofm.training.parameter_groups import split_by_decay
+from endofm.training.views.view_config import ViewConfig
 from helpers.golden_fill import normal_input, params
 from helpers.paths import GOLDEN
 
 TINY = EncoderConfig(img_size=64, num_frames=4, embed_dim=64, depth=3, num_heads=4)
-TINY_HEAD = HeadConfig(out_dim=128, hidden_dim=96, bottleneck_dim=32)
+TINY_HEAD = ProjectionHeadConfig(out_dim=128, hidden_dim=96, bottleneck_dim=32)
 
 
 def fill(module: nn.Module, salt: str = "") -> None:
@@ -44,7 +44,7 @@ def parts() -> dict[str, np.ndarray]:
 
 
 def test_head_of_the_published_size(parts: dict[str, np.ndarray]) -> None:
-    head = ProjectionHead(768, HeadConfig())
+    head = ProjectionHead(768, ProjectionHeadConfig())
     assert sum(p.numel() for p in head.parameters()) == 23_138_560
     published = json.loads((GOLDEN / "state_dict_keys_backbone.json").read_text())["dino_head"]
     assert {name: list(p.shape) for name, p in head.state_dict().items()} == published
@@ -73,9 +73,9 @@ def test_head_with_and_without_gains(parts: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "temperature", "epochs"),
-    [("const", WarmupTable(0.04, 0.04, 0), 4), ("warm", WarmupTable(0.02, 0.07, 3), 6)],
+    [("const", EpochWarmup(0.04, 0.04, 0), 4), ("warm", EpochWarmup(0.02, 0.07, 3), 6)],
 )
-def test_loss_and_center(parts: dict[str, np.ndarray], tag: str, temperature: WarmupTable, epochs: int) -> None:
+def test_loss_and_center(parts: dict[str, np.ndarray], tag: str, temperature: EpochWarmup, epochs: int) -> None:
     table = [temperature(epoch) for epoch in range(epochs)]
     np.testing.assert_allclose(table, parts[f"loss_{tag}/teacher_temp_schedule"], rtol=1e-12)
     objective = CrossViewLoss(128)
@@ -122,15 +122,15 @@ def test_each_gradient_is_clipped_by_itself(parts: dict[str, np.ndarray]) -> Non
 def test_parameter_groups_of_the_recipe() -> None:
     golden = json.loads((GOLDEN / "pretraining_param_groups.json").read_text())
     with torch.device("meta"):
-        network = MultiCropNetwork(VideoTransformer(EncoderConfig()), ProjectionHead(768, HeadConfig()))
+        network = MultiCropNetwork(VideoTransformer(EncoderConfig()), ProjectionHead(768, ProjectionHeadConfig()))
     groups = split_by_decay(network, decay_embeddings=True)
     assert sorted(groups.decayed) == sorted(golden["decay"])  # our blocks list their temporal half first
-    assert sorted(groups.kept) == sorted(golden["no_decay"])
+    assert sorted(groups.not_decayed) == sorted(golden["no_decay"])
     named = {name for name, _ in network.named_parameters()}
-    assert named - {*groups.decayed, *groups.kept} == set(golden["not_optimised"])
+    assert named - {*groups.decayed, *groups.not_decayed} == set(golden["not_optimised"])
     fixed = split_by_decay(network, decay_embeddings=False)
     moved = {f"backbone.{name}" for name in ("cls_token", "pos_embed", "time_embed")}
-    assert set(groups.decayed) - set(fixed.decayed) == moved == set(fixed.kept) - set(groups.kept)
+    assert set(groups.decayed) - set(fixed.decayed) == moved == set(fixed.not_decayed) - set(groups.not_decayed)
 
 
 @pytest.mark.parametrize("case", ["rand_fr", "same_fr"])
@@ -168,8 +168,8 @@ def key_third_left_out(name: str, values: Tensor) -> Tensor:
     return values
 
 
-def golden_task() -> DistillationTask:
-    config = EndoFMConfig(
+def golden_task() -> EndoFMTask:
+    config = EndoFMPublishedConfig(
         views=ViewConfig(global_size=64, local_size=32),
         head=TINY_HEAD,
         learning_rate=2e-3,
@@ -181,7 +181,7 @@ def golden_task() -> DistillationTask:
         clip_gradient=0.3,
         drop_path_rate=0.0,
     )
-    task = DistillationTask(config, VideoTransformer(TINY))
+    task = EndoFMTask(config, VideoTransformer(TINY))
     for module, salt in ((task.network, ""), (task.teacher, "teacher/")):
         fill(module.backbone, salt)
         fill(module.head, salt)

@@ -13,17 +13,16 @@ from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.hub.checkpoint import read_checkpoint
 from endofm.hub.keys import to_parametrized
 from endofm.models.encoder import VideoTransformer
-from endofm.training.objectives.distillation.build import build
-from endofm.training.objectives.distillation.config import EndoFMConfig
-from endofm.training.objectives.distillation.task import DistillationTask
-from endofm.training.objectives.interface import Start
+from endofm.training.objectives.endofm.endofm_config import EndoFMPublishedConfig
+from endofm.training.objectives.endofm.endofm_task import EndoFMTask, build
+from endofm.training.objectives.pretraining_task import Start
 from helpers.distillation_run import HEAD, MODEL, VIEWS
 
-CONFIG = EndoFMConfig(views=VIEWS, head=HEAD)
+CONFIG = EndoFMPublishedConfig(views=VIEWS, head=HEAD)
 
 
 def random_networks() -> tuple[dict[str, Any], dict[str, Any]]:
-    task = DistillationTask(CONFIG, VideoTransformer(MODEL.encoder))
+    task = EndoFMTask(CONFIG, VideoTransformer(MODEL.encoder))
     return tuple({n: torch.rand_like(t) for n, t in task.network.state_dict().items()} for _ in range(2))  # type: ignore
 
 
@@ -45,9 +44,9 @@ def published(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     return tmp_path / "endo_fm.pth", content
 
 
-def started(content: dict[str, Any]) -> DistillationTask:
+def started(content: dict[str, Any]) -> EndoFMTask:
     task = build(CONFIG, Start(model=MODEL, checkpoint=content)).task
-    assert isinstance(task, DistillationTask)
+    assert isinstance(task, EndoFMTask)
     return task
 
 

@@ -16,18 +16,18 @@ from torch import Tensor
 from endofm.config import EncoderConfig
 from endofm.errors import ConfigError
 from endofm.models.encoder import VideoTransformer
-from endofm.training.engine import checkpoint
-from endofm.training.engine.task import Plan
-from endofm.training.objectives.distillation.config import EndoFMConfig, EndoFMFixedConfig
-from endofm.training.objectives.distillation.loss import mutual_information
-from endofm.training.objectives.distillation.task import DistillationTask
+from endofm.training.engine.run_checkpoints import read_run_checkpoint
+from endofm.training.engine.training_task import Plan
+from endofm.training.objectives.endofm.cross_view_loss import mutual_information
+from endofm.training.objectives.endofm.endofm_config import EndoFMFixedConfig, EndoFMPublishedConfig
+from endofm.training.objectives.endofm.endofm_task import EndoFMTask
 from helpers.distillation_run import HEAD, MODEL, VIEWS, TinyConfig, balanced, train
 from helpers.paths import REPOSITORY, TESTS
 
 
 def saved(folder: Path) -> dict[str, Any]:
     (path,) = sorted((folder / "checkpoints").glob("*"))[-1:]
-    content: dict[str, Any] = checkpoint.read(path)
+    content: dict[str, Any] = read_run_checkpoint(path)
     return content
 
 
@@ -44,14 +44,14 @@ def close(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DistillationTask, dict[str, float]]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EndoFMTask, dict[str, float]]:
     folder = tmp_path_factory.mktemp("whole")
     task, result = train(folder)
     assert result.finished
     return folder, task, result.metrics
 
 
-def test_a_run_moves_everything_and_saves_it(whole: tuple[Path, DistillationTask, dict[str, float]]) -> None:
+def test_a_run_moves_everything_and_saves_it(whole: tuple[Path, EndoFMTask, dict[str, float]]) -> None:
     folder, task, metrics = whole
     assert set(metrics) >= {
         "loss", "learning_rate", "weight_decay", "teacher_momentum", "teacher_temp", "teacher_entropy",
@@ -89,7 +89,7 @@ def test_two_processes_train_as_one(whole: tuple[Path, Any, Any], tmp_path: Path
 
 def test_sinkhorn_uses_all_prototypes_alike() -> None:
     """Outputs that hardly differ, as those of a fresh network: the running mean leaves them alike, balance does not."""
-    task = DistillationTask(balanced().objective, VideoTransformer(MODEL.encoder))
+    task = EndoFMTask(balanced().objective, VideoTransformer(MODEL.encoder))
     torch.manual_seed(0)
     logits = torch.randn(1, HEAD.out_dim) + 0.01 * torch.randn(64, HEAD.out_dim)
     targets = task.targets(logits, 0.005)
@@ -113,8 +113,11 @@ def test_drop_path_acts_in_the_published_teacher_alone() -> None:
     encoder = VideoTransformer(MODEL.encoder)
     for block in encoder.blocks:
         torch.nn.init.normal_(block.temporal_fc.weight, std=0.1)
-    for config, still in ((EndoFMFixedConfig(drop_path_rate=0.5), True), (EndoFMConfig(drop_path_rate=0.5), False)):
-        task = DistillationTask(replace(config, views=VIEWS, head=HEAD), encoder)
+    for config, still in (
+        (EndoFMFixedConfig(drop_path_rate=0.5), True),
+        (EndoFMPublishedConfig(drop_path_rate=0.5), False),
+    ):
+        task = EndoFMTask(replace(config, views=VIEWS, head=HEAD), encoder)
         task.set_training(True)
         with torch.no_grad():
             assert not torch.equal(task.network([clip]), task.network([clip]))
@@ -126,8 +129,8 @@ def test_drop_path_acts_in_the_published_teacher_alone() -> None:
 
 def test_settings_that_do_not_fit_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match="local_size 20 is not a multiple of the patch size 16"):
-        DistillationTask(EndoFMFixedConfig(views=replace(VIEWS, local_size=20)), VideoTransformer(MODEL.encoder))
-    task = DistillationTask(TinyConfig().objective, VideoTransformer(EncoderConfig(**vars(MODEL.encoder))))
+        EndoFMTask(EndoFMFixedConfig(views=replace(VIEWS, local_size=20)), VideoTransformer(MODEL.encoder))
+    task = EndoFMTask(TinyConfig().objective, VideoTransformer(EncoderConfig(**vars(MODEL.encoder))))
     with pytest.raises(ConfigError, match="warmup_epochs 1 is longer than the run of 1 epochs"):
         task.prepare(Plan(steps_per_epoch=10, total_steps=5, batch_size=4))
 

@@ -8,7 +8,11 @@ from typing import Any
 
 import yaml
 
-from endofm.training.objectives.distillation.config import PRESETS, DistillationConfig, EndoFMConfig, EndoFMFixedConfig
+from endofm.training.objectives.endofm.endofm_config import (
+    EndoFMFixedConfig,
+    EndoFMObjectiveConfig,
+    EndoFMPublishedConfig,
+)
 from helpers import paths
 
 PAGE = paths.REPOSITORY / "docs" / "pretraining.md"
@@ -25,7 +29,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def test_the_table_of_the_documentation_is_the_difference_of_the_presets() -> None:
-    published, fixed = flat(asdict(EndoFMConfig())), flat(asdict(EndoFMFixedConfig()))
+    published, fixed = flat(asdict(EndoFMPublishedConfig())), flat(asdict(EndoFMFixedConfig()))
     assert published.pop("name") == "endofm"
     assert fixed.pop("name") == "endofm-fixed"
     assert published.keys() == fixed.keys()
@@ -36,6 +40,6 @@ def test_the_table_of_the_documentation_is_the_difference_of_the_presets() -> No
 
 
 def test_the_presets_are_named_and_the_defaults_are_the_fixed_one() -> None:
-    assert set(PRESETS) == {"endofm", "endofm-fixed"}
-    plain = asdict(DistillationConfig())
+    assert (EndoFMPublishedConfig().name, EndoFMFixedConfig().name) == ("endofm", "endofm-fixed")
+    plain = asdict(EndoFMObjectiveConfig())
     assert plain == {key: value for key, value in asdict(EndoFMFixedConfig()).items() if key != "name"}

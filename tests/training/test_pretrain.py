@@ -20,7 +20,7 @@ from endofm.cli.main import main
 from endofm.data.manifest import ClipRow, write_manifest
 from endofm.errors import ConfigError, EndoFMError, InputError
 from endofm.tasks.classification.config import ClassificationHeadConfig
-from endofm.training.config import load_config
+from endofm.training.config_files import load_config
 from endofm.training.configs import config_names, find_config
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import PretrainConfig
@@ -109,7 +109,7 @@ def test_the_card_tells_what_was_done(trained: Path) -> None:
     for text in (
         "- clips (9 clips)",
         "objective `endofm-fixed`",
-        "begun from random weights",
+        "started from random weights",
         "4 of 4 steps of 4 clips (16 clips seen",
         "## What it is not",
         "macro F1",
@@ -144,8 +144,8 @@ def test_a_run_begins_from_a_model(folder: Path, trained: Path, tmp_path: Path) 
     pretrain(settings, tmp_path / "more", progress=False)
     before, after = EndoFM.from_pretrained(trained / "export"), EndoFM.from_pretrained(tmp_path / "more/export")
     assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
-    assert "begun from `export` (sha256" in (tmp_path / "more/export/README.md").read_text(encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"model\.encoder is another architecture than that of init\.source"):
+    assert "started from `export` (sha256" in (tmp_path / "more/export/README.md").read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"model\.encoder differs from the architecture of init\.source"):
         pretrain(config(folder, f"init.source={trained / 'export'}", "model.encoder.depth=2"), tmp_path / "no")
 
 
@@ -272,7 +272,7 @@ def test_a_job_whose_time_is_over_saves_and_goes_on(
         (["objective=dino"], ConfigError, r"objective\.name: must be one of endofm, endofm-fixed, vcl, got 'dino'"),
         (["objective.views.local_size=20"], ConfigError, r"local_size 20 is not a multiple of the patch size 16"),
         (["run.epochs=1", "objective.warmup_epochs=2"], ConfigError, "warmup_epochs 2 is longer than the run"),
-        (["knn.clips={clips}"], InputError, r"9 of these clips are trained on as well"),
+        (["knn.clips={clips}"], InputError, r"9 of these clips are training clips"),
         (["knn.clips={unlabelled}"], InputError, "need labelled clips of at least two classes"),
         (["init.training_state=true"], ConfigError, "name its file in source"),
         (["init.source=no.pth"], EndoFMError, r"no\.pth: there is no such file"),

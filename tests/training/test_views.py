@@ -12,13 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.errors import ConfigError, InputError
-from endofm.training.views.colour import LUMA, apply_colour, colour_coefficients
-from endofm.training.views.config import ViewConfig
-from endofm.training.views.crops import ViewCrops
-from endofm.training.views.draws import Appearance, draw_appearance, draw_box, draw_frames, draw_views
-from endofm.training.views.render import render_views
-from endofm.training.views.span import RandomSpan
-from endofm.training.views.transform import CutViews
+from endofm.training.views.view_colours import LUMA, apply_colour, colour_coefficients
+from endofm.training.views.view_config import ViewConfig
+from endofm.training.views.view_crops import CropViews, ViewCrops
+from endofm.training.views.view_draws import Appearance, RandomSpan, draw_appearance, draw_box, draw_frames, draw_views
+from endofm.training.views.view_rendering import render_views
 from endofm.video.published_sampling import published_clip
 from helpers.golden_fill import uint8_clip
 
@@ -114,14 +112,14 @@ def test_the_joined_colour_map_is_the_changes_one_after_the_other(weights: str) 
 
 
 def finished(clip: np.ndarray, seed: int, device: str = "cpu") -> list[torch.Tensor]:
-    return [view[0] for view in render_views(CutViews(SMALL)(clip, generator(seed)).to(device), SMALL)]
+    return [view[0] for view in render_views(CropViews(SMALL)(clip, generator(seed)).to(device), SMALL)]
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_views_of_a_batch_are_those_of_its_clips_wherever_they_are_made(device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    clips = [CutViews(SMALL)(clip, generator(i)) for i, clip in enumerate(CLIPS)]
+    clips = [CropViews(SMALL)(clip, generator(i)) for i, clip in enumerate(CLIPS)]
     batch = ViewCrops.collate(clips)
     assert len(batch) == 2
     together = render_views(batch.to(device), SMALL)
@@ -141,7 +139,7 @@ def test_all_frames_of_a_view_share_its_draws() -> None:
 
 def test_cropped_pixels_are_those_of_the_frames() -> None:
     draws = draw_views(12, 40, 56, SMALL, generator(3))
-    pieces = ViewCrops.cut(CLIPS[0], draws).split()[0]
+    pieces = ViewCrops.crop(CLIPS[0], draws).split()[0]
     for piece, draw in zip(pieces, draws, strict=True):
         box = draw.box
         expected = CLIPS[0][list(draw.frames), box.top : box.bottom, box.left : box.right]
@@ -184,10 +182,10 @@ def test_the_span_is_that_of_the_original(frames: int, fps: float, seed: int) ->
     [
         ({"global_frames": ()}, "at least one global view"),
         ({"global_frames": (8,), "local_frames": ()}, "at least two views"),
-        ({"local_frames": (2, 0)}, "local_frames must be a list of whole numbers >= 1"),
+        ({"local_frames": (2, 0)}, "local_frames must be a list of integers >= 1"),
         ({"global_frames": 8}, "global_frames must be a list"),
-        ({"local_scale": (0.4, 0.1)}, "local_scale must be two shares"),
-        ({"global_scale": (0.4, 1.5)}, "global_scale must be two shares"),
+        ({"local_scale": (0.4, 0.1)}, "local_scale must be two fractions"),
+        ({"global_scale": (0.4, 1.5)}, "global_scale must be two fractions"),
         ({"global_scale": (0.4,)}, "global_scale must hold 2 numbers"),
         ({"local_parts": 1}, "local_parts must be an integer >= 2"),
         ({"flip_probability": 2}, "flip_probability must be a number >= 0 and <= 1, got 2"),
@@ -206,12 +204,12 @@ def test_settings_that_make_no_sense_are_refused(settings_: dict[str, object], m
 def test_wrong_frames_are_refused() -> None:
     draws = draw_views(12, 40, 56, SMALL, generator())
     with pytest.raises(InputError, match="uint8"):
-        ViewCrops.cut(CLIPS[0].astype(np.float32), draws)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="reaches outside"):
-        ViewCrops.cut(CLIPS[0][:, :5, :5], draws)
+        ViewCrops.crop(CLIPS[0].astype(np.float32), draws)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="extends beyond a clip"):
+        ViewCrops.crop(CLIPS[0][:, :5, :5], draws)
     with pytest.raises(InputError, match="frames and pixels"):
-        CutViews(SMALL)(CLIPS[0][:0], generator())
+        CropViews(SMALL)(CLIPS[0][:0], generator())
     with pytest.raises(InputError, match="other views"):
-        render_views(ViewCrops.cut(CLIPS[0], draws), ViewConfig())
+        render_views(ViewCrops.crop(CLIPS[0], draws), ViewConfig())
     with pytest.raises(InputError, match="no clips"):
         ViewCrops.collate([])

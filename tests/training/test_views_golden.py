@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from endofm.training.objectives.distillation.config import EndoFMConfig
-from endofm.training.views.colour import apply_colour, colour_coefficients
-from endofm.training.views.config import ViewConfig
-from endofm.training.views.crops import ViewCrops
-from endofm.training.views.draws import Appearance, ViewDraw, draw_appearance, draw_box, draw_frames
-from endofm.training.views.render import render_views
+from endofm.training.objectives.endofm.endofm_config import EndoFMPublishedConfig
+from endofm.training.views.view_colours import apply_colour, colour_coefficients
+from endofm.training.views.view_config import ViewConfig
+from endofm.training.views.view_crops import ViewCrops
+from endofm.training.views.view_draws import Appearance, ViewDraw, draw_appearance, draw_box, draw_frames
+from endofm.training.views.view_rendering import render_views
 from endofm.transforms.geometry import Box
 from helpers.golden_fill import uint8_clip
 from helpers.paths import GOLDEN
@@ -24,7 +24,7 @@ PIXELS = np.load(GOLDEN / "preprocess.npz")
 META = json.loads((GOLDEN / "preprocess_meta.json").read_text())
 TEMPORAL = json.loads((GOLDEN / "decoding_indices.json").read_text())["temporal_views"]
 CROPS = META["random_resized_crop"]
-PUBLISHED = EndoFMConfig().views
+PUBLISHED = EndoFMPublishedConfig().views
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
@@ -77,7 +77,7 @@ def test_normalisation() -> None:
 def test_resizing(size: int, step: int) -> None:
     draw = ViewDraw((0, 1), Box(5, 10, 40, 60), size, Appearance())
     config = ViewConfig(global_frames=(2, 2), local_frames=(), global_size=size, **PLAIN)
-    view = render_views(ViewCrops.cut(uint8_clip("ssl", (2, 60, 80, 3)), [draw, draw]), config)[1]
+    view = render_views(ViewCrops.crop(uint8_clip("ssl", (2, 60, 80, 3)), [draw, draw]), config)[1]
     resized = view[0].transpose(0, 1)[:, :, ::step, ::step]
     np.testing.assert_allclose(resized, PIXELS[f"ssl/bicubic{size}_of_5:45_10:70"], rtol=0, atol=1e-6)
 
@@ -96,7 +96,7 @@ def test_whole_views(name: str, step: int) -> None:
     assert not draws.torch
     assert len(draws.numpy) == {"global1": 0, "global2": 2, "local": 1}[name]
     config = ViewConfig(global_frames=(2,), local_frames=(2,), global_size=size, local_size=size)
-    view = render_views(ViewCrops.cut(uint8_clip("ssl", (2, 60, 80, 3)), [draw, draw]), config)[0]
+    view = render_views(ViewCrops.crop(uint8_clip("ssl", (2, 60, 80, 3)), [draw, draw]), config)[0]
     expected = PIXELS[f"ssl/{name}/sub"]
     # Values of order 2 after division by the deviation; the original rounds after each of its steps.
     np.testing.assert_allclose(view[0].transpose(0, 1)[:, :, ::step, ::step], expected, rtol=0, atol=1.5e-6)

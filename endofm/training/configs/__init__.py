@@ -1,4 +1,4 @@
-"""Configurations that come with the package, by name."""
+"""Pre-training configurations of the package, by name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _FOLDER = Path(__file__).parent
 
 
 def config_names() -> list[str]:
-    """Return the names."""
+    """Return the names of the configurations."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def find_config(name: str) -> Path:
-    """Return the file of a configuration: a path, or else a name.
+    """Return the file of a configuration, given by path or by name.
 
     Raises:
-        ConfigError: If there is neither.
+        ConfigError: If there is neither such a file nor such a name.
     """
     path = Path(name)
     if path.is_file():

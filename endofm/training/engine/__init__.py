@@ -1,1 +1,1 @@
-"""The training loop and what belongs to it: devices, checkpoints, logs, watches. Knows nothing of any one objective."""
+"""The training loop and its parts: devices, checkpoints, logs, health checks. Independent of any one objective."""

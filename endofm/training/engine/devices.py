@@ -1,4 +1,4 @@
-"""From a run's settings to processes and devices, with Lightning Fabric."""
+"""Processes and devices of a run, set up with Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from endofm.errors import ConfigError, EndoFMError, require_extra
-from endofm.training.engine.task import TrainingTask
+from endofm.training.engine.training_task import TrainingTask
 from endofm.training.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -27,29 +27,29 @@ T = TypeVar("T")
 def open_fabric(run: RunConfig, task: TrainingTask) -> Fabric:
     """Start or join the processes of a run.
 
-    Under ``torchrun`` and ``srun`` their numbers are taken from there; otherwise this process starts the others itself
+    Under ``torchrun`` and ``srun`` the number of processes is theirs; otherwise this process starts the others itself
     by running the same command again.
 
     Raises:
-        ConfigError: If there is no such device, or the numbers contradict one another.
+        ConfigError: If the device is unavailable, or the numbers contradict one another.
         MissingExtraError: If Lightning Fabric is not installed.
     """
     require_extra("lightning_fabric", "train", "Training")
     from lightning_fabric import Fabric
 
-    # It tells of every process that joins, in the middle of our own lines.
+    # It announces every process that joins, in between our own lines.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    accelerator = accelerator_of(run)
+    accelerator = choose_accelerator(run)
     try:
-        devices, num_nodes, environment = _layout(run, accelerator)
-    except RuntimeError as error:  # what SLURM was asked for is not usable
+        devices, num_nodes, environment = _topology(run, accelerator)
+    except RuntimeError as error:  # SLURM was given an unusable number of tasks
         raise ConfigError(f"the processes of the run cannot be set up: {error}") from error
     world_size = devices * num_nodes
     per_step = world_size * run.accumulate
     if run.batch_size % per_step:
         raise ConfigError(
-            f"run.batch_size {run.batch_size} cannot be shared out evenly: {world_size} processes x accumulate "
-            f"{run.accumulate} = {per_step} parts; take a multiple of {per_step}"
+            f"run.batch_size {run.batch_size} cannot be divided evenly: {world_size} processes x accumulate "
+            f"{run.accumulate} = {per_step} parts; use a multiple of {per_step}"
         )
     try:
         fabric = Fabric(
@@ -65,8 +65,8 @@ def open_fabric(run: RunConfig, task: TrainingTask) -> Fabric:
     return fabric
 
 
-def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
-    """Do something on the first process and give its result to all; an error of ours is raised on all."""
+def on_first_process(fabric: Fabric, work: Callable[[], T]) -> T:
+    """Call a function on the first process and return its result on all; an error of this package is raised on all."""
     if fabric.world_size == 1:
         return work()
     outcome: Any = None
@@ -78,12 +78,12 @@ def on_first(fabric: Fabric, work: Callable[[], T]) -> T:
     result, problem = fabric.broadcast(outcome)
     if problem is not None:
         raise problem
-    done: T = result
-    return done
+    value: T = result
+    return value
 
 
-def _layout(run: RunConfig, accelerator: str) -> tuple[int, int, ClusterEnvironment]:
-    """Return the processes per machine, the machines, and who starts them."""
+def _topology(run: RunConfig, accelerator: str) -> tuple[int, int, ClusterEnvironment]:
+    """Return processes per machine, number of machines, and the environment that starts them."""
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -91,18 +91,18 @@ def _layout(run: RunConfig, accelerator: str) -> tuple[int, int, ClusterEnvironm
     if TorchElasticEnvironment.detect():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         return devices, int(os.environ["WORLD_SIZE"]) // devices, TorchElasticEnvironment()
-    # A job with a single task may start further processes itself, as on any machine.
+    # In a job with a single task this process starts the others itself, as on any machine.
     if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and SLURMEnvironment.detect():
         num_nodes = int(os.environ["SLURM_NNODES"])
         return int(os.environ["SLURM_NTASKS"]) // num_nodes, num_nodes, SLURMEnvironment()
     return _devices(run, accelerator), run.num_nodes, LightningEnvironment()
 
 
-def accelerator_of(run: RunConfig) -> str:
+def choose_accelerator(run: RunConfig) -> str:
     """Return ``"cuda"`` or ``"cpu"``.
 
     Raises:
-        ConfigError: If a GPU is asked for and there is none.
+        ConfigError: If a GPU is requested and unavailable.
     """
     if run.accelerator == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -117,10 +117,10 @@ def accelerator_of(run: RunConfig) -> str:
 def _devices(run: RunConfig, accelerator: str) -> int:
     if accelerator == "cpu":
         return max(run.devices, 1)
-    there = torch.cuda.device_count()
-    if run.devices > there:
-        raise ConfigError(f"run.devices asks for {run.devices} GPUs, but there are {there} here")
-    return run.devices or there
+    available = torch.cuda.device_count()
+    if run.devices > available:
+        raise ConfigError(f"run.devices requests {run.devices} GPUs, but {available} are available here")
+    return run.devices or available
 
 
 def _precision(run: RunConfig, accelerator: str) -> Precision:
@@ -145,18 +145,23 @@ def _strategy(run: RunConfig, task: TrainingTask, world_size: int) -> Strategy |
 
 
 def shard(module: nn.Module, mesh: DeviceMesh, units: tuple[type[nn.Module], ...]) -> nn.Module:
-    """Share a module's parameters out over a mesh of devices (FSDP2), units first, then what is left.
+    """Shard a module's parameters over a mesh of devices (FSDP2): units first, then the remaining parameters.
 
-    Every part is shared out again after its forward, also the outermost: a teacher has no backward that would do it,
-    and its update needs the same parts as the student's.
+    Args:
+        module: The module; modified in place.
+        mesh: Devices.
+        units: Classes of the submodules that are gathered and freed one at a time.
     """
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     for part in module.modules():
         if isinstance(part, units):
             fully_shard(part, mesh=mesh, reshard_after_forward=True)
-            for name in ("forward_cls", "forward_packed", "forward_cls_packed"):  # the other ways into a block
+            # FSDP gathers parameters in hooks around forward(); the other entry points of a block need them as well.
+            for name in ("forward_cls", "forward_packed", "forward_cls_packed"):
                 if hasattr(part, name):
                     register_fsdp_forward_method(part, name)
+    # FSDP2 leaves the outermost module gathered after its forward, expecting a backward. A teacher has none, and the
+    # moving average needs its shards to match the student's, so it is resharded as well.
     fully_shard(module, mesh=mesh, reshard_after_forward=True)
     return module

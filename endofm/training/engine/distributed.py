@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,20 +17,25 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Return the number of this process."""
+    """Return the index of this process, from 0."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor that is shared out over processes (FSDP) in one piece; to be called on every process."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return the full tensor of one that FSDP shards over processes; to be called on every process."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local_parts(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Return the tensors themselves, or under FSDP the shard of each that this process holds."""
+    return [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
 
 
 def all_reduce_mean(tensor: Tensor) -> Tensor:
     """Return the mean of a tensor over processes, without a gradient.
 
     Args:
-        tensor: Floating point, of the same shape on every process. It is not changed.
+        tensor: Floating point, of the same shape on every process. It is not modified.
     """
     mean = tensor.detach().clone()
     if world_size() > 1:
@@ -39,50 +44,11 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
     return mean
 
 
-def all_gather(tensor: Tensor) -> Tensor:
-    """Join the tensors of all processes along their first axis, in order of the processes, without a gradient.
-
-    Args:
-        tensor: Of the same shape on every process.
-    """
-    if world_size() == 1:
-        return tensor.detach()
-    parts = [torch.empty_like(tensor) for _ in range(world_size())]
-    dist.all_gather(parts, tensor.detach().contiguous())
-    return torch.cat(parts)
-
-
-def all_gather_with_grad(tensor: Tensor) -> Tensor:
-    """Join tensors as :func:`all_gather`; gradients flow back to the process that a row came from.
-
-    A loss that every process computes over all rows then trains as it would in one process: the gradient of a row is
-    summed over processes here, and that of the weights is averaged over them by the strategy.
-    """
-    if world_size() == 1:
-        return tensor
-    joined: Tensor = _Gather.apply(tensor)
-    return joined
-
-
-class _Gather(torch.autograd.Function):
-    """Gather rows; backward sums the gradients of this process's rows over processes."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        ctx.rows = len(tensor)
-        return all_gather(tensor)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous()
-        dist.all_reduce(total)
-        return total[rank() * ctx.rows : (rank() + 1) * ctx.rows]
-
-
 class Agreement:
     """Yes-or-no questions to all processes, answered over the CPU so that no GPU has to wait."""
 
     def __init__(self) -> None:
+        # A group of its own: the default one is NCCL on GPUs, which would synchronise the stream.
         self._group: Any = dist.new_group(backend="gloo") if world_size() > 1 else None
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
@@ -92,3 +58,57 @@ class Agreement:
         votes = torch.tensor([int(flag) for flag in flags])
         dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=self._group)
         return [bool(vote) for vote in votes.tolist()]
+
+
+class GatheredBatch:
+    """Position of this process's rows in the batch of all processes.
+
+    Args:
+        rows: Rows of this process; other processes may have another number, because a clip that cannot be decoded
+            makes its batch smaller.
+        device: Device of the process group.
+        gather: False keeps to the rows of this process, as if there were no others.
+
+    Attributes:
+        first: Index of this process's first row.
+        total: Rows of all processes.
+        processes: Number of processes whose rows are gathered.
+    """
+
+    def __init__(self, rows: int, device: torch.device, *, gather: bool = True) -> None:
+        self.first, self.total, self.processes = 0, rows, 1
+        self._counts: list[int] | None = None
+        if gather and world_size() > 1:
+            own = torch.tensor([rows], device=device)
+            counts = [torch.empty_like(own) for _ in range(world_size())]
+            dist.all_gather(counts, own)
+            self._counts = [int(count) for count in counts]
+            self.first, self.total = sum(self._counts[: rank()]), sum(self._counts)
+            self.processes = len(counts)
+
+    @torch.no_grad()
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows of all processes in the order of their ranks, without a gradient.
+
+        Args:
+            rows: ``(own rows, ...)``.
+
+        Returns:
+            ``(total, ...)``.
+        """
+        rows = rows.detach()
+        if self._counts is None:
+            return rows
+        # Collectives need equal shapes: short batches are padded for the exchange and trimmed after it.
+        padded = rows.new_zeros((max(self._counts), *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in self._counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, self._counts, strict=True)])
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum of a tensor over the processes, without a gradient."""
+        value = value.detach().clone()
+        if self._counts is not None:
+            dist.all_reduce(value)
+        return value

@@ -1,4 +1,4 @@
-"""Batches for the loop: grouped into steps, the same number on every process, beginning anywhere in an epoch."""
+"""Batches for the loop: grouped into steps, the same number on every process, starting anywhere in an epoch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from endofm.data.loader import ClipLoader, ClipSource
 from endofm.training.engine import random_state
 from endofm.training.engine.distributed import Agreement
-from endofm.training.engine.task import TrainingData
+from endofm.training.engine.training_task import LoaderSpec, TrainingData
+
+
+def clip_loader(source: ClipSource, spec: LoaderSpec, *, drop_last: bool = False) -> ClipLoader:
+    """Return the loader of one process.
+
+    Args:
+        source: Clips of the whole run.
+        spec: The part of the data that this process reads, and how.
+        drop_last: Leave out a last, smaller batch. With several processes it is always left out, because they have to
+            agree on the number of batches.
+    """
+    return ClipLoader(
+        source,
+        spec.batch_size,
+        num_workers=spec.num_workers,
+        drop_last=drop_last or spec.world_size > 1,
+        rank=spec.rank,
+        world_size=spec.world_size,
+        keep_empty=True,
+        pin_memory=spec.pin_memory,
+    )
 
 
 def steps(
@@ -19,18 +41,19 @@ def steps(
 ) -> Iterator[list[Any]]:
     """Yield the batches of each step of an epoch.
 
-    A batch that is empty on one process is left out on all, so that they stay in step; a step may come without any.
+    A batch that is empty on one process is skipped on all, so that they stay in step: a collective that one process
+    does not enter would hang the others. A step may come without any batch.
 
     Args:
         data: Data of this process.
-        agreement: Line to the other processes.
-        epoch: Number of the epoch.
-        first: Step of the epoch to begin with.
+        agreement: Connection to the other processes.
+        epoch: Index of the epoch.
+        first: Step of the epoch to start with.
         count: Steps of the epoch.
         parts: Batches per step.
     """
     data.set_epoch(epoch, first * parts)
-    batches = _undisturbed(iter(data))
+    batches = _without_random_draws(iter(data))
     for _ in range(first, count):
         group = []
         for _ in range(parts):
@@ -41,10 +64,14 @@ def steps(
         yield group
 
 
-def _undisturbed(batches: Iterator[Any]) -> Iterator[Any]:
-    """Pass batches on without a trace in the random generators: a DataLoader draws a number whenever it begins."""
+def _without_random_draws(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches without advancing the global random generators.
+
+    A ``DataLoader`` draws a number whenever iteration starts, which it does once more in a resumed run: stochastic
+    depth would then differ from that of an uninterrupted run.
+    """
     while True:
-        with random_state.unchanged():
+        with random_state.preserved():
             batch = next(batches, None)
         if batch is None:
             return
@@ -54,7 +81,7 @@ def _undisturbed(batches: Iterator[Any]) -> Iterator[Any]:
 def to_device(value: Any, device: torch.device) -> Any:
     """Move the tensors in a batch (dataclass, mapping, list or tuple of such) to a device.
 
-    What has a method ``to(device, non_blocking=...)`` of its own decides by itself what it moves.
+    An object with a method ``to(device, non_blocking=...)`` decides itself which parts move.
     """
     if isinstance(value, Tensor) or callable(getattr(value, "to", None)):
         return value.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""The watch over a run: a loss that is not finite stops it, a collapse is told of before a week is wasted."""
+"""Run-health monitor: stops on a non-finite loss, warns of or stops on a collapse."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from endofm.errors import TrainingError
 from endofm.files import atomic_path
 from endofm.training.engine.feed import to_device
-from endofm.training.engine.task import HealthRule
+from endofm.training.engine.training_task import HealthRule
 
 
-class HealthWatch:
+class HealthMonitor:
     """Checks rows of the log against rules.
 
     Args:
-        rules: What must hold.
+        rules: Healthy ranges of metrics.
     """
 
     def __init__(self, rules: Sequence[HealthRule]) -> None:
@@ -27,7 +27,7 @@ class HealthWatch:
         self._broken = {rule.metric: 0 for rule in self._rules}
 
     def check(self, step: int, metrics: Mapping[str, float]) -> list[str]:
-        """Return a message for every rule that has been broken in ``rows`` rows, and again after as many more."""
+        """Return a message for every rule broken in ``rows`` consecutive rows, and again after as many more."""
         messages = []
         for rule in self._rules:
             value = metrics.get(rule.metric)
@@ -41,26 +41,26 @@ class HealthWatch:
         return messages
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
+        """Return the state for a checkpoint."""
         return dict(self._broken)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state` returned; rules that are new begin at 0."""
+        """Restore the state that :meth:`state` returned; new rules start at 0."""
         self._broken.update({name: count for name, count in state.items() if name in self._broken})
 
 
 def loss_error(
     folder: Path, *, step: int, loss: Tensor, batches: Sequence[Any], network: nn.Module, rank: int
 ) -> TrainingError:
-    """Save what led to a loss that is not finite, and return the error that tells of it.
+    """Save the batches that led to a non-finite loss, and return the error to raise.
 
     Args:
         folder: Folder of the run; the dump is written there, one per process.
-        step: Number of the step.
+        step: Index of the step.
         loss: Loss of this process, which may be finite if another process's is not.
         batches: Batches of the step.
-        network: The network, whose parameters are looked through.
-        rank: Number of this process.
+        network: The network, whose parameters are checked.
+        rank: Index of this process.
     """
     ids = [str(name) for batch in batches for name in getattr(batch, "ids", ())]
     bad = [name for name, parameter in network.named_parameters() if not bool(torch.isfinite(parameter).all())]
@@ -75,16 +75,16 @@ def loss_error(
     with atomic_path(dump) as temporary:
         torch.save(content, temporary)
     clips = f" The clips of process {rank} were: {', '.join(ids)}." if ids else ""
-    weights = f" Not finite among the weights already: {', '.join(bad[:3])}." if bad else ""
+    weights = f" Weights that were not finite already: {', '.join(bad[:3])}." if bad else ""
     return TrainingError(
         f"step {step}: the loss is not finite ({float(loss):g} in process {rank}).{clips}{weights} The batch is saved "
-        f"in {dump}. Checkpoints before it are good; lower the learning rate, use another precision, or look at these "
+        f"in {dump}. Earlier checkpoints are good; lower the learning rate, use another precision, or inspect these "
         f"clips"
     )
 
 
 def _tensors(batch: Any) -> Any:
-    """Return the tensors in a batch, on the CPU, in lists and dictionaries that can be read back safely."""
+    """Return the tensors in a batch, on the CPU, in lists and dictionaries, which ``weights_only`` loading accepts."""
     values = to_device(batch, torch.device("cpu"))
     if isinstance(values, (Tensor, str, int, float, bool, type(None))):
         return values

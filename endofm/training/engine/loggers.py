@@ -1,4 +1,8 @@
-"""Where metrics are written. All of them are consistent after a run was killed and resumed: no row twice, none lost."""
+"""Metric logs and the plot of a run.
+
+Every log is consistent after a run was killed and resumed, without duplicate or lost rows: when a run starts, a log is
+rewritten from the rows in the checkpoint, so that rows of steps that will be repeated disappear.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,15 @@ from endofm.training.run_config import RunConfig
 Row = dict[str, Any]
 """``kind`` (``"train"`` or ``"validation"``), ``step``, ``epoch``, and metrics by name."""
 
+_PLOT_COLUMNS = 4
+_NOT_PLOTTED = ("kind", "step", "epoch")
+
 
 class MetricLogger(Protocol):
-    """Takes rows of metrics."""
+    """Sink for rows of metrics."""
 
     def begin(self, history: Sequence[Row], step: int) -> None:
-        """Make the record that of a run that has done ``step`` steps and written the rows of ``history``."""
+        """Reset the log to the rows of ``history``, those of a run that has done ``step`` steps."""
         ...
 
     def write(self, row: Row) -> None:
@@ -27,33 +34,33 @@ class MetricLogger(Protocol):
         ...
 
     def close(self) -> None:
-        """Write out what is pending."""
+        """Flush pending rows."""
         ...
 
 
 def make_loggers(
     run: RunConfig, folder: Path, identity: Mapping[str, Any], config: Mapping[str, Any]
 ) -> list[MetricLogger]:
-    """Return the loggers that a run asks for.
+    """Return the loggers named in the run settings.
 
     Args:
-        run: Names them.
-        folder: Where they write.
+        run: Run settings.
+        folder: Folder of the logs.
         identity: Identity of the run, for services that need one.
-        config: Resolved configuration, likewise.
+        config: Resolved configuration, for the same services.
 
     Raises:
-        MissingExtraError: If one needs a package that is not installed.
+        MissingExtraError: If a logger needs a package that is not installed.
     """
-    made: list[MetricLogger] = []
+    loggers: list[MetricLogger] = []
     for name in dict.fromkeys(run.loggers):
         if name == "csv":
-            made.append(CsvLogger(folder))
+            loggers.append(CsvLogger(folder))
         elif name == "tensorboard":
-            made.append(TensorBoardLogger(folder / "tensorboard"))
+            loggers.append(TensorBoardLogger(folder / "tensorboard"))
         else:
-            made.append(WandbLogger(folder, identity, config))
-    return made
+            loggers.append(WandbLogger(folder, identity, config))
+    return loggers
 
 
 class CsvLogger:
@@ -65,27 +72,27 @@ class CsvLogger:
         self._columns: dict[str, list[str]] = {}
 
     def begin(self, history: Sequence[Row], step: int) -> None:
-        """Write the files anew from the rows that the checkpoint holds."""
+        """Rewrite the files from the rows in the checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._rows, self._columns = {"train": [], "validation": []}, {"train": [], "validation": []}
         for row in history:
-            self._take(row)
+            self._add_row(row)
         for kind in self._rows:
             self._rewrite(kind)
 
     def write(self, row: Row) -> None:
-        """Append a row; the file is written anew if it has a metric that no row before it had."""
+        """Append a row; the file is rewritten if the row has a metric that no row before it had."""
         kind = row["kind"]
-        if self._take(row):
+        if self._add_row(row):
             self._rewrite(kind)
         else:
             with self._path(kind).open("a", encoding="utf-8", newline="") as file:
                 csv.DictWriter(file, self._columns[kind], restval="").writerow(_values(row))
 
     def close(self) -> None:
-        """Do nothing: every row is in its file already."""
+        """Do nothing: every row is already in its file."""
 
-    def _take(self, row: Row) -> bool:
+    def _add_row(self, row: Row) -> bool:
         columns = self._columns[row["kind"]]
         new = [name for name in _values(row) if name not in columns]
         columns += new
@@ -115,13 +122,11 @@ class TensorBoardLogger:
         self._writer: Any = None
 
     def begin(self, history: Sequence[Row], step: int) -> None:
-        """Write the file anew from the rows that the checkpoint holds.
-
-        TensorBoard can be told to forget events, but it reads files in the order of their names, which is not that of
-        processes which were started within one second.
-        """
+        """Replace the event files by one with the rows in the checkpoint."""
         from torch.utils.tensorboard import SummaryWriter
 
+        # SummaryWriter's purge_step would do, but TensorBoard reads files in the order of their names, and these do
+        # not sort in the order of creation if two processes were started within one second.
         for old in self.folder.glob("events.out.tfevents.*"):
             old.unlink()
         self._writer = SummaryWriter(str(self.folder))
@@ -154,14 +159,14 @@ class WandbLogger:
         self._run: Any = None
 
     def begin(self, history: Sequence[Row], step: int) -> None:
-        """Begin, or go on with the run of the same identity."""
+        """Start the run, or continue the one with the same identity."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._run = self._wandb.init(
             id=self._identity["id"], resume="allow", dir=str(self._folder), config=dict(self._config)
         )
 
     def write(self, row: Row) -> None:
-        """Add a row; the service drops rows for steps that it has."""
+        """Add a row; the service drops rows of steps that it already has."""
         self._run.log({f"{row['kind']}/{name}": value for name, value in _values(row).items()}, step=row["step"])
 
     def close(self) -> None:
@@ -172,3 +177,39 @@ class WandbLogger:
 
 def _values(row: Row) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "kind"}
+
+
+def plot_run(path: Path, history: Sequence[Row], title: str) -> None:
+    """Plot the rows of the log, one panel per metric: training in blue, validation in orange.
+
+    Args:
+        path: PNG file to create or replace.
+        history: Rows of the log.
+        title: Title of the figure.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    require_extra("matplotlib", "train", "The plot of the run")
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(name for row in history for name in row if name not in _NOT_PLOTTED))
+    names.sort(key=lambda name: name != "loss")  # loss first, the others in the order of the log
+    if not names:
+        return
+    rows = -(-len(names) // _PLOT_COLUMNS)
+    figure = Figure(figsize=(3.2 * _PLOT_COLUMNS, 2.3 * rows + 0.4), layout="constrained")
+    figure.suptitle(title)
+    panels = figure.subplots(rows, _PLOT_COLUMNS, squeeze=False).flatten()
+    for panel, name in zip(panels, names, strict=False):
+        for kind, colour in (("train", "tab:blue"), ("validation", "tab:orange")):
+            points = [(row["step"], row[name]) for row in history if row["kind"] == kind and name in row]
+            if points:
+                steps, values = zip(*points, strict=True)
+                panel.plot(steps, values, color=colour, marker="." if len(points) < 20 else "", linewidth=1)
+        panel.set_title(name.replace("_", " "), fontsize=9)
+        panel.tick_params(labelsize=7)
+    for panel in panels[len(names) :]:
+        panel.set_axis_off()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=90)

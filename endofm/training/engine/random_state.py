@@ -1,4 +1,4 @@
-"""The random generators of a process: seeding, keeping and giving back."""
+"""The random generators of a process: seeding, saving and restoring."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def seed_all(seed: int, rank: int = 0) -> None:
 
     Args:
         seed: Seed of the run.
-        rank: Number of the process; 0 for what must be equal everywhere, such as initial weights.
+        rank: Index of the process; 0 for draws that must be equal everywhere, such as initial weights.
     """
+    # Hashing seed and rank keeps nearby pairs apart: seed + rank would give rank 1 of run 0 the draws of run 1.
     words = np.random.SeedSequence([seed, rank]).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))  # noqa: NPY002 (the global generator is what libraries draw from)
@@ -36,7 +37,7 @@ def capture() -> dict[str, Any]:
 
 
 def restore(state: Mapping[str, Any]) -> None:
-    """Give the generators the state that :func:`capture` returned."""
+    """Restore the state that :func:`capture` returned."""
     version, internal, gauss_next = state["python"]
     random.setstate((version, tuple(internal), gauss_next))
     name, keys, *rest = state["numpy"]
@@ -47,8 +48,8 @@ def restore(state: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def unchanged() -> Iterator[None]:
-    """Leave the generators as they were, whatever the block draws."""
+def preserved() -> Iterator[None]:
+    """Restore the generators after the block, whatever it draws."""
     state = capture()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar on a terminal, a line now and then in a log file."""
+"""Progress display of a run: a live bar on a terminal, occasional lines in a log file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from endofm.progress import progress_bar
 
 _LINE_SECONDS = 10.0
-"""Least time between two lines."""
+"""Shortest time between two lines, in seconds."""
 
 
 class Reporter:
@@ -18,24 +18,24 @@ class Reporter:
     Args:
         total: Steps of the run.
         done: Steps done before.
-        clips_per_step: Clips of a step.
+        clips_per_step: Clips per step.
         first: Whether this is the first process.
-        progress: Show progress at all; messages are shown in any case.
+        progress: Show progress; messages are shown in any case.
     """
 
     def __init__(self, *, total: int, done: int, clips_per_step: int, first: bool, progress: bool) -> None:
         self.total, self.clips_per_step = total, clips_per_step
-        self._say = first
+        self._is_first = first
         shown = first and progress
         self._bar: Any = progress_bar(total=total, description="Training", unit="step", disable=not shown)
-        self._bar.initial = self._bar.n = done  # Steps done before do not count for the rate.
+        self._bar.initial = self._bar.n = done  # steps done before do not count towards the rate
         self._lines = shown and self._bar.disable
         self._begin, self._done = time.monotonic(), done
         self._interval, self._interval_steps = self._begin, 0
         self._last_line = float("-inf")
 
     def advance(self, step: int, loss: float) -> None:
-        """Show that a step is done."""
+        """Advance the bar by a step."""
         self._interval_steps += 1
         if not self._bar.disable:
             rate = self._rate()
@@ -43,7 +43,7 @@ class Reporter:
         self._bar.update(1)
 
     def row(self, step: int, epoch: int, loss: float) -> float:
-        """Show a line now and then where there is no terminal; return the clips per second since the last row."""
+        """Return the clips per second since the last row; where there is no terminal, print a line now and then."""
         rate = self._rate()
         now = time.monotonic()
         if self._lines and (now - self._last_line >= _LINE_SECONDS or step == self.total):
@@ -51,26 +51,26 @@ class Reporter:
             elapsed = now - self._begin
             left = elapsed / max(step - self._done, 1) * (self.total - step)
             print(
-                f"step {step}/{self.total}  epoch {epoch}  loss {loss:.4g}  {rate:.3g} clips/s  {_span(left)} left",
+                f"step {step}/{self.total}  epoch {epoch}  loss {loss:.4g}  {rate:.3g} clips/s  {_duration(left)} left",
                 file=sys.stderr,
                 flush=True,
             )
         self._interval, self._interval_steps = time.monotonic(), 0
         return rate
 
-    def say(self, text: str) -> None:
-        """Show a message without breaking the bar."""
-        if self._say:
+    def show(self, message: str) -> None:
+        """Print a message above the bar."""
+        if self._is_first:
             self._bar.clear()
-            print(text, file=sys.stderr, flush=True)
+            print(message, file=sys.stderr, flush=True)
             self._bar.refresh()
 
     def seconds(self) -> float:
-        """Return the seconds since this process began."""
+        """Return the seconds since this process started."""
         return time.monotonic() - self._begin
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar, which stays visible."""
         self._bar.close()
 
     def _rate(self) -> float:
@@ -78,7 +78,7 @@ class Reporter:
         return self._interval_steps * self.clips_per_step / elapsed if elapsed > 0 else 0.0
 
 
-def _span(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     minutes, _ = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02} h" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"

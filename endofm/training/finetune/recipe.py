@@ -13,8 +13,8 @@ from torch import nn
 from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
 from endofm.models.pretrained import Pretrained
-from endofm.training.engine.task import Plan
-from endofm.training.objectives.parameter_groups import split_by_decay
+from endofm.training.engine.training_task import Plan
+from endofm.training.parameter_groups import split_by_decay
 from endofm.training.transfer.base import blocks_of
 from endofm.training.transfer.methods import is_inserted
 
@@ -117,7 +117,7 @@ def make_optimizer(model: Pretrained, config: OptimizerConfig) -> torch.optim.Op
         model: A model with an encoder ``backbone``, prepared for its transfer method.
         config: Rates and decay.
     """
-    kept = set() if config.decay_all else set(split_by_decay(model, decay_embeddings=False).kept)
+    kept = set() if config.decay_all else set(split_by_decay(model, decay_embeddings=False).not_decayed)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter, rate in _rates(model, config):
         decay = 0.0 if name in kept else config.weight_decay

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from endofm.evaluation.report import REPORT_NAME, over_seeds, write_json
-from endofm.training.engine.loop import RunResult
+from endofm.training.engine.fit import RunResult
 
 SEEDS_NAME = "seeds.json"
 REPORT_FOLDER = "report"

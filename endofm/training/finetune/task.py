@@ -16,7 +16,7 @@ from endofm.config import ModelConfig
 from endofm.files import atomic_path
 from endofm.hub.folder import save_folder
 from endofm.models.pretrained import Pretrained, model_class
-from endofm.training.engine.task import RunSummary, StepOutput, TrainingTask, Weights
+from endofm.training.engine.training_task import RunSummary, StepOutput, TrainingTask, Weights
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer
 from endofm.training.transfer.adapter_file import save_adapter
 from endofm.training.transfer.base import Transfer, trainable_parameters

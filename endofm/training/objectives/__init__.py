@@ -1,1 +1,1 @@
-"""What a pre-training run optimises, and the parts that objectives share."""
+"""Objectives of pre-training, one folder each, and the parts that they share."""

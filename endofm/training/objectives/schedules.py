@@ -1,4 +1,4 @@
-"""Values that change from step to step, as functions of the step alone; a resumed run needs no state for them."""
+"""Schedules as functions of the step alone; a resumed run needs no state for them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from endofm.errors import ConfigError
 
 @dataclass(frozen=True)
 class CosineSchedule:
-    """Linear rise from 0, then half a cosine from ``start`` towards ``end``.
+    """Linear warm-up from 0 to ``start``, then half a cosine from ``start`` towards ``end``.
 
-    The numbers are those of the original (``utils.cosine_scheduler`` of DINO, arXiv 2104.14294): the rise includes both
-    its ends, so the very first value is 0 if there is a rise, and ``end`` itself is never reached.
+    The values are the published ones (``utils.cosine_scheduler`` of DINO, arXiv 2104.14294).
 
     Attributes:
-        start: Value after the rise.
+        start: Value after the warm-up.
         end: Value that the cosine approaches.
-        total_steps: Steps of the whole run.
-        warmup_steps: Steps of the rise; may be all of them.
+        total_steps: Steps of the full run.
+        warmup_steps: Steps of the warm-up; at most all of them.
     """
 
     start: float
@@ -38,18 +37,20 @@ class CosineSchedule:
         """Return the value of a step, counted from 0; steps beyond the end keep the last value."""
         step = min(step, self.total_steps - 1)
         if step < self.warmup_steps:
+            # As published (numpy.linspace), the rise includes both its ends: the very first value is 0.
             return self.start * step / max(self.warmup_steps - 1, 1)
-        position = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
-        return self.end + (self.start - self.end) / 2 * (1 + math.cos(math.pi * position))
+        # end + (start - end) / 2 * (1 + cos(pi * x)), x from 0 to just below 1: as published, `end` is never reached.
+        progress = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        return self.end + (self.start - self.end) / 2 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)
-class WarmupTable:
-    """Linear change from ``start`` to ``end`` over the first epochs, then ``end``; read by epoch.
+class EpochWarmup:
+    """Linear change from ``start`` to ``end`` over the first epochs, then ``end``; evaluated by epoch.
 
     Attributes:
         start: Value of epoch 0.
-        end: Value of the last epoch of the change and of all that follow.
+        end: Value of the last epoch of the change and of all later ones.
         warmup_epochs: Epochs of the change, both ends included; 0 gives ``end`` everywhere.
     """
 

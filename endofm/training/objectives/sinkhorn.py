@@ -1,4 +1,4 @@
-"""Balanced assignment of samples to concepts by Sinkhorn's iterations."""
+"""Balanced soft assignment of samples to prototypes by Sinkhorn iterations."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from torch import Tensor
 
 @torch.no_grad()
 def balanced_assignment(scores: Tensor, *, temperature: float, iterations: int) -> Tensor:
-    """Assign every sample softly to concepts, so that all concepts are used about equally.
+    """Assign every sample softly to prototypes, so that all prototypes are used about equally.
 
-    Alternates between giving every concept the same share of all samples and every sample the same weight
-    (Sinkhorn-Knopp, as in SwAV, arXiv 2006.09882, section 3.1). Computed on logarithms in float32: scores of 1 over a
-    temperature of 0.05 are beyond what half precision can hold, and here no exponential leaves [0, 1].
+    Sinkhorn-Knopp as in SwAV (arXiv 2006.09882, section 3.1): ``Q = diag(u) exp(scores / temperature) diag(v)``, where
+    ``u`` and ``v`` are found by normalising columns and rows in turn.
 
     Args:
-        scores: Similarities ``(samples, concepts)``, any floating dtype.
-        temperature: What scores are divided by, > 0.
+        scores: Similarities ``(samples, prototypes)``, any floating dtype.
+        temperature: Divisor of the scores, > 0.
         iterations: Rounds, >= 1.
 
     Returns:
-        float32 ``(samples, concepts)`` without gradient; every row sums to 1, every column to about
-        ``samples / concepts``, the closer the more iterations.
+        float32 ``(samples, prototypes)`` without gradient; every row sums to 1, every column to about
+        ``samples / prototypes``, the closer the more iterations.
     """
+    # In logarithms and float32: scores of 1 at a temperature of 0.05 give exp(20), which half precision cannot hold.
+    # Dividing by a sum becomes subtracting its logarithm, and no exponential leaves [0, 1].
     with torch.autocast(scores.device.type, enabled=False):
-        samples, concepts = scores.shape
+        samples, prototypes = scores.shape
         log_q = scores.float() / temperature
         for _ in range(iterations):
-            log_q = log_q - log_q.logsumexp(dim=0, keepdim=True) - math.log(concepts)
+            # Every prototype receives the same mass, 1 / prototypes, ...
+            log_q = log_q - log_q.logsumexp(dim=0, keepdim=True) - math.log(prototypes)
+            # ... and every sample then gives away the same mass, 1 / samples.
             log_q = log_q - log_q.logsumexp(dim=1, keepdim=True) - math.log(samples)
+        # Rows sum to 1 / samples; the softmax rescales each of them to a distribution.
         return log_q.softmax(dim=1)

@@ -1,1 +1,1 @@
-"""Views of a clip for self-supervised training: which frames, which part of them, which colours."""
+"""Views of a clip for self-supervised training: random frames, crops and colours."""

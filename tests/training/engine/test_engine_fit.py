@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,19 +11,7 @@ import pytest
 import torch
 
 from endofm.errors import ConfigError, InputError, JobError, MissingExtraError, TrainingError
-from helpers.engine_toy import ToyConfig, train
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    step = (folder / "checkpoints" / "last").read_text(encoding="utf-8").strip()
-    content = torch.load(folder / "checkpoints" / step, weights_only=True)
-    found: dict[str, torch.Tensor] = {**content["network"], **content["helpers"]["teacher"]}
-    return found
+from helpers.engine_toy import ToyConfig, rows, train, weights
 
 
 def test_a_whole_run(tmp_path: Path) -> None:
@@ -75,7 +62,7 @@ def test_patience_ends_a_run(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     train(tmp_path, ToyConfig(), epochs=1)
-    with pytest.raises(ConfigError, match=r"lr was 0\.01 and is now 0\.5; run\.epochs was 1 and is now 2"):
+    with pytest.raises(JobError, match=r"lr was 0\.01 and is now 0\.5; run\.epochs was 1 and is now 2"):
         train(tmp_path, ToyConfig(lr=0.5), epochs=2)
     train(tmp_path, ToyConfig(), epochs=1, log_every=7, num_workers=3)
 
@@ -113,7 +100,7 @@ def test_an_unhealthy_run_is_stopped_or_told_of(tmp_path: Path, capsys: pytest.C
 
 
 def train_sick(folder: Path, **changes: Any) -> Any:
-    from endofm.training.engine.task import HealthRule
+    from endofm.training.engine.training_task import HealthRule
     from helpers import engine_toy
 
     class Sick(engine_toy.ToyTask):
@@ -153,14 +140,14 @@ def test_the_network_is_compiled_when_asked_for(tmp_path: Path, monkeypatch: pyt
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
-    from endofm.training.engine.folder import RunFolder
+    from endofm.training.engine.run_folder import RunFolder
 
-    with RunFolder(tmp_path).alone(), pytest.raises(JobError, match="another run is writing to this folder"):
+    with RunFolder(tmp_path).exclusive(), pytest.raises(JobError, match="another process is writing to this folder"):
         train(tmp_path, ToyConfig())
 
 
 def test_impossible_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"batch_size 4 cannot be shared out evenly.* accumulate 3"):
+    with pytest.raises(ConfigError, match=r"batch_size 4 cannot be divided evenly.* accumulate 3"):
         train(tmp_path, ToyConfig(), accumulate=3)
     with pytest.raises(InputError, match=r"less than one step: a step takes 32 clips"):
         train(tmp_path, ToyConfig(), batch_size=32)
@@ -175,5 +162,5 @@ def test_impossible_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         train(tmp_path, ToyConfig())
     monkeypatch.delenv("SLURM_NTASKS")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="this folder cannot be made"):
+    with pytest.raises(InputError, match="this folder cannot be created"):
         train(tmp_path / "file", ToyConfig())

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_engine_fit import rows, weights
 
 from helpers import engine_toy
-from helpers.engine_toy import ToyConfig, train
+from helpers.engine_toy import ToyConfig, rows, train, weights
 
 
 @pytest.fixture(scope="module")

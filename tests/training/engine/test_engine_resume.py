@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_engine_fit import rows, weights
 
 from endofm.errors import CheckpointFormatError
 from helpers import engine_toy
-from helpers.engine_toy import ToyConfig, train
+from helpers.engine_toy import ToyConfig, rows, train, weights
 
 SCRIPT = str(Path(engine_toy.__file__))
 
@@ -93,7 +92,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     _, errors = process.communicate()
     assert process.returncode == 130
     assert "Stopped by SIGINT after step" in errors
-    assert "The same command goes on" in errors
+    assert "rerun the command to resume" in errors
     step = int((tmp_path / "run/checkpoints/last").read_text(encoding="utf-8").strip()[5:-3])
     assert 2 <= step < 18
     train(tmp_path / "run", ToyConfig(), num_workers=1)
@@ -113,7 +112,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, capsy
     train(tmp_path / "run", ToyConfig())
     told = capsys.readouterr().err
     assert "step-00000018.pt: this checkpoint is damaged" in told
-    assert "Going on from" in told
+    assert "Resuming from" in told
     assert same(tmp_path / "calm", tmp_path / "run")
     for path in (tmp_path / "run/checkpoints").glob("*.pt"):
         path.write_bytes(path.read_bytes()[:1000])

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endofm.errors import ConfigError
-from endofm.training.config import changed_keys, free, load_config, read_yaml, to_dict, to_yaml
+from endofm.errors import ConfigError, JobError
+from endofm.resume import require_same_settings
+from endofm.training.config_files import load_config, read_yaml, to_yaml
+from endofm.training.config_schema import resume_safe, to_dict, without_resume_safe
 from endofm.training.run_config import RunConfig
 
 
@@ -44,7 +46,7 @@ class Config:
     mixed: int | str = 1
     flag: bool = False
     weights: dict[str, float] = field(default_factory=dict)
-    speed: int = free(1)
+    speed: int = resume_safe(1)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_file_fills_the_dataclasses(file: Path) -> None:
     config = load_config(Config, file)
     assert config.data == (Path("a"), Path("b"))
-    # 1e-3 is a text in YAML 1.1; the first default of a partly given part stays.
+    # 1e-3 is a string in YAML 1.1; a part that is given in part keeps the default of its owner.
     assert config.fruit == Pear(optim=Optim(lr=0.001))
     assert config.optim == Optim(lr=0.1, betas=(0.8, 0.9))
     assert config.limit == 4
@@ -86,15 +88,15 @@ def test_one_word_chooses_a_part(file: Path) -> None:
     [
         (["optim.lrr=1"], r"command line: optim\.lrr: .*did you mean 'lr'"),
         (["optim.lr=fast"], r"command line: optim\.lr: expected a number, got 'fast'"),
-        (["limit=1.5"], r"limit: expected a whole number, got 1\.5"),
+        (["limit=1.5"], r"limit: expected an integer, got 1\.5"),
         (["flag=1"], "flag: expected true or false, got 1"),
-        (["limit=true"], "limit: expected a whole number, got True"),
+        (["limit=true"], "limit: expected an integer, got True"),
         (["optim.kind=adam"], r"optim\.kind: must be one of adamw, sgd, got 'adam'; did you mean 'adamw'"),
         (["optim.betas=[1]"], r"optim\.betas: expected a list of 2, got 1"),
         (["optim.betas=[1, x]"], r"optim\.betas\[1\]: expected a number"),
         (["fruit=peer"], r"fruit\.name: must be one of apple, apple-fixed, pear, got 'peer'; did you mean 'pear'"),
         (["fruit.size=1"], r"fruit\.size: there is no such setting; known keys: name, queue, optim"),
-        (["mixed=[1]"], r"mixed: expected a whole number or a text, got \[1\]"),
+        (["mixed=[1]"], r"mixed: expected an integer or a string, got \[1\]"),
         (["optim=3"], r"optim: expected the fields of Optim, got 3"),
         (["optim.lr"], r"expected key=value"),
         (["optim.lr=[1"], r"is not a YAML value"),
@@ -150,14 +152,20 @@ def test_yaml_reads_back_to_an_equal_configuration(tmp_path_factory: pytest.Temp
     path = tmp_path_factory.mktemp("yaml") / "c.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")
     assert load_config(Config, path) == config
-    assert changed_keys(read_yaml(path), config) == {}
+    require_same_settings(path.parent, read_yaml(path), to_dict(config), remedy="x")
 
 
-def test_changes_that_matter_are_found() -> None:
+def test_settings_that_results_depend_on_are_compared(tmp_path: Path) -> None:
     old = Config(data=(Path("a"),), speed=1)
     new = load_config(Config, to_dict(old), ["speed=5", "optim.lr=2", "fruit=pear"])
-    changed = changed_keys(to_dict(old), new)
-    assert changed["optim.lr"] == (0.1, 2.0)
-    assert changed["fruit.name"] == ("apple", "pear")
-    assert changed["fruit.queue"] == (None, 1024)
-    assert "speed" not in changed
+    stored, requested = (without_resume_safe(to_dict(config), new) for config in (old, new))
+    assert "speed" not in {**stored, **requested}
+    with pytest.raises(JobError) as caught:
+        require_same_settings(tmp_path, stored, requested, remedy="x")
+    for difference in (
+        "optim.lr was 0.1 and is now 2.0",
+        "fruit.name was 'apple' and is now 'pear'",
+        "fruit.queue was None and is now 1024",
+    ):
+        assert difference in str(caught.value)
+    assert "speed" not in str(caught.value)

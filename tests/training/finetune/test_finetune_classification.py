@@ -21,7 +21,7 @@ from endofm.data.class_targets import Targets
 from endofm.data.listing import read_clips
 from endofm.errors import ConfigError, InputError
 from endofm.tasks.features.model import EndoFM
-from endofm.training.config import to_yaml
+from endofm.training.config_files import to_yaml
 from endofm.training.finetune.classification.run import build_classifier, finetune_classification
 from endofm.training.finetune.splits import read_subsets
 from endofm.training.transfer.adapter_file import load_adapter

@@ -12,8 +12,8 @@ from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.data.class_targets import Targets
 from endofm.errors import ConfigError
 from endofm.tasks.classification.config import ClassificationHeadConfig
-from endofm.training.config import load_config
-from endofm.training.engine.task import Plan
+from endofm.training.config_files import load_config
+from endofm.training.engine.training_task import Plan
 from endofm.training.finetune.classification.config import ClassificationConfig
 from endofm.training.finetune.classification.task import ClassificationTask
 from endofm.training.finetune.configs import config_names, find_config

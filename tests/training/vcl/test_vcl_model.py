@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from endofm.config import EncoderConfig
 from endofm.errors import ConfigError, InputError
 from endofm.models.encoder import VideoTransformer
-from endofm.training.objectives.vcl.config import VCLConfig
-from endofm.training.objectives.vcl.model import VCLModel, VCLOutput, VCLTerms, spread
-from endofm.training.objectives.vcl.views import VCLViews
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
+from endofm.training.objectives.vcl.vcl_model import VCLModel, VCLOutput, VCLTerms, spread
+from endofm.training.objectives.vcl.vcl_views import VCLViews
 from helpers.paths import TESTS
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)

@@ -13,12 +13,18 @@ from hypothesis import strategies as st
 
 from endofm.errors import ConfigError, InputError
 from endofm.training.objectives.sinkhorn import balanced_assignment
-from endofm.training.objectives.vcl.config import VCLConfig
-from endofm.training.objectives.vcl.heads import ConceptAttention, ConceptVectors, part
-from endofm.training.objectives.vcl.local import TINY, local_contrast, selected_concepts
-from endofm.training.objectives.vcl.losses import alignment, contrast, fidelity, negative_entropy
-from endofm.training.objectives.vcl.queue import ScoreQueue
-from endofm.training.objectives.vcl.views import TwoHalves, VCLViews, six_inputs
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
+from endofm.training.objectives.vcl.vcl_heads import ConceptAttention, ConceptVectors, ScoreQueue, part
+from endofm.training.objectives.vcl.vcl_losses import (
+    TINY,
+    alignment,
+    contrast,
+    fidelity,
+    local_contrast,
+    negative_entropy,
+    selected_concepts,
+)
+from endofm.training.objectives.vcl.vcl_views import TwoHalves, VCLViews, six_inputs
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError
 from endofm.models.encoder import VideoTransformer
-from endofm.training.engine.loop import fit
+from endofm.training.engine.fit import fit
 from endofm.training.engine.random_state import seed_all
-from endofm.training.engine.task import Plan, Share
-from endofm.training.objectives.interface import Start
-from endofm.training.objectives.vcl.config import VCLConfig
-from endofm.training.objectives.vcl.task import VCLTask, build
-from endofm.training.objectives.vcl.views import VCLCrops
+from endofm.training.engine.training_task import LoaderSpec, Plan
+from endofm.training.objectives.pretraining_task import Start
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
+from endofm.training.objectives.vcl.vcl_task import VCLTask, build
+from endofm.training.objectives.vcl.vcl_views import VCLCrops
 from endofm.training.run_config import RunConfig
 
 ENCODER = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)
@@ -44,7 +44,7 @@ VIDEOS = 8
 class ToyVideos:
     """Eight videos of coloured noise, in batches that are the same in any order of reading."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: LoaderSpec) -> None:
         parts = build(CONFIG, Start(model=MODEL))
         self.transform, self.batch_size, self.epoch, self.start = parts.transform, share.batch_size, 0, 0
 

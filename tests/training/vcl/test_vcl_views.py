@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from endofm.errors import InputError
-from endofm.training.objectives.vcl import views as vcl_views
-from endofm.training.objectives.vcl.colour import change_hue, hue_matrix
-from endofm.training.objectives.vcl.config import VCLConfig
-from endofm.training.objectives.vcl.views import CutVCLViews, VCLCrops, VCLViews, render_vcl_views, view_config
-from endofm.training.views.draws import Appearance
+from endofm.training.objectives.vcl import vcl_views
+from endofm.training.objectives.vcl.hue import change_hue, hue_matrix
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
+from endofm.training.objectives.vcl.vcl_views import CropVCLViews, VCLCrops, VCLViews, render_vcl_views, view_config
+from endofm.training.views.view_draws import Appearance
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CONFIG = VCLConfig(clip_frames=4, crop_size=32)
@@ -24,7 +24,7 @@ def window(seed: int = 0) -> np.ndarray:
 
 
 def make(config: VCLConfig, seed: int, frames: np.ndarray | None = None) -> VCLViews:
-    crops = CutVCLViews(config)(window() if frames is None else frames, np.random.default_rng(seed))
+    crops = CropVCLViews(config)(window() if frames is None else frames, np.random.default_rng(seed))
     clips, stills = render_vcl_views(crops, config)
     return VCLViews(clips[0], stills[0])
 
@@ -43,7 +43,7 @@ def test_shapes_and_repeatability(colour: str) -> None:
 
 
 def test_a_batch_holds_what_its_videos_hold() -> None:
-    cut = CutVCLViews(CONFIG)
+    cut = CropVCLViews(CONFIG)
     batch = VCLCrops.collate([cut(window(), np.random.default_rng(seed)) for seed in (1, 2, 3)])
     assert len(batch) == 3
     clips, stills = render_vcl_views(batch, CONFIG)

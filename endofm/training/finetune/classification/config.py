@@ -8,7 +8,7 @@ from typing import Literal
 from endofm.config import EncoderConfig
 from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
-from endofm.training.config import free
+from endofm.training.config_schema import resume_safe
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig
 from endofm.training.transfer.head_only import FullTransfer
@@ -108,9 +108,9 @@ class EvaluationConfig:
 
     time_views: int = 1
     crops: int = 1
-    batch_size: int = free(8)
-    resamples: int = free(1000)
-    pictures: bool = free(True)
+    batch_size: int = resume_safe(8)
+    resamples: int = resume_safe(1000)
+    pictures: bool = resume_safe(True)
 
     def __post_init__(self) -> None:
         require_int(self, "time_views", "batch_size")

@@ -25,12 +25,12 @@ from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.layout import published_preprocess
 from endofm.tasks.classification.model import EndoFMForVideoClassification
 from endofm.tasks.features.model import EndoFM
-from endofm.training.config import to_dict
-from endofm.training.engine.devices import accelerator_of
-from endofm.training.engine.loading import load_share
-from endofm.training.engine.loop import RunResult, fit
+from endofm.training.config_schema import to_dict
+from endofm.training.engine.devices import choose_accelerator
+from endofm.training.engine.feed import clip_loader
+from endofm.training.engine.fit import RunResult, fit
 from endofm.training.engine.random_state import seed_all
-from endofm.training.engine.task import Share
+from endofm.training.engine.training_task import LoaderSpec
 from endofm.training.finetune.classification.config import ClassificationConfig, ModelConfig
 from endofm.training.finetune.classification.task import ClassificationTask
 from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
@@ -55,10 +55,10 @@ def finetune_classification(config: ClassificationConfig, folder: str | Path, *,
         How the run ended, the last one if there are several seeds.
 
     Raises:
-        EndoFMError: As :func:`~endofm.training.engine.loop.fit`, and if data or initial weights cannot be read.
+        EndoFMError: As :func:`~endofm.training.engine.fit.fit`, and if data or initial weights cannot be read.
 
     Example:
-        >>> from endofm.training.config import load_config
+        >>> from endofm.training.config_files import load_config
         >>> config = load_config(ClassificationConfig, "mine.yaml", ["transfer=lora"])  # doctest: +SKIP
         >>> finetune_classification(config, "runs/mine").folder  # doctest: +SKIP
         PosixPath('runs/mine')
@@ -165,7 +165,7 @@ def _one_run(config: ClassificationConfig, folder: Path, *, progress: bool) -> R
 
 def _loader(
     config: ClassificationConfig, table: ClipTable, model: EndoFMForVideoClassification
-) -> Callable[[Share], ClipLoader]:
+) -> Callable[[LoaderSpec], ClipLoader]:
     preprocess = model.config.preprocess
     frames = preprocess.num_frames
     sampler: FrameSampler = RandomWindow(frames, preprocess.window_seconds)
@@ -174,7 +174,7 @@ def _loader(
 
     pixels = TrainingPixels(preprocess)
     # The original keeps the last, smaller batch.
-    return partial(load_share, ClipDataset(table, sampler=sampler, transform=pixels, seed=config.run.seed))
+    return partial(clip_loader, ClipDataset(table, sampler=sampler, transform=pixels, seed=config.run.seed))
 
 
 def _report(
@@ -185,7 +185,7 @@ def _report(
     learning: int,
 ) -> None:
     """Score the exported model, on the test set if there is one, and write what was found."""
-    model = EndoFMForVideoClassification.from_pretrained(folder / "export", device=accelerator_of(config.run))
+    model = EndoFMForVideoClassification.from_pretrained(folder / "export", device=choose_accelerator(config.run))
     table, name, notes = subsets.reported()
     settings: dict[str, Any] = {
         "set": name,

@@ -14,7 +14,7 @@ from endofm.data.class_targets import Targets
 from endofm.evaluation.classification_metrics import classification_metrics
 from endofm.evaluation.predictions import Predictions
 from endofm.tasks.classification.model import EndoFMForVideoClassification
-from endofm.training.engine.task import StepOutput
+from endofm.training.engine.training_task import StepOutput
 from endofm.training.finetune.classification.config import ClassificationConfig
 from endofm.training.finetune.task import FineTuningTask
 from endofm.training.transfer.base import Transfer

@@ -10,7 +10,7 @@ from endofm.data.detection.samples import FrameOrder
 from endofm.errors import ConfigError
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.layout import published_head, published_preprocess
-from endofm.training.config import free
+from endofm.training.config_schema import resume_safe
 from endofm.training.finetune.detection.published import PublishedSgdConfig, StepScheduleConfig
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig
@@ -148,10 +148,10 @@ class EvaluationConfig:
 
     threshold: float = 0.5
     every: int = 1
-    batch_size: int = free(2)
-    resamples: int = free(500)
-    pictures: bool = free(True)
-    without_refinement: bool = free(False)
+    batch_size: int = resume_safe(2)
+    resamples: int = resume_safe(500)
+    pictures: bool = resume_safe(True)
+    without_refinement: bool = resume_safe(False)
 
     def __post_init__(self) -> None:
         require_number(self, "threshold", low=0, high=1)

@@ -11,7 +11,7 @@ from torch import nn
 
 from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
-from endofm.training.engine.task import Plan
+from endofm.training.engine.training_task import Plan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,13 +22,13 @@ from endofm.hub.encoder_tensors import default_preprocess
 from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.tasks.detection.supports import SupportPlan
 from endofm.tasks.features.model import EndoFM
-from endofm.training.config import to_dict
-from endofm.training.engine.devices import accelerator_of
+from endofm.training.config_schema import to_dict
+from endofm.training.engine.devices import choose_accelerator
 from endofm.training.engine.distributed import rank, world_size
-from endofm.training.engine.loading import load_share
-from endofm.training.engine.loop import RunResult, fit
+from endofm.training.engine.feed import clip_loader
+from endofm.training.engine.fit import RunResult, fit
 from endofm.training.engine.random_state import seed_all
-from endofm.training.engine.task import Share
+from endofm.training.engine.training_task import LoaderSpec
 from endofm.training.finetune.detection.config import DetectionConfig
 from endofm.training.finetune.detection.subsets import read_detection_subsets
 from endofm.training.finetune.detection.task import DetectionTask
@@ -54,7 +54,7 @@ def finetune_detection(config: DetectionConfig, folder: str | Path, *, progress:
         How the run ended, the last one if there are several seeds.
 
     Raises:
-        EndoFMError: As :func:`~endofm.training.engine.loop.fit`, and if data or initial weights cannot be read.
+        EndoFMError: As :func:`~endofm.training.engine.fit.fit`, and if data or initial weights cannot be read.
     """
     return run_seeds(config, folder, partial(_one_run, progress=progress))
 
@@ -137,7 +137,9 @@ def _judge(
     return DetectionResults(source.labels, tuple(videos[place] for place in sorted(videos)))
 
 
-def _loader(config: DetectionConfig, source: DetectionSet, model: EndoFMForDetection) -> Callable[[Share], ClipLoader]:
+def _loader(
+    config: DetectionConfig, source: DetectionSet, model: EndoFMForDetection
+) -> Callable[[LoaderSpec], ClipLoader]:
     data = config.data
     samples = DetectionSamples(
         source,
@@ -152,14 +154,14 @@ def _loader(config: DetectionConfig, source: DetectionSet, model: EndoFMForDetec
         seed=config.run.seed,
     )
 
-    return partial(load_share, samples)
+    return partial(clip_loader, samples)
 
 
 def _report(
     config: DetectionConfig, folder: Path, subsets: Subsets[DetectionSet], learning: int, *, progress: bool
 ) -> None:
     """Judge the exported model, on the test set if there is one, and write what was found."""
-    model = EndoFMForDetection.from_pretrained(folder / "export", device=accelerator_of(config.run))
+    model = EndoFMForDetection.from_pretrained(folder / "export", device=choose_accelerator(config.run))
     source, name, notes = subsets.reported()
     start = config.model
     plans = {REPORT_FOLDER: model.support_plan()}

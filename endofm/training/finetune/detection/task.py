@@ -14,7 +14,7 @@ from endofm.evaluation.detection_records import DetectionResults
 from endofm.tasks.detection.losses import detection_losses
 from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.training.engine.distributed import all_reduce_mean
-from endofm.training.engine.task import StepOutput
+from endofm.training.engine.training_task import StepOutput
 from endofm.training.finetune.detection.config import DetectionConfig
 from endofm.training.finetune.detection.published import PublishedSgdConfig, make_published_sgd
 from endofm.training.finetune.recipe import make_optimizer

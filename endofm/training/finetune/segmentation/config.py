@@ -10,7 +10,7 @@ from endofm.config.checks import require_int, require_number
 from endofm.data.segmentation.mask_reading import MaskRule
 from endofm.errors import ConfigError
 from endofm.tasks.segmentation.config import MaskNetwork
-from endofm.training.config import free
+from endofm.training.config_schema import resume_safe
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
 from endofm.training.run_config import RunConfig
 from endofm.training.transfer.head_only import FullTransfer
@@ -181,8 +181,8 @@ class EvaluationConfig:
     at: Literal["frame", "network"] = "frame"
     num_frames: int | None = 8
     overlap: int = 2
-    resamples: int = free(1000)
-    worst: int = free(12)
+    resamples: int = resume_safe(1000)
+    worst: int = resume_safe(12)
 
     def __post_init__(self) -> None:
         require_int(self, "overlap", "resamples", "worst", low=0)

@@ -23,12 +23,12 @@ from endofm.tasks.features.model import EndoFM
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
-from endofm.training.config import to_dict
-from endofm.training.engine.devices import accelerator_of
-from endofm.training.engine.loading import load_share
-from endofm.training.engine.loop import RunResult, fit
+from endofm.training.config_schema import to_dict
+from endofm.training.engine.devices import choose_accelerator
+from endofm.training.engine.feed import clip_loader
+from endofm.training.engine.fit import RunResult, fit
 from endofm.training.engine.random_state import seed_all
-from endofm.training.engine.task import Share
+from endofm.training.engine.training_task import LoaderSpec
 from endofm.training.finetune.seeds import REPORT_FOLDER, is_first_process, run_seeds
 from endofm.training.finetune.segmentation.config import ModelConfig, SegmentationConfig
 from endofm.training.finetune.segmentation.data import MaskedClipSource
@@ -53,10 +53,10 @@ def finetune_segmentation(config: SegmentationConfig, folder: str | Path, *, pro
         How the run ended, the last one if there are several seeds.
 
     Raises:
-        EndoFMError: As :func:`~endofm.training.engine.loop.fit`, and if data or initial weights cannot be read.
+        EndoFMError: As :func:`~endofm.training.engine.fit.fit`, and if data or initial weights cannot be read.
 
     Example:
-        >>> from endofm.training.config import load_config
+        >>> from endofm.training.config_files import load_config
         >>> config = load_config(SegmentationConfig, "mine.yaml", ["transfer=lora"])  # doctest: +SKIP
         >>> finetune_segmentation(config, "runs/mine").folder  # doctest: +SKIP
         PosixPath('runs/mine')
@@ -139,16 +139,16 @@ def _one_run(config: SegmentationConfig, folder: Path, *, progress: bool) -> Run
 
 def _loader(
     config: SegmentationConfig, clips: Sequence[MaskedClip], model: EndoFMForSegmentation
-) -> Callable[[Share], ClipLoader]:
+) -> Callable[[LoaderSpec], ClipLoader]:
     source = MaskedClipSource(clips, config.data, config.augment, model.processor, seed=config.run.seed)
-    return partial(load_share, source)
+    return partial(clip_loader, source)
 
 
 def _report(
     config: SegmentationConfig, folder: Path, subsets: Subsets[list[MaskedClip]], learning: int, odd: list[str]
 ) -> None:
     """Score the exported model, on the test set if there is one, and write what was found."""
-    model = EndoFMForSegmentation.from_pretrained(folder / "export", device=accelerator_of(config.run))
+    model = EndoFMForSegmentation.from_pretrained(folder / "export", device=choose_accelerator(config.run))
     clips, name, notes = subsets.reported()
     notes += odd
     worst = WorstFrames(config.evaluation.worst)

@@ -11,7 +11,7 @@ from torch import Tensor
 from endofm.evaluation.mask_metrics import ClipScores, mask_metrics
 from endofm.tasks.segmentation.loss import mask_loss
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
-from endofm.training.engine.task import StepOutput
+from endofm.training.engine.training_task import StepOutput
 from endofm.training.finetune.segmentation.config import SegmentationConfig
 from endofm.training.finetune.segmentation.data import MaskedFrames
 from endofm.training.finetune.task import FineTuningTask

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from endofm.training.finetune.segmentation.config import AugmentConfig
-from endofm.training.views.colour import LUMA
+from endofm.training.views.view_colours import LUMA
 from endofm.transforms.functional import stretch_values
 from endofm.transforms.processor import Processor
 from endofm.video.frames import UInt8Array

@@ -1,1 +1,1 @@
-"""VCL (Qian et al., ECCV 2022): contrast by static and dynamic concepts, the baseline that Endo-FM is compared with."""
+"""VCL (Qian et al., ECCV 2022): contrast by static and dynamic concepts, the baseline of Endo-FM's comparison."""

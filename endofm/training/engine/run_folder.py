@@ -1,0 +1,88 @@
+"""The folder of a run: its files, its lock, and the settings it was started with.
+
+::
+
+    config.yaml          resolved configuration
+    run.json             versions and identity
+    checkpoints/         step-<number>.pt; `last` and `best` name one of them
+    logs/                train.csv, validation.csv, tensorboard/
+    export/              the trained model, at the end
+    run.png              curves, at the end
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import torch
+
+from endofm._version import __version__
+from endofm.errors import InputError
+from endofm.files import atomic_path
+from endofm.resume import exclusive, require_same_settings
+from endofm.training.config_files import read_yaml, to_yaml
+from endofm.training.config_schema import to_dict, without_resume_safe
+from endofm.training.engine.run_checkpoints import CheckpointFolder
+
+
+class RunFolder:
+    """Paths within a run's folder, and its lock.
+
+    Args:
+        root: The folder; created when the run starts.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.config = self.root / "config.yaml"
+        self.info = self.root / "run.json"
+        self.logs = self.root / "logs"
+        self.export = self.root / "export"
+        self.plot = self.root / "run.png"
+        self.checkpoints = CheckpointFolder(self.root / "checkpoints")
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the folder's lock and remove half-written files; see :func:`endofm.resume.exclusive`."""
+        return exclusive(self.root)
+
+    def store_settings(self, config: Any) -> None:
+        """Store the configuration; if the folder has checkpoints, check first that they were made with it.
+
+        Raises:
+            JobError: If the run was started with other settings; the message names them.
+        """
+        # Before the first checkpoint there is nothing that could depend on the old settings.
+        if self.config.exists() and self.checkpoints.steps():
+            require_same_settings(
+                self.root,
+                without_resume_safe(read_yaml(self.config), config),
+                without_resume_safe(to_dict(config), config),
+                remedy=f"resume with the old ones, which are in {self.config}",
+            )
+        with atomic_path(self.config) as temporary:
+            temporary.write_text(f"# endofm {__version__}\n{to_yaml(config)}", encoding="utf-8")
+        if not self.info.exists():
+            info = {
+                "id": uuid4().hex[:8],
+                "began": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "endofm": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            }
+            with atomic_path(self.info) as temporary:
+                temporary.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the content of ``run.json``."""
+        try:
+            info: dict[str, Any] = json.loads(self.info.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.info}: cannot be read ({error})") from error
+        return info
