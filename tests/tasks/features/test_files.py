@@ -1,8 +1,7 @@
-"""VideoFeatures: what it refuses, what it computes, and that every file format gives back exactly what was saved."""
+"""Feature files: every format gives back exactly the saved features, and foreign or damaged files are refused."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,29 +14,10 @@ from hypothesis import strategies as st
 
 from endofm.errors import FeatureFileError, InputError
 from endofm.tasks.features.files import FEATURE_SUFFIXES, Spool
-from endofm.tasks.features.results import VideoFeatures, clock
+from endofm.tasks.features.results import VideoFeatures
+from helpers.made_features import made_features
 
 ARRAYS = ("embeddings", "start_seconds", "end_seconds", "frame_seconds", "frame_embeddings", "patch_tokens")
-
-
-def make(
-    clips: int = 3, dim: int = 4, frames: int = 2, level: str = "patch", seed: int = 0, **more: Any
-) -> VideoFeatures:
-    rng = np.random.default_rng(seed)
-
-    def draw(*shape: int) -> np.ndarray:
-        return rng.standard_normal(shape).astype(np.float32)
-
-    starts = np.arange(clips) * 5.0
-    return VideoFeatures(
-        draw(clips, dim),
-        starts,
-        starts + 5,
-        starts[:, None] + np.linspace(0, 4.9, frames),
-        None if level == "clip" else draw(clips, frames, dim),
-        draw(clips, frames, 2, 3, dim) if level == "patch" else None,
-        **more,
-    )
 
 
 def assert_same(a: VideoFeatures, b: VideoFeatures) -> None:
@@ -71,7 +51,7 @@ json_values = st.recursive(
 def test_what_is_saved_is_loaded(
     suffix: str, clips: int, dim: int, frames: int, level: str, seed: int, provenance: dict[str, Any]
 ) -> None:
-    features = make(clips, dim, frames, level, seed, provenance=provenance)
+    features = made_features(clips, dim, frames, level, seed, provenance=provenance)
     if clips:
         features.embeddings[0, 0] = np.nan
         features.start_seconds[0] = -0.0
@@ -83,13 +63,13 @@ def test_what_is_saved_is_loaded(
 
 @pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
 def test_long_provenance_and_odd_texts_survive(tmp_path: Path, suffix: str) -> None:
-    features = make(provenance={"problems": ["nul \0, ümlaut, \ud800, " + "x" * 200_000]})
+    features = made_features(provenance={"problems": ["nul \0, ümlaut, \ud800, " + "x" * 200_000]})
     assert_same(VideoFeatures.load(features.save(tmp_path / f"a{suffix}")), features)
 
 
 @pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
 def test_arrays_on_disk_are_saved_like_others(tmp_path: Path, suffix: str) -> None:
-    features = make(40)
+    features = made_features(40)
     spool = Spool(memory_limit=100)
     assert features.patch_tokens is not None
     for row in features.patch_tokens:
@@ -101,7 +81,7 @@ def test_arrays_on_disk_are_saved_like_others(tmp_path: Path, suffix: str) -> No
 
 
 def test_loaded_patch_tokens_stay_in_the_file(tmp_path: Path) -> None:
-    features = make()
+    features = made_features()
     loaded = VideoFeatures.load(features.save(tmp_path / "a.safetensors"))
     assert isinstance(loaded.patch_tokens, np.memmap)
     loaded.patch_tokens[:] = 0
@@ -110,7 +90,7 @@ def test_loaded_patch_tokens_stay_in_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
 def test_damaged_files_are_refused(tmp_path: Path, suffix: str) -> None:
-    path = make(50).save(tmp_path / f"a{suffix}")
+    path = made_features(50).save(tmp_path / f"a{suffix}")
     whole = path.read_bytes()
     for size in (0, 7, 100, len(whole) // 2, len(whole) - 200):
         path.write_bytes(whole[:size])
@@ -162,7 +142,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 def test_newer_and_incomplete_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
-    make().save(path)
+    made_features().save(path)
     with np.load(path) as file:
         content = dict(file)
     np.savez(path, **{**content, "text_format_version": np.array("2")})
@@ -178,7 +158,7 @@ def test_newer_and_incomplete_files_are_refused(tmp_path: Path) -> None:
 
 def test_unknown_suffix() -> None:
     with pytest.raises(InputError, match=r"\.safetensors, \.npz, \.parquet, \.h5"):
-        make().save("a.pt")
+        made_features().save("a.pt")
     with pytest.raises(InputError, match=r"\.pt"):
         VideoFeatures.load("a.pt")
 
@@ -186,64 +166,7 @@ def test_unknown_suffix() -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FeatureFileError, match="cannot be written"):
-        make().save(tmp_path / "file" / "a.npz")
-
-
-def test_wrong_arrays_are_refused() -> None:
-    good = make()
-    for name, bad, message in [
-        ("embeddings", good.embeddings.astype(np.float64), "float32"),
-        ("embeddings", [[1.0]], "list"),
-        ("embeddings", good.embeddings[:0], "num_clips"),
-        ("embeddings", np.zeros((3, 0), np.float32), "at least 1"),
-        ("start_seconds", good.start_seconds[:2], "num_clips is 2, expected 3"),
-        ("frame_seconds", good.frame_seconds[:, :1], "num_frames is 2, expected 1"),
-        ("patch_tokens", np.zeros((3, 2, 2, 3, 5), np.float32), "embed_dim is 5, expected 4"),
-        ("provenance", {"x": object()}, "JSON"),
-        ("provenance", {"x": float("nan")}, "JSON"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            replace(good, **{name: bad})
-
-
-def test_normalized_and_similarity() -> None:
-    features = make(4, provenance={"a": (1, 2)})
-    features.embeddings[1] = 0
-    unit = features.normalized()
-    lengths = np.linalg.norm(unit.embeddings, axis=1)
-    assert lengths == pytest.approx([1, 0, 1, 1])
-    assert unit.frame_embeddings is not None
-    assert unit.patch_tokens is not None
-    assert np.linalg.norm(unit.frame_embeddings, axis=-1) == pytest.approx(np.ones((4, 2)))
-    assert np.linalg.norm(unit.patch_tokens, axis=-1) == pytest.approx(np.ones((4, 2, 2, 3)))
-    assert unit.provenance == {"a": [1, 2], "normalized": True}
-
-    other = make(2, seed=1)
-    cosines = features.similarity(other)
-    assert cosines.shape == (4, 2)
-    a, b = features.embeddings[3].astype(float), other.embeddings[1].astype(float)
-    assert cosines[3, 1] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-6)
-    own = features.similarity()
-    assert np.diag(own) == pytest.approx([1, 0, 1, 1])
-    assert own.max() <= 1
-    with pytest.raises(InputError, match="same weights"):
-        features.similarity(make(dim=5))
-
-
-def test_words() -> None:
-    features = make(3, provenance={"video": {"name": "x.mp4"}, "weights": {"config": {"trained": False}}})
-    assert len(features) == 3
-    assert features.level == "patch"
-    assert make(level="frame").level == "frame"
-    assert make(level="clip").level == "clip"
-    assert features.untrained
-    assert not make().untrained
-    assert repr(features) == (
-        "VideoFeatures(3 clips x 4, 0:00-0:15, level 'patch', of 'x.mp4', random weights: they mean nothing)"
-    )
-    assert repr(make(0)) == "VideoFeatures(0 clips x 4, level 'patch')"
-    assert [clock(s) for s in (0, 59.6, 187, 3787)] == ["0:00", "1:00", "3:07", "1:03:07"]
-    assert json.dumps(features.provenance)
+        made_features().save(tmp_path / "file" / "a.npz")
 
 
 @settings(deadline=None)

@@ -1,7 +1,8 @@
-"""Pixels: matrices, ranges, depths, odd sizes, orientation; against the definitions, not against swscale."""
+"""Decoded pixels, compared with the definitions of colour spaces and orientations, not with swscale."""
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from endofm.video.open import open_video
+from endofm.video.writer import write_video
 from helpers.video_makers import paint, write_clip
 
 # Red and blue weights of luma: ITU-R BT.601-7, BT.709-6, BT.2020-2; by matrix coefficients of ITU-T H.273.
@@ -188,3 +190,21 @@ def test_non_square_pixels_stay_as_coded(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     with open_video(path) as video:
         assert next(iter(video)).data.shape == (96, 128, 3)
+
+
+def test_decoded_frames_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_video(path, np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8), fps=10)
+
+    def alive() -> int:
+        return sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = alive()
+        with open_video(path) as video:
+            most = max(alive() for _ in video)
+    finally:
+        gc.enable()
+    assert most - before < 12

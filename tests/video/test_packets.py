@@ -1,4 +1,4 @@
-"""Damaged files: what can be decoded comes out at its right time, what cannot is reported, and nothing hangs."""
+"""Damaged files: intact frames keep their times, losses are reported, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from endofm.errors import VideoError
 from endofm.video.frames import Frame
 from endofm.video.open import open_video
+from endofm.video.packets import FrameFinder
 from helpers.video_makers import NUM_FRAMES, paint, read_number, write_clip
 
 
@@ -267,3 +268,21 @@ def test_any_damage_ends_in_frames_or_an_error_of_ours(
             lost = any("before the first one" in problem for problem in video.problems)
             first = read_number(frames[0].data) if lost else 0
             assert _right(frames, first=first) >= 0.75 * len(frames)
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"\x86\x00\x40", True),  # marker 10, profile 0, no existing frame, inter, shown
+        (b"\x84\x00\x40", False),  # the same, hidden
+        (b"\x88\x00", True),  # shows an existing frame
+        (b"\x82\x49\x83", True),  # key frame, shown
+        (b"\x80\x49\x83", False),  # key frame, hidden
+        (b"\x84\x00\xc0", True),  # a superframe ends with a frame that is shown
+        (b"\xb1\x00\x40", True),  # profile 3 has a bit more: key frame, not an existing one, shown
+    ],
+)
+def test_vp9_headers(data: bytes, shown: bool) -> None:
+    packet = av.Packet(data)
+    finder = FrameFinder(av.CodecContext.create("vp9", "r"))  # type: ignore[arg-type]
+    assert finder.shows_frame(packet) is shown  # type: ignore[arg-type]

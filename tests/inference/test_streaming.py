@@ -1,8 +1,14 @@
-"""Windows and the one pass over the video: every frame once, every clip exactly its frames."""
+"""One pass over a video: every frame once, every clip with its frames, in batches, ahead in a thread that ends."""
 
 from __future__ import annotations
 
-import math
+import gc
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
@@ -11,8 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from endofm.errors import InputError
-from endofm.inference.streaming import Clip, stream_clips
+from endofm.inference.streaming import Clip, batch_clips, read_ahead, stream_clips
 from endofm.video.clip_windows import WindowPlan, WindowSettings, plan_windows
 from endofm.video.frames import UInt8Array
 from helpers.inference_stand_ins import ListSource, regular
@@ -147,27 +152,134 @@ def test_few_frames_are_held_at_a_time() -> None:
     assert most <= 22
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"window_seconds": 0}, "window_seconds must be a number of seconds > 0, got 0"),
-        ({"window_seconds": math.nan}, "window_seconds"),
-        ({"hop_seconds": -1.0}, "hop_seconds"),
-        ({"frame_stride": 0}, "frame_stride must be an integer >= 1"),
-        ({"frame_stride": 1.5}, "frame_stride"),
-        ({"hop_frames": 2}, "goes with frame_stride"),
-        ({"frame_stride": 2, "hop_seconds": 1.0}, "hop_frames instead"),
-    ],
-)
-def test_settings_that_make_no_sense(values: dict[str, float], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        WindowSettings(**{"num_frames": 8, "window_seconds": 5.0, **values})
+def made_clip(number: int) -> Clip:
+    pixels = torch.full((3, 2, 4, 4), float(number)) + torch.arange(4)
+    return Clip(pixels, float(number), number + 1.0, np.array([number, number + 0.5]))
 
 
-def test_settings_describe_the_defaults() -> None:
-    assert WindowSettings(num_frames=8, window_seconds=5).describe()["hop_seconds"] == 5
-    assert WindowSettings(num_frames=8, window_seconds=5, frame_stride=3).describe() == {
-        "num_frames": 8,
-        "frame_stride": 3,
-        "hop_frames": 24,
-    }
+@hypothesis_settings(deadline=None)
+@given(count=st.integers(0, 9), batch_size=st.integers(1, 5))
+def test_batches_are_the_clips_stacked(count: int, batch_size: int) -> None:
+    clips = [made_clip(number) for number in range(count)]
+    batches = list(batch_clips(iter(clips), batch_size))
+    assert [len(part) for part, _ in batches] == [min(batch_size, count - i) for i in range(0, count, batch_size)]
+    for i, (part, pixels) in enumerate(batches):
+        expected = clips[i * batch_size : i * batch_size + len(part)]
+        assert torch.equal(pixels, torch.stack([item.pixels for item in expected]))
+        assert [item.start_seconds for item in part] == [item.start_seconds for item in expected]
+        assert all(len(item.pixels) == 0 for item in part)
+
+
+def test_a_clip_is_let_go_once_it_is_in_its_batch() -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+    most = 0
+
+    def stream() -> Iterator[Clip]:
+        nonlocal most
+        for number in range(12):
+            made = made_clip(number)
+            alive.append(weakref.ref(made.pixels))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield made
+            del made
+
+    for _, pixels in batch_clips(stream(), 4):
+        assert len(pixels) == 4
+        del pixels
+    gc.collect()
+    assert most <= 2
+    assert not any(ref() is not None for ref in alive)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_batch_outlives_the_stream(dtype: torch.dtype) -> None:
+    clips = [item._replace(pixels=item.pixels.to(dtype)) for item in map(made_clip, range(3))]
+    kept = [pixels[1:] for _, pixels in batch_clips(iter(clips), 3)]
+    gc.collect()
+    assert torch.equal(kept[0], torch.stack([item.pixels for item in clips[1:]]))
+
+
+_INTERRUPTED = """
+import atexit, signal, sys, threading
+import torch
+from endofm.inference.streaming import read_ahead
+
+method = sys.argv[1]
+original = getattr(threading.Thread, method)
+strikes = 0
+
+
+def struck(self, *args):
+    # Ctrl-C comes while the thread starts, or, for a second time, while its end is awaited.
+    global strikes
+    if method == "start":
+        original(self, *args)
+    strikes += 1
+    if strikes == 1:
+        raise KeyboardInterrupt
+    return None if method == "start" else original(self, *args)
+
+
+def endless():
+    while True:
+        yield torch.ones(1, 3, 64, 64).unfold(2, 2, 1).sum()
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name == "endofm-read-ahead"]
+
+
+# What is to be done at the end is done backwards: this comes after the thread's own.
+atexit.register(lambda: print("left:", len(readers())))
+setattr(threading.Thread, method, struck)
+try:
+    for item in (items := read_ahead(endless(), 1)):
+        items.close()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("method", ["start", "join"])
+def test_the_thread_ends_before_the_interpreter(method: str) -> None:
+    """Otherwise the process may die of SIGABRT, and shells would not report that it was interrupted."""
+    command = [sys.executable, "-c", _INTERRUPTED, method]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.split("\n")[:2] == ["interrupted", "left: 0"]
+
+
+def test_reading_stays_only_a_little_ahead() -> None:
+    produced = 0
+
+    def count() -> Generator[int, None, None]:
+        nonlocal produced
+        for i in range(1000):
+            produced += 1
+            yield i
+
+    items = read_ahead(count(), 2)
+    assert next(items) == 0
+    deadline = time.monotonic() + 5
+    while produced < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert produced == 4  # one handed out, two waiting, one waiting for room
+    items.close()
+    assert list(read_ahead(count(), 2)) == list(range(1000))
+
+
+def test_the_generator_is_closed_in_its_own_thread() -> None:
+    closed_in: list[str] = []
+
+    def endless() -> Generator[int, None, None]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed_in.append(threading.current_thread().name)
+
+    items = read_ahead(endless(), 1)
+    next(items)
+    items.close()
+    assert closed_in == ["endofm-read-ahead"]

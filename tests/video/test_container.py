@@ -14,7 +14,6 @@ import pytest
 from endofm.errors import InputError
 from endofm.video.frames import Frame
 from endofm.video.open import open_video
-from endofm.video.packets import FrameFinder
 from helpers.h264_field_maker import write_field_clip
 from helpers.video_makers import paint, read_number, write_clip
 
@@ -150,24 +149,6 @@ def test_hidden_vp8_frames_have_no_time(tmp_path: Path) -> None:
             container.mux(copy)
     _, numbers = _read(path)
     assert numbers == [n for n in range(60) if n not in hidden]
-
-
-@pytest.mark.parametrize(
-    ("data", "shown"),
-    [
-        (b"\x86\x00\x40", True),  # marker 10, profile 0, no existing frame, inter, shown
-        (b"\x84\x00\x40", False),  # the same, hidden
-        (b"\x88\x00", True),  # shows an existing frame
-        (b"\x82\x49\x83", True),  # key frame, shown
-        (b"\x80\x49\x83", False),  # key frame, hidden
-        (b"\x84\x00\xc0", True),  # a superframe ends with a frame that is shown
-        (b"\xb1\x00\x40", True),  # profile 3 has a bit more: key frame, not an existing one, shown
-    ],
-)
-def test_vp9_headers(data: bytes, shown: bool) -> None:
-    packet = av.Packet(data)
-    finder = FrameFinder(av.CodecContext.create("vp9", "r"))  # type: ignore[arg-type]
-    assert finder.shows_frame(packet) is shown  # type: ignore[arg-type]
 
 
 def test_one_bad_time_stamp_does_not_stretch_the_video(clip: Callable[[str], Path], tmp_path: Path) -> None:

@@ -1,17 +1,17 @@
-"""Clip sampling: the original's indices exactly, and the laws of ours."""
+"""Clip windows: examples, and properties for any length, window and hop."""
 
 from __future__ import annotations
 
-import json
+import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from endofm.errors import InputError
 from endofm.video.clip_windows import (
+    WindowSettings,
     clip_times,
     random_indices,
     random_window,
@@ -19,53 +19,6 @@ from endofm.video.clip_windows import (
     sliding_windows,
     uniform_indices,
 )
-from endofm.video.published_sampling import pick_indices, published_clip
-from helpers import paths
-
-CASES = json.loads((paths.GOLDEN / "decoding_indices.json").read_text())["clip"]
-
-
-@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
-def test_indices_of_the_original(case: dict) -> None:
-    count, tick = case["n"], case["tick"]
-    draws = iter(case["uniform_draws"])
-
-    def uniform(low: float, high: float) -> float:
-        expected_low, expected_high, value = next(draws)
-        assert (low, high) == pytest.approx((expected_low, expected_high))
-        return value
-
-    clip = published_clip(
-        np.arange(count) * tick,
-        case["fps"][0] / case["fps"][1],
-        duration_pts=count * tick if case["has_duration"] else None,
-        clip_idx=case["clip_idx"],
-        num_clips=case["num_clips"],
-        uniform=uniform,
-    )
-    assert clip.indices.tolist() == case["indices"]
-    kept, first, last = case["decoded_count_first_last"]
-    assert (clip.decoded[1] - clip.decoded[0], clip.decoded[0], clip.decoded[1] - 1) == (kept, first, last)
-    if case["has_duration"]:
-        assert clip.seek_pts == case["seek"][0]
-
-
-@given(start=st.floats(0, 5000), span=st.floats(0, 900), frames=st.integers(1, 40))
-def test_the_last_bit_is_that_of_torch(start: float, span: float, frames: int) -> None:
-    expected = torch.linspace(start, start + span, frames).clamp(0, 4000).long()
-    assert pick_indices(start, start + span, frames, 4001).tolist() == expected.tolist()
-
-
-def test_frames_of_upstream_evaluation_in_words() -> None:
-    """classification.md: 30 fps videos that are long enough, and two that are too short."""
-    expected = {
-        900: [0, 36, 72, 109, 145, 182, 218, 255],
-        150: [0, 36, 72, 109, 145, 149, 149, 149],
-        40: [0, 36, 39, 39, 39, 39, 39, 39],
-    }
-    for total, indices in expected.items():
-        clip = published_clip(np.arange(total) * 512, 30.0, duration_pts=total * 512)
-        assert clip.indices.tolist() == indices
 
 
 def test_windows_of_a_video_by_hand() -> None:
@@ -140,9 +93,29 @@ def test_wrong_values() -> None:
         clip_times(3, 3, 8, 0)
     with pytest.raises(InputError, match="num_frames"):
         uniform_indices(10, 0)
-    with pytest.raises(InputError, match="needs the argument uniform"):
-        published_clip([0, 1], 30, duration_pts=2, clip_idx=-1)
-    with pytest.raises(InputError, match="at least one frame"):
-        published_clip([], 30, duration_pts=None)
-    with pytest.raises(InputError, match="num_clips"):
-        published_clip([0, 1], 30, duration_pts=2, clip_idx=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"window_seconds": 0}, "window_seconds must be a number of seconds > 0, got 0"),
+        ({"window_seconds": math.nan}, "window_seconds"),
+        ({"hop_seconds": -1.0}, "hop_seconds"),
+        ({"frame_stride": 0}, "frame_stride must be an integer >= 1"),
+        ({"frame_stride": 1.5}, "frame_stride"),
+        ({"hop_frames": 2}, "goes with frame_stride"),
+        ({"frame_stride": 2, "hop_seconds": 1.0}, "hop_frames instead"),
+    ],
+)
+def test_settings_that_make_no_sense(values: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        WindowSettings(**{"num_frames": 8, "window_seconds": 5.0, **values})
+
+
+def test_settings_describe_the_defaults() -> None:
+    assert WindowSettings(num_frames=8, window_seconds=5).describe()["hop_seconds"] == 5
+    assert WindowSettings(num_frames=8, window_seconds=5, frame_stride=3).describe() == {
+        "num_frames": 8,
+        "frame_stride": 3,
+        "hop_frames": 24,
+    }
