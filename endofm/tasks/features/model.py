@@ -18,7 +18,7 @@ from endofm.outputs import EncoderOutput
 
 if TYPE_CHECKING:
     from endofm.hub.resolve import LoadedWeights
-    from endofm.tasks.features.results import Level, VideoFeatures
+    from endofm.tasks.features.results import FeatureLevel, VideoFeatures
     from endofm.video.open import Decoder, VideoInput
 
 _BACKBONE = "backbone."
@@ -68,7 +68,7 @@ class EndoFM(VideoTransformer, Pretrained):
         self,
         video: VideoInput,
         *,
-        level: Level = "clip",
+        level: FeatureLevel = "clip",
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
         frame_stride: int | None = None,

@@ -16,7 +16,7 @@ from endofm.tasks.features.files import Spool, read_arrays, write_arrays
 from endofm.video.frames import Float64Array
 
 Float32Array = npt.NDArray[np.float32]
-Level = Literal["clip", "frame", "patch"]
+FeatureLevel = Literal["clip", "frame", "patch"]
 
 _FORMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "embeddings": ("float32", ("num_clips", "embed_dim")),
@@ -108,7 +108,7 @@ class VideoFeatures:
         return int(self.embeddings.shape[1])
 
     @property
-    def level(self) -> Level:
+    def level(self) -> FeatureLevel:
         """Feature level: ``"clip"``, ``"frame"`` or ``"patch"``."""
         if self.patch_tokens is not None:
             return "patch"

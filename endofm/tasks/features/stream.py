@@ -19,7 +19,7 @@ from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.outputs import EncoderOutput
 from endofm.progress import progress_bar
 from endofm.tasks.features.files import Spool
-from endofm.tasks.features.results import Level, VideoFeatures, clock
+from endofm.tasks.features.results import FeatureLevel, VideoFeatures, clock
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import WindowSettings, plan_windows
 from endofm.video.frames import UInt8Array, VideoSource, describe_video
@@ -84,13 +84,13 @@ class FeatureStream:
         processor: Processor,
         windows: WindowSettings | None = None,
         *,
-        level: Level = "clip",
+        level: FeatureLevel = "clip",
         batch_size: int = 4,
         device: str | torch.device = "cpu",
         precision: str = "exact",
     ) -> None:
-        if level not in get_args(Level):
-            raise InputError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
+        if level not in get_args(FeatureLevel):
+            raise InputError(f"level must be one of {', '.join(get_args(FeatureLevel))}, got {level!r}")
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise InputError(f"batch_size must be an integer >= 1, got {batch_size!r}")
         self._source, self._processor = source, processor

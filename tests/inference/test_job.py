@@ -1,0 +1,104 @@
+"""Batch job over stand-in videos: results of any task, failures, restarts, settings and the manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from endofm.errors import InputError, JobError, VideoError
+from endofm.inference.job import MANIFEST_NAME, ItemResult, JobReport, read_entries, run_job
+from endofm.inference.video_paths import VideoItem
+
+
+def copy_upper(item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
+    """Stand-in for a task: write the source in upper case; a source that says "bad" cannot be read."""
+    text = item.path.read_text()
+    if "bad" in text:
+        raise VideoError(f"{item.path}: cannot be decoded")
+    if "bug" in text:
+        raise RuntimeError("unforeseen")
+    for target in targets:
+        target.write_text(text.upper())
+    return ItemResult(summary={"letters": len(text), "status": "a task cannot change this"}, problems=("noise",))
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[VideoItem]:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("one", "two"):
+        (folder / name).write_text(name)
+    return [VideoItem(folder / name, name) for name in ("two", "one")]
+
+
+def run(items: list[VideoItem], out: Path, **options: Any) -> JobReport:
+    options = {"suffixes": (".txt",), "settings": {"level": "clip"}, **options}
+    return run_job(items, out, copy_upper, progress=False, **options)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_manifest_holds_what_the_task_returned(items: list[VideoItem], tmp_path: Path, jobs: int) -> None:
+    report = run(items, tmp_path / "out", jobs=jobs)
+    assert [entry.output for entry in report.entries] == ["two.txt", "one.txt"]
+    assert (report.skipped, report.failed) == (0, ())
+    manifest = json.loads((tmp_path / "out" / MANIFEST_NAME).read_text())
+    assert manifest["settings"] == {"level": "clip"}
+    row = manifest["videos"][0]
+    assert (row["output"], row["status"], row["letters"], row["problems"]) == ("one.txt", "done", 3, ["noise"])
+    assert {entry.summary["letters"] for entry in read_entries(tmp_path / "out")} == {3}
+
+
+def test_only_missing_and_changed_videos_are_processed_again(items: list[VideoItem], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(items, out)
+    assert run(items, out).skipped == 2
+    (out / "one.txt").unlink()
+    assert run(items, out).skipped == 1
+    items[0].path.write_text("longer")
+    assert run(items, out).skipped == 1
+    assert (out / "two.txt").read_text() == "LONGER"
+
+
+def test_a_video_is_done_when_all_of_its_files_exist(items: list[VideoItem], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(items, out)
+    assert run(items, out, suffixes=(".txt", ".png")).skipped == 0
+    assert run(items, out, suffixes=(".txt", ".png")).skipped == 2
+
+
+def test_failures_are_recorded_and_do_not_stop_the_others(items: list[VideoItem], tmp_path: Path) -> None:
+    items[0].path.write_text("bad")
+    report = run(items, tmp_path / "out")
+    (failed,) = report.failed
+    assert failed.error.endswith("two: cannot be decoded")
+    items[0].path.write_text("bug")
+    (failed,) = run(items, tmp_path / "out").failed
+    assert "unexpected RuntimeError: unforeseen" in failed.error
+    assert [entry.output for entry in read_entries(tmp_path / "out")] == ["one.txt"]
+
+
+def test_other_settings_are_refused_once_something_is_done(items: list[VideoItem], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for item in items:
+        item.path.write_text("bad")
+    assert len(run(items, out).failed) == 2
+    items[0].path.write_text("two")
+    assert len(run(items, out, settings={"level": "frame"}).failed) == 1, "nothing was done with the first settings"
+    with pytest.raises(JobError, match=r"level was 'frame' and is now 'clip'.*--overwrite"):
+        run(items, out)
+    assert run(items, out, overwrite=True).skipped == 0
+    assert json.loads((out / MANIFEST_NAME).read_text())["settings"] == {"level": "clip"}
+
+
+def test_foreign_manifests_and_wrong_arguments_are_refused(items: list[VideoItem], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="jobs must be at least 1, got 0"):
+        run(items, tmp_path / "out", jobs=0)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / MANIFEST_NAME).write_text("[]")
+    with pytest.raises(InputError, match="not the manifest of an endofm command"):
+        run(items, tmp_path)
+    with pytest.raises(InputError, match="not the manifest"):
+        read_entries(tmp_path / "nowhere")
