@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         shares = ", ".join(
             f"{label} {p:.3f}" for label, p in zip(result.labels, result.video_probabilities, strict=True)
         )
-        print(f"{item.path}: {' + '.join(result.said) or 'no label'} ({shares}) -> {target}")
+        print(f"{item.path}: {' + '.join(result.predicted_labels) or 'no label'} ({shares}) -> {target}")
     if not model.config.trained:
         print("The classifier was not trained: these probabilities mean nothing.")
     print("Research software: no result is medical advice.")

@@ -47,7 +47,6 @@ def run(args: argparse.Namespace) -> int:
     """Find boxes and write every file that was asked for."""
     from endofm import EndoFMForDetection
     from endofm.errors import InputError
-    from endofm.tasks.detection.overlay import paint_detections
     from endofm.video.open import open_video
 
     for out in args.out:
@@ -61,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             source,
             min_score=args.min_score,
             online=args.online,
-            every=args.every,
+            frame_stride=args.every,
             link=not args.no_link,
             batch_size=args.batch_size,
             field_of_view=args.field_of_view,
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         notes = list(source.problems)
         for out in args.out:
             if out.suffix.lower() == ".mp4":
-                notes += paint_detections(found, source, out, progress=not args.quiet).problems
+                notes += found.paint(source, out, progress=not args.quiet).problems
             else:
                 found.save(out)
     for note in dict.fromkeys(notes):

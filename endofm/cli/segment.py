@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from endofm.cli.model_arguments import configure_work, load_for_work
 
@@ -57,19 +58,19 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.out} exists already; pass --force to replace it")
     with open_video(args.video, fps=args.fps) as source:
         model = load_for_work(EndoFMForSegmentation, args)
-        options = {
+        options: dict[str, Any] = {
             "num_frames": args.num_frames,
             "overlap": args.overlap,
             "frame_stride": args.frame_stride,
             "batch_size": args.batch_size,
             "field_of_view": args.field_of_view,
         }
+        masks = model.predict(source, progress=not args.quiet, **options)
+        count, problems = len(masks), masks.problems
         if painted:
-            report = model.paint(source, args.out, opacity=args.opacity, progress=not args.quiet, **options)
-            count, problems = report.frames, report.problems
+            problems = masks.paint(source, args.out, opacity=args.opacity, progress=not args.quiet).problems
         else:
-            count = model.write_masks(source, args.out, progress=not args.quiet, **options)
-            problems = source.problems
+            masks.save(args.out)
     for problem in problems:
         print(f"endofm: note: {args.video}: {problem}", file=sys.stderr)
     if not args.quiet:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from endofm.data.detection.detection_set import DetectionSet, LabelledVideo
 from endofm.errors import InputError
-from endofm.tasks.detection.results import Float32Array, FrameDetections, Int64Array
+from endofm.tasks.detection.frame_detections import Float32Array, FrameDetections, Int64Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from endofm.errors import InputError
 from endofm.tasks.classification.config import ClassificationHeadConfig
-from endofm.tasks.decision import decide
+from endofm.tasks.classification.results import decide
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]

@@ -13,8 +13,8 @@ from endofm.data.segmentation.masked_clips import MaskedClip
 from endofm.errors import InputError, VideoError
 from endofm.evaluation.mask_metrics import ClipScores, score_clip
 from endofm.evaluation.worst_frames import WorstFrames
-from endofm.tasks.segmentation.frame_windows import clip_probabilities
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
+from endofm.tasks.segmentation.stream import clip_probabilities
 from endofm.transforms.masks import covered_box, maps_to_source
 from endofm.transforms.processor import Processor
 from endofm.video.frames import UInt8Array

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from endofm.disclaimer import DISCLAIMER
-from endofm.tasks.segmentation.painting import paint_labels
+from endofm.tasks.segmentation.mask_painting import paint_labels
 from endofm.video.frames import UInt8Array
 
 _TILE = 200

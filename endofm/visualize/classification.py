@@ -45,7 +45,9 @@ def plot_classification(result: VideoClassification, path: str | Path) -> Path:
         if head.thresholds:
             axes.axhline(head.thresholds[head.labels.index(label)], color="grey", linewidth=0.8, linestyle="--")
     name = Path(result.provenance.get("video", {}).get("name", "")).name
-    title = f"{name}: {' + '.join(result.said) or 'no label'}" if name else " + ".join(result.said)
+    title = (
+        f"{name}: {' + '.join(result.predicted_labels) or 'no label'}" if name else " + ".join(result.predicted_labels)
+    )
     if result.untrained:
         title += " (random weights: this picture means nothing)"
     axes.set(xlim=(result.start_seconds[0], result.end_seconds[-1]), ylim=(-0.02, 1.02), xlabel="time", title=title)

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from endofm.tasks.detection.cells import Level
-from endofm.tasks.detection.head import DetectionHead
+from endofm.tasks.detection.cells import PyramidLevel
+from endofm.tasks.detection.detector import DetectionHead
 from endofm.tasks.detection.operators import deform_conv2d
 from endofm.tasks.detection.refinement import mix_supports
 from helpers import detection_fill as fill
+from helpers.detection_maps import check_level
 
 
-def split(levels: list[Level]) -> tuple[list[Level], list[Level]]:
-    return [level.take(0) for level in levels], [level.take(slice(1, None)) for level in levels]
+def split(levels: list[PyramidLevel]) -> tuple[list[PyramidLevel], list[PyramidLevel]]:
+    return [level.select(0) for level in levels], [level.select(slice(1, None)) for level in levels]
 
 
 @pytest.mark.parametrize(("prefix", "count"), [("small", 3), ("small1", 1), ("small11", 11)])
@@ -33,42 +34,16 @@ def test_head_equals_the_original(
             goldens.check(f"{prefix}/stft_reg/{name}", refined[i].deltas[0])
 
 
-def check_level(
-    head: DetectionHead, goldens: fill.Goldens, prefix: str, i: int, features: torch.Tensor, level: Level
-) -> None:
-    """Compare every intermediate map of one level."""
-    name, refinement = fill.LEVELS[i], head.refinement
-    target, support = level.take(0), level.take(slice(1, None))
-    geometry = refinement.geometry(target, support)
-    fused_cls, fused_box = refinement.fuse(target, support)
-    for key, value in {
-        "fpn": features,
-        "cls_tower": level.cls_tower,
-        "bbox_tower": level.box_tower,
-        "logits": level.logits[0],
-        "centerness": level.centerness[0],
-        "ltrb": level.distances[0],
-        "boxes": level.boxes[0],
-        "geometry": geometry.flatten(2).transpose(1, 2),
-        "offset_cls": refinement.cls_align.offsets(geometry),
-        "offset_reg": refinement.box_align.offsets(geometry),
-        "aligned_cls": refinement.cls_align(level.cls_tower, geometry),
-        "aligned_reg": refinement.box_align(level.box_tower, geometry),
-        "fused_cls": fused_cls,
-        "fused_reg": fused_box,
-    }.items():
-        if f"{prefix}/{key}/{name}" in goldens.index or key != "fpn":
-            goldens.check(f"{prefix}/{key}/{name}", value)
-
-
 def test_several_targets_at_once_equal_one_by_one(published_head: DetectionHead) -> None:
     with torch.inference_mode():
         levels = published_head.first(published_head.pyramid.join(fill.features(4)))
         order = torch.tensor([1, 2, 3, 0])  # supports of target 0: frames 1, 2; of target 3: frames 3, 0
         both = published_head.refine(
-            [level.take(torch.tensor([0, 3])) for level in levels], [level.take(order) for level in levels]
+            [level.select(torch.tensor([0, 3])) for level in levels], [level.select(order) for level in levels]
         )
-        alone = published_head.refine([level.take(3) for level in levels], [level.take(order[2:]) for level in levels])
+        alone = published_head.refine(
+            [level.select(3) for level in levels], [level.select(order[2:]) for level in levels]
+        )
     for two, one in zip(both, alone, strict=True):
         torch.testing.assert_close(two.logits[1:], one.logits, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(two.deltas[1:], one.deltas, rtol=1e-4, atol=1e-5)
@@ -96,8 +71,8 @@ def test_deformable_convolution_samples_as_the_original(goldens: fill.Goldens) -
 def test_fresh_head_starts_from_the_published_prior() -> None:
     head = DetectionHead(embed_dim=16, channels=32, norm_groups=4, num_classes=3)
     with torch.inference_mode():
-        levels = head.look(torch.zeros(1, 16, 4, 4))
-        refined = head.refine(levels, [level.take(slice(0, 0)) for level in levels])
+        levels = head.first_stage(torch.zeros(1, 16, 4, 4))
+        refined = head.refine(levels, [level.select(slice(0, 0)) for level in levels])
     for level, second in zip(levels, refined, strict=True):
         assert (level.logits.sigmoid() - 0.01).abs().max() < 0.005
         assert (second.logits.sigmoid() - 0.01).abs().max() < 0.005

@@ -24,7 +24,7 @@ from endofm.evaluation.detection_records import (
 )
 from endofm.evaluation.detection_report import DetectionReport
 from endofm.evaluation.frame_presence import presence_counts, presence_metrics
-from endofm.tasks.detection.results import FrameDetections
+from endofm.tasks.detection.frame_detections import FrameDetections
 from endofm.tasks.detection.tracks import box_iou
 from helpers import detection_fill as fill
 from helpers.boxed_sets import bright

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from endofm import DetectionHeadConfig, EndoFM, EndoFMForDetection, PreprocessConfig, open_video
 from endofm.errors import EncoderOutputError, InputError
-from endofm.tasks.detection.stream import DetectionStream, FoundBoxes
+from endofm.tasks.detection.cells import FrameBoxes
+from endofm.tasks.detection.stream import DetectionStream
 from endofm.tasks.detection.supports import SupportPlan
 from endofm.tasks.detection.tracks import TrackLinker
 from endofm.transforms.processor import Processor
@@ -27,17 +28,17 @@ class BrightSquare:
         self.looked = 0
         self.largest_look = 0
 
-    def look_at_frames(self, clips: Tensor) -> list[Any]:
+    def encode_frames(self, clips: Tensor) -> list[Any]:
         frames = list(clips.permute(0, 2, 1, 3, 4).flatten(0, 1))
         self.looked += len(frames)
         self.largest_look = max(self.largest_look, len(frames))
         return frames
 
-    def find_boxes(self, target: Any, supports: list[Any], size: tuple[int, int]) -> FoundBoxes:
+    def find_boxes(self, target: Any, supports: list[Any], size: tuple[int, int]) -> FrameBoxes:
         bright = target[:, : size[0], : size[1]].mean(0) > 0.5 * float(target.max())
         rows, columns = bright.any(1).nonzero()[:, 0], bright.any(0).nonzero()[:, 0]
         box = [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
-        return FoundBoxes(torch.tensor([box]), torch.tensor([0.9]), torch.tensor([1]))
+        return FrameBoxes(torch.tensor([box]), torch.tensor([0.9]), torch.tensor([1]))
 
 
 def square(frames: int, height: int, width: int) -> np.ndarray[Any, Any]:
@@ -78,7 +79,7 @@ def test_every_frame_is_looked_at_once_and_frames_are_batched() -> None:
 def test_every_nth_frame_keeps_its_number_and_time() -> None:
     processor = Processor(PreprocessConfig(short_side=64, crop_size=64, crop="fit"))
     video = open_video(square(10, 64, 160), fps=5)
-    found = list(DetectionStream(BrightSquare(), video, processor, plan=SupportPlan(), every=4))
+    found = list(DetectionStream(BrightSquare(), video, processor, plan=SupportPlan(), frame_stride=4))
     assert [(frame.index, frame.seconds) for frame in found] == [(0, 0.0), (4, 0.8), (8, 1.6)]
 
 
@@ -166,7 +167,7 @@ def test_weights_that_give_no_numbers_are_an_error() -> None:
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size"),
-        ({"every": 0}, "every"),
+        ({"frame_stride": 0}, "frame_stride"),
         ({"min_score": 2}, "min_score"),
         ({"precision": "low"}, "precision"),
         ({"device": "nonsense"}, "device"),
@@ -185,15 +186,15 @@ def test_memory_does_not_grow_with_the_video() -> None:
     most = 0
 
     class Counting:
-        def look_at_frames(self, clips: Tensor) -> list[Any]:
+        def encode_frames(self, clips: Tensor) -> list[Any]:
             seen = [Seen() for _ in range(clips.shape[0] * clips.shape[2])]
             alive.update(seen)
             return seen
 
-        def find_boxes(self, target: Any, supports: list[Any], size: tuple[int, int]) -> FoundBoxes:
+        def find_boxes(self, target: Any, supports: list[Any], size: tuple[int, int]) -> FrameBoxes:
             nonlocal most
             most = max(most, len(alive))
-            return FoundBoxes(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
+            return FrameBoxes(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
 
     processor = Processor(PreprocessConfig(short_side=32, crop_size=32, crop="fit"))
     plan, batch = SupportPlan(pattern="all"), 4

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from endofm.tasks.detection.cell_targets import all_boxes, first_stage_targets, second_stage_targets
 from endofm.tasks.detection.cells import (
-    Level,
+    PyramidLevel,
     box_deltas,
     cell_centres,
     distances_to_boxes,
@@ -17,21 +18,22 @@ from endofm.tasks.detection.cells import (
     pixel_iou,
 )
 from endofm.tasks.detection.decoding import decode, suppress
-from endofm.tasks.detection.losses import detection_losses
-from endofm.tasks.detection.refinement import Refined
-from endofm.tasks.detection.targets import all_boxes, first_stage_targets, second_stage_targets
+from endofm.tasks.detection.detection_losses import detection_losses
+from endofm.tasks.detection.refinement import RefinedLevel
 from helpers import detection_fill as fill
 
 
-def stages(case: str) -> tuple[list[Level], list[Refined]]:
+def stages(case: str) -> tuple[list[PyramidLevel], list[RefinedLevel]]:
     """Return made-up outputs of both stages about one frame."""
     levels, refined = [], []
     for stride, size, out in zip(fill.STRIDES, fill.SMALL_LEVELS, fill.head_outputs(case), strict=True):
         distances = out["ltrb"][None]
         boxes = distances_to_boxes(cell_centres(size, stride), distances.flatten(2).transpose(1, 2))
         nothing = torch.zeros(1, 0, *size)
-        levels.append(Level(stride, nothing, nothing, out["logits"][None], out["centerness"][None], distances, boxes))
-        refined.append(Refined(out["stft_logits"][None], out["stft_reg"][None]))
+        levels.append(
+            PyramidLevel(stride, nothing, nothing, out["logits"][None], out["centerness"][None], distances, boxes)
+        )
+        refined.append(RefinedLevel(out["stft_logits"][None], out["stft_reg"][None]))
     return levels, refined
 
 
@@ -72,8 +74,8 @@ def test_a_frame_without_objects_is_background() -> None:
 
 def test_losses_of_two_frames_are_those_of_all_their_cells() -> None:
     levels, refined = stages("a")
-    twice = [Level(level.stride, *(torch.cat((t, t)) for t in level.tensors())) for level in levels]
-    twice_refined = [Refined(*(torch.cat((t, t)) for t in second)) for second in refined]
+    twice = [PyramidLevel(level.stride, *(torch.cat((t, t)) for t in level.tensors())) for level in levels]
+    twice_refined = [RefinedLevel(*(torch.cat((t, t)) for t in second)) for second in refined]
     boxes, labels = objects("two")
     one = torch.stack(detection_losses(levels, refined, [boxes], [labels]))
     two = torch.stack(detection_losses(twice, twice_refined, [boxes, boxes], [labels, labels]))
@@ -109,7 +111,7 @@ def test_decoding_equals_the_original(case: str, name: str, options: dict[str, i
     found = decode(levels, refined, 0, limits=(width - 1, height - 1), **options)
     np.testing.assert_allclose(found.boxes, goldens[f"decode/{name}/boxes"], atol=1e-4)
     np.testing.assert_allclose(found.scores, goldens[f"decode/{name}/scores"], atol=1e-6)
-    np.testing.assert_array_equal(found.labels, goldens[f"decode/{name}/labels"])
+    np.testing.assert_array_equal(found.labels + 1, goldens[f"decode/{name}/labels"])
 
 
 def test_suppression_equals_the_original(goldens: fill.Goldens) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_detection_head_golden import check_level
 
 from endofm import EndoFMForDetection
-from endofm.tasks.detection.cells import Level
+from endofm.tasks.detection.cells import PyramidLevel
 from endofm.tasks.detection.decoding import decode
-from endofm.tasks.detection.detector import joined_levels
-from endofm.tasks.detection.losses import detection_losses
+from endofm.tasks.detection.detection_losses import detection_losses
+from endofm.tasks.detection.detector import join_levels
 from endofm.tasks.detection.published_keys import from_published
-from endofm.tasks.detection.refinement import Refined
+from endofm.tasks.detection.refinement import RefinedLevel
 from helpers import detection_fill as fill
+from helpers.detection_maps import check_level
 
 
 def test_frames_one_by_one_equal_the_original(published_detector: EndoFMForDetection, goldens: fill.Goldens) -> None:
@@ -30,21 +30,22 @@ def test_frames_one_by_one_equal_the_original(published_detector: EndoFMForDetec
             for name, features in zip(fill.LEVELS, pyramids[-1], strict=True):
                 goldens.check(f"test/frame{i}/fpn/{name}", features)
             seen.append(head.first(pyramids[-1]))
-        levels = joined_levels(seen)
+        levels = join_levels(seen)
         for i in range(len(levels)):
             check_level(head, goldens, "test", i, torch.cat([p[i] for p in pyramids]), levels[i])
         targets, refined = refine_first(published_detector, levels, goldens, "test")
         found = decode(targets, refined, 0, limits=(319, 223))
         # By the public way, with the configuration that came with the file.
-        first, *others = [[level.take(i) for level in levels] for i in range(3)]
+        first, *others = [[level.select(i) for level in levels] for i in range(3)]
         public = published_detector.find_boxes(first, others, (224, 320))
         assert torch.equal(public.boxes, found.boxes)
-        assert torch.equal(public.labels, found.labels - 1)
+        assert torch.equal(public.labels, found.labels)
         # Frames in one batch of clips of one frame are the same as frames one by one.
-        batch = published_detector.look(frames[:, :, None])
+        batch = published_detector.first_stage(frames[:, :, None])
     for together, alone in zip(batch, levels, strict=True):
         torch.testing.assert_close(together.logits, alone.logits, rtol=1e-4, atol=1e-4)
-    check_detections(found.boxes, found.scores, found.labels, goldens)
+    # Published labels count from 1.
+    check_detections(found.boxes, found.scores, found.labels + 1, goldens)
 
 
 def check_detections(boxes: torch.Tensor, scores: torch.Tensor, labels: torch.Tensor, goldens: fill.Goldens) -> None:
@@ -93,10 +94,10 @@ def test_clip_and_losses_and_gradients_equal_the_original(
 
 
 def refine_first(
-    detector: EndoFMForDetection, levels: list[Level], goldens: fill.Goldens, prefix: str
-) -> tuple[list[Level], list[Refined]]:
-    targets = [level.take(0) for level in levels]
-    refined = detector.refine(targets, [level.take(slice(1, None)) for level in levels])
+    detector: EndoFMForDetection, levels: list[PyramidLevel], goldens: fill.Goldens, prefix: str
+) -> tuple[list[PyramidLevel], list[RefinedLevel]]:
+    targets = [level.select(0) for level in levels]
+    refined = detector.refine(targets, [level.select(slice(1, None)) for level in levels])
     for name, second in zip(fill.LEVELS, refined, strict=True):
         goldens.check(f"{prefix}/stft_logits/{name}", second.logits[0])
         goldens.check(f"{prefix}/stft_reg/{name}", second.deltas[0])

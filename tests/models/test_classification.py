@@ -77,7 +77,7 @@ def test_every_clip_has_its_times_and_the_probabilities_of_its_pixels(frames: np
     weights = np.array([1, 1, 1, 0.5])
     whole = (weights[:, None] * result.probabilities).sum(0) / weights.sum()
     np.testing.assert_allclose(result.video_probabilities, whole)
-    assert result.said == (model.labels[int(whole.argmax())],)
+    assert result.predicted_labels == (model.labels[int(whole.argmax())],)
     finer = model.predict(tmp_path / "clip.mp4", hop_seconds=0.5, progress=False)
     np.testing.assert_allclose(finer.probabilities[[0, 2, 4]], result.probabilities[:3], atol=1e-5)
     assert str(tmp_path) not in json.dumps(result.to_dict())
@@ -90,7 +90,7 @@ def test_several_labels_may_hold(frames: np.ndarray) -> None:
     with torch.no_grad():
         clip = model.processor(frames[[0, 3, 6, 9]])
         np.testing.assert_allclose(result.probabilities[0], model(clip[None]).sigmoid()[0], atol=1e-5)
-    assert "a" in result.said
+    assert "a" in result.predicted_labels
     assert result.predicted.shape == (4, 3)
 
 

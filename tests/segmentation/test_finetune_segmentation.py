@@ -23,7 +23,7 @@ from endofm.data.segmentation.masked_clips import read_list
 from endofm.errors import ConfigError
 from endofm.evaluation.run_segmenter import run_segmenter
 from endofm.evaluation.worst_frames import WorstFrames
-from endofm.tasks.segmentation.frame_windows import clip_probabilities
+from endofm.tasks.segmentation.stream import clip_probabilities
 from endofm.training.config_files import load_config
 from endofm.training.engine.training_task import Plan
 from endofm.training.finetune.configs import config_names, find_config

@@ -15,7 +15,7 @@ from endofm.config import EncoderConfig
 from endofm.kernels.backend import EAGER, Backend
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
-from endofm.tasks.segmentation.loss import mask_loss
+from endofm.tasks.segmentation.mask_loss import mask_loss
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.tasks.segmentation.published_keys import to_published
 from helpers.segmentation_fill import clip, clip_labels, sample

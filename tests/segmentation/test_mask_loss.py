@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endofm.tasks.segmentation.loss import mask_loss
+from endofm.tasks.segmentation.mask_loss import mask_loss
 from helpers.segmentation_fill import LOSS_CASES, loss_case, sample
 
 

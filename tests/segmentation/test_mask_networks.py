@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endofm.tasks.segmentation.hybrid import HybridMaskHead
-from endofm.tasks.segmentation.light import LightMaskHead
+from endofm.tasks.segmentation.hybrid import HybridSegmentationHead
+from endofm.tasks.segmentation.light import LightSegmentationHead
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.tasks.segmentation.published_keys import from_published, is_published_segmentation, to_published
 from helpers.small_segmenter import small_segmenter
@@ -65,7 +65,7 @@ def test_skips_have_the_sides_that_the_decoder_needs(hybrid: EndoFMForSegmentati
 def test_positions_of_another_grid_are_interpolated(hybrid: EndoFMForSegmentation) -> None:
     head = hybrid.head
     assert torch.equal(head._positions(4, 4).flatten(1, 2), head.pos_embed)
-    constant = HybridMaskHead(
+    constant = HybridSegmentationHead(
         32, 2, grid_size=4, stem_width=32, stem_units=(1, 1, 1), decoder_widths=(32, 16, 16, 8, 8)
     )
     torch.nn.init.constant_(constant.pos_embed, 0.7)
@@ -91,12 +91,12 @@ def test_gradient_checkpointing_changes_nothing() -> None:
 
 
 def test_light_head_gives_the_frames_size() -> None:
-    head = LightMaskHead(32, 3, width=32, patch_size=16).eval()
+    head = LightSegmentationHead(32, 3, width=32, patch_size=16).eval()
     assert head(torch.randn(2, 4, 3, 5, 32)).shape == (2, 3, 4, 48, 80)
 
 
 def test_light_head_works_frame_by_frame() -> None:
-    head = LightMaskHead(32, 2, width=32, patch_size=16).eval()
+    head = LightSegmentationHead(32, 2, width=32, patch_size=16).eval()
     tokens = torch.randn(2, 3, 2, 2, 32)
     with torch.no_grad():
         torch.testing.assert_close(head(tokens)[:, :, 1:2], head(tokens[:, 1:2]))

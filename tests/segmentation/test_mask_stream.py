@@ -20,7 +20,7 @@ from endofm.config import PreprocessConfig
 from endofm.errors import EncoderOutputError, InputError, VideoError
 from endofm.tasks.segmentation import run_lengths
 from endofm.tasks.segmentation.files import FRAMES_NAME, write_masks
-from endofm.tasks.segmentation.painting import paint_labels, palette
+from endofm.tasks.segmentation.mask_painting import paint_labels, palette
 from endofm.tasks.segmentation.results import VideoMasks
 from endofm.tasks.segmentation.stream import MaskStream
 from endofm.transforms.geometry import Box
@@ -52,7 +52,7 @@ def segment(
 ) -> VideoMasks:
     with open_video(frames, fps=10) as source:
         stream = MaskStream(model, source, Processor(config), labels=LABELS, **options)
-        return VideoMasks.collect(stream, progress=False)
+        return stream.collect(progress=False)
 
 
 @settings(max_examples=25, deadline=None)
@@ -156,8 +156,8 @@ def test_values_that_are_not_numbers_are_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_frames": 0}, "num_frames must be a whole number >= 1"),
-        ({"num_frames": 4, "overlap": 4}, "overlap must be a whole number from 0 to num_frames - 1 = 3"),
+        ({"num_frames": 0}, "num_frames must be an integer >= 1"),
+        ({"num_frames": 4, "overlap": 4}, "overlap must be an integer from 0 to num_frames - 1 = 3"),
         ({"frame_stride": 0}, "frame_stride"),
     ],
 )

@@ -131,9 +131,10 @@ def test_predict_stream_and_files_agree(weights: Path, clip: Path, tmp_path: Pat
     np.testing.assert_allclose(masks.pts_seconds, np.arange(11) / 10)
     assert masks.provenance["video"]["name"] == "clip.mp4"
     assert str(clip.parent) not in json.dumps(masks.provenance)
-    streamed = list(model.stream(clip))
-    assert all((a.labels == b.labels).all() for a, b in zip(streamed, masks, strict=True))
-    assert model.write_masks(clip, tmp_path / "masks.json", progress=False) == 11
+    with model.stream(clip) as stream:
+        assert all((a.labels == b.labels).all() for a, b in zip(stream, masks, strict=True))
+    with model.stream(clip) as stream:
+        assert stream.save(tmp_path / "masks.json", progress=False) == 11
     np.testing.assert_array_equal(VideoMasks.load(tmp_path / "masks.json").to_array(), masks.to_array())
 
 

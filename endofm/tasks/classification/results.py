@@ -1,9 +1,7 @@
-"""``VideoClassification``: class probabilities of a video, with the times that they belong to."""
+"""``VideoClassification``: class probabilities of a video, clip by clip with times."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,14 +10,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError
-from endofm.files import atomic_path
 from endofm.tasks.classification.config import ClassificationHeadConfig
-from endofm.tasks.decision import decide
+from endofm.tasks.classification.files import write_classification
 from endofm.tasks.features.results import clock
 from endofm.video.frames import Float64Array
 
-DISCLAIMER = "Research software: no result is medical advice."
+
+def decide(probabilities: npt.NDArray[Any], head: ClassificationHeadConfig) -> npt.NDArray[np.int64]:
+    """Apply the thresholds of :class:`~endofm.config.ClassificationHeadConfig` to probabilities.
+
+    Args:
+        probabilities: ``(..., num_classes)``.
+        head: Thresholds, and whether the head is multi-label.
+
+    Returns:
+        int64; predicted class indices ``(...)``, or for a multi-label head ``(..., num_classes)`` of 0 and 1.
+    """
+    if head.multi_label:
+        return (probabilities >= np.array(head.thresholds or [0.5] * head.num_classes)).astype(np.int64)
+    # Exactly one class is predicted, so thresholds can only weigh the classes against each other. With thresholds
+    # (1 - t, t) of two classes, p / t > (1 - p) / (1 - t) holds if and only if p > t.
+    ratios = probabilities / np.array(head.thresholds) if head.thresholds else probabilities
+    return np.asarray(ratios.argmax(axis=-1), np.int64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,10 +42,11 @@ class VideoClassification:
 
     Attributes:
         probabilities: float64 ``(num_clips, num_classes)``.
-        start_seconds: Begin of each clip, seconds after the first frame, float64 ``(num_clips,)``.
+        start_seconds: Start of each clip, seconds after the first frame, float64 ``(num_clips,)``.
         end_seconds: End of each clip, float64 ``(num_clips,)``.
-        head: Labels, thresholds, and whether several labels may hold.
-        provenance: How it came about: weights, preprocessing, windows, library, source, problems. Plain JSON values.
+        head: Labels, thresholds, and whether the head is multi-label.
+        provenance: How the probabilities were computed: weights, preprocessing, windows, library, source, problems.
+            Plain JSON values.
 
     Example:
         >>> result = model.predict("procedure.mp4")  # doctest: +SKIP
@@ -59,10 +74,11 @@ class VideoClassification:
         return len(self.probabilities)
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{label} {self.video_probabilities[self.labels.index(label)]:.2f}" for label in self.said)
+        by_label = dict(zip(self.labels, self.video_probabilities, strict=True))
+        predicted = ", ".join(f"{label} {by_label[label]:.2f}" for label in self.predicted_labels)
         span = f"{clock(self.start_seconds[0])}-{clock(self.end_seconds[-1])}"
         random = ", random weights: it means nothing" if self.untrained else ""
-        return f"VideoClassification({len(self)} clips, {span}, {told or 'no label'}{random})"
+        return f"VideoClassification({len(self)} clips, {span}, {predicted or 'no label'}{random})"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,22 +87,20 @@ class VideoClassification:
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """What is predicted of each clip: class numbers, or rows of 0 and 1 if several labels may hold."""
+        """Prediction for each clip: class indices, or rows of 0 and 1 for a multi-label head."""
         return decide(self.probabilities, self.head)
 
     @property
     def video_probabilities(self) -> Float64Array:
-        """Mean over the clips, weighted by the time that each stands for, float64 ``(num_classes,)``."""
+        """Mean over the clips, weighted by their duration, float64 ``(num_classes,)``."""
+        # The last clip is usually shorter; a clip of no duration (a single image) still counts.
         seconds = np.maximum(self.end_seconds - self.start_seconds, 1e-9)
         return np.asarray(np.average(self.probabilities, axis=0, weights=seconds))
 
     @property
-    def said(self) -> tuple[str, ...]:
-        """Labels that are predicted of the whole video: one, or any number if several may hold."""
-        decided = decide(self.video_probabilities, self.head)
-        if self.head.multi_label:
-            return tuple(label for label, holds in zip(self.labels, decided, strict=True) if holds)
-        return (self.labels[int(decided)],)
+    def predicted_labels(self) -> tuple[str, ...]:
+        """Labels predicted for the whole video: exactly one, or any number for a multi-label head."""
+        return self._names(decide(self.video_probabilities, self.head))
 
     @property
     def untrained(self) -> bool:
@@ -96,7 +110,7 @@ class VideoClassification:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be decoded, one sentence each; empty for a sound video."""
+        """Parts of the video that could not be decoded, one sentence each; empty for an intact video."""
         return tuple(self.provenance.get("problems", ()))
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,13 +120,13 @@ class VideoClassification:
             "format_version": 1,
             "labels": list(self.labels),
             "multi_label": self.head.multi_label,
-            "video": {"said": list(self.said), "probabilities": self.video_probabilities.tolist()},
+            "video": {"said": list(self.predicted_labels), "probabilities": self.video_probabilities.tolist()},
             "clips": [
-                {"start_seconds": start, "end_seconds": end, "said": said, "probabilities": row}
-                for start, end, said, row in zip(
+                {"start_seconds": start, "end_seconds": end, "said": list(self._names(decision)), "probabilities": row}
+                for start, end, decision, row in zip(
                     self.start_seconds.tolist(),
                     self.end_seconds.tolist(),
-                    self._said_of_clips(),
+                    self.predicted,
                     self.probabilities.tolist(),
                     strict=True,
                 )
@@ -131,22 +145,11 @@ class VideoClassification:
         Raises:
             InputError: If the suffix is another one.
         """
-        path = Path(path)
-        if path.suffix.lower() not in (".json", ".csv"):
-            raise InputError(f"{path}: a classification is written as .json or .csv, not {path.suffix!r}")
-        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            if path.suffix.lower() == ".json":
-                json.dump(self.to_dict(), file, indent=1)
-                return path
-            writer = csv.writer(file)
-            writer.writerow(["start_seconds", "end_seconds", "said", *(f"p({label})" for label in self.labels)])
-            for clip in self.to_dict()["clips"]:
-                numbers = [f"{value:.6f}" for value in clip["probabilities"]]
-                times = [f"{clip[name]:.3f}" for name in ("start_seconds", "end_seconds")]
-                writer.writerow([*times, "+".join(clip["said"]), *numbers])
-        return path
+        write_classification(Path(path), self.to_dict(), self.labels)
+        return Path(path)
 
-    def _said_of_clips(self) -> list[list[str]]:
+    def _names(self, decision: npt.NDArray[np.int64]) -> tuple[str, ...]:
+        """Return the labels of one decision: a class index, or a row of 0 and 1."""
         if self.head.multi_label:
-            return [[self.labels[i] for i in np.flatnonzero(row)] for row in self.predicted]
-        return [[self.labels[number]] for number in self.predicted]
+            return tuple(label for label, positive in zip(self.labels, decision, strict=True) if positive)
+        return (self.labels[int(decision)],)

@@ -1,1 +1,1 @@
-"""Anchor-free detection with refinement over frames: pyramid, head, alignment, targets, losses, decoding."""
+"""Anchor-free detection, refined over frames: network, targets, losses, decoding, stream, results."""

@@ -1,4 +1,4 @@
-"""The first stage: an anchor-free detector on every level of the pyramid."""
+"""The first stage: an anchor-free detector on every level of the pyramid (FCOS, arXiv 1904.01355)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from endofm.tasks.detection.cells import Level, cell_centres, distances_to_boxes
+from endofm.tasks.detection.cells import PyramidLevel, cell_centres, distances_to_boxes
 
 PRIOR = 0.01
 """Probability of every class at every cell before training (arXiv 1708.02002, section 4.1)."""
 
 
 class Scale(nn.Module):
-    """One learnt factor."""
+    """A trainable scalar factor."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply."""
+        """Multiply by the factor."""
         return x * self.scale
 
 
@@ -34,13 +34,13 @@ def _tower(channels: int, depth: int, groups: int) -> nn.Sequential:
 
 
 class FirstStage(nn.Module):
-    """Class, box and centerness at every cell, shared by all levels (FCOS, arXiv 1904.01355).
+    """Class, box and centerness at every cell, with weights shared by all levels.
 
-    Box and centerness are both read off the box tower. Distances are ``ReLU(scale * prediction) * stride`` pixels,
-    with one learnt scale per level.
+    Box and centerness are both predicted from the box tower. Distances are ``ReLU(scale * prediction) * stride``
+    pixels, with one trainable scale per level.
 
     Args:
-        num_classes: Foreground classes.
+        num_classes: Number of object classes.
         channels: Width of the pyramid.
         strides: Stride of each level in pixels.
         depth: Convolutions in each of the two towers.
@@ -59,10 +59,10 @@ class FirstStage(nn.Module):
         self.centerness = nn.Conv2d(channels, 1, 3, padding=1)
         self.scales = nn.ModuleList(Scale() for _ in self.strides)
         init_convolutions(self)
-        nn.init.constant_(bias_of(self.cls_logits), -math.log((1 - PRIOR) / PRIOR))
+        init_class_bias(self.cls_logits)
 
-    def forward(self, pyramid: Sequence[Tensor]) -> list[Level]:
-        """Look at every level of some frames.
+    def forward(self, pyramid: Sequence[Tensor]) -> list[PyramidLevel]:
+        """Run the first stage on every level of some frames.
 
         Args:
             pyramid: Maps ``(frames, channels, h, w)`` of :class:`~endofm.tasks.detection.pyramid.SimplePyramid`.
@@ -70,16 +70,19 @@ class FirstStage(nn.Module):
         levels = []
         for features, stride, scale in zip(pyramid, self.strides, self.scales, strict=True):
             cls_tower, box_tower = self.cls_tower(features), self.bbox_tower(features)
+            # Normalised by the stride, all levels predict distances of the same magnitude with the same weights. In
+            # float32 from here on: bfloat16 has 8 bits, which is 2 pixels at x = 400.
             distances = torch.relu(scale(self.bbox_pred(box_tower))).float() * stride
             centres = cell_centres((features.shape[-2], features.shape[-1]), stride, features.device)
+            # Detached: the second stage aligns features by these boxes and must not move them through its own loss.
             boxes = distances_to_boxes(centres, distances.detach().flatten(2).transpose(1, 2))
             logits, centerness = self.cls_logits(cls_tower), self.centerness(box_tower)
-            levels.append(Level(stride, cls_tower, box_tower, logits, centerness, distances, boxes))
+            levels.append(PyramidLevel(stride, cls_tower, box_tower, logits, centerness, distances, boxes))
         return levels
 
 
 def init_convolutions(module: nn.Module) -> None:
-    """Draw every convolution's weights from a normal of deviation 0.01 and set its bias to zero."""
+    """Draw the weights of every convolution from a normal distribution of deviation 0.01; set biases to zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.01)
@@ -87,7 +90,11 @@ def init_convolutions(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def bias_of(layer: nn.Conv2d) -> Tensor:
-    """Return the bias of a convolution that has one."""
+def init_class_bias(layer: nn.Conv2d) -> None:
+    """Set the bias of class logits so that every class starts with the probability :data:`PRIOR`.
+
+    Almost all cells are background: starting from 0.5, their loss would swamp that of the few objects.
+    """
     assert layer.bias is not None
-    return layer.bias
+    # sigmoid(b) = PRIOR  <=>  b = -log((1 - PRIOR) / PRIOR)
+    nn.init.constant_(layer.bias, -math.log((1 - PRIOR) / PRIOR))

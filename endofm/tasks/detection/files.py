@@ -1,55 +1,70 @@
-"""Files of boxes: COCO JSON, and a table with a box per line."""
+"""Files of boxes: COCO JSON, and a CSV table with one box per line."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from endofm._version import __version__
+from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError
 from endofm.files import atomic_path
-from endofm.tasks.detection.results import FrameDetections, VideoDetections
+from endofm.tasks.detection.frame_detections import FrameDetections
 
 FILE_SUFFIXES = (".json", ".csv")
 COLUMNS = ("frame", "seconds", "track", "label", "score", "x1", "y1", "x2", "y2")
-NOTICE = "Output of research software; not medical advice"
 
 _DIGITS = 4
-"""Decimals of scores and coordinates in files."""
+"""Decimals of coordinates in files; scores have two more."""
 
 
-def write_detections(detections: VideoDetections, path: Path) -> Path:
-    """Write boxes in the format that the suffix names; see :meth:`VideoDetections.save`.
+class DetectionRecord(NamedTuple):
+    """Content of a file of boxes; the fields are those of :class:`~endofm.tasks.detection.results.VideoDetections`."""
+
+    frames: tuple[FrameDetections, ...]
+    label_names: tuple[str, ...]
+    width: int
+    height: int
+    provenance: Mapping[str, Any]
+
+
+def write_detections(record: DetectionRecord, path: Path) -> None:
+    """Write boxes in the format that the suffix names; the file appears when it is complete.
+
+    Args:
+        record: The boxes.
+        path: File ending in ``.json`` (COCO with times, scores and tracks) or ``.csv`` (one box per line).
 
     Raises:
-        InputError: If the suffix is neither ``.json`` nor ``.csv``.
+        InputError: If the suffix is another one.
     """
     suffix = path.suffix.lower()
     if suffix not in FILE_SUFFIXES:
         raise InputError(f"{path}: boxes are written as {' or '.join(FILE_SUFFIXES)}, not {path.suffix!r}")
     with atomic_path(path) as temporary:
         if suffix == ".json":
-            temporary.write_text(json.dumps(to_coco(detections)) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(to_coco(record)) + "\n", encoding="utf-8")
         else:
-            _write_csv(detections, temporary)
-    return path
+            _write_csv(record.frames, record.label_names, temporary)
 
 
-def to_coco(detections: VideoDetections) -> dict[str, Any]:
+def to_coco(record: DetectionRecord) -> dict[str, Any]:
     """Return boxes in the COCO format, with a video around the images.
 
-    ``annotations`` carry ``score`` and ``track_id`` beside the usual fields, so that the list is also what COCO calls
-    results. Each image has its ``video_id``, ``frame_id`` (from 1) and ``seconds``. Categories count from 1.
+    ``annotations`` carry ``score`` and ``track_id`` in addition to the usual fields, so that the list is also in the
+    format of COCO results. Each image has its ``video_id``, ``frame_id`` (from 1) and ``seconds``. Categories count
+    from 1.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    size = {"width": detections.width, "height": detections.height}
-    name = str(detections.provenance.get("video", ""))
-    for number, frame in enumerate(detections, start=1):
+    size = {"width": record.width, "height": record.height}
+    name = str(record.provenance.get("video", ""))
+    for number, frame in enumerate(record.frames, start=1):
         times = {"seconds": frame.seconds, "duration_seconds": frame.duration_seconds}
         file_name = f"{name or 'video'}#{frame.index}"
         images.append(
@@ -72,22 +87,22 @@ def to_coco(detections: VideoDetections) -> dict[str, Any]:
             )
     return {
         "info": {
-            "description": NOTICE,
+            "description": DISCLAIMER,
             "generator": f"endofm {__version__}",
-            "provenance": dict(detections.provenance),
+            "provenance": dict(record.provenance),
         },
         "videos": [{"id": 1, "name": name, **size}],
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": i, "name": label} for i, label in enumerate(detections.label_names, start=1)],
+        "categories": [{"id": i, "name": label} for i, label in enumerate(record.label_names, start=1)],
     }
 
 
-def read_detections(path: Path) -> VideoDetections:
-    """Read the JSON that :func:`write_detections` wrote.
+def read_detections(path: Path) -> DetectionRecord:
+    """Read a JSON file written by :func:`write_detections`.
 
     Raises:
-        InputError: If the file cannot be read or is not one of these.
+        InputError: If the file cannot be read or has another format.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -95,7 +110,7 @@ def read_detections(path: Path) -> VideoDetections:
         for annotation in values["annotations"]:
             boxes[annotation["image_id"]].append(annotation)
         names = tuple(category["name"] for category in values["categories"])
-        return VideoDetections(
+        return DetectionRecord(
             frames=tuple(_frame(image, boxes[image["id"]]) for image in values["images"]),
             label_names=names,
             width=values["videos"][0]["width"],
@@ -110,6 +125,7 @@ def read_detections(path: Path) -> VideoDetections:
 
 def _frame(image: dict[str, Any], annotations: list[dict[str, Any]]) -> FrameDetections:
     boxes = np.array([a["bbox"] for a in annotations], np.float32).reshape(-1, 4)
+    # COCO stores x, y, width, height.
     boxes[:, 2:] += boxes[:, :2]
     return FrameDetections(
         index=image["frame_id"] - 1,
@@ -122,12 +138,12 @@ def _frame(image: dict[str, Any], annotations: list[dict[str, Any]]) -> FrameDet
     )
 
 
-def _write_csv(detections: VideoDetections, path: Path) -> None:
+def _write_csv(frames: Sequence[FrameDetections], label_names: Sequence[str], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for frame in detections:
+        for frame in frames:
             for box, score, label, track in zip(frame.boxes, frame.scores, frame.labels, frame.tracks, strict=True):
                 corners = [f"{v:.{_DIGITS}f}" for v in box]
-                name = detections.label_names[int(label)]
+                name = label_names[int(label)]
                 writer.writerow([frame.index, f"{frame.seconds:.6f}", int(track), name, f"{score:.6f}", *corners])

@@ -1,7 +1,7 @@
-"""The operators of torchvision that the detector is built from, and a clear word where they cannot be had.
+"""The operators of torchvision that the detector is built from, with a clear error where they are unavailable.
 
 The wheels of torchvision hold compiled code that fits one build of torch only. With another build the import ends in
-a RuntimeError about a missing operator; nothing of it can be used then.
+a RuntimeError about a missing operator, and nothing of the package can be used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from endofm.errors import MissingExtraError
 try:
     from torchvision.ops import (
         FeaturePyramidNetwork,
-        box_iou,
         deform_conv2d,
         generalized_box_iou_loss,
         nms,
@@ -21,14 +20,13 @@ try:
 except (ImportError, RuntimeError) as error:
     raise MissingExtraError(
         "Detection needs torchvision in the build that belongs to the installed torch, and it cannot be imported here "
-        f"({str(error).splitlines()[0]}). Install both from the same place, for example:  "
+        f"({str(error).splitlines()[0]}). Install both from the same source, for example:  "
         "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu"
     ) from error
 
 __all__ = [
     "FeaturePyramidNetwork",
     "LastLevelP6P7",
-    "box_iou",
     "deform_conv2d",
     "generalized_box_iou_loss",
     "nms",

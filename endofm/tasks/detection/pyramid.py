@@ -1,4 +1,4 @@
-"""From one map of patch tokens to the five levels that the head reads."""
+"""Feature pyramid: five levels from a single map of patch tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SimplePyramid(nn.Module):
 
     The map of patches is doubled by a transposed convolution, kept, and halved by max-pooling; a feature pyramid
     network (arXiv 1612.03144) joins the three. P6 and P7 are convolved from P5's output (arXiv 1708.02002). Initial
-    weights: Kaiming uniform with ``a = 1`` and zero biases; the transposed convolution has PyTorch's own.
+    weights are Kaiming uniform with ``a = 1`` and zero biases; the transposed convolution keeps PyTorch's default.
 
     Args:
         embed_dim: Width of the encoder's tokens.
@@ -33,7 +33,8 @@ class SimplePyramid(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose2d(embed_dim, embed_dim, kernel_size=2, stride=2)
         self.pool = nn.MaxPool2d(kernel_size=2, stride=2)
-        # The extra levels start from P5's output because their input is as wide as their output.
+        # torchvision builds P6 from P5's input unless both arguments are equal; equal widths select P5's output, as
+        # published.
         extra = LastLevelP6P7(channels, channels)
         self.fpn = FeaturePyramidNetwork([embed_dim] * 3, channels, extra_blocks=extra)
 
@@ -41,7 +42,7 @@ class SimplePyramid(nn.Module):
         """Return the three maps that enter the feature pyramid network, finest first.
 
         Args:
-            tokens: ``(frames, embed_dim, rows, columns)``, the patches on their grid.
+            tokens: Patch tokens on their grid, ``(frames, embed_dim, rows, columns)``.
         """
         return [self.up(tokens), tokens, self.pool(tokens)]
 
@@ -52,7 +53,7 @@ class SimplePyramid(nn.Module):
             tokens: ``(frames, embed_dim, rows, columns)``; at least two rows and two columns.
 
         Returns:
-            Maps ``(frames, channels, h, w)`` of strides :func:`level_strides`.
+            Maps ``(frames, channels, h, w)`` with the strides of :func:`level_strides`.
         """
         return self.join(self.scales(tokens))
 

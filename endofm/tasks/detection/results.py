@@ -1,4 +1,4 @@
-"""What a detector says about a video: boxes per frame with their times, in pixels of the source frames."""
+"""``VideoDetections``: the boxes of a video with their times, in pixels of the source frames."""
 
 from __future__ import annotations
 
@@ -9,65 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from endofm.errors import InputError
+from endofm.tasks.detection.files import DetectionRecord, read_detections, write_detections
+from endofm.tasks.detection.frame_detections import NOT_LINKED, FrameDetections
 
 if TYPE_CHECKING:
     from endofm.video.open import VideoInput
-
-Float32Array = npt.NDArray[np.float32]
-Int64Array = npt.NDArray[np.int64]
-
-NOT_LINKED = -1
-"""Track of a box that was not linked."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameDetections:
-    """Boxes of one frame, by descending score.
-
-    Attributes:
-        index: Number of the frame in the video, from 0.
-        seconds: Time at which the frame appears, in seconds after the first frame of the video.
-        duration_seconds: How long it stays.
-        boxes: x1, y1, x2, y2 in pixels of the source frame, where (0, 0) is the outer corner of the first pixel;
-            float32 ``(n, 4)``.
-        scores: In [0, 1], float32 ``(n,)``.
-        labels: Class of each box as its place among the label names, int64 ``(n,)``.
-        tracks: Number of the track of each box, int64 ``(n,)``; :data:`NOT_LINKED` if they were not linked.
-    """
-
-    index: int
-    seconds: float
-    duration_seconds: float
-    boxes: Float32Array
-    scores: Float32Array
-    labels: Int64Array
-    tracks: Int64Array
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def above(self, score: float) -> FrameDetections:
-        """Return the frame with only those boxes that have at least this score."""
-        kept = self.scores >= score
-        return replace(
-            self, boxes=self.boxes[kept], scores=self.scores[kept], labels=self.labels[kept], tracks=self.tracks[kept]
-        )
+    from endofm.video.overlay import OverlayReport
 
 
 @dataclass(frozen=True)
 class Track:
-    """One object through the frames in which it was found.
+    """One object, followed through the frames in which it was detected.
 
     Attributes:
-        number: Its number.
-        label: Class with the largest sum of scores, as its place among the label names.
+        number: Number of the track.
+        label: Class with the largest sum of scores, as an index into the label names.
         score: Largest score.
-        frames: Frames with a box of it.
-        start_seconds: When its first frame appears.
-        end_seconds: When its last frame ends.
+        frames: Number of frames with a box of this track.
+        start_seconds: Time at which its first frame appears.
+        end_seconds: Time at which its last frame ends.
     """
 
     number: int
@@ -80,14 +42,14 @@ class Track:
 
 @dataclass(frozen=True, eq=False)
 class VideoDetections:
-    """Boxes of all frames of a video.
+    """Boxes of all frames of a video; a sequence of :class:`FrameDetections`.
 
     Attributes:
-        frames: One entry per frame that was looked at, in order, also where nothing was found.
+        frames: One entry per processed frame, in order, including frames without boxes.
         label_names: Names of the classes.
         width: Width of the source frames in pixels.
         height: Their height.
-        provenance: Where the boxes came from, as plain JSON values.
+        provenance: How the boxes were computed, as plain JSON values.
     """
 
     frames: tuple[FrameDetections, ...]
@@ -106,89 +68,114 @@ class VideoDetections:
         return self.frames[index]
 
     def __repr__(self) -> str:
-        boxes = sum(len(frame) for frame in self.frames)
         end = self.frames[-1].seconds + self.frames[-1].duration_seconds if self.frames else 0.0
-        return f"VideoDetections({boxes} boxes in {len(self)} frames, {end:.1f} s, {self.width} x {self.height})"
+        return (
+            f"VideoDetections({self.num_boxes} boxes in {len(self)} frames, {end:.1f} s, {self.width} x {self.height})"
+        )
+
+    @property
+    def num_boxes(self) -> int:
+        """Number of boxes in all frames."""
+        return sum(len(frame) for frame in self.frames)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Parts of the video that could not be decoded, one sentence each; empty for an intact video."""
+        return tuple(self.provenance.get("problems", ()))
 
     def above(self, score: float) -> VideoDetections:
-        """Return only the boxes with at least this score; frames stay, also empty ones."""
+        """Return only the boxes of at least this score; all frames are kept, including empty ones."""
         return replace(self, frames=tuple(frame.above(score) for frame in self.frames))
 
     def at(self, seconds: float) -> FrameDetections:
         """Return the boxes of the frame that is on screen at a time.
 
         Raises:
-            InputError: If no frame is: the time lies before the first or behind the last.
+            InputError: If there is none: the time is before the first frame or after the last.
         """
-        begins = np.array([frame.seconds for frame in self.frames])
-        place = int(np.searchsorted(begins, seconds + 1e-9, side="right")) - 1
-        if place < 0 or (
-            place == len(begins) - 1 and seconds >= self.frames[place].seconds + self.frames[place].duration_seconds
-        ):
+        starts = np.array([frame.seconds for frame in self.frames])
+        index = int(np.searchsorted(starts, seconds + 1e-9, side="right")) - 1
+        last = index == len(starts) - 1
+        if index < 0 or (last and seconds >= self.frames[index].seconds + self.frames[index].duration_seconds):
             raise InputError(f"there is no frame at {seconds} s; {self!r}")
-        return self.frames[place]
+        return self.frames[index]
 
     def tracks(self) -> list[Track]:
-        """Return the objects, in order of their first frames."""
-        found: dict[int, list[tuple[FrameDetections, int]]] = {}
+        """Return the tracked objects, in order of their first frames."""
+        members: dict[int, list[tuple[FrameDetections, int]]] = {}
         for frame in self.frames:
-            for place, number in enumerate(frame.tracks.tolist()):
+            for index, number in enumerate(frame.tracks.tolist()):
                 if number != NOT_LINKED:
-                    found.setdefault(number, []).append((frame, place))
-        return [self._track(number, boxes) for number, boxes in sorted(found.items())]
+                    members.setdefault(number, []).append((frame, index))
+        return [self._track(number, boxes) for number, boxes in sorted(members.items())]
 
     def _track(self, number: int, boxes: Sequence[tuple[FrameDetections, int]]) -> Track:
         weights = np.zeros(len(self.label_names))
-        for frame, place in boxes:
-            weights[frame.labels[place]] += frame.scores[place]
+        for frame, index in boxes:
+            weights[frame.labels[index]] += frame.scores[index]
         last = boxes[-1][0]
         return Track(
             number=number,
             label=int(weights.argmax()),
-            score=max(float(frame.scores[place]) for frame, place in boxes),
+            score=max(float(frame.scores[index]) for frame, index in boxes),
             frames=len(boxes),
             start_seconds=boxes[0][0].seconds,
             end_seconds=last.seconds + last.duration_seconds,
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the boxes as ``.json`` (COCO with times, scores and tracks) or ``.csv`` (a box per line).
+        """Write the boxes as ``.json`` (COCO with times, scores and tracks) or ``.csv`` (one box per line).
+
+        Returns:
+            The path.
 
         Raises:
-            InputError: If the suffix is another.
+            InputError: If the suffix is another one.
         """
-        from endofm.tasks.detection.files import write_detections
-
-        return write_detections(self, Path(path))
-
-    def paint(self, video: VideoInput, path: str | Path, *, fps: float | None = None, progress: bool = True) -> Path:
-        """Write the video with its boxes, classes, scores and tracks painted on it, keeping times and sound.
-
-        Args:
-            video: The video that the boxes were found in.
-            path: File to create or replace, ``.mp4``.
-            fps: Frame rate of sources that have none, as given before.
-            progress: Show a progress bar on a terminal.
-
-        Raises:
-            InputError: If the suffix is another, or the file is the video itself.
-            VideoError: If the video cannot be read.
-        """
-        from endofm.tasks.detection.overlay import paint_detections
-        from endofm.video.open import open_video
-
-        source = open_video(video, fps=fps)
-        with nullcontext(source) if source is video else source:
-            paint_detections(self, source, Path(path), progress=progress)
+        record = DetectionRecord(self.frames, self.label_names, self.width, self.height, self.provenance)
+        write_detections(record, Path(path))
         return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> VideoDetections:
-        """Read what :meth:`save` wrote as ``.json``.
+        """Read a ``.json`` file that :meth:`save` wrote.
 
         Raises:
-            InputError: If the file is not one of these.
+            InputError: If the file cannot be read or has another format.
         """
-        from endofm.tasks.detection.files import read_detections
+        return cls(*read_detections(Path(path)))
 
-        return read_detections(Path(path))
+    def paint(
+        self,
+        video: VideoInput,
+        path: str | Path,
+        *,
+        min_score: float = 0.0,
+        fps: float | None = None,
+        progress: bool = True,
+    ) -> OverlayReport:
+        """Write the video with boxes, classes, scores and tracks painted over it, keeping times and sound.
+
+        Args:
+            video: The video that the boxes belong to.
+            path: File to create or replace, ``.mp4``.
+            min_score: Smallest score of a painted box.
+            fps: Frame rate of sources that have none (folders, arrays, images).
+            progress: Show a progress bar on a terminal.
+
+        Returns:
+            Number of frames and sound tracks, and the problems met.
+
+        Raises:
+            InputError: If the suffix is another one, or the file is the video itself.
+            VideoError: If the video cannot be read or the encoder fails.
+        """
+        from endofm.tasks.detection.box_painting import box_painter
+        from endofm.video.open import open_video
+        from endofm.video.overlay import paint_video
+
+        painter = box_painter(self.frames, self.label_names, min_score=min_score)
+        source = open_video(video, fps=fps)
+        # A source that the caller opened is the caller's to close.
+        with nullcontext(source) if source is video else source:
+            return paint_video(source, path, painter, progress=progress)

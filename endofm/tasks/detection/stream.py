@@ -1,4 +1,4 @@
-"""From an open video to boxes, frame by frame, in one pass."""
+"""Detection stream: from an open video to boxes, frame by frame, in one pass."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from endofm._version import __version__
 from endofm.errors import InputError, VideoError
 from endofm.inference.streaming import read_ahead
-from endofm.tasks.detection.results import NOT_LINKED, Float32Array, FrameDetections
+from endofm.inference.video_stream import VideoStream
+from endofm.tasks.detection.cells import FrameBoxes
+from endofm.tasks.detection.frame_detections import NOT_LINKED, Float32Array, FrameDetections
+from endofm.tasks.detection.results import VideoDetections
 from endofm.tasks.detection.supports import SupportPlan, with_supports
 from endofm.tasks.detection.tracks import TrackLinker
 from endofm.transforms.geometry import Geometry
@@ -26,45 +28,34 @@ from endofm.video.frames import Frame, VideoSource, describe_video
 _BATCHES_AHEAD = 2
 
 
-class FoundBoxes(NamedTuple):
-    """Boxes of one frame in pixels of the network's input, on the CPU, by descending score.
-
-    Attributes:
-        boxes: x1, y1, x2, y2, float32 ``(n, 4)``.
-        scores: float32 ``(n,)``.
-        labels: Class of each box, from 0, int64 ``(n,)``.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-
-
 class FrameDetector(Protocol):
-    """Any detector that looks at every frame once and refines a frame with what it saw in others."""
+    """Any detector with a stage per frame and a stage that combines frames."""
 
-    def look_at_frames(self, clips: Tensor) -> list[Any]:
-        """Look at frames.
+    def encode_frames(self, clips: Tensor) -> list[Any]:
+        """Run the stage that concerns each frame alone.
 
         Args:
-            clips: float32 ``(batch, channels, time, height, width)`` on the device of the detection.
+            clips: float32 ``(batch, channels, time, height, width)`` on the stream's device.
 
         Returns:
-            What was seen in each of the ``batch * time`` frames, clip by clip; only this detector reads it.
+            One state for each of the ``batch * time`` frames, clip by clip; opaque to the stream.
         """
 
-    def find_boxes(self, target: Any, supports: list[Any], size: tuple[int, int]) -> FoundBoxes:
-        """Return the boxes of a frame, given what was seen in it and in its supports.
+    def find_boxes(self, target: Any, supports: list[Any], size: tuple[int, int]) -> FrameBoxes:
+        """Return the boxes of a frame, given its state and those of its supports.
 
         Args:
-            target: What was seen in the frame.
-            supports: What was seen in others.
+            target: State of the frame.
+            supports: States of its supports.
             size: Height and width of the part of the network's input that shows the frame; the rest is padding.
+
+        Returns:
+            Boxes on the CPU.
         """
 
 
-class _Prepared(NamedTuple):
-    """A frame on its way: its times, its map to the source, its pixels."""
+class _PreparedFrame(NamedTuple):
+    """A decoded frame: its number in the video, its times, its mapping to the source, its pixels."""
 
     number: int
     seconds: float
@@ -73,31 +64,32 @@ class _Prepared(NamedTuple):
     pixels: Tensor
 
 
-class DetectionStream:
+class DetectionStream(VideoStream[FrameDetections, VideoDetections]):
     """One pass over one video that yields boxes while the video is being read.
 
-    A thread decodes and prepares ahead; every frame is looked at once, however many frames it supports. Memory depends
-    on the reach of the supports, not on the video.
+    Every frame passes through the detector's first stage once, however many frames it supports. Memory depends on the
+    reach of the supports, not on the length of the video.
 
     Args:
         detector: The detector.
         source: Open video.
-        processor: Turns frames into what the detector takes.
-        plan: Which frames support which.
-        device: Where the detector is.
-        precision: How exactly the detector computes, as it is told in the provenance; the detector sees to it.
-        batch_size: Clips per look.
-        clip_frames: Successive frames that the encoder looks at together, in order of time; 1 for every frame alone.
-        every: Take every n-th frame of the video.
+        processor: Turns frames into the detector's input.
+        label_names: Names of the classes.
+        plan: Selection of the supports of a frame.
+        device: Device of the detector.
+        precision: Precision of the detector, for the provenance; the detector itself applies it.
+        weights: Provenance of the weights, as plain JSON values.
+        batch_size: Clips per forward pass.
+        clip_frames: Successive frames that share the encoder's attention over time; 1 for independent frames.
+        frame_stride: Process every n-th frame of the video.
         min_score: Smallest score of a box.
-        last_pixel_inside: Boxes reach at most to the number of the last column and row of the source frame, instead of
-            to its outer edge.
-        linker: Gives boxes their tracks; None leaves them unlinked.
+        max_detections: Largest number of boxes of a frame, the best ones; None for no further limit.
+        last_pixel_inside: Clip boxes to the index of the last column and row of the source frame instead of its outer
+            edge.
+        linker: Links boxes into tracks; None leaves them unlinked.
 
     Attributes:
-        source: The video.
-        every: As given.
-        box: Field of view that frames are cropped to, None for whole frames.
+        frame_stride: As given.
 
     Raises:
         InputError: If an argument is not valid.
@@ -110,136 +102,150 @@ class DetectionStream:
         processor: Processor,
         *,
         plan: SupportPlan,
+        label_names: tuple[str, ...] = (),
         device: str | torch.device = "cpu",
         precision: str = "exact",
+        weights: Mapping[str, Any] | None = None,
         batch_size: int = 2,
         clip_frames: int = 1,
-        every: int = 1,
+        frame_stride: int = 1,
         min_score: float = 0.0,
+        max_detections: int | None = None,
         last_pixel_inside: bool = False,
         linker: TrackLinker | None = None,
     ) -> None:
-        for name, value in (("batch_size", batch_size), ("clip_frames", clip_frames), ("every", every)):
+        for name, value in (
+            ("batch_size", batch_size),
+            ("clip_frames", clip_frames),
+            ("frame_stride", frame_stride),
+            ("max_detections", 1 if max_detections is None else max_detections),
+        ):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a whole number >= 1, got {value!r}")
+                raise InputError(f"{name} must be an integer >= 1, got {value!r}")
         if not isinstance(min_score, (int, float)) or not 0 <= min_score <= 1:
             raise InputError(f"min_score must be between 0 and 1, got {min_score!r}")
         if plan.online and clip_frames > 1:
             raise InputError(
-                f"the encoder of this model looks at {clip_frames} successive frames together, so a frame waits for "
-                "later ones and cannot be answered online; pass clip_frames=1 to look at each frame alone (its "
+                f"the encoder of this model processes {clip_frames} successive frames together, so a frame waits for "
+                "later ones and cannot be answered online; pass clip_frames=1 to process each frame alone (its "
                 "features then differ from those of training)"
             )
-        self._detector, self.source, self._processor = detector, source, processor
+        super().__init__(source, processor, device=device, precision=precision, weights=weights)
+        self._detector, self._label_names = detector, label_names
         self._plan, self._linker = plan, linker
-        self._device, self._precision = torch.device(device), precision
-        self._batch_size, self._clip_frames, self.every = batch_size, clip_frames, every
-        self._min_score, self._rim = min_score, int(last_pixel_inside)
-        self.box = processor.find_field_of_view_of(source)
+        self._batch_size, self._clip_frames, self.frame_stride = batch_size, clip_frames, frame_stride
+        self._min_score, self._max_detections = min_score, max_detections
+        self._rim = int(last_pixel_inside)
 
-    def __iter__(self) -> Iterator[FrameDetections]:
-        """Yield every frame that was taken, in order, also those without boxes.
+    def __iter__(self) -> Generator[FrameDetections, None, None]:
+        """Yield every processed frame in order, including frames without boxes.
 
         Raises:
             VideoError: If the video cannot be decoded.
-            EncoderOutputError: If the detector says that its values are not numbers.
+            EncoderOutputError: If the detector reports values that are not finite.
         """
-        found = False
-        with closing(self._seen()) as seen:
-            for (frame, target), supports in with_supports(seen, self._plan):
-                found = True
-                yield self._boxes(frame, target, [support for _, support in supports])
-        if not found:
+        decoded = False
+        with closing(self._encoded()) as encoded:
+            for (frame, target), supports in with_supports(encoded, self._plan):
+                decoded = True
+                yield self._detections(frame, target, [support for _, support in supports])
+        if not decoded:
             raise VideoError(f"{self.source.metadata.name}: no frame of this video could be decoded")
 
-    def _prepared(self) -> Generator[list[_Prepared], None, None]:
-        """Decode and prepare, clip by clip; this part runs in the thread that reads ahead."""
+    def expected(self) -> int | None:
+        """Return the number of frames that the container announces, None if it does not."""
+        announced = self.source.metadata.num_frames
+        return None if announced is None else -(-announced // self.frame_stride)
+
+    def _result(self, items: Iterator[FrameDetections]) -> VideoDetections:
+        frames = tuple(items)
+        # After the last frame: the provenance lists the problems of the whole video.
+        metadata = self.source.metadata
+        return VideoDetections(frames, self._label_names, metadata.width, metadata.height, self.provenance())
+
+    def _details(self) -> dict[str, Any]:
+        return {
+            "video": Path(self.source.metadata.name).name,
+            "source": describe_video(self.source),
+            "supports": asdict(self._plan),
+            "clip_frames": self._clip_frames,
+            "frame_stride": self.frame_stride,
+            "min_score": self._min_score,
+            "max_detections": self._max_detections,
+        }
+
+    def _encoded(self) -> Generator[tuple[_PreparedFrame, Any], None, None]:
+        """Yield every frame with its first-stage state."""
+        with closing(read_ahead(self._clips(), _BATCHES_AHEAD * self._batch_size)) as clips:
+            pending: list[list[_PreparedFrame]] = []
+            for clip in clips:
+                # Frames of a folder may differ in size, and the last clip may be shorter; neither can be stacked.
+                if pending and _shape(clip) != _shape(pending[0]):
+                    yield from self._encode(pending)
+                    pending = []
+                pending.append(clip)
+                # Online, every frame is answered before the next one is waited for.
+                if self._plan.online or len(pending) == self._batch_size:
+                    yield from self._encode(pending)
+                    pending = []
+            if pending:
+                yield from self._encode(pending)
+
+    def _clips(self) -> Generator[list[_PreparedFrame], None, None]:
+        """Decode and prepare, clip by clip; this part runs in the read-ahead thread."""
         frames = self._frames()
         while clip := list(islice(frames, self._clip_frames)):
             yield clip
 
-    def _frames(self) -> Iterator[_Prepared]:
-        for place, frame in enumerate(islice(self.source, 0, None, self.every)):
-            yield self._prepare(place * self.every, frame)
+    def _frames(self) -> Iterator[_PreparedFrame]:
+        for step, frame in enumerate(islice(self.source, 0, None, self.frame_stride)):
+            yield self._prepare(step * self.frame_stride, frame)
 
-    def _prepare(self, index: int, frame: Frame) -> _Prepared:
+    def _prepare(self, number: int, frame: Frame) -> _PreparedFrame:
         height, width = frame.data.shape[:2]
-        return _Prepared(
-            index,
+        return _PreparedFrame(
+            number,
             frame.pts_seconds,
             frame.duration_seconds,
             self._processor.geometry(height, width, self.box),
             self._processor.prepare_frame(frame.data, self.box),
         )
 
-    def _seen(self) -> Generator[tuple[_Prepared, Any], None, None]:
-        """Yield every frame with what the detector saw in it."""
-        with closing(read_ahead(self._prepared(), _BATCHES_AHEAD * self._batch_size)) as clips:
-            pending: list[list[_Prepared]] = []
-            for clip in clips:
-                if pending and _shape(clip) != _shape(pending[0]):
-                    yield from self._look(pending)
-                    pending = []
-                pending.append(clip)
-                # Online every frame is answered before the next one is waited for.
-                if self._plan.online or len(pending) == self._batch_size:
-                    yield from self._look(pending)
-                    pending = []
-            if pending:
-                yield from self._look(pending)
-
-    def _look(self, clips: list[list[_Prepared]]) -> Iterator[tuple[_Prepared, Any]]:
+    def _encode(self, clips: list[list[_PreparedFrame]]) -> Iterator[tuple[_PreparedFrame, Any]]:
         pixels = torch.stack([torch.stack([frame.pixels for frame in clip], dim=1) for clip in clips])
         with torch.inference_mode():
-            seen = self._detector.look_at_frames(pixels.to(self._device))
-        # The pixels are done with; what is kept per frame are its times and its map.
+            states = self._detector.encode_frames(pixels.to(self._device))
+        # A frame stays in the window of supports for a while; only its times and its geometry are needed there.
         frames = [frame._replace(pixels=frame.pixels.new_empty(0)) for clip in clips for frame in clip]
-        yield from zip(frames, seen, strict=True)
+        yield from zip(frames, states, strict=True)
 
-    def _boxes(self, frame: _Prepared, target: Any, supports: list[Any]) -> FrameDetections:
+    def _detections(self, frame: _PreparedFrame, target: Any, supports: list[Any]) -> FrameDetections:
         geometry = frame.geometry
         with torch.inference_mode():
-            found = self._detector.find_boxes(target, supports, (geometry.crop.height, geometry.crop.width))
-        boxes = geometry.to_source(found.boxes.numpy())
-        scores, labels = found.scores.numpy(), found.labels.numpy()
+            result = self._detector.find_boxes(target, supports, (geometry.crop.height, geometry.crop.width))
+        boxes = geometry.to_source(result.boxes.numpy())
+        scores, labels = result.scores.numpy(), result.labels.numpy()
         limits = np.array([geometry.source_width, geometry.source_height] * 2) - self._rim
         boxes = np.clip(boxes, 0, limits)
-        kept = (scores >= self._min_score) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        own: Float32Array = boxes[kept].astype(np.float32)
-        tracks = self._linker.link(own, frame.seconds) if self._linker else np.full(len(own), NOT_LINKED, np.int64)
+        # Boxes come by descending score, so a limit on their number keeps the best.
+        kept = np.flatnonzero((scores >= self._min_score) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+        kept = kept[: self._max_detections]
+        kept_boxes: Float32Array = boxes[kept].astype(np.float32)
+        if self._linker:
+            tracks = self._linker.link(kept_boxes, frame.seconds)
+        else:
+            tracks = np.full(len(kept), NOT_LINKED, np.int64)
         return FrameDetections(
             index=frame.number,
             seconds=frame.seconds,
             duration_seconds=frame.duration_seconds,
-            boxes=own,
+            boxes=kept_boxes,
             scores=scores[kept],
             labels=labels[kept],
             tracks=tracks,
         )
 
-    def provenance(self, weights: Mapping[str, Any]) -> dict[str, Any]:
-        """Return how the boxes came about, with the problems met so far, as plain JSON values.
 
-        Args:
-            weights: Where the weights came from.
-        """
-        return {
-            "video": Path(self.source.metadata.name).name,
-            "weights": dict(weights),
-            "preprocess": asdict(self._processor.config),
-            "field_of_view": asdict(self.box) if self.box else None,
-            "supports": asdict(self._plan),
-            "clip_frames": self._clip_frames,
-            "every": self.every,
-            "min_score": self._min_score,
-            "precision": self._precision,
-            "device": self._device.type,
-            "source": describe_video(self.source),
-            "problems": list(self.source.problems),
-            "library": {"endofm": __version__, "torch": torch.__version__},
-        }
-
-
-def _shape(clip: list[_Prepared]) -> tuple[int, torch.Size]:
-    """Return what has to agree for clips to be looked at together."""
+def _shape(clip: list[_PreparedFrame]) -> tuple[int, torch.Size]:
+    """Return the properties that clips must share to be stacked into a batch."""
     return len(clip), clip[0].pixels.shape

@@ -1,4 +1,4 @@
-"""Which frames of a video support which, and a window over a stream that has them at hand."""
+"""Support frames: which frames of a video refine which, and a window over a stream that holds them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ SupportPattern = Literal["spread", "all", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class SupportPlan:
-    """Which neighbours of a frame support it.
+    """Selection of the neighbours that support a frame.
 
-    Half of the supports lie before the frame and half behind it; online all of them lie before it, so that no frame
-    waits for a later one. Places before the first frame of a video are taken by its first frame, places behind the
-    last by the last, as the original does it.
+    Half of the supports precede the frame and half follow it; online all of them precede it, so that no frame waits for
+    a later one. Supports before the first frame of a video are replaced by its first frame, those after the last by the
+    last, as in the published code.
 
     Attributes:
-        pattern: ``"spread"`` takes the same places for every frame, evenly spread from the nearest to the farthest;
-            ``"all"`` takes every place; ``"random"`` draws places anew for every frame (as the original does).
+        pattern: ``"spread"`` selects the same offsets for every frame, evenly spread from the nearest to the farthest;
+            ``"all"`` selects every offset; ``"random"`` draws offsets for every frame (as the published code does).
         count: Supports of a frame, for ``"spread"`` and ``"random"``; 0 for none.
-        reach: Distance of the farthest place, in frames.
+        reach: Largest offset, in frames.
         online: Use no later frame.
-        seed: Start of the draws of ``"random"``, the same for every video.
+        seed: Seed of the draws of ``"random"``, the same for every video.
 
     Raises:
         InputError: If a value is not valid.
@@ -48,31 +48,33 @@ class SupportPlan:
         for name, least in (("count", 0), ("reach", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InputError(f"{name} of the supports must be a whole number >= {least}, got {value!r}")
+                raise InputError(f"{name} of the supports must be an integer >= {least}, got {value!r}")
 
     @property
     def ahead(self) -> int:
-        """Later frames that a frame waits for."""
+        """Number of later frames that a frame waits for."""
         return 0 if self.online or (self.count == 0 and self.pattern != "all") else self.reach
 
     def draws(self) -> np.random.RandomState:
-        """Return the generator of a new video, which only ``"random"`` uses."""
+        """Return the random generator of a new video, which only ``"random"`` uses."""
+        # Legacy generator: it repeats the published code's draws.
         return np.random.RandomState(self.seed)
 
     def offsets(self, draws: np.random.RandomState) -> list[int]:
-        """Return the places of the supports of the next frame, earlier ones first, in frames from it."""
+        """Return the offsets of the next frame's supports, in frames, in order of time."""
         if self.online:
-            return [-1 - i for i in reversed(self._places(self.count, draws, backwards=True))]
+            return [-1 - i for i in reversed(self._side(self.count, draws, backwards=True))]
         earlier, later = self.count // 2, self.count - self.count // 2
-        before = self._places(earlier, draws, backwards=True)
-        return [*(-1 - i for i in reversed(before)), *(1 + i for i in self._places(later, draws))]
+        before = self._side(earlier, draws, backwards=True)
+        return [*(-1 - i for i in reversed(before)), *(1 + i for i in self._side(later, draws))]
 
-    def _places(self, count: int, draws: np.random.RandomState, *, backwards: bool = False) -> list[int]:
-        """Return places on one side of a frame, counted from 0 at the nearest."""
+    def _side(self, count: int, draws: np.random.RandomState, *, backwards: bool = False) -> list[int]:
+        """Return the distances on one side of a frame, counted from 0 at its neighbour."""
         if self.pattern == "all" or count >= self.reach:
             return list(range(self.reach))
         if self.pattern == "random":
-            # The original numbers places in order of time.
+            # The published code numbers both sides in order of time, so that before the frame, 0 is the farthest;
+            # mirrored here, the same draws select the same frames.
             drawn = [int(i) for i in draws.choice(self.reach, count, replace=False)]
             return [self.reach - 1 - i for i in reversed(drawn)] if backwards else drawn
         return sorted({round(float(i)) for i in np.linspace(0, self.reach - 1, count)}) if count > 1 else [0] * count
@@ -82,8 +84,8 @@ class Supported(NamedTuple, Generic[T]):
     """A frame with its supports.
 
     Attributes:
-        target: What is known of the frame.
-        supports: What is known of its supports, in the order of :meth:`SupportPlan.offsets`.
+        target: The frame, or any value that stands for it.
+        supports: Its supports, in the order of :meth:`SupportPlan.offsets`.
     """
 
     target: T
@@ -91,32 +93,42 @@ class Supported(NamedTuple, Generic[T]):
 
 
 def with_supports(frames: Iterable[T], plan: SupportPlan) -> Iterator[Supported[T]]:
-    """Go through the frames of one video and give each with its supports.
+    """Iterate over the frames of one video together with their supports.
 
     Each frame is taken from the iterator once, and held as long as it can still be a support: at most
-    ``2 * reach + 1`` at a time.
+    ``2 * reach + 1`` frames at a time.
 
     Args:
-        frames: The frames of one video in order, in whatever form.
-        plan: Which of them support which.
+        frames: The frames of one video in order, or any values that stand for them.
+        plan: Selection of the supports.
     """
     draws = plan.draws()
+    # A window over the video; `position` is the target's index in it. With reach 2, once the video has begun:
+    #
+    #     window:    t-2  t-1  [t]  t+1  t+2        position = 2
+    #
+    # Each step reads ahead until `plan.ahead` frames follow the target, yields it, and drops the frame that no later
+    # target can reach. Near the start the window is shorter on the left, near the end on the right.
     window: deque[T] = deque()
-    place = -1  # of the target in the window
+    position = -1
     source = iter(frames)
     ended = False
     while True:
-        while not ended and len(window) - 1 - (place + 1) < plan.ahead:
+        # The next target will be at position + 1; len(window) - 1 - (position + 1) frames follow it.
+        while not ended and len(window) - 1 - (position + 1) < plan.ahead:
             try:
                 window.append(next(source))
             except StopIteration:
                 ended = True
-        place += 1
-        if place >= len(window):
+        position += 1
+        if position >= len(window):
             return
         last = len(window) - 1
-        chosen = [window[min(max(place + offset, 0), last)] for offset in plan.offsets(draws)]
-        yield Supported(window[place], chosen)
-        if place >= plan.reach:
+        # Clamping repeats the first and the last frame of the video at its ends: inside the video the window always
+        # reaches far enough, so only there does an offset point outside of it.
+        supports = [window[min(max(position + offset, 0), last)] for offset in plan.offsets(draws)]
+        yield Supported(window[position], supports)
+        if position >= plan.reach:
+            # The next target is one frame later, so the leftmost frame is out of its reach.
             window.popleft()
-            place -= 1
+            position -= 1

@@ -1,4 +1,4 @@
-"""Files of masks: COCO run-length JSON, and folders of indexed PNG files. Written while the masks come in."""
+"""Files of masks: COCO run-length JSON, and folders of indexed PNG files; both are written mask by mask."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 from uuid import uuid4
 
 import numpy as np
 
 from endofm.errors import InputError
 from endofm.files import PARTIAL_PREFIX, atomic_path
-from endofm.tasks.segmentation.frame_mask import FrameMask
-from endofm.tasks.segmentation.painting import palette
-from endofm.tasks.segmentation.results import PackedMask, VideoMasks, require_frames
+from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
+from endofm.tasks.segmentation.mask_painting import palette
 
 FRAMES_NAME = "frames.csv"
 """Table of a folder of masks: file name, index and time of each frame."""
 
 PROVENANCE_NAME = "provenance.json"
-"""How the masks of a folder came about."""
+"""How the masks of a folder were computed."""
 
 Provenance = Callable[[], dict[str, Any]]
+
+
+class MaskRecord(NamedTuple):
+    """Content of a file of masks; the fields are those of :class:`~endofm.tasks.segmentation.results.VideoMasks`."""
+
+    labels: tuple[str, ...]
+    height: int
+    width: int
+    packed: tuple[PackedMask, ...]
+    provenance: dict[str, Any]
 
 
 def write_masks(
@@ -39,34 +48,34 @@ def write_masks(
 ) -> int:
     """Write masks to ``target``: a ``.json`` file, or a folder of PNG files.
 
-    Nothing appears under that name before all of it is there. Memory holds one mask at a time.
+    The target appears when it is complete. Memory holds one mask at a time.
 
     Args:
         target: File ending in ``.json``, or a folder that is missing or empty.
-        masks: In order.
+        masks: Masks in order of time.
         labels: Names of the classes, background first.
         size: Height and width of the masks.
-        provenance: Called at the end; how the masks came about, as plain JSON values.
+        provenance: Called after the last mask; returns how the masks were computed, as plain JSON values.
 
     Returns:
         Number of masks written.
 
     Raises:
-        InputError: If the target has another suffix or is a folder with something in it, or a mask has another size.
+        InputError: If the target has another suffix or is a folder that is not empty, or a mask has another size.
     """
     require_target(target)
     target = Path(target)
-    checked = require_frames(masks, size)
+    checked = _same_size(masks, size)
     if target.suffix.lower() == ".json":
         return _write_coco(target, checked, labels, size, provenance)
     return _write_folder(target, checked, labels, provenance)
 
 
 def require_target(target: str | Path) -> None:
-    """Raise early if masks cannot be written there.
+    """Raise an error if masks cannot be written to a target.
 
     Raises:
-        InputError: If the target has another suffix than ``.json``, or is a folder with something in it, or a file.
+        InputError: If the target has a suffix other than ``.json``, or is a folder that is not empty, or a file.
     """
     target = Path(target)
     if target.suffix.lower() == ".json" and not target.is_dir():
@@ -79,11 +88,21 @@ def require_target(target: str | Path) -> None:
         raise InputError(f"{target}: this folder is not empty; name a new one, so that no old masks stay among the new")
 
 
+def _same_size(masks: Iterable[FrameMask], size: tuple[int, int]) -> Iterator[FrameMask]:
+    """Yield masks, raising an error at the first one of another size."""
+    for mask in masks:
+        if mask.labels.shape != size:
+            raise InputError(f"the mask at {mask.pts_seconds:.3f} s is {mask.labels.shape}, not {size} (height, width)")
+        yield mask
+
+
 def _write_coco(
     target: Path, masks: Iterator[FrameMask], labels: tuple[str, ...], size: tuple[int, int], provenance: Provenance
 ) -> int:
     """Write one image per frame, and one annotation per frame and class that occurs in it."""
     count = annotations = 0
+    # JSON has the list of images before that of annotations, but both grow with every mask: the second list goes to a
+    # temporary file until the first is complete.
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as second,
         atomic_path(target) as temporary,
@@ -141,11 +160,11 @@ def _annotations(mask: FrameMask, image_id: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def read_coco(path: str | Path) -> VideoMasks:
-    """Read the ``.json`` that :func:`write_masks` wrote.
+def read_coco(path: str | Path) -> MaskRecord:
+    """Read a ``.json`` file written by :func:`write_masks`.
 
     Raises:
-        InputError: If the file cannot be read, is of another kind or damaged.
+        InputError: If the file cannot be read, has another format or is damaged.
     """
     path = Path(path)
     try:
@@ -174,7 +193,7 @@ def read_coco(path: str | Path) -> VideoMasks:
         raise InputError(
             f"{path}: this is not a file of masks of this package, or it is damaged ({error!r})"
         ) from error
-    return VideoMasks(labels, height, width, packed, info)
+    return MaskRecord(labels, height, width, packed, info)
 
 
 def _write_folder(target: Path, masks: Iterator[FrameMask], labels: tuple[str, ...], provenance: Provenance) -> int:
@@ -199,14 +218,14 @@ def _write_folder(target: Path, masks: Iterator[FrameMask], labels: tuple[str, .
 
 @contextmanager
 def _atomic_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``target``; on success it takes its name, on failure it goes."""
+    """Yield a temporary folder next to ``target``; rename it on success, remove it on failure."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{PARTIAL_PREFIX}{uuid4().hex[:8]}-{target.name}")
     temporary.mkdir()
     try:
         yield temporary
         if target.is_dir():
-            target.rmdir()  # empty, see require_target
+            target.rmdir()  # empty: see require_target
         temporary.rename(target)
     finally:
         if temporary.exists():

@@ -70,7 +70,7 @@ class TokenTransformer(Transformer):
         return out
 
 
-class HybridMaskHead(nn.Module):
+class HybridSegmentationHead(nn.Module):
     """What the published mask model has around the transformer: the way in (stem) and the way out (decoder).
 
     Args:
@@ -138,7 +138,7 @@ class HybridMaskHead(nn.Module):
 
 
 def hybrid_logits(
-    backbone: TokenTransformer, head: HybridMaskHead, clip: Tensor, autocast: torch.autocast | None = None
+    backbone: TokenTransformer, head: HybridSegmentationHead, clip: Tensor, autocast: torch.autocast | None = None
 ) -> Tensor:
     """Run the whole published network on a batch of clips.
 

@@ -103,7 +103,7 @@ class SegmentationTask(HubTask):
             'masks = model.predict("procedure.mp4")\n'
             "masks[0].labels, masks[0].pts_seconds  # class of every pixel of the first frame, and its time\n"
             'masks.save("masks.json")  # COCO run-length masks; or a folder of indexed PNG files\n'
-            'model.paint("procedure.mp4", "overlay.mp4")'
+            'masks.paint("procedure.mp4", "overlay.mp4")'
         )
 
     def output(self, config: ModelConfig) -> str:

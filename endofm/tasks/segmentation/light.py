@@ -8,7 +8,7 @@ from torch import Tensor, nn
 _GROUPS = 8
 
 
-class LightMaskHead(nn.Module):
+class LightSegmentationHead(nn.Module):
     """Patch tokens to masks without a second look at the pixels.
 
     A 1 x 1 convolution narrows the tokens; two learned doublings (transposed convolution, group norm, GELU, 3 x 3

@@ -1,45 +1,46 @@
-"""``EndoFMForSegmentation``: masks for every frame of a video."""
+"""``EndoFMForSegmentation``: a pre-trained model that segments every frame of a video."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, InputError
+from endofm.kernels.precision import Precision
 from endofm.models.encoder import VideoTransformer
 from endofm.models.frame_encoder import FrameTransformer, build_encoder
-from endofm.models.pretrained import Pretrained
-from endofm.tasks.features.model import EndoFM
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
-from endofm.tasks.segmentation.hybrid import MIN_SIDE, HybridMaskHead, TokenTransformer, hybrid_logits
-from endofm.tasks.segmentation.light import LightMaskHead
-from endofm.tasks.segmentation.segments_videos import SegmentsVideos
+from endofm.tasks.segmentation.hybrid import MIN_SIDE, HybridSegmentationHead, TokenTransformer, hybrid_logits
+from endofm.tasks.segmentation.light import LightSegmentationHead
+from endofm.tasks.segmentation.results import VideoMasks
+from endofm.tasks.task_model import TaskModel
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from endofm.tasks.segmentation.stream import MaskStream
+    from endofm.video.open import VideoInput
 
 _STRIDE = 16
+"""Height and width of a clip are multiples of this, the stride of the stem."""
 
 
-class EndoFMForSegmentation(SegmentsVideos, Pretrained):
+class EndoFMForSegmentation(TaskModel[SegmentationHeadConfig, VideoMasks]):
     """Video segmentation: a class for every pixel of every frame.
 
-    As a module it maps prepared clips to logits; ``predict``, ``stream``, ``paint`` and ``write_masks`` take any video.
-    Not for diagnosis.
+    As a module it maps prepared clips to logits; :meth:`predict` and :meth:`stream` take any video. Not for diagnosis.
 
     Args:
         config: Architecture, head and preprocessing.
         provenance: Where the weights came from, as plain JSON values.
 
     Attributes:
-        backbone: The encoder (light head), or its blocks alone (hybrid head, which has a stem of its own).
-        head: What makes masks of its tokens.
+        backbone: The encoder (light head), or its blocks only (hybrid head, which has a stem instead of the encoder's
+            patch embedding).
+        head: Maps tokens to masks.
 
     Example:
         >>> import torch
@@ -51,16 +52,17 @@ class EndoFMForSegmentation(SegmentsVideos, Pretrained):
     """
 
     task = "segmentation"
+    output_noun = "masks"
 
     def __init__(self, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self._describe(config, provenance)
         encoder, head = config.encoder, self.head_config
         self.backbone: VideoTransformer | FrameTransformer | TokenTransformer
-        self.head: LightMaskHead | HybridMaskHead
+        self.head: LightSegmentationHead | HybridSegmentationHead
         if head.network == "light":
             self.backbone = build_encoder(encoder)
-            self.head = LightMaskHead(
+            self.head = LightSegmentationHead(
                 encoder.embed_dim,
                 head.num_classes,
                 width=head.light_width,
@@ -70,13 +72,13 @@ class EndoFMForSegmentation(SegmentsVideos, Pretrained):
             return
         if encoder.attention_type != "divided_space_time":
             raise ConfigError(
-                "the hybrid network takes the blocks of a video encoder; an image transformer (frames_only) goes with "
-                "the light one"
+                "the hybrid network takes the blocks of a video encoder; use the light network with an image "
+                "transformer (frames_only)"
             )
         first, second, third = head.stem_units
         w0, w1, w2, w3, w4 = head.decoder_widths
         self.backbone = TokenTransformer(encoder)
-        self.head = HybridMaskHead(
+        self.head = HybridSegmentationHead(
             encoder.embed_dim,
             head.num_classes,
             grid_size=encoder.img_size // _STRIDE,
@@ -88,55 +90,72 @@ class EndoFMForSegmentation(SegmentsVideos, Pretrained):
         )
 
     @classmethod
-    def from_backbone(
-        cls,
-        source: str | Path | EndoFM,
-        head: SegmentationHeadConfig,
-        *,
-        preprocess: PreprocessConfig | None = None,
-        drop_path_rate: float = 0.0,
-        **options: Any,
-    ) -> Self:
-        """Put a new mask head, whose weights are random, on an encoder, to be trained.
-
-        A hybrid network takes over class token, blocks and final norm; the encoder's patch embedding and its position
-        and time tables have no place in it.
-
-        Args:
-            source: An encoder, or where to load one from, as for :meth:`EndoFM.from_pretrained`.
-            head: What to put on it.
-            preprocess: Frames to clip; by default the whole frame, resized to the encoder's size, with the encoder's
-                statistics.
-            drop_path_rate: Stochastic depth while training; the original trains with 0.1.
-            **options: Further arguments of :meth:`EndoFM.from_pretrained`.
-
-        Returns:
-            The model in evaluation mode; ``config.trained`` is false until it is trained.
-
-        Raises:
-            WeightsError: If the encoder cannot be loaded.
-        """
-        encoder = source if isinstance(source, EndoFM) else EndoFM.from_pretrained(source, **options)
-        known = encoder.config.preprocess
-        whole = PreprocessConfig.whole_frame(
-            encoder.config.encoder.img_size,
+    def default_preprocess(cls, config: ModelConfig) -> PreprocessConfig:
+        """Return the whole frame, resized to the encoder's size, with the encoder's statistics."""
+        known = config.preprocess
+        return PreprocessConfig.whole_frame(
+            config.encoder.img_size,
             num_frames=known.num_frames,
             window_seconds=known.window_seconds,
             mean=known.mean,
             std=known.std,
         )
-        config = replace(
-            encoder.config,
-            encoder=replace(encoder.config.encoder, drop_path_rate=drop_path_rate),
-            preprocess=preprocess or whole,
-            head=head,
-            name="",
-            trained=False,
-        )
-        model = cls(config, provenance=encoder.provenance)
-        wanted = model.backbone.state_dict()
-        model.backbone.load_state_dict({name: t for name, t in encoder.state_dict().items() if name in wanted})
-        return model.to(device=encoder.pos_embed.device, dtype=encoder.pos_embed.dtype).eval()
+
+    @contextmanager
+    def stream(
+        self,
+        video: VideoInput,
+        *,
+        num_frames: int | None = None,
+        overlap: int | None = None,
+        frame_stride: int = 1,
+        batch_size: int = 1,
+        device: str | torch.device | None = None,
+        precision: Precision | Literal["auto"] | None = None,
+        fps: float | None = None,
+        field_of_view: bool | None = None,
+    ) -> Iterator[MaskStream]:
+        """Open a video and return a stream of its masks; use it in a ``with`` statement and iterate over it once.
+
+        Args:
+            video: As for :meth:`predict`.
+            num_frames: Frames that are processed together; by default as the weights' preprocessing says.
+            overlap: Frames that neighbouring windows share; their probabilities are blended. A quarter of
+                ``num_frames`` by default, 0 for none.
+            frame_stride: Segment every n-th frame only.
+            batch_size: Windows per forward pass; more than 1 helps on GPUs only.
+            device: Move the model there first; by default it stays where it is.
+            precision: Switch the model to this precision first, as in :meth:`from_pretrained`.
+            fps: Frame rate of sources that have none (folders, arrays, images).
+            field_of_view: Find the endoscope's image inside black borders and panels and crop to it; everything outside
+                of it is background. By default as the weights' preprocessing says.
+
+        Yields:
+            The stream; see :class:`~endofm.tasks.segmentation.stream.MaskStream`.
+
+        Raises:
+            VideoError: If the video cannot be read.
+            InputError: If an argument is not valid.
+        """
+        from endofm.tasks.segmentation.stream import MaskStream
+
+        with self._session(video, device=device, precision=precision, fps=fps, field_of_view=field_of_view) as (
+            source,
+            processor,
+        ):
+            yield MaskStream(
+                self,
+                source,
+                processor,
+                labels=self.labels,
+                device=self.device,
+                precision=self.precision,
+                weights=self.weights_provenance(),
+                num_frames=num_frames,
+                overlap=overlap,
+                frame_stride=frame_stride,
+                batch_size=batch_size,
+            )
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return logits.
@@ -149,9 +168,9 @@ class EndoFMForSegmentation(SegmentsVideos, Pretrained):
             ``(batch, num_classes, time, height, width)``.
 
         Raises:
-            InputError: If the clip has another form.
+            InputError: If the clip has another shape or type.
         """
-        if isinstance(self.head, LightMaskHead):
+        if isinstance(self.head, LightSegmentationHead):
             assert not isinstance(self.backbone, TokenTransformer)
             tokens = self.backbone.forward_features(clip).patch_tokens
             with self._half_precision(clip):
@@ -162,18 +181,9 @@ class EndoFMForSegmentation(SegmentsVideos, Pretrained):
         return hybrid_logits(self.backbone, self.head, clip.to(self.dtype), self._half_precision(clip))
 
     def _half_precision(self, clip: Tensor) -> torch.autocast:
-        """Return the context in which convolutions compute; the encoder's blocks see to their precision themselves."""
+        """Return the autocast context of the convolutions; the encoder's blocks apply the precision by themselves."""
         lower = self.precision == "bfloat16" and not self.training and not torch.is_grad_enabled()
         return torch.autocast(clip.device.type, dtype=torch.bfloat16, enabled=lower)
-
-    @classmethod
-    def _hint_for(cls, task: str) -> str:
-        if task != "features":
-            return ""
-        return "To train masks on it: EndoFMForSegmentation.from_backbone, or `endofm finetune segmentation`."
-
-    def _untrained_words(self) -> str:
-        return "this mask model was not trained: its masks mean nothing"
 
     def _check(self, clip: Tensor) -> None:
         expected = "(batch, channels, time, height, width)"

@@ -1,61 +1,36 @@
-"""The masks of a whole video, held in run lengths."""
+"""``VideoMasks``: the masks of a video, held in run lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from endofm.errors import InputError
-from endofm.progress import progress_bar
-from endofm.tasks.segmentation import run_lengths
-from endofm.tasks.segmentation.frame_mask import FrameMask
+from endofm.tasks.segmentation.files import read_coco, write_masks
+from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
 from endofm.video.frames import Float64Array, UInt8Array
 
 if TYPE_CHECKING:
-    from endofm.tasks.segmentation.stream import MaskStream
-
-
-@dataclass(frozen=True, eq=False)
-class PackedMask:
-    """A :class:`FrameMask` in run lengths: of each class that occurs, its number and its runs."""
-
-    index: int
-    pts_seconds: float
-    duration_seconds: float
-    runs: dict[int, str]
-    scores: tuple[float, ...]
-
-    @classmethod
-    def of(cls, mask: FrameMask) -> PackedMask:
-        """Pack a mask."""
-        present = [int(value) for value in np.unique(mask.labels) if value]
-        runs = {value: run_lengths.encode(mask.labels == value) for value in present}
-        return cls(mask.index, mask.pts_seconds, mask.duration_seconds, runs, mask.scores)
-
-    def unpack(self, height: int, width: int) -> FrameMask:
-        """Return the mask again."""
-        labels = np.zeros((height, width), np.uint8)
-        for value, text in self.runs.items():
-            labels[run_lengths.decode(text, height, width)] = value
-        return FrameMask(self.index, self.pts_seconds, self.duration_seconds, labels, self.scores)
+    from endofm.video.open import VideoInput
+    from endofm.video.overlay import OverlayReport
 
 
 @dataclass(frozen=True, eq=False)
 class VideoMasks:
     """Masks of all frames of a video (or of every n-th), at the size of the frames.
 
-    Behaves as a sequence of :class:`~endofm.tasks.segmentation.frame_mask.FrameMask`, unpacked when asked for.
+    A sequence of :class:`~endofm.tasks.segmentation.frame_mask.FrameMask`, unpacked on access.
 
     Attributes:
         labels: Names of the classes, background first.
         height: Rows of the frames.
         width: Columns of the frames.
         packed: One run-length coded mask per frame.
-        provenance: How the masks came about, as plain JSON values.
+        provenance: How the masks were computed, as plain JSON values.
     """
 
     labels: tuple[str, ...]
@@ -63,27 +38,6 @@ class VideoMasks:
     width: int
     packed: tuple[PackedMask, ...]
     provenance: dict[str, Any]
-
-    @classmethod
-    def collect(
-        cls, stream: MaskStream, *, progress: bool = True, weights: Mapping[str, Any] | None = None
-    ) -> VideoMasks:
-        """Run a stream to its end.
-
-        Args:
-            stream: A pass over a video.
-            progress: Show a progress bar on a terminal.
-            weights: Where the weights came from.
-        """
-        metadata = stream.source.metadata
-        packed = []
-        name = Path(metadata.name).name
-        with progress_bar(total=len(stream), description=name, unit="frame", disable=not progress) as bar:
-            for mask in stream:
-                packed.append(PackedMask.of(mask))
-                bar.update(1)
-        provenance = {"weights": dict(weights or {}), **stream.describe()}
-        return cls(stream.labels, metadata.height, metadata.width, tuple(packed), provenance)
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -102,42 +56,73 @@ class VideoMasks:
         """Times at which the frames appear, float64 ``(frames,)``, seconds after the first frame."""
         return np.array([packed.pts_seconds for packed in self.packed], np.float64)
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Parts of the video that could not be decoded, one sentence each; empty for an intact video."""
+        return tuple(self.provenance.get("problems", ()))
+
     def to_array(self) -> UInt8Array:
         """Return all masks at once, uint8 ``(frames, height, width)``; large for long videos."""
         return np.stack([mask.labels for mask in self])
 
     def areas(self) -> Float64Array:
-        """Return which share of the frame each class takes, float64 ``(frames, classes)``."""
+        """Return the fraction of the frame that each class covers, float64 ``(frames, classes)``."""
         counts = [np.bincount(mask.labels.ravel(), minlength=len(self.labels)) for mask in self]
         return np.stack(counts) / (self.height * self.width)
 
-    def save(self, target: str | Path) -> None:
-        """Write COCO run-length JSON (``.json``), or else a folder of indexed PNG files.
+    def save(self, path: str | Path) -> Path:
+        """Write COCO run-length JSON (``.json``), or a folder of indexed PNG files (a name without a suffix).
+
+        Returns:
+            The path.
 
         Raises:
-            InputError: If the target has another suffix, or is a folder with something in it.
+            InputError: If the path has another suffix, or is a folder that is not empty.
         """
-        from endofm.tasks.segmentation.files import write_masks
-
-        write_masks(
-            target, self, labels=self.labels, size=(self.height, self.width), provenance=lambda: self.provenance
-        )
+        size = (self.height, self.width)
+        write_masks(path, self, labels=self.labels, size=size, provenance=lambda: self.provenance)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> VideoMasks:
-        """Read what :meth:`save` wrote as ``.json``.
+        """Read a ``.json`` file that :meth:`save` wrote.
 
         Raises:
-            InputError: If the file is of another kind or damaged.
+            InputError: If the file cannot be read, has another format or is damaged.
         """
-        from endofm.tasks.segmentation.files import read_coco
+        return cls(*read_coco(path))
 
-        return read_coco(path)
+    def paint(
+        self,
+        video: VideoInput,
+        path: str | Path,
+        *,
+        opacity: float = 0.4,
+        fps: float | None = None,
+        progress: bool = True,
+    ) -> OverlayReport:
+        """Write the video with the masks painted over it, keeping times and sound.
 
+        Args:
+            video: The video that the masks belong to.
+            path: File to create or replace, ``.mp4``.
+            opacity: Fraction of the class colour inside a mask, in [0, 1]; outlines are always drawn.
+            fps: Frame rate of sources that have none (folders, arrays, images).
+            progress: Show a progress bar on a terminal.
 
-def require_frames(masks: Iterable[FrameMask], size: tuple[int, int]) -> Iterator[FrameMask]:
-    """Yield masks, making sure that all have one size."""
-    for mask in masks:
-        if mask.labels.shape != size:
-            raise InputError(f"the mask at {mask.pts_seconds:.3f} s is {mask.labels.shape}, not {size} (height, width)")
-        yield mask
+        Returns:
+            Number of frames and sound tracks, and the problems met.
+
+        Raises:
+            InputError: If the suffix is another one, the file is the video itself, or the opacity is not valid.
+            VideoError: If the video cannot be read or the encoder fails.
+        """
+        from endofm.tasks.segmentation.mask_painting import mask_painter
+        from endofm.video.open import open_video
+        from endofm.video.overlay import paint_video
+
+        painter = mask_painter(self.packed, (self.height, self.width), opacity=opacity)
+        source = open_video(video, fps=fps)
+        # A source that the caller opened is the caller's to close.
+        with nullcontext(source) if source is video else source:
+            return paint_video(source, path, painter, progress=progress)

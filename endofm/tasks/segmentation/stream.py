@@ -1,33 +1,36 @@
-"""From an open video to masks, window by window."""
+"""Segmentation stream: from an open video to masks, window by window."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from endofm._version import __version__
 from endofm.errors import EncoderOutputError, InputError, VideoError
 from endofm.inference.streaming import read_ahead
-from endofm.tasks.segmentation.frame_mask import FrameMask
+from endofm.inference.video_stream import VideoStream
+from endofm.tasks.segmentation.files import write_masks
+from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
+from endofm.tasks.segmentation.results import VideoMasks
 from endofm.transforms.masks import covered_box, maps_to_source
 from endofm.transforms.processor import Processor
-from endofm.video.frames import VideoSource, describe_video
+from endofm.video.frames import VideoSource
 
 Segment = Callable[[Tensor], Tensor]
 """Maps clips ``(batch, 3, time, height, width)`` to logits ``(batch, classes, time, height, width)``."""
 
 
 @dataclass(eq=False)
-class _Open:
-    """A frame whose mask is not final yet: its place and time, its pixels, and the weighted sum of probabilities."""
+class _PendingFrame:
+    """A frame whose mask is not final: its times, its pixels, and the weighted sum of probabilities so far."""
 
     index: int
     pts_seconds: float
@@ -39,39 +42,37 @@ class _Open:
 
 
 class _Window(NamedTuple):
-    """Frames that the model looks at together, and the index of the first whose mask they count for."""
+    """Frames of one pass of the model, and the index of the first frame whose mask it contributes to."""
 
-    frames: list[_Open]
+    frames: list[_PendingFrame]
     start: int
 
 
-class MaskStream:
+class MaskStream(VideoStream[FrameMask, VideoMasks]):
     """One pass over one video that yields masks while the video is being read.
 
-    Frames are looked at in windows that follow each other with an overlap; where windows overlap, their probabilities
-    are averaged with weights that fall towards the windows' ends. The last window is moved back so that it is whole; a
-    video shorter than a window is one shorter window. A thread decodes and prepares ahead. Memory depends on the window
-    and on the size of frames, not on the length of the video.
+    Frames are processed in windows that overlap; where they do, probabilities are averaged with weights that decrease
+    towards the ends of a window. The last window is moved back to be complete; a video shorter than a window is a
+    single shorter window. Memory depends on the window and the size of frames, not on the length of the video.
 
     Args:
         segment: The model.
         source: Open video.
-        processor: Turns frames into what the model takes.
+        processor: Turns frames into the model's input.
         labels: Names of the classes, background first.
-        device: Where the model is.
-        precision: How exactly the model computes, as it is told in the provenance; the model sees to it.
-        num_frames: Frames of a window; as the processor's configuration says by default.
+        device: Device of the model.
+        precision: Precision of the model, for the provenance; the model itself applies it.
+        weights: Provenance of the weights, as plain JSON values.
+        num_frames: Frames of a window; by default as the processor's configuration says.
         overlap: Frames that neighbouring windows share; a quarter of a window by default.
-        frame_stride: Take every n-th frame.
+        frame_stride: Segment every n-th frame only.
         batch_size: Windows per forward pass.
 
     Attributes:
-        source: The video.
         labels: Names of the classes.
         num_frames: Frames of a window.
         overlap: Frames that neighbouring windows share.
-        frame_stride: Every which frame is taken.
-        box: Field of view that frames are cropped to, None for whole frames.
+        frame_stride: As given.
 
     Raises:
         InputError: If an argument is not valid.
@@ -86,6 +87,7 @@ class MaskStream:
         labels: tuple[str, ...],
         device: str | torch.device = "cpu",
         precision: str = "exact",
+        weights: Mapping[str, Any] | None = None,
         num_frames: int | None = None,
         overlap: int | None = None,
         frame_stride: int = 1,
@@ -94,31 +96,24 @@ class MaskStream:
         num_frames = processor.config.num_frames if num_frames is None else num_frames
         for name, value in (("num_frames", num_frames), ("frame_stride", frame_stride), ("batch_size", batch_size)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a whole number >= 1, got {value!r}")
+                raise InputError(f"{name} must be an integer >= 1, got {value!r}")
         overlap = num_frames // 4 if overlap is None else overlap
         if not isinstance(overlap, int) or isinstance(overlap, bool) or not 0 <= overlap < num_frames:
-            raise InputError(
-                f"overlap must be a whole number from 0 to num_frames - 1 = {num_frames - 1}, got {overlap!r}"
-            )
-        self.source, self.labels = source, labels
+            raise InputError(f"overlap must be an integer from 0 to num_frames - 1 = {num_frames - 1}, got {overlap!r}")
+        super().__init__(source, processor, device=device, precision=precision, weights=weights)
+        self.labels = labels
         self.num_frames, self.overlap, self.frame_stride = num_frames, overlap, frame_stride
-        self._segment, self._processor, self._batch_size = segment, processor, batch_size
-        self._device, self._precision = torch.device(device), precision
-        self.box = processor.find_field_of_view_of(source)
-
-    def __len__(self) -> int:
-        """Return the number of masks to expect; damaged frames give none."""
-        return -(-len(self.source.frame_times()) // self.frame_stride)
+        self._segment, self._batch_size = segment, batch_size
 
     def __iter__(self) -> Generator[FrameMask, None, None]:
         """Yield one mask per frame, in order.
 
         Raises:
             VideoError: If no frame can be decoded.
-            EncoderOutputError: If the model returns values that are not numbers.
+            EncoderOutputError: If the model returns values that are not finite.
         """
-        recent: deque[_Open] = deque(maxlen=self.num_frames)
-        waiting: deque[_Open] = deque()  # frames whose mask was not given out yet
+        recent: deque[_PendingFrame] = deque(maxlen=self.num_frames)
+        waiting: deque[_PendingFrame] = deque()  # frames whose mask has not been yielded yet
         windows: list[_Window] = []
         start = 0  # first frame of the next window
         last = -1
@@ -134,46 +129,74 @@ class MaskStream:
                 if len(windows) == self._batch_size:
                     self._run(windows)
                     windows.clear()
+                    # No later window reaches back before `start`: these masks are final.
                     while waiting and waiting[0].index < start:
                         yield self._mask(waiting.popleft())
             if last < 0:
                 raise VideoError(f"{self.source.metadata.name}: no frame of this video can be decoded")
             if not start or start + self.overlap <= last:
-                # Moved back to be whole. The frames before its regular place are there to be looked at; their masks
-                # were settled by earlier windows, whatever the size of batches.
+                # Frames remain that no window covers. The last window is moved back to be complete: frames before its
+                # regular start only give context. Their masks must not change any more, because with smaller batches
+                # they have been yielded already, and the result must not depend on the size of batches.
                 windows.append(_Window(list(recent), start))
             self._run(windows)
             while waiting:
                 yield self._mask(waiting.popleft())
 
-    def describe(self) -> dict[str, Any]:
-        """Return how the masks come about, with the problems met so far, as plain JSON values."""
+    def expected(self) -> int:
+        """Return the number of masks to expect; damaged frames give none."""
+        return -(-len(self.source.frame_times()) // self.frame_stride)
+
+    def save(self, path: str | Path, *, progress: bool = True) -> int:
+        """Run the stream to its end, writing each mask as it is computed; no mask is held in memory.
+
+        Args:
+            path: As for :meth:`VideoMasks.save`.
+            progress: Show a progress bar on a terminal.
+
+        Returns:
+            Number of masks.
+
+        Raises:
+            InputError: If the path has another suffix, or is a folder that is not empty.
+        """
+        metadata = self.source.metadata
+        with closing(self.counted(progress=progress)) as masks:
+            return write_masks(
+                path,
+                masks,
+                labels=self.labels,
+                size=(metadata.height, metadata.width),
+                provenance=self.provenance,
+            )
+
+    def _result(self, items: Iterator[FrameMask]) -> VideoMasks:
+        # Packed one by one: an hour of masks as arrays would not fit into memory.
+        packed = tuple(PackedMask.of(mask) for mask in items)
+        metadata = self.source.metadata
+        return VideoMasks(self.labels, metadata.height, metadata.width, packed, self.provenance())
+
+    def _details(self) -> dict[str, Any]:
         return {
+            **super()._details(),
             "labels": list(self.labels),
             "windows": {
                 "num_frames": self.num_frames,
                 "overlap": self.overlap,
                 "frame_stride": self.frame_stride,
             },
-            "preprocess": asdict(self._processor.config),
-            "field_of_view": asdict(self.box) if self.box else None,
-            "precision": self._precision,
-            "device": self._device.type,
-            "video": describe_video(self.source),
-            "problems": list(self.source.problems),
-            "library": {"endofm": __version__, "torch": torch.__version__},
         }
 
-    def _frames(self) -> Generator[_Open, None, None]:
-        """Decode and prepare; this part runs in the thread that reads ahead."""
-        chosen = islice(iter(self.source), 0, None, self.frame_stride)
-        for number, frame in enumerate(chosen):
+    def _frames(self) -> Generator[_PendingFrame, None, None]:
+        """Decode and prepare; this part runs in the read-ahead thread."""
+        selected = islice(iter(self.source), 0, None, self.frame_stride)
+        for number, frame in enumerate(selected):
             pixels = self._processor.prepare_frame(frame.data, box=self.box)
             size = (frame.data.shape[0], frame.data.shape[1])
-            yield _Open(number, frame.pts_seconds, frame.duration_seconds, size, pixels)
+            yield _PendingFrame(number, frame.pts_seconds, frame.duration_seconds, size, pixels)
 
     def _run(self, windows: list[_Window]) -> None:
-        """Run the model on windows of equal length and add what it says to their frames."""
+        """Run the model on windows of equal length and add its probabilities to their frames."""
         if not windows:
             return
         clips = torch.stack([torch.stack([frame.pixels for frame in window.frames], dim=1) for window in windows])
@@ -183,31 +206,69 @@ class MaskStream:
         if not torch.isfinite(probabilities).all():
             raise EncoderOutputError(
                 f"{self.source.metadata.name}: the model returned values that are not numbers from "
-                f"{windows[0].frames[0].pts_seconds:.3f} s on. Its weights are damaged, or do not bear the precision "
-                f"{self._precision!r}: check the file of the weights, or use 'exact'"
+                f"{windows[0].frames[0].pts_seconds:.3f} s on. Its weights are damaged, or the precision "
+                f"{self._precision!r} is too low for them: check the file of the weights, or use 'exact'"
             )
         for window, maps in zip(windows, probabilities, strict=True):
             length = len(window.frames)
-            for place, frame in enumerate(window.frames):
+            for index, frame in enumerate(window.frames):
                 if frame.index >= window.start:
-                    weight = min(place + 1, length - place)
-                    share = weight * maps[:, place]
-                    frame.total = share if frame.total is None else frame.total + share
+                    # A triangle, 1 2 3 3 2 1: frames in the middle of a window have the most context. The sum is
+                    # divided by the total weight in _mask().
+                    weight = min(index + 1, length - index)
+                    weighted = weight * maps[:, index]
+                    frame.total = weighted if frame.total is None else frame.total + weighted
                     frame.weight += weight
 
-    def _mask(self, frame: _Open) -> FrameMask:
-        """Bring a frame's probabilities back to its size and choose the most probable class of every pixel."""
+    def _mask(self, frame: _PendingFrame) -> FrameMask:
+        """Return a frame's probabilities to the frame's size and select the most probable class of every pixel."""
         assert frame.total is not None
         height, width = frame.size
         geometry = self._processor.geometry(height, width, self.box)
+        # Probabilities are resized, not classes: an edge then falls between pixels of the network's grid.
         maps = maps_to_source(frame.total / frame.weight, geometry)
         best = maps.max(dim=0)
         labels = np.zeros(frame.size, np.uint8)
         box = covered_box(geometry)
         labels[box.top : box.bottom, box.left : box.right] = best.indices.to(torch.uint8).cpu().numpy()
-        given = best.indices.flatten()
         classes = len(self.labels)
-        pixels = torch.bincount(given, minlength=classes)
-        sums = torch.bincount(given, weights=best.values.flatten().double(), minlength=classes)
+        assigned = best.indices.flatten()
+        pixels = torch.bincount(assigned, minlength=classes)
+        sums = torch.bincount(assigned, weights=best.values.flatten().double(), minlength=classes)
         scores = (sums / pixels.clamp_min(1)).tolist()
         return FrameMask(frame.index, frame.pts_seconds, frame.duration_seconds, labels, tuple(scores))
+
+
+def clip_probabilities(segment: Segment, clip: Tensor, *, num_frames: int | None = None, overlap: int = 0) -> Tensor:
+    """Return the probabilities of a prepared clip that is in memory, at the clip's size.
+
+    Windows and weights are those of :class:`MaskStream`.
+
+    Args:
+        segment: The model, called with one window at a time.
+        clip: ``(3, time, height, width)``, on the model's device.
+        num_frames: Frames of a window; None for the whole clip at once.
+        overlap: Frames that neighbouring windows share.
+
+    Returns:
+        float32 ``(classes, time, height, width)``.
+    """
+    length = clip.shape[1]
+    window = min(num_frames or length, length)
+    total: Tensor | None = None
+    weights = torch.zeros(length, device=clip.device)
+    start = regular = 0
+    while True:
+        part = segment(clip[None, :, start : start + window])[0].float().softmax(dim=0)
+        ramp = torch.arange(1, window + 1, device=clip.device)
+        ramp = torch.minimum(ramp, ramp.flip(0)).float()
+        # The last window may start before its regular place; the masks before that are final, as in the stream.
+        ramp[: regular - start] = 0
+        if total is None:
+            total = part.new_zeros(part.shape[0], length, *part.shape[2:])
+        total[:, start : start + window] += ramp[:, None, None] * part
+        weights[start : start + window] += ramp
+        regular += window - overlap
+        if start + window >= length:
+            return total / weights[:, None, None]
+        start = min(regular, length - window)

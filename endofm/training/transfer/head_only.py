@@ -53,7 +53,7 @@ class AttentiveTransfer(Transfer):
 
     def insert(self, model: Pretrained) -> None:
         """Replace the head."""
-        from endofm.tasks.classification.head import ClassificationHead
+        from endofm.tasks.classification.classification_head import ClassificationHead
 
         head, encoder = model.config.head, model.config.encoder
         assert isinstance(head, ClassificationHeadConfig)

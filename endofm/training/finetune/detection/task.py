@@ -11,7 +11,7 @@ import torch
 from endofm.data.detection.samples import DetectionBatch
 from endofm.evaluation.detection_metrics import DetectionMetrics
 from endofm.evaluation.detection_records import DetectionResults
-from endofm.tasks.detection.losses import detection_losses
+from endofm.tasks.detection.detection_losses import detection_losses
 from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.training.engine.distributed import all_reduce_mean
 from endofm.training.engine.training_task import StepOutput

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from endofm.evaluation.mask_metrics import ClipScores, mask_metrics
-from endofm.tasks.segmentation.loss import mask_loss
+from endofm.tasks.segmentation.mask_loss import mask_loss
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.training.engine.training_task import StepOutput
 from endofm.training.finetune.segmentation.config import SegmentationConfig

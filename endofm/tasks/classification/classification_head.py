@@ -1,4 +1,4 @@
-"""From an encoder's tokens to class logits."""
+"""Classification head: from an encoder's tokens to class logits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from endofm.tasks.classification.config import ClassificationHeadConfig
 
 
 class AttentivePool(nn.Module):
-    """One learnt query that attends to all patch tokens of a clip.
+    """One trainable query that attends to all patch tokens of a clip.
 
     The probe of frozen video encoders in V-JEPA (arXiv 2404.08471, section 4.1), without its MLP: a layer norm, keys
     and values from the tokens, one query, an output projection.
@@ -41,6 +41,7 @@ class AttentivePool(nn.Module):
         """Pool ``(batch, tokens, embed_dim)`` to ``(batch, embed_dim)``."""
         batch, count, dim = tokens.shape
         keys, values = self.key_value(self.norm(tokens)).view(batch, count, 2, self.num_heads, -1).unbind(2)
+        # The query has no projection: it is a parameter already, and a linear map of it would add no freedom.
         query = self.query.expand(batch, 1, dim).view(batch, 1, self.num_heads, -1)
         heads = F.scaled_dot_product_attention(  # B H 1 d
             query.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
@@ -52,11 +53,11 @@ class AttentivePool(nn.Module):
 class ClassificationHead(nn.Module):
     """Pooling, dropout and one linear layer.
 
-    With the class token and no dropout this is the original's classifier, also in how it begins: weights from a normal
-    of deviation 0.01, biases 0 (``eval_finetune.py`` of med-air/Endo-FM, commit 206427e).
+    With the class token and no dropout this is the published classifier, including its initialisation: weights from a
+    normal distribution of deviation 0.01, biases 0 (``eval_finetune.py`` of med-air/Endo-FM, commit 206427e).
 
     Args:
-        config: What to build.
+        config: Pooling, dropout and number of classes.
         embed_dim: Width of the tokens.
         layer_norm_eps: Epsilon of the norm of an attentive pooling.
     """
@@ -73,20 +74,20 @@ class ClassificationHead(nn.Module):
 
     @property
     def needs_patch_tokens(self) -> bool:
-        """Whether the class token alone is not enough."""
+        """True if the head reads patch tokens in addition to the class token."""
         return self.pool is not None
 
     def forward(self, tokens: EncoderOutput) -> Tensor:
         """Return logits.
 
         Args:
-            tokens: What the encoder says about the clips; patch tokens are read by an attentive pooling only.
+            tokens: Output of the encoder; patch tokens are read by an attentive pooling only.
 
         Returns:
             ``(batch, num_classes)``.
 
         Raises:
-            InputError: If patch tokens are needed and are not there.
+            InputError: If patch tokens are needed and missing.
         """
         pooled = tokens.cls_token
         if self.pool is not None:

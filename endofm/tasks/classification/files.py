@@ -1,0 +1,40 @@
+"""Files of class probabilities: JSON with everything, or a CSV table with one clip per line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from endofm.errors import InputError
+from endofm.files import atomic_path
+
+FILE_SUFFIXES = (".json", ".csv")
+
+
+def write_classification(path: Path, values: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Write class probabilities in the format that the suffix names; the file appears when it is complete.
+
+    Args:
+        path: File ending in ``.json`` or ``.csv``.
+        values: Plain JSON values, as :meth:`VideoClassification.to_dict` returns them.
+        labels: Names of the classes, in the order of the probabilities.
+
+    Raises:
+        InputError: If the suffix is another one.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in FILE_SUFFIXES:
+        raise InputError(f"{path}: a classification is written as .json or .csv, not {path.suffix!r}")
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        if suffix == ".json":
+            json.dump(values, file, indent=1)
+            return
+        writer = csv.writer(file)
+        writer.writerow(["start_seconds", "end_seconds", "said", *(f"p({label})" for label in labels)])
+        for clip in values["clips"]:
+            numbers = [f"{value:.6f}" for value in clip["probabilities"]]
+            times = [f"{clip[name]:.3f}" for name in ("start_seconds", "end_seconds")]
+            writer.writerow([*times, "+".join(clip["said"]), *numbers])
