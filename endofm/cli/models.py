@@ -1,4 +1,4 @@
-"""``endofm models``: the weights that are known by name."""
+"""``endofm models``: table of the registered weights."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from endofm.hub.registry import WeightRecord
 
-SUMMARY = "list the weights that are known by name"
+SUMMARY = "list the registered weights"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print everything that is recorded, as JSON")
-    form.add_argument("--markdown", action="store_true", help="print the table as the documentation shows it")
+    form.add_argument("--json", action="store_true", help="print complete records as JSON")
+    form.add_argument("--markdown", action="store_true", help="print the table of the documentation")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,16 +30,29 @@ def run(args: argparse.Namespace) -> int:
         print(
             json.dumps([{**asdict(r), "task": r.task, "num_parameters": r.num_parameters} for r in records], indent=2)
         )
-        return 0
-    rows = [tuple(_ROW), *(tuple(value(record) for value in _ROW.values()) for record in records)]
-    if args.markdown:
-        rows = [rows[0], ("---",) * len(_ROW), *((f"`{name}`", *rest) for name, *rest in rows[1:])]
-        print("\n".join(f"| {' | '.join(row)} |" for row in rows))
-        return 0
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    elif args.markdown:
+        print(_markdown([record for record in records if record.config.trained]))
+        # Random weights serve tests; on a page they would hide the few that a reader is looking for.
+        print("\n<details>\n<summary>Random weights, to try the software</summary>\n")
+        print(_markdown([record for record in records if not record.config.trained]))
+        print("\n</details>")
+    else:
+        rows = _table(records)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
+
+
+def _table(records: list[WeightRecord]) -> list[tuple[str, ...]]:
+    """Return the header and one row per weight."""
+    return [tuple(_ROW), *(tuple(value(record) for value in _ROW.values()) for record in records)]
+
+
+def _markdown(records: list[WeightRecord]) -> str:
+    header, *rows = _table(records)
+    rows = [header, ("---",) * len(_ROW), *((f"`{name}`", *rest) for name, *rest in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 _ROW: dict[str, Callable[[WeightRecord], str]] = {
