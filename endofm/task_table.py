@@ -25,8 +25,8 @@ class Task:
     Attributes:
         name: Name of the task, as ``config.json`` has it.
         model: Public model class, a :class:`~endofm.models.pretrained.Pretrained`.
-        layout: Checkpoint layouts and words for the model card, a :class:`~endofm.hub.layout.HubTask`.
-        head_config: Configuration of the head, a :class:`~endofm.config.head.HeadConfig`; None for the encoder alone.
+        layout: Checkpoint layouts and text for the model card, a :class:`~endofm.hub.task_layout.TaskLayout`.
+        head_config: Configuration of the head, a :class:`~endofm.config.HeadConfig`; None for the encoder alone.
     """
 
     name: str
@@ -54,24 +54,24 @@ _TASKS: dict[str, Task] = {
         Task(
             name=FEATURES,
             model="endofm.tasks.features.model:EndoFM",
-            layout="endofm.tasks.features.layout:FeaturesTask",
+            layout="endofm.tasks.features.layout:FeaturesLayout",
         ),
         Task(
             name="classification",
             model="endofm.tasks.classification.model:EndoFMForVideoClassification",
-            layout="endofm.tasks.classification.layout:ClassificationTask",
+            layout="endofm.tasks.classification.layout:ClassificationLayout",
             head_config="endofm.tasks.classification.config:ClassificationHeadConfig",
         ),
         Task(
             name="detection",
             model="endofm.tasks.detection.model:EndoFMForDetection",
-            layout="endofm.tasks.detection.layout:DetectionTask",
+            layout="endofm.tasks.detection.layout:DetectionLayout",
             head_config="endofm.tasks.detection.config:DetectionHeadConfig",
         ),
         Task(
             name="segmentation",
             model="endofm.tasks.segmentation.model:EndoFMForSegmentation",
-            layout="endofm.tasks.segmentation.layout:SegmentationTask",
+            layout="endofm.tasks.segmentation.layout:SegmentationLayout",
             head_config="endofm.tasks.segmentation.config:SegmentationHeadConfig",
         ),
     )

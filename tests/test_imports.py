@@ -94,9 +94,7 @@ def test_the_encoder_alone_needs_torch_alone() -> None:
 
 
 def test_torchvision_comes_with_the_detector_alone() -> None:
-    loaded = loaded_by(
-        "import endofm.tasks.features.model, endofm.tasks.detection.published_keys, endofm.tasks.detection"
-    )
+    loaded = loaded_by("import endofm.tasks.features.model, endofm.tasks.detection.layout, endofm.tasks.detection")
     assert "torchvision" not in loaded
     assert "torchvision" in loaded_by("import endofm.tasks.detection.detector")
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from endofm import EndoFM
-from endofm.hub.folder import save_folder
+from endofm.hub.model_folder import save_folder
 
 STAGES = """\
 Three stages on the CPU, each by a command of this package; `bash benchmarks/nano/make.sh WORK` runs them all.
@@ -82,12 +82,12 @@ def main() -> None:
     parser.add_argument("--scores", type=Path)
     args = parser.parse_args()
     first, last = (EndoFM.from_pretrained(args.work / stage / "export") for stage in ("first", "third"))
-    told = {"Training data": DATA, "Training procedure": STAGES, "What it is not": IT_IS_NOT}
+    sections = {"Training data": DATA, "Training procedure": STAGES, "What it is not": IT_IS_NOT}
     if args.scores:
-        told["Evaluation"] = evaluation(json.loads(args.scores.read_text(encoding="utf-8")))
+        sections["Evaluation"] = evaluation(json.loads(args.scores.read_text(encoding="utf-8")))
     half = {name: tensor.to(torch.float16) for name, tensor in last.state_dict().items()}
     # Name, licence and preprocessing are those of the first stage; mask models squeeze whole frames instead.
-    save_folder(args.out, config=replace(first.config, encoder=last.config.encoder), state_dict=half, told=told)
+    save_folder(args.out, config=replace(first.config, encoder=last.config.encoder), state_dict=half, sections=sections)
     (args.out / "model.safetensors").chmod(0o644)
 
 

@@ -28,11 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what was found, taken and left out."""
     from endofm.errors import InputError, WeightsNotFoundError
-    from endofm.hub.checksum import file_sha256
     from endofm.hub.convert import convert_checkpoint
-    from endofm.hub.folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, save_folder
-    from endofm.hub.layout import hub_task
-    from endofm.models.pretrained import model_class
+    from endofm.hub.download import file_sha256
+    from endofm.hub.model_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, save_folder
+    from endofm.hub.task_layout import task_layout
     from endofm.task_table import get_task
 
     if not args.checkpoint.is_file():
@@ -48,27 +47,26 @@ def run(args: argparse.Namespace) -> int:
         task=args.task,
         labels=[label.strip() for label in args.labels.split(",")] if args.labels else None,
     )
-    found, config = converted.found, converted.config
+    published, config = converted.published, converted.config
     encoder = config.encoder
-    model_class(config.task).check_tensors(config, found.tensors, where=str(args.checkpoint))
-    save_folder(args.out, config=converted.config, state_dict=found.tensors, record=converted.record)
+    save_folder(args.out, config=config, state_dict=published.tensors, record=converted.record)
 
-    known = f"the published file of {converted.record.name}" if converted.record else "not a registered file"
-    assumed = "" if args.num_heads or converted.record else " (assumed from the width; --num-heads changes it)"
-    numbers = sum(tensor.numel() for tensor in found.tensors.values())
+    registered = f"the published file of {converted.record.name}" if converted.record else "not a registered file"
+    assumed = "" if args.num_heads or converted.record else " (assumed from the width; --num-heads overrides it)"
+    values = sum(tensor.numel() for tensor in published.tensors.values())
     weights = args.out / WEIGHTS_NAME
     lines = {
-        "checkpoint": f"{args.checkpoint}, {known}",
+        "checkpoint": f"{args.checkpoint}, {registered}",
         "sha256": converted.sha256,
-        "layout": found.layout,
-        "taken": f"{found.part or 'the file'}: {len(found.tensors)} tensors, {numbers:,} numbers",
-        "left out": _left_out(found.left_out_tensors, found.left_out_entries),
+        "layout": published.layout,
+        "read": f"{published.part or 'the file'}: {len(published.tensors)} tensors, {values:,} values",
+        "left out": _left_out(published.left_out_tensors, published.left_out_entries),
         "encoder": f"{encoder.depth} blocks, {encoder.embed_dim} wide, {encoder.num_heads} heads{assumed}, "
         f"patches of {encoder.patch_size} x {encoder.patch_size}",
         "input": f"{encoder.num_frames} frames of {encoder.img_size} x {encoder.img_size}",
         "task": config.task,
-        **hub_task(config.task).facts(config),
-        "licence": converted.config.license or "not stated",
+        **task_layout(config.task).facts(config),
+        "licence": config.license or "not stated",
         "written": f"{weights} (sha256 {file_sha256(weights)}), {CONFIG_NAME}, {CARD_NAME}",
     }
     for key, value in lines.items():

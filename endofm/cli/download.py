@@ -30,10 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch the weights; the path of the file goes to standard output."""
+    from endofm.hub.download import DownloadOptions
     from endofm.hub.mirror import install_file
     from endofm.hub.registry import find_record, get_record
     from endofm.hub.resolve import load_weights
-    from endofm.hub.transfer import DownloadOptions
 
     if args.file is not None:
         install_file(get_record(args.weights), args.file, DownloadOptions(cache_dir=args.cache_dir))

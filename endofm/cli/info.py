@@ -17,10 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is known of the weights; a registry name is answered from its record, without a download."""
-    from endofm.hub.layout import hub_task
     from endofm.hub.registry import find_record
     from endofm.hub.resolve import load_weights
-    from endofm.hub.state_dict import count_parameters
+    from endofm.hub.task_layout import check_tensors, count_parameters, task_layout
     from endofm.transforms.processor import Processor
 
     record = find_record(args.weights)
@@ -30,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         loaded = load_weights(args.weights, local_files_only=args.local_files_only)
         config, provenance = loaded.config, dict(loaded.provenance)
+        if loaded.state_dict is not None:
+            check_tensors(config, loaded.state_dict, source=provenance["file"])
     if args.json:
         print(json.dumps(config.to_dict(), indent=2))
         return 0
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         "name": config.name or str(args.weights),
         "weights": "trained" if config.trained else "RANDOM: features computed with them mean nothing",
         "task": config.task,
-        **hub_task(config.task).facts(config),
+        **task_layout(config.task).facts(config),
         "licence": config.license or "not stated",
         "encoder": f"divided space-time ViT, {encoder.depth} blocks, {encoder.embed_dim} wide, "
         f"{encoder.num_heads} heads, patches of {encoder.patch_size} x {encoder.patch_size} pixels",

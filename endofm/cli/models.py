@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from endofm.hub.registry import WeightRecord
+    from endofm.hub.weight_record import WeightRecord
 
 SUMMARY = "list the registered weights"
 

@@ -1,13 +1,17 @@
 """Frozen dataclasses that describe a model and its preprocessing, and their JSON form.
 
-``config.json`` beside a weights file holds one :class:`ModelConfig`. Unknown keys are refused with a suggestion, so
+``config.json`` next to a weights file holds one :class:`ModelConfig`. Unknown keys are refused with a suggestion, so
 that a misspelt setting never passes silently.
 """
 
-from endofm.config.adapter import STAdapterConfig
-from endofm.config.encoder import ENCODER_PRESETS, EncoderConfig
-from endofm.config.head import HeadConfig
-from endofm.config.model import FORMAT_VERSION, ModelConfig
+from endofm.config.model_config import (
+    ENCODER_PRESETS,
+    FORMAT_VERSION,
+    EncoderConfig,
+    HeadConfig,
+    ModelConfig,
+    STAdapterConfig,
+)
 from endofm.config.preprocess import PAD_MULTIPLE, CropMode, PreprocessConfig
 
 __all__ = [

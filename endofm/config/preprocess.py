@@ -1,4 +1,4 @@
-"""How frames become a clip."""
+"""Preprocessing: from the frames of a video to the clip that a network takes."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Any, Literal, get_args
 from endofm.config.checks import is_number, require_bool, require_choice, require_int, require_number
 from endofm.errors import ConfigError
 
-CropMode = Literal["center", "upstream", "none", "fit"]
+CropMode = Literal["center", "published", "none", "fit"]
 ChannelOrder = Literal["rgb", "bgr"]
 ValueRange = Literal["fixed", "frame"]
 
 PAD_MULTIPLE = 32
-"""Pixels of which the sides of a frame that is fitted and padded are multiples."""
+"""Sides of a padded frame are multiples of this number of pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
-    """How frames become a clip; stored with the weights because features depend on it.
+    """Preprocessing from frames to a clip; stored with the weights because features depend on it.
 
     Attributes:
         num_frames: Frames per clip.
-        window_seconds: Time that one clip spans, in seconds. The default is the 5 s of the pre-training clips.
-        short_side: Length in pixels that the shorter side of a frame is resized to (bilinear, half-pixel centres,
-            no antialiasing, as in the original).
+        window_seconds: Duration of a clip in seconds. The default is the 5 s of the pre-training clips.
+        short_side: Length in pixels to which the shorter side of a frame is resized (bilinear, half-pixel centres,
+            no antialiasing, as published).
         crop_size: Side in pixels of the square crop that follows.
-        crop: ``"center"`` (sound default) or ``"upstream"``: the left part of a landscape frame, the top part of a
-            portrait frame, as the original's evaluation does it (an accident that its published numbers rest on).
-            ``"none"`` resizes the whole frame to the square, without keeping its aspect ratio, so that nothing of it is
-            lost; ``short_side`` then equals ``crop_size``. ``"fit"`` loses nothing either and keeps the aspect ratio:
-            the longer side becomes ``crop_size``, the shorter follows, and the right and bottom are padded with the
-            mean colour up to multiples of 32 pixels; ``short_side`` equals ``crop_size`` here too.
-        antialias: Resize as Pillow does it: an enlarged filter when making smaller, results rounded to whole values.
+        crop: ``"center"`` (the sound choice) or ``"published"``: the left part of a landscape frame, the top part of a
+            portrait frame, as in the published evaluation (an accident on which its numbers depend). ``"none"``
+            resizes the full frame to the square and changes its aspect ratio; ``short_side`` then equals
+            ``crop_size``. ``"fit"`` keeps the full frame and its aspect ratio: the longer side becomes ``crop_size``,
+            and the right and bottom are padded with the mean colour up to multiples of 32 pixels; ``short_side``
+            equals ``crop_size`` here too.
+        antialias: Resize as Pillow does: an enlarged filter when downscaling, results rounded to integers.
         values: ``"fixed"``, or ``"frame"``: the values of every frame are stretched to the full range, before resizing
-            (to whole values) and again after it, so that mean and std act on values that fill [0, 1]. As published for
-            segmentation. A frame of one single value becomes 0.
-        channels: Order of the channels that the network sees.
-        mean: Per-channel mean (RGB, frames scaled to [0, 1]), whatever the order of channels.
+            (to integers) and again after it, so that mean and std apply to values that fill [0, 1]. As published for
+            segmentation. A frame with a single value becomes 0.
+        channels: Order of the channels in the network's input.
+        mean: Per-channel mean (RGB, frames scaled to [0, 1]), independent of the order of channels.
         std: Per-channel standard deviation.
-        field_of_view: Crop every frame to the endoscope's image first, leaving out black borders and side panels.
+        field_of_view: Crop every frame to the endoscope's image first, without black borders and side panels.
     """
 
     num_frames: int = 8
@@ -73,6 +73,7 @@ class PreprocessConfig:
             raise ConfigError(
                 f"PreprocessConfig.crop_size {self.crop_size} must be a multiple of {PAD_MULTIPLE} with the crop 'fit'"
             )
+        # Statistics are those of RGB even where the network takes BGR; the processor reorders them.
         for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) != 3 or not all(is_number(v) for v in values):
@@ -83,15 +84,15 @@ class PreprocessConfig:
 
     @classmethod
     def for_image_size(cls, size: int, **changes: Any) -> PreprocessConfig:
-        """Return the default preprocessing scaled to another crop size (256:224 kept between resize and crop)."""
+        """Return the default preprocessing for another crop size, with its ratio of resize to crop, 256:224."""
         return cls(crop_size=size, short_side=round(size * 256 / 224), **changes)
 
     @classmethod
     def whole_frame(cls, size: int, **changes: Any) -> PreprocessConfig:
-        """Return the default preprocessing without a crop: the whole frame, resized to a square of this size."""
+        """Return the default preprocessing without a crop: the full frame, resized to a square of this size."""
         return cls(crop_size=size, short_side=size, crop="none", **changes)
 
     @classmethod
     def fitted_frame(cls, size: int, **changes: Any) -> PreprocessConfig:
-        """Return the default preprocessing without a crop, aspect ratio kept, the longer side of this size."""
+        """Return the default preprocessing without a crop: aspect ratio kept, the longer side of this size."""
         return cls(crop_size=size, short_side=size, crop="fit", **changes)

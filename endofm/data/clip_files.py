@@ -11,7 +11,7 @@ from endofm.data.perceptual_hashes import HASH_EVERY, frame_hash
 from endofm.data.prepare.frame_folders import folder_sha256
 from endofm.data.prepare.sources import list_images, require_folder
 from endofm.errors import EndoFMError
-from endofm.hub.checksum import file_sha256
+from endofm.hub.download import file_sha256
 from endofm.video.find import walk
 from endofm.video.open import open_video
 

@@ -1,4 +1,4 @@
-"""From a checkpoint of the original code to a model's tensors and configuration."""
+"""Conversion of a published checkpoint to a model's tensors and configuration."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ from torch import Tensor
 
 from endofm.config import ModelConfig
 from endofm.errors import InputError
-from endofm.hub.checkpoint import read_checkpoint
-from endofm.hub.checksum import file_sha256
-from endofm.hub.layout import FoundModel, HubTask, ReadOptions, hub_task, hub_tasks
-from endofm.hub.registry import WeightRecord, find_record_of_file
-from endofm.task_table import task_names
+from endofm.hub.checkpoint_file import read_checkpoint
+from endofm.hub.download import file_sha256
+from endofm.hub.registry import find_record_of_file
+from endofm.hub.task_layout import (
+    PublishedModel,
+    ReadOptions,
+    TaskLayout,
+    check_tensors,
+    task_layout,
+    task_layouts,
+)
+from endofm.hub.weight_record import WeightRecord
+from endofm.task_table import FEATURES, task_names
 
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """The model in a checkpoint file, and what was found on the way.
+    """A converted checkpoint.
 
     Attributes:
         config: Configuration; that of the record if the file is a registered one.
         sha256: sha256 of the checkpoint file.
         record: Record that the file belongs to, None for an unknown file or for another part than the record's.
-        found: Layout, part that was taken, and what was left out.
+        published: The model as found in the file: tensors, layout, part that was read, and what was left out.
     """
 
     config: ModelConfig
     sha256: str
     record: WeightRecord | None
-    found: FoundModel
+    published: PublishedModel
 
     @property
     def state_dict(self) -> dict[str, Tensor]:
         """The model's tensors by name."""
-        return self.found.tensors
+        return self.published.tensors
 
 
 def convert_checkpoint(
@@ -48,23 +56,23 @@ def convert_checkpoint(
     task: str | None = None,
     labels: Sequence[str] | None = None,
 ) -> ConvertedCheckpoint:
-    """Read the model out of an original ``.pth`` file.
+    """Read the model in a published ``.pth`` file.
 
     Args:
         path: Checkpoint file.
         part: ``"teacher"`` or ``"student"`` of a training checkpoint; the teacher by default.
-        num_heads: Attention heads per block, which the tensors do not tell; by default those of the record if the
-            file is a registered one, otherwise heads of width 64.
-        task: What to take from a file that holds more than an encoder: ``"features"`` leaves the head out. By default
-            what the file was made for.
-        labels: Names of the classes of a fine-tuned file, which the tensors do not tell; by default those of the
-            record, otherwise numbered ones.
+        num_heads: Attention heads per block, which cannot be inferred from the tensors; by default those of the record
+            if the file is a registered one, otherwise heads of width 64.
+        task: Model to read from a file that holds more than an encoder: ``"features"`` leaves the head out. By default
+            the task that the file was trained for.
+        labels: Names of the classes of a fine-tuned file, which it does not contain; by default those of the record,
+            otherwise numbered ones.
 
     Raises:
         UnsafeCheckpointError: If the file holds anything but tensors and plain values.
-        CheckpointFormatError: If it is damaged or of no known layout, or holds values that are not finite.
+        CheckpointFormatError: If it is damaged or of no supported layout, or holds values that are not finite.
         StateDictError: If its tensors are not exactly those of a model.
-        InputError: If the part is not there, or an argument contradicts the record or the file.
+        InputError: If the part is missing, or an argument contradicts the record or the file.
     """
     content = read_checkpoint(path)
     sha256 = file_sha256(path)
@@ -74,39 +82,40 @@ def convert_checkpoint(
             f"{path}: this is the file of {record.name}, which has {record.config.encoder.num_heads} attention heads, "
             f"not {num_heads}"
         )
-    layout = _choose(content, task, record, part, str(path))
+    layout = _select_layout(content, task, record, part, str(path))
     license_id = record.license if record else ""
     if record is not None and (record.config.task != layout.name or part == "student"):
         record = None  # another part of a registered file
-    known = record.config if record else None
-    if labels is not None and layout.name == "features":
-        raise InputError(f"{path}: labels are for files with a classifier; an encoder is taken from this one")
-    found = layout.read(
-        content, ReadOptions(part=part, num_heads=num_heads, labels=labels, known=known, where=str(path))
+    registered = record.config if record else None
+    if labels is not None and layout.name == FEATURES:
+        raise InputError(f"{path}: labels are for files with a classifier; this one is read as an encoder")
+    published = layout.read(
+        content, ReadOptions(part=part, num_heads=num_heads, labels=labels, registered=registered, source=str(path))
     )
-    if known is not None:
-        config = replace(known, source_sha256=sha256)
+    if registered is not None:
+        config = replace(registered, source_sha256=sha256)
     else:
         config = ModelConfig(
-            encoder=found.encoder,
-            preprocess=found.preprocess,
-            head=found.head,
+            encoder=published.encoder,
+            preprocess=published.preprocess,
+            head=published.head,
             license=license_id,
             source_sha256=sha256,
         )
-    return ConvertedCheckpoint(config=config, sha256=sha256, record=record, found=found)
+    check_tensors(config, published.tensors, source=str(path))
+    return ConvertedCheckpoint(config=config, sha256=sha256, record=record, published=published)
 
 
-def _choose(
-    content: Mapping[str, Any], task: str | None, record: WeightRecord | None, part: str | None, where: str
-) -> HubTask:
-    """Return the task whose layout a file has."""
+def _select_layout(
+    content: Mapping[str, Any], task: str | None, record: WeightRecord | None, part: str | None, source: str
+) -> TaskLayout:
+    """Return the layout to read a file with."""
     if task is not None and task not in task_names():
-        raise InputError(f"{where}: task must be one of {', '.join(task_names())}, got {task!r}")
+        raise InputError(f"{source}: task must be one of {', '.join(task_names())}, got {task!r}")
     if part is not None:
-        return hub_task(task or "features")  # only training checkpoints have parts
+        return task_layout(task or FEATURES)  # only training checkpoints have parts
     if task is not None:
-        return hub_task(task)
+        return task_layout(task)
     if record is not None:
-        return hub_task(record.config.task)
-    return next(layout for layout in hub_tasks() if layout.matches(content))
+        return task_layout(record.config.task)
+    return next(layout for layout in task_layouts() if layout.matches(content))

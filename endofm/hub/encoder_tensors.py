@@ -1,46 +1,126 @@
-"""An encoder's tensors that come without a configuration: what they are, and whether they are complete and finite."""
+"""The encoder inside a file of tensors: its names, its architecture, and whether its values are finite.
+
+Files of other programs carry no configuration. Their tensors are renamed to those of the encoder, and the architecture
+is inferred from the shapes. Whether the tensors are complete is checked later, against the network itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from endofm.config import EncoderConfig, PreprocessConfig
-from endofm.errors import CheckpointFormatError
-from endofm.hub.infer import infer_encoder_config
-from endofm.hub.state_dict import check_state_dict
+from endofm.errors import CheckpointFormatError, ConfigError, InputError
+
+_WRAPPERS = ("module.", "model.")
+"""Prefixes of DistributedDataParallel and of older TimeSformer files; they may be nested."""
+
+_HEADS = ("head.", "linear.")
+"""Prefixes of a projection head or classifier, which the encoder does without."""
+
+_ENTRIES = ("backbone_state_dict", "model", "state_dict", "model_state")
+"""Entries that hold a state dict, best first (the ``state_dict`` of a fine-tuned file is its classifier alone)."""
+
+_BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
+
+_HEAD_WIDTH = 64
+"""Width of an attention head in the published model and in every preset."""
 
 
-def read_encoder_config(
-    tensors: Mapping[str, Tensor],
-    *,
-    num_heads: int | None = None,
-    where: str = "checkpoint",
-    known: EncoderConfig | None = None,
-) -> EncoderConfig:
-    """Return the architecture of tensors that come without one, after checking that they are complete and finite.
+@dataclass(frozen=True)
+class EncoderTensors:
+    """The encoder found in a checkpoint.
+
+    Attributes:
+        tensors: Its tensors by their names in the encoder.
+        layout: Kind of file, for messages.
+        part: Entry that was read, empty for a flat file.
+        left_out_tensors: Tensors of heads in the same part, by their names in the file.
+        left_out_entries: Other entries of the file.
+    """
+
+    tensors: dict[str, Tensor]
+    layout: str
+    part: str
+    left_out_tensors: tuple[str, ...]
+    left_out_entries: tuple[str, ...]
+
+
+def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source: str = "checkpoint") -> EncoderTensors:
+    """Find the encoder's tensors in the content of a checkpoint.
+
+    Supported are training checkpoints (``teacher`` and ``student``; the teacher by default), fine-tuned ones
+    (``backbone_state_dict``), state dicts wrapped as ``model``, ``state_dict`` or ``model_state``, and flat ones, each
+    with or without the prefixes ``module.``, ``model.`` and ``backbone.``.
 
     Args:
-        tensors: The encoder's tensors by name.
-        num_heads: Attention heads per block; heads of width 64 by default.
-        where: Name of the file, for messages.
-        known: Architecture that the tensors must have, if the file is a registered one.
+        content: Result of :func:`~endofm.hub.checkpoint_file.read_checkpoint`.
+        part: ``"teacher"`` or ``"student"`` of a training checkpoint.
+        source: Name of the file, for messages.
 
     Raises:
-        CheckpointFormatError: If the tensors do not tell an architecture or hold values that are not finite.
-        StateDictError: If the tensors are not exactly those of the architecture.
+        InputError: If the requested part is missing.
+        CheckpointFormatError: If no supported layout fits.
     """
-    shapes: dict[str, Any] = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    encoder = known or infer_encoder_config(shapes, num_heads=num_heads, where=where)
-    check_state_dict(encoder, tensors, where=where)
-    require_finite(tensors, where)
-    return encoder
+    layout, entry, entries = _select(content, part, source)
+    names = {name: encoder_name(name) for name in entries}
+    repeated = _duplicates(name for name in names.values() if name is not None)
+    if repeated:
+        raise CheckpointFormatError(
+            f"{source}: several tensors would have the same name without their prefixes: {', '.join(repeated[:3])}"
+        )
+    tensors = plain_tensors({new: entries[old] for old, new in names.items() if new is not None}, source)
+    heads = tuple(old for old, new in names.items() if new is None)
+    others = tuple(str(name) for name in content if entry and name != entry)
+    return EncoderTensors(tensors=tensors, layout=layout, part=entry, left_out_tensors=heads, left_out_entries=others)
 
 
-def require_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+def strip_wrappers(name: str) -> str:
+    """Return a tensor's name without the prefixes that wrappers around a model put before it."""
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in _WRAPPERS:
+            if name.startswith(prefix):
+                name, stripped = name[len(prefix) :], True
+    return name
+
+
+def encoder_name(name: str) -> str | None:
+    """Return a tensor's name without the prefixes of wrappers, or None if it belongs to a head.
+
+    The prefixes are those of the published files: ``module.backbone.`` (student), ``backbone.`` (teacher and the
+    Kinetics weights), ``module.`` (fine-tuned), ``model.`` (older TimeSformer files) or none.
+    """
+    name = strip_wrappers(name)
+    if name.startswith("backbone."):
+        return name[len("backbone.") :]
+    return None if name.startswith(_HEADS) else name
+
+
+def plain_tensors(
+    entries: Mapping[str, Any], source: str = "checkpoint", *, integers: bool = False
+) -> dict[str, Tensor]:
+    """Copy the tensors of an entry into memory that the file does not share.
+
+    Args:
+        entries: Tensors by name.
+        source: Name of the file, for messages.
+        integers: Accept int64 tensors as well (counters of batch norms).
+
+    Raises:
+        CheckpointFormatError: If one of them is not an ordinary tensor of floating-point numbers.
+    """
+    return {name: _plain(tensor, name, source, integers=integers) for name, tensor in entries.items()}
+
+
+def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
     """Raise if a tensor holds values that are not finite.
 
     Raises:
@@ -49,10 +129,148 @@ def require_finite(tensors: Mapping[str, Tensor], where: str) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointFormatError(
-                f"{where}: tensor {name!r} holds values that are not finite; training diverged?"
+                f"{source}: tensor {name!r} holds values that are not finite; training diverged?"
             )
+
+
+def infer_encoder_config(
+    tensors: Mapping[str, Tensor], *, num_heads: int | None = None, source: str = "checkpoint"
+) -> EncoderConfig:
+    """Infer the architecture from the shapes of its tensors.
+
+    Everything but the number of heads follows from the shapes: the attention's projections are as large with 1 head
+    as with 12.
+
+    Args:
+        tensors: The encoder's tensors by name.
+        num_heads: Attention heads per block; by default heads of width 64.
+        source: Name of the file, for messages.
+
+    Raises:
+        CheckpointFormatError: If the tensors that determine the architecture are missing or contradict one another.
+        ConfigError: If ``num_heads`` is not given and the width is not a multiple of 64.
+    """
+
+    def shape(name: str, rank: int) -> tuple[int, ...]:
+        if name not in tensors:
+            raise CheckpointFormatError(
+                f"{source}: there is no tensor {name!r}, so this is not a divided space-time encoder; "
+                f"{_first_names(tensors)}"
+            )
+        found = tuple(tensors[name].shape)
+        if len(found) != rank or 0 in found:
+            raise CheckpointFormatError(f"{source}: tensor {name!r} has the unusable shape {found}")
+        return found
+
+    width, in_chans, patch_height, patch_width = shape("patch_embed.proj.weight", 4)
+    if patch_height != patch_width:
+        raise CheckpointFormatError(f"{source}: patches of {patch_height} x {patch_width} pixels are not square")
+    # The first row of the position embedding belongs to the class token.
+    grid = square_grid(shape("pos_embed", 3)[1] - 1, source)
+    num_frames = shape("time_embed", 3)[1]
+    hidden = shape("blocks.0.mlp.fc1.weight", 2)[0]
+    mlp_ratio = hidden / width
+    if int(width * mlp_ratio) != hidden:
+        # The quotient was rounded down, and EncoderConfig.mlp_dim would lose a channel; aim half a channel higher.
+        mlp_ratio = (hidden + 0.5) / width
+    return EncoderConfig(
+        img_size=grid * patch_height,
+        patch_size=patch_height,
+        num_frames=num_frames,
+        in_chans=in_chans,
+        embed_dim=width,
+        depth=1 + max(int(match[1]) for name in tensors if (match := _BLOCK.match(name))),
+        num_heads=num_heads or infer_num_heads(width, source),
+        mlp_ratio=mlp_ratio,
+        qkv_bias="blocks.0.attn.qkv.bias" in tensors,
+    )
+
+
+def infer_num_heads(width: int, source: str) -> int:
+    """Return the number of attention heads of the usual width, 64.
+
+    Raises:
+        ConfigError: If the encoder's width is not a multiple of that.
+    """
+    if width % _HEAD_WIDTH:
+        raise ConfigError(
+            f"{source}: the number of attention heads cannot be inferred from the tensors, and the width {width} is "
+            f"not a multiple of {_HEAD_WIDTH}; state it (num_heads, or --num-heads)"
+        )
+    return width // _HEAD_WIDTH
+
+
+def square_grid(positions: int, source: str) -> int:
+    """Return the side of the square grid of patches that a position embedding belongs to.
+
+    Raises:
+        CheckpointFormatError: If the number of positions is not a square.
+    """
+    grid = math.isqrt(max(positions, 0))
+    if grid < 1 or grid * grid != positions:
+        raise CheckpointFormatError(
+            f"{source}: the position embedding has {positions} patch positions, which is not a square grid"
+        )
+    return grid
 
 
 def default_preprocess(encoder: EncoderConfig) -> PreprocessConfig:
     """Return the preprocessing of a file that states none: that of pre-training, at the encoder's size."""
     return PreprocessConfig.for_image_size(encoder.img_size, num_frames=encoder.num_frames)
+
+
+def _select(content: Mapping[str, Any], part: str | None, source: str) -> tuple[str, str, Mapping[str, Any]]:
+    """Return the kind of file, the entry to read (empty: the file itself) and its tensors."""
+    networks = [name for name in ("teacher", "student") if _is_state_dict(content.get(name))]
+    if part is not None and part not in networks:
+        available = " and ".join(networks) if networks else "neither a teacher nor a student"
+        raise InputError(f"{source}: part {part!r} was requested, but the file holds {available}")
+    if networks:
+        entry = part or networks[0]
+        return f"training checkpoint ({' and '.join(networks)})", entry, content[entry]
+    for name in _ENTRIES:
+        if _is_state_dict(content.get(name)):
+            return f"state dict in the entry {name!r}", name, content[name]
+    if _is_state_dict(content):
+        return "flat state dict", "", content
+    entries = ", ".join(str(name) for name in list(content)[:8])
+    raise CheckpointFormatError(
+        f"{source}: no weights of a supported layout were found. Supported are the entries teacher, student, "
+        f"{', '.join(_ENTRIES)}, or tensors alone; the file holds: {entries or 'nothing'}"
+    )
+
+
+def _is_state_dict(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
+    )
+
+
+def _plain(tensor: object, name: str, source: str, *, integers: bool) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise CheckpointFormatError(f"{source}: {name!r} is not a tensor")
+    number = tensor.is_floating_point() or (integers and tensor.dtype == torch.int64)
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or not number:
+        raise CheckpointFormatError(f"{source}: tensor {name!r} is not an ordinary tensor of floating-point numbers")
+    # Strides of zero let a small file describe an enormous tensor, which the copy below would allocate.
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointFormatError(f"{source}: tensor {name!r} is larger than the data stored for it")
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _duplicates(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once, each once, in order of their second occurrence."""
+    seen: set[str] = set()
+    repeated: dict[str, None] = {}
+    for name in names:
+        if name in seen:
+            repeated[name] = None
+        seen.add(name)
+    return list(repeated)
+
+
+def _first_names(tensors: Mapping[str, object]) -> str:
+    names = list(tensors)
+    return f"its {len(names)} tensors begin with {', '.join(names[:3])}" if names else "it holds no tensors"

@@ -1,7 +1,7 @@
-"""Weights from places outside the hub: fetched once, converted if they are an original checkpoint, kept in the cache.
+"""Weights from locations outside the hub: downloaded once, converted if published as a checkpoint, and cached.
 
-An entry of this cache is a model folder plus a checksum file that ``sha256sum -c`` reads. It lies in huggingface_hub's
-folder for other libraries' assets, or in the ``cache_dir`` given.
+An entry of this cache is a model folder with a checksum file that ``sha256sum -c`` reads. The cache is in
+huggingface_hub's folder for other libraries' assets, or in the given ``cache_dir``.
 """
 
 from __future__ import annotations
@@ -21,28 +21,26 @@ from endofm.errors import (
     WeightsNotFoundError,
 )
 from endofm.files import atomic_path
-from endofm.hub.checksum import file_sha256, require_sha256
 from endofm.hub.convert import convert_checkpoint
-from endofm.hub.folder import WEIGHTS_NAME, save_folder
-from endofm.hub.layout import hub_task
-from endofm.hub.registry import Mirror, WeightRecord
-from endofm.hub.tensors import read_tensors
-from endofm.hub.transfer import DownloadOptions, fetch, file_lock
+from endofm.hub.download import DownloadOptions, fetch, file_lock, file_sha256, require_sha256
+from endofm.hub.model_folder import WEIGHTS_NAME, read_tensors, save_folder
+from endofm.hub.task_layout import check_tensors
+from endofm.hub.weight_record import Mirror, WeightRecord
 
 _CHECKSUM_NAME = f"{WEIGHTS_NAME}.sha256"
 
 
 def mirrored_folder(record: WeightRecord, options: DownloadOptions) -> Path:
-    """Return a model folder with a record's weights, from the cache or the first mirror that gives the right file.
+    """Return a model folder with a record's weights, from the cache or the first mirror that has the right file.
 
     Args:
         record: A record with mirrors.
         options: Cache and network.
 
     Raises:
-        WeightsNotFoundError: If nothing is in the cache, and downloads are off or only a browser can fetch the file.
-        DownloadError: If no mirror gave the file.
-        ChecksumError: If the only mirror gave a wrong file, or the cache is damaged and downloads are off.
+        WeightsNotFoundError: If nothing is in the cache, and downloads are off or need a browser.
+        DownloadError: If no mirror provided the file.
+        ChecksumError: If the only mirror provided a wrong file, or the cache is damaged and downloads are off.
     """
     failures: list[WeightsError] = []
     for mirror in record.mirrors:
@@ -55,7 +53,7 @@ def mirrored_folder(record: WeightRecord, options: DownloadOptions) -> Path:
         damaged = "".join(f"{failure}. " for failure in failures)
         raise WeightsNotFoundError(
             f"{damaged}{record.name} is not in the cache, and downloads are off (local_files_only or HF_HUB_OFFLINE). "
-            f"Run `endofm download {record.name}` where there is a network, and copy the cache."
+            f"Run `endofm download {record.name}` on a machine with a network, and copy its cache."
         )
     for mirror in record.mirrors:
         if mirror.url:
@@ -65,37 +63,38 @@ def mirrored_folder(record: WeightRecord, options: DownloadOptions) -> Path:
                 failures.append(error)
     if len(failures) == 1 and not any(mirror.page for mirror in record.mirrors):
         raise failures[0]
-    raise _by_hand(record, failures) from (failures[-1] if failures else None)
+    raise _browser_needed(record, failures) from (failures[-1] if failures else None)
 
 
 def install_file(record: WeightRecord, file: str | Path, options: DownloadOptions) -> Path:
-    """Put a file that was fetched by hand into the cache, so that the record's name works from then on.
+    """Add a file that was downloaded with a browser to the cache, so that the record's name loads from then on.
 
     Args:
         record: A record with mirrors.
-        file: The file as one of the mirrors has it.
-        options: Which cache.
+        file: The downloaded file.
+        options: Cache to use.
 
     Returns:
         The model folder in the cache.
 
     Raises:
-        WeightsNotFoundError: If there is no such file.
-        ChecksumError: If it is not the file of any of the mirrors.
+        WeightsNotFoundError: If the file does not exist.
+        InputError: If the record has no mirrors.
+        ChecksumError: If it is not the file of any mirror.
     """
     file = Path(file)
     if not file.is_file():
         raise WeightsNotFoundError(f"{file}: there is no such file")
     if not record.mirrors:
-        raise InputError(f"{record.name} is not distributed as a file to be fetched by hand")
+        raise InputError(f"{record.name} has no file to download with a browser")
     sha256 = file_sha256(file)
     for mirror in record.mirrors:
         if mirror.sha256 == sha256:
             entry = _entry(record, mirror, options)
-            with file_lock(_beside(entry, ".lock")):
+            with file_lock(_sibling(entry, ".lock")):
                 _install(record, mirror, file, entry)
             return entry
-    require_sha256(file, record.mirrors[0].sha256, what=str(file))
+    require_sha256(file, record.mirrors[0].sha256, source=str(file))
     raise AssertionError("unreachable: the checksum differs")
 
 
@@ -104,7 +103,7 @@ def _entry(record: WeightRecord, mirror: Mirror, options: DownloadOptions) -> Pa
     return cache / "endofm" / f"{record.name}-{mirror.sha256[:16]}"
 
 
-def _beside(entry: Path, ending: str) -> Path:
+def _sibling(entry: Path, ending: str) -> Path:
     return entry.with_name(entry.name + ending)
 
 
@@ -118,14 +117,14 @@ def _is_intact(entry: Path) -> bool:
 
 def _fetch(record: WeightRecord, mirror: Mirror, options: DownloadOptions) -> Path:
     entry = _entry(record, mirror, options)
-    with file_lock(_beside(entry, ".lock")):
-        if not options.force_download and _is_intact(entry):  # another process was faster
-            return entry
-        file = _beside(entry, ".download")
+    with file_lock(_sibling(entry, ".lock")):
+        if not options.force_download and _is_intact(entry):
+            return entry  # another process downloaded it while this one waited for the lock
+        file = _sibling(entry, ".download")
         fetch(
             mirror.url,
             file,
-            check=lambda path: require_sha256(path, mirror.sha256, what=mirror.url),
+            check=lambda path: require_sha256(path, mirror.sha256, source=mirror.url),
             label=mirror.filename or record.name,
         )
         _install(record, mirror, file, entry)
@@ -134,26 +133,25 @@ def _fetch(record: WeightRecord, mirror: Mirror, options: DownloadOptions) -> Pa
 
 
 def _install(record: WeightRecord, mirror: Mirror, file: Path, entry: Path) -> None:
-    """Write the cache entry; its checksum file comes last and makes it valid."""
+    """Write the cache entry. The checksum file is written last and makes the entry valid."""
     shutil.rmtree(entry, ignore_errors=True)
     state_dict = convert_checkpoint(file).state_dict if mirror.layout == "checkpoint" else read_tensors(file)
-    where = mirror.url or str(file)
-    hub_task(record.config.task).check(record.config, state_dict, where=where)
+    check_tensors(record.config, state_dict, source=mirror.url or str(file))
     config = replace(record.config, source_sha256=mirror.sha256)
     save_folder(entry, config=config, state_dict=state_dict, record=record)
     with atomic_path(entry / _CHECKSUM_NAME) as temporary:
         temporary.write_text(f"{file_sha256(entry / WEIGHTS_NAME)}  {WEIGHTS_NAME}\n", encoding="ascii")
 
 
-def _by_hand(record: WeightRecord, failures: Sequence[WeightsError]) -> WeightsError:
-    """Explain how to fetch the file with a browser."""
+def _browser_needed(record: WeightRecord, failures: Sequence[WeightsError]) -> WeightsError:
+    """Return the error that explains how to download the file with a browser."""
     tried = "".join(f"\n  tried: {failure}" for failure in failures)
     pages = "".join(f"\n  {mirror.page}\n    {mirror.status}" for mirror in record.mirrors if mirror.page)
     name = next((mirror.filename for mirror in record.mirrors if mirror.filename), "FILE")
     message = (
-        f"the weights {record.name} could not be fetched.{tried}\n"
-        f"Fetch {name} with a browser from one of{pages}\n"
+        f"the weights {record.name} could not be downloaded.{tried}\n"
+        f"Download {name} with a browser from one of{pages}\n"
         f"and then run\n  endofm download {record.name} --from {name}\n"
-        "which checks it, converts it and keeps it in the cache, so that the name works from then on."
+        "which verifies it, converts it and adds it to the cache; the name then loads without a network."
     )
     return DownloadError(message) if failures else WeightsNotFoundError(message)

@@ -1,8 +1,8 @@
-"""Files of the Hugging Face hub: cached, pinned to a commit, checked, and fetched again if damaged.
+"""Files of the Hugging Face hub: cached, pinned to a commit, verified, and downloaded again if damaged.
 
-The cache is huggingface_hub's own, in its own layout, so that its tools and other programs see the same files. Its
-functions are used for addresses, metadata, transfer and links; what is added is that a transfer goes on after an
-interruption, and that every file is compared with its checksum before it is used, also when it came from the cache.
+The cache is that of huggingface_hub, in its layout, so that its tools and other programs see the same files. Its
+functions provide addresses, metadata, transfer and links. This module adds that interrupted transfers resume, and that
+every file is compared with its checksum before use, even one from the cache.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ from endofm.errors import (
     InputError,
     WeightsNotFoundError,
 )
-from endofm.hub.checksum import matches_etag
-from endofm.hub.transfer import (
+from endofm.hub.download import (
     NETWORK_ERRORS,
     DownloadOptions,
     backoff,
@@ -43,6 +42,7 @@ from endofm.hub.transfer import (
     file_lock,
     is_local,
     is_transient,
+    matches_etag,
     status_code,
 )
 
@@ -53,10 +53,10 @@ _ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file in the cache whose content was checked.
+    """A verified file in the cache.
 
     Attributes:
-        path: Where it is.
+        path: Path in the cache.
         commit: Commit of the repository that it belongs to.
         sha256: Its sha256 if the hub states it (it does for large files), empty otherwise.
     """
@@ -69,8 +69,8 @@ class HubFile:
 def hub_file(repo_id: str, filename: str, *, revision: str = "", options: DownloadOptions) -> HubFile:
     """Return a file of a model repository, from the cache or the hub.
 
-    A commit that is in the cache is used without asking the hub. A branch or tag is looked up; if the hub cannot be
-    reached, the commit that it was last seen at is used with a warning.
+    A commit that is in the cache is used without a request. A branch or tag is resolved by the hub; if the hub cannot
+    be reached, the commit that it last resolved to is used, with a warning.
 
     Args:
         repo_id: ``owner/name``.
@@ -80,14 +80,14 @@ def hub_file(repo_id: str, filename: str, *, revision: str = "", options: Downlo
 
     Raises:
         WeightsNotFoundError: If the repository, revision or file does not exist, or is not in the cache while offline.
-        DownloadError: If it exists but could not be fetched.
-        ChecksumError: If what arrives, or what is in the cache while offline, is damaged.
+        DownloadError: If it exists but could not be downloaded.
+        ChecksumError: If the download, or the cached file while offline, is damaged.
         InputError: If the repository's name is not valid.
     """
     revision = revision or constants.DEFAULT_REVISION
     try:
         cached = None if options.force_download else _cached(repo_id, filename, revision, options)
-        # Systems without links keep no checksum beside the file, so there the hub is asked for it if it can be.
+        # A cached file's checksum is the name of its blob. Systems without links have no blobs; there the hub is asked.
         settled = options.offline or (cached and cached.path.is_symlink() and _COMMIT.fullmatch(revision))
         if cached and settled and _is_intact(cached.path):
             return cached
@@ -100,7 +100,7 @@ def hub_file(repo_id: str, filename: str, *, revision: str = "", options: Downlo
             if cached and not refused and _is_intact(cached.path):
                 warnings.warn(
                     f"{constants.ENDPOINT} could not be reached; using {repo_id} at {cached.commit}, the commit that "
-                    f"{revision!r} was last seen at",
+                    f"{revision!r} last resolved to",
                     EndoFMWarning,
                     stacklevel=2,
                 )
@@ -121,12 +121,12 @@ def hub_file(repo_id: str, filename: str, *, revision: str = "", options: Downlo
 
 
 def hub_error(error: BaseException, repo_id: str, *, revision: str = "main", filename: str = "") -> EndoFMError:
-    """Return our error for one of huggingface_hub or the network, saying what to do next."""
+    """Return the error of this package for one of huggingface_hub or the network, with the next step."""
     host = constants.ENDPOINT
     login = "If it is private, log in with `hf auth login` or pass token=."
     if isinstance(error, GatedRepoError):
         return DownloadError(
-            f"access to {repo_id} has to be asked for: open {host}/{repo_id} in a browser, then log in with "
+            f"access to {repo_id} has to be requested: open {host}/{repo_id} in a browser, then log in with "
             "`hf auth login` or pass token="
         )
     if isinstance(error, RepositoryNotFoundError):
@@ -136,7 +136,7 @@ def hub_error(error: BaseException, repo_id: str, *, revision: str = "main", fil
     if isinstance(error, EntryNotFoundError) and isinstance(error, HfHubHTTPError):
         return WeightsNotFoundError(
             f"{repo_id} has no file {filename} at revision {revision!r}, so it does not hold weights of this package. "
-            "Original checkpoints are read with `endofm convert`."
+            "Published checkpoints are read with `endofm convert`."
         )
     if is_local(error):
         return DownloadError(f"a file of this machine cannot be read or written for {repo_id}: {error}")
@@ -148,7 +148,7 @@ def hub_error(error: BaseException, repo_id: str, *, revision: str = "main", fil
         return DownloadError(f"{host} answers with an error for {repo_id} ({reason}). Try again later.")
     return DownloadError(
         f"could not reach {host} for {repo_id} ({reason}). Check the network; for machines without one, run "
-        "`endofm download` where there is, and copy the cache."
+        "`endofm download` on one that has a network, and copy its cache."
     )
 
 
@@ -198,7 +198,7 @@ def _metadata(repo_id: str, filename: str, revision: str, options: DownloadOptio
 def _download(
     repo_id: str, filename: str, revision: str, metadata: HfFileMetadata, options: DownloadOptions
 ) -> HubFile:
-    """Put the file's blob into the cache, then let huggingface_hub link it."""
+    """Download the file's blob into the cache, then let huggingface_hub link it."""
     etag, commit = str(metadata.etag), str(metadata.commit_hash)
     cache = Path(options.cache_dir or constants.HF_HUB_CACHE)
     folder = repo_folder_name(repo_id=repo_id, repo_type="model")
@@ -208,13 +208,13 @@ def _download(
         if not matches_etag(path, etag):
             raise ChecksumError(
                 f"{repo_id}/{filename} at {commit} arrived twice with a checksum other than {etag}, which the hub "
-                "states for it. Something between here and the hub changes the file (a proxy?)."
+                "states for it. Something on the network changes the file (a proxy?)."
             )
 
     with file_lock(cache / ".locks" / folder / f"{etag}.lock"):
         pointer = _cached(repo_id, filename, commit, options)
         if pointer and not pointer.path.is_symlink():
-            pointer.path.unlink()  # a copy, on systems without links, and found damaged
+            pointer.path.unlink()  # a copy, on systems without links, that turned out to be damaged
         if options.force_download or not (blob.is_file() and matches_etag(blob, etag)):
             fetch(
                 hf_hub_url(repo_id, filename, revision=commit),
@@ -234,7 +234,7 @@ def _offline_error(repo_id: str, filename: str, revision: str, cached: HubFile |
     if cached:
         return ChecksumError(
             f"{cached.path} is damaged, and downloads are off (local_files_only or HF_HUB_OFFLINE). Load it once with "
-            "downloads on, and it will be fetched again."
+            "downloads on to replace it."
         )
     return WeightsNotFoundError(
         f"{repo_id} at revision {revision!r} is not in the cache ({filename} is missing), and downloads are off "

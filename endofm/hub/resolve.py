@@ -1,14 +1,14 @@
-"""From what a user names to tensors and their configuration, without guessing.
+"""Resolution of a weights source to tensors and their configuration, without guessing.
 
 ============================================  ===================================================================
-``load_weights(...)``                         means
+``load_weights(...)``                         source
 ============================================  ===================================================================
 ``"endofm-base-8x224"``                       registered weights (``endofm models`` lists them)
 ``"owner/name"``, ``"owner/name@revision"``   a repository of the hub
 ``"some/folder"``, ``"./folder"``             a model folder, if it exists; a path that begins with ``.``, ``/`` or
                                               ``~`` is never taken for anything else
 ``"model.safetensors"``                       one weights file
-``"endo_fm.pth"``                             an original checkpoint
+``"endo_fm.pth"``                             a published checkpoint
 ============================================  ===================================================================
 """
 
@@ -22,38 +22,42 @@ from typing import TYPE_CHECKING
 
 from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ChecksumError, InputError, WeightsError, WeightsNotFoundError
-from endofm.hub.checkpoint import find_encoder
-from endofm.hub.checksum import file_sha256
 from endofm.hub.convert import convert_checkpoint
-from endofm.hub.encoder_tensors import default_preprocess, read_encoder_config
-from endofm.hub.folder import CONFIG_NAME, WEIGHTS_NAME, matching_config, read_folder_config
-from endofm.hub.layout import hub_task
+from endofm.hub.download import DownloadOptions, file_sha256
+from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config, require_finite
 from endofm.hub.mirror import mirrored_folder
-from endofm.hub.registry import WeightRecord, find_record_of_file, get_record, list_models
+from endofm.hub.model_folder import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    matching_config,
+    read_config,
+    read_folder_config,
+    read_tensors,
+)
+from endofm.hub.registry import find_record_of_file, get_record, list_models
 from endofm.hub.remote import hub_file
-from endofm.hub.tensors import read_config, read_tensors
-from endofm.hub.transfer import DownloadOptions
+from endofm.hub.weight_record import WeightRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _CHECKPOINT_ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar")
 PACKAGED = Path(__file__).parents[1] / "weights"
-"""Model folders that are part of this package."""
+"""Folder of the model folders that ship with this package."""
 
 _HUB_ID = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """Tensors with everything that is known about where they come from.
+    """Tensors with their configuration and provenance.
 
     Attributes:
         config: Architecture and preprocessing.
-        state_dict: The model's tensors by name; None for random encoders, which are made from the record's seed.
-        record: Registered record, None for weights of one's own.
-        provenance: Plain texts: ``source`` (what was asked for), ``record`` (registered name), ``file`` (what was
-            read), ``revision`` (commit on the hub), ``sha256`` (of the file), each only where there is one.
+        state_dict: The model's tensors by name; None for random weights, which are drawn from the record's seed.
+        record: Registered record, None for unregistered weights.
+        provenance: Strings: ``source`` (as requested), ``record`` (registered name), ``file`` (that was read),
+            ``revision`` (commit on the hub), ``sha256`` (of the file), each only if it exists.
     """
 
     config: ModelConfig
@@ -72,25 +76,28 @@ def load_weights(
     token: str | bool | None = None,
     num_heads: int | None = None,
 ) -> LoadedWeights:
-    """Find, fetch, check and read weights.
+    """Find, download, verify and read weights.
+
+    Files are verified by checksum. Whether the tensors are those of the configuration is checked by the model class
+    (:func:`~endofm.hub.task_layout.check_tensors`).
 
     Args:
-        source: Registered name, hub repository, model folder, ``.safetensors`` file or original checkpoint; the
-            module's table says which is which. A :class:`~pathlib.Path` is always a local file or folder.
+        source: Registered name, hub repository, model folder, ``.safetensors`` file or published checkpoint, as in the
+            table at the top of this module. A :class:`~pathlib.Path` is always a local file or folder.
         revision: Branch, tag or commit of a hub repository.
         cache_dir: Folder of the download cache; huggingface_hub's by default.
-        force_download: Fetch again what is in the cache.
-        local_files_only: Use only what is on this machine, as ``HF_HUB_OFFLINE=1`` does.
+        force_download: Download again even if the file is in the cache.
+        local_files_only: Use only files on this machine, as with ``HF_HUB_OFFLINE=1``.
         token: Access token of the hub; the stored one by default.
-        num_heads: Attention heads per block, for files that come without a configuration.
+        num_heads: Attention heads per block, for files without a configuration.
 
     Raises:
-        WeightsNotFoundError: If there is nothing of this name, or it is not in the cache while offline.
-        DownloadError: If it could not be fetched.
+        WeightsNotFoundError: If the source does not exist, or is not in the cache while offline.
+        DownloadError: If it could not be downloaded.
         ChecksumError: If a file is not the recorded one.
-        CheckpointFormatError: If a file is damaged or of no known layout.
+        CheckpointFormatError: If a file is damaged or of no supported layout.
         UnsafeCheckpointError: If a checkpoint holds anything but tensors and plain values.
-        StateDictError: If the tensors do not fit the configuration exactly.
+        StateDictError: If the tensors of a checkpoint are not those of a model.
         ConfigError: If the configuration is not valid.
         InputError: If the arguments contradict one another or the source is ambiguous.
     """
@@ -107,7 +114,7 @@ def load_weights(
         return _load_local(local, str(source), num_heads)
     name = str(source)
     if num_heads is not None:
-        raise InputError(f"{name} states its number of attention heads; num_heads is for files that do not")
+        raise InputError(f"{name} has a configuration that states its heads; num_heads is for files without one")
     if hub_id := _HUB_ID.fullmatch(name):
         if hub_id["revision"] and revision not in (None, hub_id["revision"]):
             raise InputError(f"{name} names one revision and revision={revision!r} another")
@@ -116,14 +123,14 @@ def load_weights(
 
 
 def _local_path(source: str | Path) -> Path | None:
-    """Return the path that a source means, or None if it is a registered name or a hub repository."""
+    """Return the path that a source denotes, or None if it is a registered name or a hub repository."""
     text = str(source)
     if not text.strip():
         raise InputError("the name of the weights is empty")
     if "://" in text:
         raise InputError(
-            f"{text} is an address. Give a hub repository as owner/name, or fetch the file and give its path; a server "
-            "of your own can be registered (endofm.hub.registry.register)"
+            f"{text} is an address. Give a hub repository as owner/name, or download the file and give its path; your "
+            "own server can be registered (endofm.hub.registry.register)"
         )
     path = Path(text).expanduser()
     if text in list_models() and not isinstance(source, Path):
@@ -133,8 +140,9 @@ def _local_path(source: str | Path) -> Path | None:
                 f"'./{text}' for the one here, or call from another folder"
             )
         return None
-    certain = isinstance(source, Path) or text.startswith((".", "/", "~")) or path.is_absolute()
-    if certain or path.exists() or path.suffix in (".safetensors", *_CHECKPOINT_ENDINGS):
+    # These forms denote a path even if nothing exists there, so that a typing error never reaches the hub.
+    explicit = isinstance(source, Path) or text.startswith((".", "/", "~")) or path.is_absolute()
+    if explicit or path.exists() or path.suffix in (".safetensors", *_CHECKPOINT_ENDINGS):
         return path
     if "/" in text and not _HUB_ID.fullmatch(text):
         raise WeightsNotFoundError(f"{text}: there is no such file or folder, and it is not the name of a repository")
@@ -154,14 +162,14 @@ def _load_local(path: Path, source: str, num_heads: int | None) -> LoadedWeights
     if path.suffix == ".safetensors":
         return _load_safetensors(path, source, num_heads)
     if path.suffix in _CHECKPOINT_ENDINGS:
-        found = convert_checkpoint(path, num_heads=num_heads)
-        provenance = _provenance(source, record=found.record, file=path, sha256=found.sha256)
-        return LoadedWeights(found.config, found.state_dict, found.record, provenance)
+        converted = convert_checkpoint(path, num_heads=num_heads)
+        provenance = _provenance(source, record=converted.record, file=path, sha256=converted.sha256)
+        return LoadedWeights(converted.config, converted.state_dict, converted.record, provenance)
     raise CheckpointFormatError(f"{path}: a file of weights ends with .safetensors or {', '.join(_CHECKPOINT_ENDINGS)}")
 
 
 def _load_safetensors(path: Path, source: str, num_heads: int | None) -> LoadedWeights:
-    """Read one file; its configuration is in its header, else in the config.json beside it, else in its shapes."""
+    """Read one file. Its configuration is in its header, or in config.json next to it, or inferred from its shapes."""
     neighbour = path.parent / CONFIG_NAME
     config = read_config(path)
     if config is None and neighbour.is_file():
@@ -170,15 +178,16 @@ def _load_safetensors(path: Path, source: str, num_heads: int | None) -> LoadedW
         if num_heads not in (None, config.encoder.num_heads):
             raise InputError(f"{path} has {config.encoder.num_heads} attention heads, not {num_heads}")
         return _load_files(config, path, source)
-    tensors = find_encoder(read_tensors(path), where=str(path)).tensors
-    encoder = read_encoder_config(tensors, num_heads=num_heads, where=str(path))
+    tensors = find_encoder(read_tensors(path), source=str(path)).tensors
+    encoder = infer_encoder_config(tensors, num_heads=num_heads, source=str(path))
+    require_finite(tensors, str(path))
     config = ModelConfig(encoder=encoder, preprocess=default_preprocess(encoder))
     return LoadedWeights(config, tensors, None, _provenance(source, file=path, sha256=file_sha256(path)))
 
 
 def _load_hub(repo_id: str, revision: str, source: str, options: DownloadOptions) -> LoadedWeights:
     config_file = hub_file(repo_id, CONFIG_NAME, revision=revision, options=options)
-    # The commit, not the branch, which may move between the two files.
+    # The commit, not the branch: the branch may move between the two downloads.
     weights = hub_file(repo_id, WEIGHTS_NAME, revision=config_file.commit, options=options)
     config = matching_config(config_file.path, weights.path)
     return _load_files(config, weights.path, source, commit=weights.commit, sha256=weights.sha256)
@@ -197,6 +206,7 @@ def _load_record(record: WeightRecord, revision: str | None, options: DownloadOp
     try:
         weights = hub_file(record.hub_id, record.filename, revision=revision or record.revision, options=options)
     except (WeightsError, OSError):
+        # A mirror holds the recorded weights, not another revision that was requested.
         if revision is not None or not record.mirrors:
             raise
         return _load_mirrored(record, options)
@@ -204,7 +214,7 @@ def _load_record(record: WeightRecord, revision: str | None, options: DownloadOp
     if revision is None and record.sha256 and sha256 != record.sha256:
         raise ChecksumError(
             f"{record.hub_id}/{record.filename} at {weights.commit} has the sha256 {sha256}, but {record.sha256} is "
-            f"recorded for {record.name}. It was replaced on the hub; update endofm, or name the repository itself."
+            f"recorded for {record.name}. It was replaced on the hub; update endofm, or load the repository by its id."
         )
     return _load_files(record.config, weights.path, record.name, record, commit=weights.commit, sha256=sha256)
 
@@ -224,7 +234,6 @@ def _load_files(
     sha256: str = "",
 ) -> LoadedWeights:
     tensors = read_tensors(weights)
-    hub_task(config.task).check(config, tensors, where=str(weights))
     sha256 = sha256 or file_sha256(weights)
     record = record or find_record_of_file(sha256) or _converted_from(config)
     provenance = _provenance(source, record=record, file=weights, revision=commit, sha256=sha256)
@@ -232,7 +241,8 @@ def _load_files(
 
 
 def _converted_from(config: ModelConfig) -> WeightRecord | None:
-    """Return the record whose original file a configuration says it was converted from."""
+    """Return the record of the published file that a configuration states it was converted from."""
+    # Weights that were trained further keep the checksum of their origin but have another name.
     record = find_record_of_file(config.source_sha256)
     return record if record and record.name == config.name else None
 

@@ -86,5 +86,5 @@ def insert_st_adapters(blocks: nn.ModuleList, embed_dim: int, config: STAdapterC
     """
     if config is None:
         return
-    for index, slot in config.places(len(blocks)):
+    for index, slot in config.slots(len(blocks)):
         setattr(blocks[index], slot, STAdapter(embed_dim, config))

@@ -1,4 +1,4 @@
-"""What every public model class shares: loading, saving, uploading, and where its weights came from."""
+"""Base of the public model classes: loading, saving, uploading and provenance of weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from endofm.config import ModelConfig
+from endofm.config import EncoderConfig, ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning
 from endofm.kernels.precision import Precision, resolve_precision
-from endofm.task_table import get_task
+from endofm.models.frame_encoder import build_encoder
+from endofm.task_table import FEATURES, get_task
 from endofm.transforms.processor import Processor
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
 class Pretrained(nn.Module):
     """Base of the public model classes.
 
-    A subclass states its :attr:`task`, takes ``(config, *, provenance)`` in its constructor, where it calls
-    :meth:`_describe`, and gets everything between a name and a loaded model.
+    A subclass sets :attr:`task` and accepts ``(config, *, provenance)`` in its constructor, which calls
+    :meth:`_describe` first.
 
     Attributes:
-        task: Name of the task, as ``config.json`` has it.
+        task: Name of the task, as in ``config.json``.
         config: The :class:`~endofm.config.ModelConfig` that the model was built from.
-        processor: The only way from frames to a clip for these weights.
-        provenance: Where the weights came from.
+        processor: Preprocessing of these weights, from frames to a clip.
+        provenance: Origin of the weights.
     """
 
     task: str
@@ -47,7 +48,7 @@ class Pretrained(nn.Module):
     backbone: Transformer  # of a model with a head; EndoFM is the transformer itself
 
     def _describe(self, config: ModelConfig, provenance: Mapping[str, Any] | None) -> None:
-        """Keep what the model was built from; the first step of a constructor after ``super().__init__``.
+        """Store configuration, preprocessing and provenance; called in a constructor after ``super().__init__``.
 
         Raises:
             ConfigError: If the configuration is of another task.
@@ -64,7 +65,7 @@ class Pretrained(nn.Module):
 
     @property
     def precision(self) -> Precision:
-        """How exactly the encoder computes in inference; see :meth:`from_pretrained`."""
+        """Numeric precision of the encoder in inference; see :meth:`from_pretrained`."""
         return self.backbone.precision
 
     @precision.setter
@@ -89,26 +90,26 @@ class Pretrained(nn.Module):
         Args:
             source: A registry name (``endofm models`` lists them), a Hugging Face id ``"owner/repo"`` or
                 ``"owner/repo@revision"``, a folder with ``config.json`` and ``model.safetensors``, a ``.safetensors``
-                file, or an original ``.pth`` checkpoint.
+                file, or a published ``.pth`` checkpoint.
             revision: Branch, tag or commit of a hub repository.
-            cache_dir: Where downloads are kept; by default where huggingface_hub keeps them (``HF_HOME``).
-            force_download: Fetch again what is in the cache.
-            local_files_only: Never touch the network (``HF_HUB_OFFLINE=1`` does the same for everything).
-            token: Access token for private or gated repositories; by default the one that is logged in.
-            device: Where to put the model; the CPU by default.
-            precision: How exactly the encoder computes in inference: ``"exact"`` (float32), ``"bfloat16"`` (faster on
-                processors and GPUs that have it, slightly inexact), ``"int8"`` (CPU only, fastest there, less exact:
-                compare first), or ``"auto"``: bfloat16 on a GPU that has it, exact elsewhere. Parameters stay
-                float32; ``model.precision`` tells, and switches.
+            cache_dir: Folder for downloads; that of huggingface_hub by default (``HF_HOME``).
+            force_download: Download again even if the file is in the cache.
+            local_files_only: Do not use the network (``HF_HUB_OFFLINE=1`` has the same effect on every call).
+            token: Access token for private or gated repositories; the stored one by default.
+            device: Device of the model; the CPU by default.
+            precision: Numeric precision of the encoder in inference: ``"exact"`` (float32), ``"bfloat16"`` (faster on
+                processors and GPUs that support it, slightly inexact), ``"int8"`` (CPU only, fastest there, less exact:
+                compare first), or ``"auto"``: bfloat16 on a GPU that supports it, exact elsewhere. Parameters stay
+                float32; ``model.precision`` reads and changes the setting.
 
         Returns:
             The model in evaluation mode. Every tensor of the file was used and every parameter was filled.
 
         Raises:
-            WeightsError: If the weights cannot be found, fetched, verified, safely read, do not fit or are those of
-                another task; the subclasses in :mod:`endofm.errors` tell which.
-            ConfigError: If the configuration beside the weights is not valid.
-            InputError: If the device or precision is not to be had.
+            WeightsError: If the weights cannot be found, downloaded, verified or safely read, do not fit the model or
+                belong to another task; :mod:`endofm.errors` has a subclass for each case.
+            ConfigError: If the configuration of the weights is not valid.
+            InputError: If the device or precision is unavailable.
 
         Warns:
             UntrainedWeightsWarning: If the weights are random.
@@ -134,28 +135,30 @@ class Pretrained(nn.Module):
         device: str | torch.device | None = None,
         precision: Precision | Literal["auto"] = "exact",
     ) -> Self:
-        """Build the model from weights that :func:`~endofm.hub.resolve.load_weights` has read.
+        """Build the model from the result of :func:`~endofm.hub.resolve.load_weights`.
 
-        Returns, errors and warnings are those of :meth:`from_pretrained`, which most programs want.
+        Result, errors and warnings are those of :meth:`from_pretrained`, which most programs should use.
         """
         target = usable_device(device)
         precision = resolve_precision(precision, target)
         if loaded.config.task != cls.task:
-            loaded = cls._adopt(loaded)
+            loaded = cls._convert(loaded)
         config, provenance = loaded.config, loaded.provenance
         if loaded.state_dict is None:
             assert loaded.record is not None
             assert loaded.record.random_seed is not None
+            # The caller's random numbers are the same whether or not a model is loaded between them.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(loaded.record.random_seed)
                 model = cls(config, provenance=provenance)
         else:
-            where = provenance.get("file", provenance.get("source", "weights"))
-            model = cls._checked_shell(config, loaded.state_dict, where)
+            source = provenance.get("file", provenance.get("source", "weights"))
+            model = cls._checked_shell(config, loaded.state_dict, source)
             model.provenance = dict(provenance)
             if model._has_unsaved_buffers():
+                # Buffers that no file holds are computed by the constructor, which needs memory for them.
                 model = cls(config, provenance=provenance)
-            # The shell has no memory and is given the file's own tensors: nothing is initialised to be overwritten.
+            # The shell has no memory; assigning the file's tensors avoids initialising weights only to replace them.
             model.load_state_dict(loaded.state_dict, strict=True, assign=True)
         if not config.trained:
             warnings.warn(
@@ -168,19 +171,36 @@ class Pretrained(nn.Module):
         return model
 
     @classmethod
-    def check_tensors(cls, config: ModelConfig, state_dict: Mapping[str, Tensor], *, where: str) -> None:
+    def check_tensors(cls, config: ModelConfig, state_dict: Mapping[str, Tensor], *, source: str) -> None:
         """Raise unless tensors are exactly those of the model that a configuration describes.
+
+        Args:
+            config: Configuration.
+            state_dict: Tensors by name.
+            source: Name of the file, for messages.
 
         Raises:
             StateDictError: Naming the first few tensors that are missing, unexpected or of another shape.
         """
-        cls._checked_shell(config, state_dict, where)
+        cls._checked_shell(config, state_dict, source)
+
+    @classmethod
+    def shell(cls, config: ModelConfig) -> Self:
+        """Return the model on the ``meta`` device: names and shapes of its parameters, without memory for them."""
+        with torch.device("meta"):
+            return cls(config)
+
+    @staticmethod
+    def count_parameters(encoder: EncoderConfig) -> int:
+        """Return the number of parameters of an encoder."""
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in build_encoder(encoder).parameters())
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``model.safetensors``, ``config.json`` and a model card, readable by :meth:`from_pretrained`.
 
         Args:
-            folder: Created if missing; the three files in it are replaced.
+            folder: Folder to create or to write to; other files in it are kept.
 
         Returns:
             The folder.
@@ -188,11 +208,9 @@ class Pretrained(nn.Module):
         Raises:
             StateDictError: If the model is no longer what its configuration describes. Nothing is written.
         """
-        from endofm.hub.folder import save_folder
+        from endofm.hub.model_folder import save_folder
 
-        state_dict = self.state_dict()
-        self.check_tensors(self.config, state_dict, where=str(folder))
-        return save_folder(folder, config=self.config, state_dict=state_dict, provenance=self.provenance)
+        return save_folder(folder, config=self.config, state_dict=self.state_dict(), provenance=self.provenance)
 
     def push_to_hub(
         self,
@@ -203,11 +221,11 @@ class Pretrained(nn.Module):
         revision: str | None = None,
         commit_message: str | None = None,
     ) -> str:
-        """Upload what :meth:`save_pretrained` writes to a Hugging Face repository, which is created if missing.
+        """Upload the folder of :meth:`save_pretrained` to a Hugging Face repository, which is created if missing.
 
         Args:
             repo_id: ``"owner/repo"``.
-            token: Access token with the right to write; by default the one that is logged in.
+            token: Access token with the right to write; the stored one by default.
             private: Make a new repository private.
             revision: Branch to commit to.
             commit_message: First line of the commit.
@@ -219,14 +237,12 @@ class Pretrained(nn.Module):
             DownloadError: If the hub refuses or cannot be reached.
             StateDictError: If the model is no longer what its configuration describes.
         """
-        from endofm.hub.folder import push_to_hub
+        from endofm.hub.upload import push_to_hub
 
-        state_dict = self.state_dict()
-        self.check_tensors(self.config, state_dict, where=repo_id)
         return push_to_hub(
             repo_id,
             config=self.config,
-            state_dict=state_dict,
+            state_dict=self.state_dict(),
             provenance=self.provenance,
             token=token,
             private=private,
@@ -235,11 +251,13 @@ class Pretrained(nn.Module):
         )
 
     def weights_provenance(self) -> dict[str, Any]:
-        """Return what results say of the weights: no folders of this machine, which are nobody else's business."""
-        told = {key: Path(value).name if key in ("file", "source") else value for key, value in self.provenance.items()}
-        if self.provenance.get("source") and not Path(self.provenance["source"]).exists():
-            told["source"] = self.provenance["source"]  # a registered name or a repository
-        return {**told, "config": self.config.to_dict()}
+        """Return the provenance that results carry: without the folders of this machine, with the configuration."""
+        shared = dict(self.provenance)
+        for key in ("file", "source"):
+            # A source that is no path here is a registered name or a repository, and is kept in full.
+            if key in shared and (key == "file" or Path(shared[key]).exists()):
+                shared[key] = Path(shared[key]).name
+        return {**shared, "config": self.config.to_dict()}
 
     @contextmanager
     def _session(
@@ -287,7 +305,7 @@ class Pretrained(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device of the parameters."""
         return next(self.parameters()).device
 
     @property
@@ -296,47 +314,45 @@ class Pretrained(nn.Module):
         return next(self.parameters()).dtype
 
     @classmethod
-    def _adopt(cls, loaded: LoadedWeights) -> LoadedWeights:
-        """Return weights of another task as weights of this one, if that is possible without inventing any.
+    def _convert(cls, loaded: LoadedWeights) -> LoadedWeights:
+        """Return weights of another task as weights of this one, if they hold every tensor of it.
 
         Raises:
-            CheckpointFormatError: If it is not.
+            CheckpointFormatError: If they do not.
         """
         task, source = loaded.config.task, loaded.provenance.get("source", "these weights")
-        kind = "an encoder without a head" if task == "features" else f"a {task} model"
+        kind = "an encoder without a head" if task == FEATURES else f"a {task} model"
         model_class = get_task(task).model_class
         message = f"{source}: this is {kind}; load it with {model_class}.from_pretrained. {cls._hint_for(task)}"
         raise CheckpointFormatError(message.strip())
 
     @classmethod
     def _hint_for(cls, task: str) -> str:
-        """Return a further way for weights of another task, as a sentence, or nothing."""
+        """Return advice for users of another task's weights, a sentence or nothing."""
         return ""
 
     def _untrained_words(self) -> str:
-        """Return what a warning says of random weights."""
-        return "these weights are random, nothing was learnt: features computed with them mean nothing"
+        """Return the text of the warning about random weights."""
+        return "these weights are random and untrained: features computed with them mean nothing"
 
     @classmethod
-    def _checked_shell(cls, config: ModelConfig, state_dict: Mapping[str, Tensor], where: str) -> Self:
-        """Return the model without memory, after checking that the tensors are its own."""
-        from endofm.hub.layout import describe
-        from endofm.hub.state_dict import check_shapes
+    def _checked_shell(cls, config: ModelConfig, state_dict: Mapping[str, Tensor], source: str) -> Self:
+        """Return the :meth:`shell` after checking that the tensors are those of the model."""
+        from endofm.hub.model_folder import check_shapes
 
-        with torch.device("meta"):
-            shell = cls(config)
+        shell = cls.shell(config)
         expected = {name: tuple(tensor.shape) for name, tensor in shell.state_dict().items()}
-        check_shapes(expected, state_dict, where=where, what=describe(config))
+        check_shapes(expected, state_dict, source=source, model=_description(config))
         return shell
 
     def _has_unsaved_buffers(self) -> bool:
-        """Whether there are buffers that no file holds, so that the constructor itself has to fill them."""
+        """Return whether there are buffers that are not part of the state dict."""
         saved = set(self.state_dict())
         return any(name not in saved for name, _ in self.named_buffers())
 
 
 def load_model(source: str | Path, **options: Any) -> Pretrained:
-    """Load a model of whatever task the weights are for.
+    """Load a model with the class of its task.
 
     Args:
         source: As for :meth:`Pretrained.from_pretrained`.
@@ -350,23 +366,24 @@ def load_model(source: str | Path, **options: Any) -> Pretrained:
     """
     from endofm.hub.resolve import load_weights
 
-    place = {key: options.pop(key) for key in ("device", "precision") if key in options}
-    resolve_precision(place.get("precision", "exact"), usable_device(place.get("device")))
+    target = {key: options.pop(key) for key in ("device", "precision") if key in options}
+    # Before the download, which may take minutes.
+    resolve_precision(target.get("precision", "exact"), usable_device(target.get("device")))
     loaded = load_weights(source, **options)
-    return model_class(loaded.config.task).from_loaded(loaded, **place)
+    return model_class(loaded.config.task).from_loaded(loaded, **target)
 
 
 def model_class(task: str) -> type[Pretrained]:
     """Return the public model class of a task."""
-    found: type[Pretrained] = get_task(task).load("model")
-    return found
+    selected: type[Pretrained] = get_task(task).load("model")
+    return selected
 
 
 def usable_device(device: str | torch.device | None) -> torch.device:
-    """Return the device, or say plainly that it is not to be had.
+    """Return the device.
 
     Raises:
-        InputError: If it is not.
+        InputError: If it is unavailable.
     """
     try:
         target = torch.device(device or "cpu")
@@ -374,6 +391,12 @@ def usable_device(device: str | torch.device | None) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"device {str(device)!r} cannot be used here ({reason}); `endofm doctor` lists what can"
+            f"device {str(device)!r} is unavailable ({reason}); `endofm doctor` lists the available ones"
         ) from error
     return target
+
+
+def _description(config: ModelConfig) -> str:
+    """Return a description of the model for messages, such as "an encoder of width 768 with 12 blocks"."""
+    encoder = f"an encoder of width {config.encoder.embed_dim} with {config.encoder.depth} blocks"
+    return f"a {config.task} model of {config.head.num_classes} classes on {encoder}" if config.head else encoder

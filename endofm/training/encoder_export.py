@@ -13,7 +13,7 @@ from torch import Tensor
 from endofm._version import __version__
 from endofm.config import ModelConfig
 from endofm.files import atomic_path
-from endofm.hub.folder import save_folder
+from endofm.hub.model_folder import save_folder
 from endofm.training.engine.training_task import RunSummary
 
 RECIPE_NAME = "training.yaml"
@@ -51,7 +51,7 @@ class EncoderExporter:
 
     def __call__(self, folder: Path, encoder: Mapping[str, Tensor], summary: RunSummary) -> None:
         """Write weights, configuration, card and the settings of the run."""
-        save_folder(folder, config=self.model, state_dict=encoder, told=self._card(summary))
+        save_folder(folder, config=self.model, state_dict=encoder, sections=self._card(summary))
         with atomic_path(folder / RECIPE_NAME) as temporary:
             temporary.write_text(yaml.safe_dump(dict(summary.config), sort_keys=False), encoding="utf-8")
 

@@ -14,7 +14,7 @@ from endofm.data.listing import read_clips
 from endofm.data.loader import ClipLoader
 from endofm.data.shards import ShardDataset
 from endofm.errors import ConfigError
-from endofm.hub.checkpoint import read_checkpoint
+from endofm.hub.checkpoint_file import read_checkpoint
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.hub.resolve import LoadedWeights, load_weights
 from endofm.tasks.features.model import EndoFM

@@ -174,7 +174,7 @@ class Processor:
             return Geometry.squeeze(height, width, size=self.config.crop_size, box=box)
         if self.config.crop == "fit":
             return Geometry.fit(height, width, size=self.config.crop_size, box=box)
-        position: Position = 0 if self.config.crop == "upstream" else 1
+        position: Position = 0 if self.config.crop == "published" else 1
         return Geometry.plan(
             height,
             width,
@@ -191,7 +191,7 @@ class Processor:
             "center": "from the centre",
             "none": "",
             "fit": "",
-            "upstream": "from the left of a landscape frame, the top of a portrait frame (as the original evaluates)",
+            "published": "from the left of a landscape frame, the top of a portrait frame (as published)",
         }[c.crop]
         view = "the endoscope's image, without borders and side panels" if c.field_of_view else "whole frames"
         filters = "bilinear, half-pixel centres, no antialiasing"

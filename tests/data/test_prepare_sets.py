@@ -16,7 +16,7 @@ from endofm.data.prepare.catalogue import SETS, find_set
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.preparation import PrepareReport, plan, prepare
 from endofm.errors import InputError
-from endofm.hub.checksum import file_sha256
+from endofm.hub.download import file_sha256
 from helpers import made_sets
 from helpers.made_sets import numbers_in
 

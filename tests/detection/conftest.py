@@ -8,7 +8,7 @@ import torch
 from endofm import EndoFMForDetection
 from endofm.cli.main import main
 from endofm.tasks.detection.detector import DetectionHead
-from endofm.tasks.detection.published_keys import from_published
+from endofm.tasks.detection.layout import from_published
 from helpers import detection_fill as fill
 
 

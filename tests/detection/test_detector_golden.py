@@ -11,10 +11,11 @@ from endofm.tasks.detection.cells import PyramidLevel
 from endofm.tasks.detection.decoding import decode
 from endofm.tasks.detection.detection_losses import detection_losses
 from endofm.tasks.detection.detector import join_levels
-from endofm.tasks.detection.published_keys import from_published
+from endofm.tasks.detection.layout import DetectionLayout, from_published
 from endofm.tasks.detection.refinement import RefinedLevel
 from helpers import detection_fill as fill
 from helpers.detection_maps import check_level
+from helpers.published_names import to_published_detector
 
 
 def test_frames_one_by_one_equal_the_original(published_detector: EndoFMForDetection, goldens: fill.Goldens) -> None:
@@ -141,11 +142,9 @@ def test_every_published_name_has_one_of_ours(published_detector: EndoFMForDetec
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_names_are_renamed_back(prefix: str) -> None:
-    from endofm.tasks.detection.published_keys import is_published_detector, to_published
-
     shapes = fill.published_shapes()
     wrapped = {prefix + name: shape for name, shape in shapes.items()}
-    assert is_published_detector(wrapped)
+    assert DetectionLayout().matches(wrapped)
     renamed, unused = from_published(wrapped)
-    back = to_published(renamed)
+    back = to_published_detector(renamed)
     assert back == {n: s for n, s in shapes.items() if prefix + n not in unused}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.hub.state_dict import encoder_shapes
+from endofm.models.frame_encoder import build_encoder
 from helpers.golden_fill import params
 
 ENCODER = EncoderConfig(img_size=32, patch_size=16, num_frames=4, embed_dim=64, depth=2, num_heads=4)
@@ -28,6 +28,12 @@ HEAD_SHAPES = {
     "last_layer.weight_g": (128, 1),
     "last_layer.weight_v": (128, 32),
 }
+
+
+def encoder_shapes(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of an encoder by name."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in build_encoder(config).state_dict().items()}
 
 
 def tensors(salt: str = "") -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from endofm.hub.folder import save_folder
+from endofm.hub.model_folder import save_folder
 from helpers.loopback_hub import LoopbackHub, loopback_hub
 from helpers.small_encoder import CONFIG, tensors
 

@@ -17,8 +17,9 @@ import torch
 
 from endofm.errors import InputError, WeightsNotFoundError
 from endofm.hub import registry
-from endofm.hub.registry import Mirror, WeightRecord, get_record, list_models, register
+from endofm.hub.registry import get_record, list_models, register
 from endofm.hub.resolve import load_weights
+from endofm.hub.weight_record import Mirror, WeightRecord
 from helpers.loopback_hub import LoopbackHub
 from helpers.small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint, with_head
 
@@ -54,7 +55,7 @@ def test_convert_says_what_it_found(endofm: Command, checkpoint: Path, tmp_path:
     said = lines(endofm("convert", checkpoint, tmp_path / "out", "--num-heads", 4))
     assert said["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert said["layout"] == "training checkpoint (teacher and student)"
-    assert said["taken"].startswith("teacher: 47 tensors, 191,808 numbers")
+    assert said["read"].startswith("teacher: 47 tensors, 191,808 values")
     assert said["left out"] == (
         "8 tensors of a head (head.mlp.0.weight, head.mlp.0.bias, ...); "
         "entries student, optimizer, epoch, args, dino_loss, fp16_scaler"
@@ -79,7 +80,7 @@ def test_convert_takes_the_student(endofm: Command, checkpoint: Path, tmp_path: 
 
 def test_convert_says_that_it_assumed_the_heads(endofm: Command, checkpoint: Path, tmp_path: Path) -> None:
     said = lines(endofm("convert", checkpoint, tmp_path / "out"))
-    assert "1 heads (assumed from the width; --num-heads changes it)" in said["encoder"]
+    assert "1 heads (assumed from the width; --num-heads overrides it)" in said["encoder"]
 
 
 def test_convert_does_not_overwrite_unasked(endofm: Command, checkpoint: Path, model_folder: Path) -> None:

@@ -14,10 +14,11 @@ from huggingface_hub import constants
 from endofm.config import ModelConfig
 from endofm.errors import ChecksumError, DownloadError, InputError, StateDictError, WeightsNotFoundError
 from endofm.hub import registry
+from endofm.hub.download import DownloadOptions
 from endofm.hub.mirror import install_file
-from endofm.hub.registry import Mirror, WeightRecord, list_models, register
+from endofm.hub.registry import list_models, register
 from endofm.hub.resolve import LoadedWeights, load_weights
-from endofm.hub.transfer import DownloadOptions
+from endofm.hub.weight_record import Mirror, WeightRecord
 from helpers.loopback_hub import CHUNK, LoopbackHub
 from helpers.small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint
 
@@ -202,7 +203,7 @@ def test_another_file_fetched_by_hand_is_refused(known: Known, tmp_path: Path) -
         install_file(record, tmp_path / "page.pth", DownloadOptions())
     with pytest.raises(WeightsNotFoundError, match="no such file"):
         install_file(record, tmp_path / "missing.pth", DownloadOptions())
-    with pytest.raises(InputError, match="by hand"):
+    with pytest.raises(InputError, match="no file to download with a browser"):
         install_file(registry.get_record("endofm-tiny-8x224-random"), tmp_path / "page.pth", DownloadOptions())
 
 

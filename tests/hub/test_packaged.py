@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from endofm import EndoFM
-from endofm.hub.folder import WEIGHTS_NAME, read_folder_config
+from endofm.hub.model_folder import WEIGHTS_NAME, read_folder_config
 from endofm.hub.registry import get_record
 from endofm.hub.resolve import PACKAGED, load_weights
 

@@ -9,7 +9,8 @@ import pytest
 from endofm.config import EncoderConfig, ModelConfig
 from endofm.errors import ConfigError, WeightsNotFoundError
 from endofm.hub import registry
-from endofm.hub.registry import Mirror, WeightRecord, find_record, get_record, list_models, register
+from endofm.hub.registry import find_record, get_record, list_models, register
+from endofm.hub.weight_record import Mirror, WeightRecord
 
 SHA = "ab" * 32
 MIRROR = Mirror(url="https://files.example.org/x.pth", sha256=SHA, layout="checkpoint")
@@ -64,7 +65,7 @@ def test_the_published_backbone() -> None:
 def test_an_unknown_name_suggests_a_known_one() -> None:
     with pytest.raises(WeightsNotFoundError, match=r"Did you mean endofm-base-8x224"):
         get_record("endofm-base-8x225")
-    with pytest.raises(WeightsNotFoundError, match="Known names: endofm-base-8x224, "):
+    with pytest.raises(WeightsNotFoundError, match="Registered names: endofm-base-8x224, "):
         get_record("???")
     assert find_record("???") is None
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from endofm import EndoFM
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, WeightsNotFoundError
-from endofm.hub.folder import save_folder
+from endofm.hub.model_folder import save_folder
 from endofm.hub.registry import get_record
 from endofm.hub.resolve import load_weights
 from helpers.small_encoder import CONFIG, ENCODER, prefixed, same, tensors, training_checkpoint
@@ -162,4 +163,4 @@ def test_contradicting_arguments_are_refused(model_folder: Path) -> None:
 def test_weights_of_another_architecture_are_refused(model_folder: Path) -> None:
     save_file(tensors() | {"extra": torch.zeros(1)}, model_folder / "model.safetensors")
     with pytest.raises(StateDictError, match="1 unexpected: extra"):
-        load_weights(model_folder)
+        EndoFM.from_pretrained(model_folder)

@@ -15,7 +15,6 @@ from endofm import EndoFMForVideoClassification, open_video
 from endofm.cli.main import main
 from endofm.config import EncoderConfig
 from endofm.errors import InputError, UntrainedWeightsWarning
-from endofm.hub.state_dict import encoder_shapes
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.results import VideoClassification
 from endofm.video.writer import write_video
@@ -23,6 +22,7 @@ from endofm.visualize.classification import plot_classification
 from helpers import paths
 from helpers.golden_fill import normal_input, param
 from helpers.small_classifier import CONFIG, classifier
+from helpers.small_encoder import encoder_shapes
 
 GOLDEN = np.load(paths.GOLDEN / "classification.npz")
 TINY = EncoderConfig(img_size=64, num_frames=4, embed_dim=64, depth=3, num_heads=4)
@@ -58,7 +58,7 @@ def test_polypdiag_in_the_original_layout_gives_the_golden_logits(tmp_path: Path
     with torch.no_grad():
         np.testing.assert_allclose(model(clips), GOLDEN["logits"], atol=1e-5)
     preprocess = model.config.preprocess
-    assert (preprocess.crop, preprocess.short_side, preprocess.crop_size) == ("upstream", 64, 64)
+    assert (preprocess.crop, preprocess.short_side, preprocess.crop_size) == ("published", 64, 64)
     assert preprocess.mean == (0.45, 0.45, 0.45)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from endofm import EndoFM, EndoFMForVideoClassification, ModelConfig, load_model
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, UntrainedWeightsWarning
-from endofm.hub.folder import read_folder_config
+from endofm.hub.model_folder import read_folder_config
 from endofm.hub.registry import list_models
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from helpers.small_classifier import BACKBONE_ONLY, CONFIG, classifier, clip

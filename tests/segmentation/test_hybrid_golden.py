@@ -17,7 +17,7 @@ from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
 from endofm.tasks.segmentation.mask_loss import mask_loss
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
-from endofm.tasks.segmentation.published_keys import to_published
+from helpers.published_names import to_published_segmentation
 from helpers.segmentation_fill import clip, clip_labels, sample
 
 # Bounds of the golden data for float32 on other machines: about six times the original's own float32 error.
@@ -149,7 +149,7 @@ def test_published_names_and_values(
     published_shapes: dict[str, list[int]],
     published_tensors: dict[str, Tensor],
 ) -> None:
-    ours = to_published(full_model.state_dict())
+    ours = to_published_segmentation(full_model.state_dict())
     assert {name: list(tensor.shape) for name, tensor in ours.items()} == published_shapes
     assert all(torch.equal(ours[name], tensor) for name, tensor in published_tensors.items())
     assert sum(p.numel() for p in full_model.parameters()) == 140_730_786
@@ -169,10 +169,12 @@ def test_training_step(
     np.testing.assert_allclose(values, golden["train/ce_dice_total"], rtol=0, atol=1e-5)
     strided = per_frame(logits)[:, :, ::8, ::8]
     np.testing.assert_allclose(strided, golden["train/logits_strided"], rtol=0, atol=5e-4)
-    gradients = {name: p.grad.norm().item() for name, p in to_published(dict(model.named_parameters())).items()}
+    gradients = {
+        name: p.grad.norm().item() for name, p in to_published_segmentation(dict(model.named_parameters())).items()
+    }
     norms = [gradients[name] for name in published_shapes if name in gradients]
     np.testing.assert_allclose(norms, golden["train/grad_norm"], rtol=2e-2)
-    state = to_published(model.state_dict())
+    state = to_published_segmentation(model.state_dict())
     for norm in ("decoder.conv_more.1", "decoder.blocks.3.conv2.1"):
         for name in (f"{norm}.running_mean", f"{norm}.running_var"):
             np.testing.assert_allclose(state[name], golden[f"train/{name}"], rtol=0, atol=1e-4)

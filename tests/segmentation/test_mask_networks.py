@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.tasks.segmentation.hybrid import HybridSegmentationHead
+from endofm.tasks.segmentation.layout import SegmentationLayout, from_published
 from endofm.tasks.segmentation.light import LightSegmentationHead
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
-from endofm.tasks.segmentation.published_keys import from_published, is_published_segmentation, to_published
+from helpers.published_names import to_published_segmentation
 from helpers.small_segmenter import small_segmenter
 
 
@@ -104,8 +105,8 @@ def test_light_head_works_frame_by_frame() -> None:
 
 def test_names_go_to_the_published_ones_and_back(hybrid: EndoFMForSegmentation) -> None:
     ours = hybrid.state_dict()
-    published = to_published(ours)
-    assert is_published_segmentation(published)
-    assert not is_published_segmentation(ours)
+    published = to_published_segmentation(ours)
+    assert SegmentationLayout().matches(published)
+    assert not SegmentationLayout().matches(ours)
     assert not any(name.startswith(("backbone.", "head.")) for name in published)
     assert list(from_published(published)) == list(ours)

@@ -13,9 +13,9 @@ from endofm import EndoFM, EndoFMForSegmentation, ModelConfig, VideoMasks, load_
 from endofm.cli.main import main
 from endofm.config import EncoderConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning
-from endofm.tasks.segmentation.published_keys import to_published
 from endofm.video.open import open_video
 from endofm.video.writer import write_video
+from helpers.published_names import to_published_segmentation
 from helpers.small_segmenter import SIDE, segmentation_head, small_segmenter
 
 
@@ -46,7 +46,7 @@ def test_saved_models_come_back(tmp_path: Path, network: str) -> None:
 
 def test_a_file_in_the_original_layout_is_taken_as_it_is(tmp_path: Path) -> None:
     model = small_segmenter()
-    tensors = {f"module.{name}": tensor for name, tensor in to_published(model.state_dict()).items()}
+    tensors = {f"module.{name}": tensor for name, tensor in to_published_segmentation(model.state_dict()).items()}
     torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "mine.pth")
     with pytest.raises(ConfigError, match="num_heads"):  # the width 32 is no multiple of 64
         EndoFMForSegmentation.from_pretrained(tmp_path / "mine.pth")
@@ -61,7 +61,7 @@ def test_a_file_in_the_original_layout_is_taken_as_it_is(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("broken", ["missing", "shape", "unexpected"])
 def test_loading_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str) -> None:
-    tensors = to_published(small_segmenter().state_dict())
+    tensors = to_published_segmentation(small_segmenter().state_dict())
     name = "decoder.blocks.1.conv2.1.running_mean"
     if broken == "missing":
         del tensors[name]

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from endofm.errors import CheckpointFormatError, StateDictError
-from endofm.hub.checkpoint import read_checkpoint
-from endofm.hub.keys import to_parametrized
+from endofm.hub.checkpoint_file import read_checkpoint
 from endofm.models.encoder import VideoTransformer
 from endofm.training.objectives.endofm.endofm_config import EndoFMPublishedConfig
 from endofm.training.objectives.endofm.endofm_task import EndoFMTask, build
+from endofm.training.objectives.endofm.published_state import _unparametrized
 from endofm.training.objectives.pretraining_task import Start
 from helpers.distillation_run import HEAD, MODEL, VIEWS
+from helpers.published_names import to_parametrized
 
 CONFIG = EndoFMPublishedConfig(views=VIEWS, head=HEAD)
 
@@ -85,3 +88,26 @@ def test_what_does_not_fit_is_named(published: tuple[Path, dict[str, Any]]) -> N
         started({**content, "dino_loss": {}})
     with pytest.raises(CheckpointFormatError, match="neither the entries student and teacher nor a projection head"):
         started({"backbone.norm.weight": torch.zeros(3)})
+
+
+names = st.lists(st.text("abcdefgh0123456789_", min_size=1, max_size=6), min_size=1, max_size=4).map(".".join)
+weight_norm_names = st.builds(str.__add__, names, st.sampled_from(["", ".weight", ".bias", ".weight_g", ".weight_v"]))
+
+
+@given(st.dictionaries(weight_norm_names, st.integers()))
+def test_weight_norm_names_survive_the_way_there_and_back(values: dict[str, int]) -> None:
+    there = to_parametrized(values)
+    assert not any(name.endswith((".weight_g", ".weight_v")) for name in there)
+    assert list(_unparametrized(there).items()) == list(values.items())
+    assert to_parametrized(_unparametrized(there)) == there
+
+
+def test_weight_norm_names_are_those_of_torch() -> None:
+    linear = torch.nn.Linear(3, 2, bias=False)
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        old = torch.nn.utils.weight_norm(linear).state_dict()
+    module = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(3, 2, bias=False))
+    # The root of a module has no name, so the ending's dot has to be added and taken away again.
+    renamed = {name[2:]: value for name, value in to_parametrized({f"x.{k}": v for k, v in old.items()}).items()}
+    module.load_state_dict(renamed)
+    assert torch.equal(module.weight, linear.weight)

@@ -38,7 +38,7 @@ def check(clip: torch.Tensor, name: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_evaluation_as_the_original_runs_it(name: str) -> None:
-    config = PreprocessConfig(short_side=224, crop="upstream", **GREY)
+    config = PreprocessConfig(short_side=224, crop="published", **GREY)
     check(Processor(config)(uint8_clip(name, SHAPES[name])), f"val_{name}")
 
 
@@ -100,10 +100,10 @@ def test_mirrored_view() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(height=st.integers(16, 90), width=st.integers(16, 90), upstream=st.booleans(), seed=st.integers(0, 99))
-def test_a_frame_alone_is_the_frame_of_the_clip(height: int, width: int, upstream: bool, seed: int) -> None:
+@given(height=st.integers(16, 90), width=st.integers(16, 90), published=st.booleans(), seed=st.integers(0, 99))
+def test_a_frame_alone_is_the_frame_of_the_clip(height: int, width: int, published: bool, seed: int) -> None:
     frames = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), np.uint8)
-    processor = Processor(PreprocessConfig(short_side=32, crop_size=28, crop="upstream" if upstream else "center"))
+    processor = Processor(PreprocessConfig(short_side=32, crop_size=28, crop="published" if published else "center"))
     clip = processor(frames)
     assert torch.equal(clip[:, 1], processor.prepare_frame(frames[1]))
     assert torch.equal(clip, processor(torch.from_numpy(frames)))
@@ -111,7 +111,7 @@ def test_a_frame_alone_is_the_frame_of_the_clip(height: int, width: int, upstrea
     whole = torch.from_numpy(frames).float().permute(0, 3, 1, 2)
     height, width = processor.geometry(height, width).resized
     whole = torch.nn.functional.interpolate(whole, (height, width), mode="bilinear", align_corners=False)
-    crop = crop_square(whole.permute(0, 2, 3, 1), 28, 0 if upstream else 1)
+    crop = crop_square(whole.permute(0, 2, 3, 1), 28, 0 if published else 1)
     expected = normalize(crop, processor.config.mean, processor.config.std).permute(3, 0, 1, 2)
     torch.testing.assert_close(clip, expected, atol=1e-4, rtol=0)  # float32 coordinates
 
@@ -187,9 +187,9 @@ def test_field_of_view_only_when_asked_for() -> None:
 
 
 def test_description_in_words() -> None:
-    upstream = Processor(PreprocessConfig(short_side=224, crop="upstream", **GREY)).describe()
-    assert "224 x 224 pixels from the left" in upstream
-    assert "mean 0.45 0.45 0.45, std 0.225 0.225 0.225" in upstream
+    published = Processor(PreprocessConfig(short_side=224, crop="published", **GREY)).describe()
+    assert "224 x 224 pixels from the left" in published
+    assert "mean 0.45 0.45 0.45, std 0.225 0.225 0.225" in published
     sound = Processor(PreprocessConfig(field_of_view=True)).describe()
     assert "shorter side to 256" in sound
     assert "without borders" in sound

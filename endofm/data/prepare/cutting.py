@@ -17,7 +17,7 @@ from endofm.data.prepare.frame_folders import NOMINAL_FPS, read_frame
 from endofm.data.prepare.source_record import SourceRecord, source_files
 from endofm.data.prepare.sources import SourceItem
 from endofm.errors import EndoFMError, VideoError
-from endofm.hub.checksum import file_sha256
+from endofm.hub.download import file_sha256
 from endofm.video.frames import Frame, UInt8Array
 from endofm.video.open import open_video
 from endofm.video.writer import write_video

@@ -10,7 +10,7 @@ from endofm.data.manifest import ClipRow, joint_checksum
 from endofm.data.perceptual_hashes import frame_hash
 from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem
-from endofm.hub.checksum import file_sha256
+from endofm.hub.download import file_sha256
 from endofm.video.frames import UInt8Array
 from endofm.video.images import image_to_rgb, open_image
 

@@ -1,4 +1,4 @@
-"""Description of a video classifier."""
+"""Head configuration of a video classifier."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from endofm.config.checks import is_number, require_bool, require_choice, require_int, require_number
-from endofm.config.head import HeadConfig
+from endofm.config.model_config import HeadConfig
 from endofm.errors import ConfigError
 
 ClassificationPooling = Literal["cls", "attentive"]
@@ -18,13 +18,14 @@ class ClassificationHeadConfig(HeadConfig):
 
     Attributes:
         labels: Names of the classes in the order of the logits.
-        multi_label: False: exactly one class holds, probabilities are a softmax and sum to 1. True: every class holds
-            or not for itself, probabilities are sigmoids.
-        thresholds: One number in (0, 1) per label, or empty. Multi-label: a class is predicted from this probability
-            on, 0.5 by default. Single-label: the class with the largest ratio of probability to threshold is
-            predicted, the most probable one by default; for two classes ``(1 - t, t)`` means "the second from t on".
-        pooling: ``"cls"`` takes the class token; ``"attentive"`` lets one learnt query attend to the patch tokens.
-        attentive_heads: Attention heads of that query; divides the encoder's width.
+        multi_label: False: classes exclude one another, and probabilities are a softmax. True: classes are
+            independent, and probabilities are sigmoids.
+        thresholds: One number in (0, 1) per label, or empty. Multi-label: a class is predicted if its probability is
+            at least its threshold, 0.5 by default. Single-label: the class with the largest ratio of probability to
+            threshold is predicted, the most probable one by default; for two classes ``(1 - t, t)`` predicts the
+            second if its probability is at least t.
+        pooling: ``"cls"`` uses the class token; ``"attentive"`` lets one learnt query attend to the patch tokens.
+        attentive_heads: Attention heads of that query; must divide the encoder's width.
         dropout: Probability of dropping an input of the last layer while training.
     """
 
@@ -44,7 +45,7 @@ class ClassificationHeadConfig(HeadConfig):
         require_number(self, "dropout", low=0, high=1, open_high=True)
         if not self.multi_label and self.num_classes < 2:
             raise ConfigError(
-                f"ClassificationHeadConfig.labels: one label alone ({self.labels[0]!r}) always has probability 1; "
+                f"ClassificationHeadConfig.labels: a single label ({self.labels[0]!r}) always has probability 1; "
                 "name a second class, or set multi_label"
             )
         thresholds = self.thresholds

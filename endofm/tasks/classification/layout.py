@@ -1,4 +1,4 @@
-"""Video classifiers: the original's fine-tuned files, and the tensors of our own."""
+"""Checkpoint layout and card text of video classifiers: the published fine-tuned files."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.errors import CheckpointFormatError, InputError
-from endofm.hub.layout import FoundModel, HubTask, ReadOptions
-from endofm.hub.state_dict import Shape, encoder_shapes
+from endofm.errors import CheckpointFormatError
+from endofm.hub.task_layout import PublishedModel, ReadOptions, TaskLayout
 from endofm.tasks.classification.config import ClassificationHeadConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 BACKBONE, LINEAR = "backbone_state_dict", "state_dict"
-"""Entries of the original's fine-tuned file: the encoder, and the linear layer on it."""
+"""Entries of a published fine-tuned file: the encoder, and the linear layer on it."""
 
 _WRAPPER = "module."
 _RENAMED = {"linear.weight": "head.linear.weight", "linear.bias": "head.linear.bias"}
-"""Names of the original's classifier, without its wrapper, and ours."""
+"""Names of the published classifier's tensors, without their wrapper, and the names of this package."""
 
 
 def published_preprocess(encoder: EncoderConfig) -> PreprocessConfig:
-    """Return the preprocessing that the original evaluates its classifiers with.
+    """Return the preprocessing of the published evaluation of classifiers.
 
-    Source: ``eval_finetune.py`` and ``datasets/ucf101.py`` of med-air/Endo-FM, commit 206427e: statistics of its own,
-    the shorter side resized to the crop's, the left or top crop, and 8 frames over 256 frames at 30 per second.
+    Source: ``eval_finetune.py`` and ``datasets/ucf101.py`` of med-air/Endo-FM, commit 206427e. Mean and standard
+    deviation differ from pre-training; the shorter side is resized to the crop's, the left or top crop is used, and the
+    8 frames span 256 frames at 30 per second.
     """
     size = encoder.img_size
     return PreprocessConfig(
@@ -34,14 +34,14 @@ def published_preprocess(encoder: EncoderConfig) -> PreprocessConfig:
         window_seconds=32 * encoder.num_frames / 30,
         short_side=size,
         crop_size=size,
-        crop="upstream",
+        crop="published",
         mean=(0.45, 0.45, 0.45),
         std=(0.225, 0.225, 0.225),
     )
 
 
-class ClassificationTask(HubTask):
-    """A clip in, a probability per class out."""
+class ClassificationLayout(TaskLayout):
+    """Clip to a probability per class."""
 
     name = ClassificationHeadConfig.task
     pipeline_tag = "video-classification"
@@ -49,44 +49,37 @@ class ClassificationTask(HubTask):
     intended_use = "research on the classification of endoscopy video"
 
     def matches(self, content: Mapping[str, Any]) -> bool:
-        """Say whether both entries are there and the second holds the linear layer."""
+        """Return whether both entries exist and the second holds the linear layer."""
         linear = content.get(LINEAR)
         if not isinstance(linear, Mapping) or not isinstance(content.get(BACKBONE), Mapping):
             return False
         return {str(name).removeprefix(_WRAPPER) for name in linear} == set(_RENAMED)
 
-    def read(self, content: Mapping[str, Any], options: ReadOptions) -> FoundModel:
+    def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return encoder and linear layer of a fine-tuned file."""
-        from endofm.hub.checkpoint import find_encoder, plain_tensors
-        from endofm.hub.encoder_tensors import read_encoder_config, require_finite
+        from endofm.hub.encoder_tensors import find_encoder, infer_encoder_config, plain_tensors, require_finite
 
-        where = options.where
-        if options.part is not None:
-            raise InputError(f"{where}: a fine-tuned file has no part {options.part!r}")
+        source, registered = options.source, options.registered
+        options.refuse_part("a fine-tuned file")
         if not self.matches(content):
             raise CheckpointFormatError(
-                f"{where}: a classifier of the original code has the entries {BACKBONE} and {LINEAR} (the linear "
-                "layer); this file has not"
+                f"{source}: a published classifier has the entries {BACKBONE} and {LINEAR} (the linear layer); this "
+                "file does not"
             )
-        known = options.known
-        found = find_encoder({BACKBONE: content[BACKBONE]}, where=where)
-        encoder = read_encoder_config(
-            found.tensors, num_heads=options.num_heads, where=where, known=known.encoder if known else None
-        )
-        linear = plain_tensors(content[LINEAR], where)
+        found = find_encoder({BACKBONE: content[BACKBONE]}, source=source)
+        linear = plain_tensors(content[LINEAR], source)
         tensors: dict[str, Tensor] = {f"backbone.{name}": tensor for name, tensor in found.tensors.items()}
         tensors |= {_RENAMED[name.removeprefix(_WRAPPER)]: tensor for name, tensor in linear.items()}
-        require_finite(tensors, where)
-        if known is not None and isinstance(known.head, ClassificationHeadConfig):
-            head = known.head
+        require_finite(tensors, source)
+        if registered is not None:
+            encoder, head = registered.encoder, registered.head
         else:
+            encoder = infer_encoder_config(found.tensors, num_heads=options.num_heads, source=source)
             head = ClassificationHeadConfig(labels=_labels(tensors["head.linear.weight"], options))
-        preprocess = published_preprocess(encoder)
-        self.check(ModelConfig(encoder=encoder, preprocess=preprocess, head=head), tensors, where=where)
-        return FoundModel(
+        return PublishedModel(
             tensors=tensors,
             encoder=encoder,
-            preprocess=preprocess,
+            preprocess=published_preprocess(encoder),
             head=head,
             layout="fine-tuned classifier (encoder and linear layer)",
             part=f"{BACKBONE} and {LINEAR}",
@@ -94,38 +87,23 @@ class ClassificationTask(HubTask):
             left_out_entries=tuple(str(name) for name in content if name not in (BACKBONE, LINEAR)),
         )
 
-    def shapes(self, config: ModelConfig) -> dict[str, Shape]:
-        """Return the shapes of encoder and head."""
-        head, width = config.head, config.encoder.embed_dim
-        assert isinstance(head, ClassificationHeadConfig)
-        shapes = {f"backbone.{name}": shape for name, shape in encoder_shapes(config.encoder).items()}
-        if head.pooling == "attentive":
-            shapes |= {
-                "head.pool.query": (1, 1, width),
-                "head.pool.norm.weight": (width,),
-                "head.pool.norm.bias": (width,),
-                "head.pool.key_value.weight": (2 * width, width),
-                "head.pool.key_value.bias": (2 * width,),
-                "head.pool.proj.weight": (width, width),
-                "head.pool.proj.bias": (width,),
-            }
-        return {**shapes, "head.linear.weight": (head.num_classes, width), "head.linear.bias": (head.num_classes,)}
-
     def facts(self, config: ModelConfig) -> dict[str, str]:
-        """Return labels, thresholds, and whether several labels may hold at once."""
+        """Return labels, thresholds, pooling, and whether the labels exclude one another."""
         head = config.head
         assert isinstance(head, ClassificationHeadConfig)
         thresholds = ", ".join(f"{t:g}" for t in head.thresholds)
         usual = "0.5 each" if head.multi_label else "none: the most probable label is predicted"
         return {
             **super().facts(config),
-            "kind": "multi-label (each holds or not)" if head.multi_label else "single-label (exactly one holds)",
+            "kind": "multi-label (independent probabilities)"
+            if head.multi_label
+            else "single-label (exactly one class)",
             "thresholds": thresholds or usual,
             "pooling": {"cls": "class token", "attentive": "attentive probe on the patch tokens"}[head.pooling],
         }
 
     def usage(self, config: ModelConfig) -> str:
-        """Return how to classify a video."""
+        """Return the lines that classify a video."""
         return (
             'result = model.predict("procedure.mp4")\n'
             "result.labels, result.video_probabilities  # of the whole video\n"
@@ -133,19 +111,12 @@ class ClassificationTask(HubTask):
         )
 
     def output(self, config: ModelConfig) -> str:
-        """Return what the classifier gives."""
+        """Return the classifier's output."""
         assert config.head is not None
         return f"a probability for each of {config.head.num_classes} classes"
 
 
 def _labels(weight: Tensor, options: ReadOptions) -> tuple[str, ...]:
     if weight.ndim != 2 or len(weight) < 2:
-        raise CheckpointFormatError(f"{options.where}: the linear layer has the shape {tuple(weight.shape)}")
-    if options.labels is None:
-        return tuple(f"class {number}" for number in range(len(weight)))
-    if len(options.labels) != len(weight):
-        raise InputError(
-            f"{options.where}: the classifier has {len(weight)} classes, but {len(options.labels)} labels are given "
-            f"({', '.join(options.labels)})"
-        )
-    return tuple(options.labels)
+        raise CheckpointFormatError(f"{options.source}: the linear layer has the shape {tuple(weight.shape)}")
+    return options.labels_or((f"class {index}" for index in range(len(weight))), "classifier")

@@ -1,4 +1,4 @@
-"""Description of a detector of objects in video frames."""
+"""Head configuration of a detector of objects in video frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from endofm.config.checks import require_bool, require_choice, require_int, require_number
-from endofm.config.head import HeadConfig
+from endofm.config.model_config import HeadConfig
 from endofm.errors import ConfigError
 
 DetectionSupports = Literal["spread", "all", "random"]
@@ -20,20 +20,21 @@ class DetectionHeadConfig(HeadConfig):
         labels: Names of the classes of objects, without background.
         channels: Width of the pyramid and the towers.
         tower_depth: Convolutions in each tower.
-        norm_groups: Groups of the towers' group normalisation; divides ``channels``.
-        offset_groups: Groups of channels that share their offsets in the alignment; divides ``channels``.
-        clip_frames: Successive frames that the encoder looks at together, in order of time. 1, as the original tests,
-            looks at each frame alone.
-        supports: Which other frames a frame is refined with; see :class:`~endofm.tasks.detection.supports.SupportPlan`.
-        num_supports: How many.
-        support_reach: Farthest of them, in frames.
-        score_threshold: Smallest first-stage score of a candidate.
-        candidates: Candidates per level that enter the suppression.
-        nms_iou: Overlap above which the weaker of two boxes is dropped.
+        norm_groups: Groups of the towers' group normalisation; must divide ``channels``.
+        offset_groups: Groups of channels that share their offsets in the alignment; must divide ``channels``.
+        clip_frames: Number of successive frames that the encoder processes together. With 1, as in the published
+            evaluation, frames are processed one by one.
+        supports: Selection of the other frames that refine a frame; see
+            :class:`~endofm.tasks.detection.supports.SupportPlan`.
+        num_supports: Number of these frames.
+        support_reach: Largest distance of these frames, in frames.
+        score_threshold: Minimum first-stage score of a candidate.
+        candidates: Maximum number of candidates per level before non-maximum suppression.
+        nms_iou: Intersection over union above which the lower-scoring of two boxes is suppressed.
         nms_across_classes: Let boxes of different classes suppress one another, so that an object has one box.
-        max_boxes: Boxes of a frame.
-        last_pixel_inside: A box may reach to the last pixel's number (width - 1), as the original counts, instead of
-            its outer edge (width).
+        max_boxes: Maximum number of boxes per frame.
+        last_pixel_inside: Clip boxes to the index of the last pixel (width - 1), as published, instead of its outer
+            edge (width).
     """
 
     task: ClassVar[str] = "detection"

@@ -1,4 +1,4 @@
-"""The encoder alone."""
+"""Checkpoint layouts and card text of the encoder alone."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from endofm.config import ModelConfig
-from endofm.hub.layout import FoundModel, HubTask, ReadOptions
-from endofm.hub.state_dict import Shape, encoder_shapes
+from endofm.hub.task_layout import PublishedModel, ReadOptions, TaskLayout
 from endofm.task_table import FEATURES
 
 
-class FeaturesTask(HubTask):
-    """A clip in, an embedding and patch tokens out."""
+class FeaturesLayout(TaskLayout):
+    """Clip to one embedding and patch tokens."""
 
     name = FEATURES
     pipeline_tag = "feature-extraction"
@@ -23,20 +22,21 @@ class FeaturesTask(HubTask):
     )
 
     def matches(self, content: Mapping[str, Any]) -> bool:
-        """Take any file; what is in it is found out by reading."""
+        """Return True for every file: any of them may hold an encoder, and reading it decides."""
         return True
 
-    def read(self, content: Mapping[str, Any], options: ReadOptions) -> FoundModel:
-        """Return the encoder of any known layout, heads left out."""
-        from endofm.hub.checkpoint import find_encoder
-        from endofm.hub.encoder_tensors import default_preprocess, read_encoder_config
+    def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
+        """Return the encoder of any supported layout, without heads."""
+        from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config, require_finite
 
-        found = find_encoder(content, part=options.part, where=options.where)
-        known = options.known if found.part != "student" else None
-        encoder = read_encoder_config(
-            found.tensors, num_heads=options.num_heads, where=options.where, known=known.encoder if known else None
-        )
-        return FoundModel(
+        source = options.source
+        found = find_encoder(content, part=options.part, source=source)
+        if options.registered is not None:
+            encoder = options.registered.encoder
+        else:
+            encoder = infer_encoder_config(found.tensors, num_heads=options.num_heads, source=source)
+        require_finite(found.tensors, source)
+        return PublishedModel(
             tensors=found.tensors,
             encoder=encoder,
             preprocess=default_preprocess(encoder),
@@ -47,17 +47,13 @@ class FeaturesTask(HubTask):
             left_out_entries=found.left_out_entries,
         )
 
-    def shapes(self, config: ModelConfig) -> dict[str, Shape]:
-        """Return the encoder's shapes."""
-        return encoder_shapes(config.encoder)
-
     def usage(self, config: ModelConfig) -> str:
-        """Return how to embed a video."""
+        """Return the lines that embed a video."""
         return (
             'features = model.extract_features("procedure.mp4")\n'
             f"features.embeddings  # (number of clips, {config.encoder.embed_dim})"
         )
 
     def output(self, config: ModelConfig) -> str:
-        """Return what the encoder gives."""
+        """Return the encoder's output."""
         return "one embedding per clip, and one token per patch and frame"

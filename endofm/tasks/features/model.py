@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import ModelConfig
-from endofm.hub.state_dict import encoder_shapes
+from endofm.hub.task_layout import check_tensors
 from endofm.kernels.precision import Precision
 from endofm.models.encoder import VideoTransformer
 from endofm.models.pretrained import Pretrained
@@ -56,13 +56,16 @@ class EndoFM(VideoTransformer, Pretrained):
         self._describe(config, provenance)
 
     @classmethod
-    def _adopt(cls, loaded: LoadedWeights) -> LoadedWeights:
-        """Take the encoder of a model that contains a complete one."""
-        tensors = loaded.state_dict or {}
-        own = {name.removeprefix(_BACKBONE): t for name, t in tensors.items() if name.startswith(_BACKBONE)}
-        if set(own) != set(encoder_shapes(loaded.config.encoder)):
-            return super()._adopt(loaded)
-        return replace(loaded, config=replace(loaded.config, head=None), state_dict=own)
+    def _convert(cls, loaded: LoadedWeights) -> LoadedWeights:
+        """Return the encoder of a model with a head, if it is a complete one."""
+        tensors, config = loaded.state_dict or {}, replace(loaded.config, head=None)
+        encoder = {name.removeprefix(_BACKBONE): t for name, t in tensors.items() if name.startswith(_BACKBONE)}
+        # Parts of the published segmentation network's encoder are in its head, so that it is no complete encoder.
+        divided = config.encoder.attention_type == "divided_space_time"
+        if not divided or set(encoder) != set(cls.shell(config).state_dict()):
+            return super()._convert(loaded)
+        check_tensors(loaded.config, tensors, source=loaded.provenance.get("source", "weights"))
+        return replace(loaded, config=config, state_dict=encoder)
 
     def extract_features(
         self,

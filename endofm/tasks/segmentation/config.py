@@ -1,4 +1,4 @@
-"""Description of a mask model."""
+"""Head configuration of a segmentation model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from endofm.config.checks import require_choice, require_int, require_number
-from endofm.config.head import HeadConfig
+from endofm.config.model_config import HeadConfig
 from endofm.errors import ConfigError
 
 MaskNetwork = Literal["hybrid", "light"]
 
 MAX_CLASSES = 256
-"""Number of classes that a mask of bytes can tell apart."""
+"""Number of classes that a mask of bytes can distinguish."""
 
+# Groups of the group normalisation, which have to divide the channels.
 _STEM_GROUPS = 32
 _LIGHT_GROUPS = 32
 
@@ -23,17 +24,16 @@ class SegmentationHeadConfig(HeadConfig):
     """Head of :class:`~endofm.tasks.segmentation.model.EndoFMForSegmentation`.
 
     Attributes:
-        labels: Names of the classes in the order of the logits. The first is the background: pixels that belong to
-            nothing.
-        network: ``"hybrid"``, the published network: a convolutional stem before the encoder's blocks and a decoder
-            after them, which adds the stem's maps. ``"light"``: a small decoder on the patch tokens of the plain
-            encoder, so that one pass of it can serve several tasks.
-        dropout: Probability of dropping while training: tokens that enter the blocks (hybrid; 0.1 as published) or
-            maps that enter the last layer (light).
+        labels: Names of the classes in the order of the logits. The first is the background.
+        network: ``"hybrid"``, the published network: a convolutional stem before the encoder's blocks, and a decoder
+            after them with skip connections from the stem. ``"light"``: a small decoder on the patch tokens of the
+            plain encoder, so that one pass of the encoder can serve several tasks.
+        dropout: Dropout rate in training: of the tokens before the blocks (hybrid; 0.1 as published), or of the maps
+            before the last layer (light).
         stem_width: Hybrid: channels of the stem's finest map, a multiple of 32.
-        stem_units: Hybrid: bottlenecks in the stem's three stages.
+        stem_units: Hybrid: number of bottlenecks in each of the stem's three stages.
         decoder_widths: Hybrid: channels of the decoder's first convolution and of its four stages.
-        light_width: Light: channels inside the head, a multiple of 32.
+        light_width: Light: channels of the decoder, a multiple of 32.
     """
 
     task: ClassVar[str] = "segmentation"
@@ -62,11 +62,11 @@ class SegmentationHeadConfig(HeadConfig):
                 raise ConfigError(f"SegmentationHeadConfig.{name} must hold {count} integers >= 1, got {values!r}")
         if self.num_classes > MAX_CLASSES:
             raise ConfigError(
-                f"SegmentationHeadConfig.labels: masks are kept as bytes, which tell {MAX_CLASSES} classes apart; got "
-                f"{self.num_classes}"
+                f"SegmentationHeadConfig.labels: masks are stored as bytes, which distinguish {MAX_CLASSES} classes; "
+                f"got {self.num_classes}"
             )
         if self.num_classes < 2:
             raise ConfigError(
-                f"SegmentationHeadConfig.labels: the first label is the background; name a second class beside "
+                f"SegmentationHeadConfig.labels: the first label is the background; name a second class after "
                 f"{self.labels[0]!r}"
             )

@@ -1,33 +1,46 @@
-"""Mask models: the original's ``cvc.pth``, and the tensors of our own."""
+"""Checkpoint layout and card text of segmentation models: the published ``cvc.pth`` and the names of its tensors."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.errors import CheckpointFormatError, ConfigError, InputError
-from endofm.hub.infer import HEAD_WIDTH
-from endofm.hub.layout import FoundModel, HubTask, ReadOptions
+from endofm.errors import CheckpointFormatError
+from endofm.hub.task_layout import PublishedModel, ReadOptions, TaskLayout, rename
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
-from endofm.tasks.segmentation.published_keys import from_published, is_published_segmentation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_T = TypeVar("_T")
+
+PUBLISHED_TO_OURS: tuple[tuple[str, str], ...] = (
+    ("transformer.embeddings.position_embeddings", "head.pos_embed"),
+    ("transformer.embeddings.hybrid_model.root.", "head.stem.root."),
+    ("transformer.embeddings.hybrid_model.body.", "head.stem."),
+    ("transformer.embeddings.patch_embeddings.", "head.patch_embed."),
+    ("transformer.encoder.cls_token", "backbone.cls_token"),
+    ("transformer.encoder.layer.", "backbone.blocks."),
+    ("transformer.encoder.encoder_norm.", "backbone.norm."),
+    ("decoder.", "head.decoder."),
+    ("segmentation_head.0.", "head.classifier."),
+)
+"""Names of tensors, or their prefixes, in the published file and in this package."""
+
 _ENTRIES = ("state_dict", "model")
-"""Entries that a file may hold the tensors in; the original writes them bare."""
+"""Entries that may hold the tensors; the published code writes a bare state dict."""
 
 _WRAPPER = "module."
 
 
 def published_preprocess(size: int = 224) -> PreprocessConfig:
-    """Return the preprocessing of the original's mask models.
+    """Return the preprocessing of the published segmentation models.
 
-    Source: ``TransUNet/datasets/dataset_CVC_video.py`` of med-air/Endo-FM, commit 206427e, test mode: blue first,
-    values of every frame stretched twice, the whole frame resized by Pillow, values from -1 to 1. The original takes
-    clips of 6 to 25 frames whole; 12 is our choice, for whatever length.
+    Source: ``TransUNet/datasets/dataset_CVC_video.py`` of med-air/Endo-FM, commit 206427e, test mode: BGR, the values
+    of every frame stretched twice, the full frame resized by Pillow, values from -1 to 1. The published code runs
+    complete clips of 6 to 25 frames; windows of 12 frames are the choice of this package, for videos of any length.
     """
     return PreprocessConfig.whole_frame(
         size,
@@ -41,8 +54,8 @@ def published_preprocess(size: int = 224) -> PreprocessConfig:
     )
 
 
-class SegmentationTask(HubTask):
-    """A clip in, a mask per frame out."""
+class SegmentationLayout(TaskLayout):
+    """Clip to a mask per frame."""
 
     name = SegmentationHeadConfig.task
     pipeline_tag = "image-segmentation"
@@ -50,40 +63,39 @@ class SegmentationTask(HubTask):
     intended_use = "research on the segmentation of endoscopy video"
 
     def matches(self, content: Mapping[str, Any]) -> bool:
-        """Say whether the tensors have the names of the original's mask model."""
-        return is_published_segmentation(_unwrapped(_entries(content)[1]))
+        """Return whether the tensors have the names of the published segmentation model."""
+        names = _unwrapped(_tensors(content)[1])
+        return "transformer.embeddings.position_embeddings" in names and "segmentation_head.0.weight" in names
 
-    def read(self, content: Mapping[str, Any], options: ReadOptions) -> FoundModel:
-        """Return the mask model of a fine-tuned file."""
-        from endofm.hub.checkpoint import plain_tensors
-        from endofm.hub.encoder_tensors import require_finite
+    def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
+        """Return the segmentation model of a fine-tuned file."""
+        from endofm.hub.encoder_tensors import plain_tensors, require_finite
 
-        where = options.where
-        if options.part is not None:
-            raise InputError(f"{where}: a fine-tuned file has no part {options.part!r}")
+        source = options.source
+        options.refuse_part("a fine-tuned file")
         if not self.matches(content):
             raise CheckpointFormatError(
-                f"{where}: a mask model of the original code has tensors such as "
-                f"transformer.embeddings.position_embeddings and segmentation_head.0.weight; this file has not"
+                f"{source}: a published segmentation model has tensors such as "
+                "transformer.embeddings.position_embeddings and segmentation_head.0.weight; this file does not"
             )
-        part, entries = _entries(content)
-        published = plain_tensors(_unwrapped(entries), where, integers=True)
-        tensors = from_published(published)
-        require_finite(tensors, where)
+        part, entries = _tensors(content)
+        # Batch norms in the stem and the decoder count their batches in int64.
+        tensors = from_published(plain_tensors(_unwrapped(entries), source, integers=True))
+        require_finite(tensors, source)
         encoder, head = _architecture(tensors, options)
-        return FoundModel(
+        return PublishedModel(
             tensors=tensors,
             encoder=encoder,
             preprocess=published_preprocess(encoder.img_size),
             head=head,
-            layout="fine-tuned mask model (stem, encoder blocks, decoder)",
+            layout="fine-tuned segmentation model (stem, encoder blocks, decoder)",
             part=part,
             left_out_tensors=(),
             left_out_entries=tuple(str(name) for name in content if part and name != part),
         )
 
     def facts(self, config: ModelConfig) -> dict[str, str]:
-        """Return labels and network."""
+        """Return labels, network and the order of colour channels."""
         head = config.head
         assert isinstance(head, SegmentationHeadConfig)
         return {
@@ -98,7 +110,7 @@ class SegmentationTask(HubTask):
         }
 
     def usage(self, config: ModelConfig) -> str:
-        """Return how to segment a video."""
+        """Return the lines that segment a video."""
         return (
             'masks = model.predict("procedure.mp4")\n'
             "masks[0].labels, masks[0].pts_seconds  # class of every pixel of the first frame, and its time\n"
@@ -107,12 +119,17 @@ class SegmentationTask(HubTask):
         )
 
     def output(self, config: ModelConfig) -> str:
-        """Return what the mask model gives."""
+        """Return the segmentation model's output."""
         assert config.head is not None
         return f"a mask of {config.head.num_classes} classes (the first is the background) for each frame"
 
 
-def _entries(content: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def from_published(tensors: Mapping[str, _T]) -> dict[str, _T]:
+    """Rename the published model's tensors, without the prefix of their wrapper, to the names of this package."""
+    return {rename(name, PUBLISHED_TO_OURS): value for name, value in tensors.items()}
+
+
+def _tensors(content: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Return the entry that holds the tensors (empty for a bare state dict) and the tensors."""
     for name in _ENTRIES:
         if isinstance(content.get(name), Mapping):
@@ -125,55 +142,44 @@ def _unwrapped(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _architecture(tensors: Mapping[str, Tensor], options: ReadOptions) -> tuple[EncoderConfig, SegmentationHeadConfig]:
-    """Read the architecture off the tensors; what does not fit it is found when the network is built."""
-    where, known = options.where, options.known
-    if known is not None and isinstance(known.head, SegmentationHeadConfig):
-        return known.encoder, known.head
+    """Infer the architecture from the shapes; tensors that do not fit it are reported when the network is built."""
+    from endofm.hub.encoder_tensors import infer_num_heads, square_grid
+
+    source, registered = options.source, options.registered
+    if registered is not None and isinstance(registered.head, SegmentationHeadConfig):
+        return registered.encoder, registered.head
 
     def size(name: str, axis: int) -> int:
         if name not in tensors or tensors[name].ndim <= axis:
-            raise CheckpointFormatError(f"{where}: the tensor {name!r} (by our names) is missing or has another form")
+            raise CheckpointFormatError(
+                f"{source}: the tensor {name!r} (name of this package) is missing or has another rank"
+            )
         return int(tensors[name].shape[axis])
 
-    def count(pattern: str) -> int:
-        numbers = [int(match[1]) for name in tensors if (match := re.match(pattern, name))]
-        return max(numbers, default=-1)
+    def last_index(pattern: str) -> int:
+        indices = [int(match[1]) for name in tensors if (match := re.match(pattern, name))]
+        return max(indices, default=-1)
 
-    width, rows = size("head.pos_embed", 2), size("head.pos_embed", 1)
-    grid = round(rows**0.5)
-    if grid * grid != rows:
-        raise CheckpointFormatError(f"{where}: the position table has {rows} rows, which is not a square grid")
-    heads = options.num_heads or width // HEAD_WIDTH
-    if options.num_heads is None and width % HEAD_WIDTH:
-        raise ConfigError(
-            f"{where}: the number of attention heads cannot be read off the tensors, and the width {width} is not a "
-            f"multiple of {HEAD_WIDTH}; say how many there are (num_heads, or --num-heads)"
-        )
+    width = size("head.pos_embed", 2)
     encoder = EncoderConfig(
-        img_size=16 * grid,
+        # The stem reduces frames by 16, and every position of its map is one token. There is no class token's row.
+        img_size=16 * square_grid(size("head.pos_embed", 1), source),
         embed_dim=width,
-        depth=1 + count(r"backbone\.blocks\.(\d+)\."),
-        num_heads=heads,
+        depth=1 + last_index(r"backbone\.blocks\.(\d+)\."),
+        num_heads=options.num_heads or infer_num_heads(width, source),
         in_chans=size("head.stem.root.conv.weight", 1),
         mlp_ratio=size("backbone.blocks.0.mlp.fc1.weight", 0) / width,
         qkv_bias="backbone.blocks.0.attn.qkv.bias" in tensors,
     )
     classes = size("head.classifier.weight", 0)
-    labels = tuple(options.labels) if options.labels is not None else _labels(classes)
-    if len(labels) != classes:
-        raise InputError(f"{where}: {len(labels)} labels were given for a mask model of {classes} classes")
+    # The published model has two classes; others are numbered after the background.
+    default = ("background", "polyp") if classes == 2 else ["background", *(f"class {i}" for i in range(1, classes))]
     stages = [f"head.decoder.blocks.{i}.conv1.0.weight" for i in range(4)]
     head = SegmentationHeadConfig(
-        labels=labels,
+        labels=options.labels_or(default, "segmentation model"),
         stem_width=size("head.stem.root.conv.weight", 0),
-        stem_units=tuple(count(rf"head\.stem\.block{stage}\.unit(\d+)\.") for stage in (1, 2, 3)),
+        # Units are numbered from 1, so the last number is their count.
+        stem_units=tuple(last_index(rf"head\.stem\.block{stage}\.unit(\d+)\.") for stage in (1, 2, 3)),
         decoder_widths=tuple(size(name, 0) for name in ("head.decoder.conv_more.0.weight", *stages)),
     )
     return encoder, head
-
-
-def _labels(classes: int) -> tuple[str, ...]:
-    """Return the labels of the published model, or numbered ones."""
-    if classes == 2:
-        return ("background", "polyp")
-    return ("background", *(f"class {number}" for number in range(1, classes)))

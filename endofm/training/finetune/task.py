@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from endofm._version import __version__
 from endofm.config import ModelConfig
 from endofm.files import atomic_path
-from endofm.hub.folder import save_folder
+from endofm.hub.model_folder import save_folder
 from endofm.models.pretrained import Pretrained, model_class
 from endofm.training.engine.training_task import RunSummary, StepOutput, TrainingTask, Weights
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer
@@ -92,10 +92,8 @@ class FineTuningTask(TrainingTask):
         if self.transfer.freezes_encoder:
             save_adapter(model, self.transfer, folder)
         self.transfer.merge(model)
-        state_dict = model.state_dict()
-        model.check_tensors(model.config, state_dict, where=str(folder))
         # Without the provenance of the encoder, whose card tells of other data and other scores.
-        save_folder(folder, config=model.config, state_dict=state_dict, told=self._card(summary))
+        save_folder(folder, config=model.config, state_dict=model.state_dict(), sections=self._card(summary))
         with atomic_path(folder / RECIPE_NAME) as temporary:
             temporary.write_text(yaml.safe_dump(dict(summary.config), sort_keys=False), encoding="utf-8")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.files import atomic_path
-from endofm.hub.state_dict import check_shapes
+from endofm.hub.model_folder import check_shapes
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.pretrained import Pretrained, model_class, usable_device
 from endofm.tasks.features.model import EndoFM
@@ -84,7 +84,7 @@ def load_adapter(
     path = Path(folder)
     path = path / ADAPTER_NAME if path.is_dir() else path
     about, tensors = _read(path)
-    config = ModelConfig.from_dict(about["config"], where=str(path))
+    config = ModelConfig.from_dict(about["config"], source=str(path))
     transfer = _transfer(about["transfer"])
     source = base if base is not None else about["base"]["source"]
     if source == "":
@@ -96,8 +96,8 @@ def load_adapter(
     check_shapes(
         {name: tuple(tensor.shape) for name, tensor in expected.items()},
         {name: tensor for name, tensor in given.items() if name in expected},
-        where=str(source) if not isinstance(source, EndoFM) else "base",
-        what=f"the encoder that {path} belongs to",
+        source=str(source) if not isinstance(source, EndoFM) else "base",
+        model=f"the encoder that {path} belongs to",
     )
     backbone.load_state_dict({name: given[name] for name in expected})
     apply_transfer(model, transfer)
@@ -109,7 +109,7 @@ def load_adapter(
             "the outputs would be meaningless"
         )
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if name not in frozen}
-    check_shapes(shapes, tensors, where=str(path), what=f"a {config.task} model with transfer {transfer.name}")
+    check_shapes(shapes, tensors, source=str(path), model=f"a {config.task} model with transfer {transfer.name}")
     model.load_state_dict(tensors, strict=False)
     model.provenance = {**encoder.provenance, "adapter": path.name}
     target = usable_device(device)

@@ -9,7 +9,7 @@ import torch
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.errors import InputError, StateDictError, require_extra
-from endofm.hub.state_dict import encoder_shapes
+from endofm.models.frame_encoder import build_encoder
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.model import EndoFMForVideoClassification
 from endofm.tasks.features.model import EndoFM
@@ -61,7 +61,8 @@ def classifier_on_timm(
         )
     except (KeyError, AttributeError) as error:
         raise StateDictError(f"{name}: not a plain vision transformer; it has no {error}") from error
-    shapes = encoder_shapes(encoder)
+    with torch.device("meta"):
+        shapes = {key: tuple(tensor.shape) for key, tensor in build_encoder(encoder).state_dict().items()}
     odd = sorted(
         {key for key in (*tensors, *shapes) if tuple(tensors.get(key, torch.empty(0)).shape) != shapes.get(key)}
     )

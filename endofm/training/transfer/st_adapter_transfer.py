@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from endofm.config import STAdapterConfig
-from endofm.config.adapter import AdapterActivation, AdapterPlacement
+from endofm.config.model_config import AdapterActivation, AdapterPlacement
 from endofm.errors import ConfigError
 from endofm.training.transfer.base import Transfer, blocks_of, describe_encoder
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from endofm.errors import CheckpointFormatError, StateDictError
-from endofm.hub.keys import to_legacy
 from endofm.training.objectives.endofm.cross_view_loss import CrossViewLoss
 from endofm.training.objectives.endofm.multicrop import MultiCropNetwork
 
@@ -36,7 +35,7 @@ def load_training_state(
     run warms up.
 
     Args:
-        content: Result of :func:`endofm.hub.checkpoint.read_checkpoint`.
+        content: Result of :func:`endofm.hub.checkpoint_file.read_checkpoint`.
         student: Modified in place.
         teacher: Modified in place.
         loss: Its centre is modified in place.
@@ -70,7 +69,7 @@ def load_training_state(
 
 
 def _load(network: MultiCropNetwork, tensors: Mapping[str, Any], source: str) -> None:
-    loaded = to_legacy({str(name).removeprefix(_WRAPPER): value for name, value in tensors.items()})
+    loaded = _unparametrized({str(name).removeprefix(_WRAPPER): value for name, value in tensors.items()})
     expected = network.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in loaded]
     problems += [f"{name} is not expected" for name in loaded if name not in expected]
@@ -83,3 +82,16 @@ def _load(network: MultiCropNetwork, tensors: Mapping[str, Any], source: str) ->
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise StateDictError(f"{source}: does not fit this run's networks: {'; '.join(problems[:_SHOWN])}{more}")
     network.load_state_dict(loaded)
+
+
+def _unparametrized(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the tensors of a parametrised weight normalisation to ``*.weight_g`` and ``*.weight_v``.
+
+    ``torch.nn.utils.weight_norm`` stores g and v; its successor in ``torch.nn.utils.parametrizations`` numbers them.
+    """
+    return {
+        name.replace(".parametrizations.weight.original0", ".weight_g").replace(
+            ".parametrizations.weight.original1", ".weight_v"
+        ): value
+        for name, value in tensors.items()
+    }

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from endofm.errors import DownloadError, InputError, WeightsNotFoundError
-from endofm.hub.folder import push_folder, push_to_hub
 from endofm.hub.resolve import load_weights
+from endofm.hub.upload import push_folder, push_to_hub
 from helpers.loopback_hub import LoopbackHub
 from helpers.small_encoder import CONFIG, same, tensors
 

@@ -10,8 +10,7 @@ from safetensors.torch import save_file
 
 from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, WeightsNotFoundError
-from endofm.hub.folder import read_folder_config, save_folder
-from endofm.hub.tensors import read_config, read_tensors, write_tensors
+from endofm.hub.model_folder import read_config, read_folder_config, read_tensors, save_folder, write_tensors
 from helpers.small_encoder import CONFIG, same, tensors
 
 
@@ -46,7 +45,7 @@ def test_the_old_model_survives_a_failed_write(model_folder: Path, monkeypatch: 
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("endofm.hub.folder.write_tensors", full_disk)
+    monkeypatch.setattr("endofm.hub.model_folder.write_tensors", full_disk)
     with pytest.raises(OSError, match="No space"):
         save_folder(model_folder, config=replace(CONFIG, name="second"), state_dict=tensors("other/"))
     assert read_folder_config(model_folder) == CONFIG
@@ -106,7 +105,7 @@ def test_files_of_different_models_do_not_mix(model_folder: Path) -> None:
 
 
 def test_preprocessing_may_be_changed_in_the_folder(model_folder: Path) -> None:
-    changed = replace(CONFIG, preprocess=replace(CONFIG.preprocess, crop="upstream"))
+    changed = replace(CONFIG, preprocess=replace(CONFIG.preprocess, crop="published"))
     (model_folder / "config.json").write_text(changed.to_json())
     assert read_folder_config(model_folder) == changed
 

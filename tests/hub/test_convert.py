@@ -49,10 +49,10 @@ def test_the_whole_classifier_is_found(tmp_path: Path) -> None:
     assert converted.config.head == ClassificationHeadConfig(labels=("normal", "polyp"))
     # As the original evaluates: its own statistics, the left crop, 8 frames of 32 each.
     preprocess = converted.config.preprocess
-    assert (preprocess.mean[0], preprocess.std[0], preprocess.crop) == (0.45, 0.225, "upstream")
+    assert (preprocess.mean[0], preprocess.std[0], preprocess.crop) == (0.45, 0.225, "published")
     assert (preprocess.short_side, preprocess.crop_size) == (32, 32)
     assert preprocess.window_seconds == pytest.approx(4 * 32 / 30)
-    assert converted.found.left_out_entries == ("epoch", "optimizer", "best_f1")
+    assert converted.published.left_out_entries == ("epoch", "optimizer", "best_f1")
 
 
 def test_the_command_writes_what_loads_as_a_classifier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +77,7 @@ def test_labels_are_numbered_where_nobody_names_them(tmp_path: Path) -> None:
     assert converted.config.head == ClassificationHeadConfig(labels=("class 0", "class 1"))
     with pytest.raises(InputError, match="2 classes, but 3 labels"):
         convert_checkpoint(source, num_heads=4, labels=["a", "b", "c"])
-    with pytest.raises(InputError, match="an encoder is taken"):
+    with pytest.raises(InputError, match="read as an encoder"):
         convert_checkpoint(source, num_heads=4, task="features", labels=["a", "b"])
     with pytest.raises(InputError, match="task must be one of features, classification"):
         convert_checkpoint(source, num_heads=4, task="classify")
@@ -88,7 +88,7 @@ def test_labels_are_numbered_where_nobody_names_them(tmp_path: Path) -> None:
     [
         (LINEAR | {"module.linear.bias": torch.tensor([0.5, float("nan")])}, "finite"),
         (LINEAR | {"module.linear.bias": [0.5, 1.0]}, "is not a tensor"),
-        ({"module.linear.weight": torch.zeros(2, 64)}, "has not"),
+        ({"module.linear.weight": torch.zeros(2, 64)}, "does not"),
     ],
 )
 def test_damaged_heads_are_refused(tmp_path: Path, linear: dict[str, Any], message: str) -> None:

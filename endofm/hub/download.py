@@ -1,16 +1,19 @@
-"""Fetching a file over HTTP so that it arrives whole, once.
+"""Resumable downloads over HTTP, and the checksums that verify them.
 
-An interrupted download leaves ``*.incomplete`` behind and goes on from there the next time, in this process or
-another. A file gets its name only after its checksum was found right.
+An interrupted download leaves ``*.incomplete`` behind; the next attempt, in this process or another, resumes from
+there. A file gets its final name only after its checksum has been verified.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
@@ -22,19 +25,21 @@ from endofm.errors import ChecksumError, DownloadError, InputError
 # The HTTP library under huggingface_hub has changed over its releases; its own error class names the base.
 NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, OSError)
 
+# Statuses after which the same request may succeed: timeouts, rate limits, a server that restarts.
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _ATTEMPTS = 4
 _RANGE_NOT_SATISFIABLE = 416
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadOptions:
-    """How to fetch files.
+    """Cache, network and access token of a download.
 
     Attributes:
         cache_dir: Folder of the cache; huggingface_hub's by default.
-        force_download: Fetch again what is in the cache.
-        local_files_only: Use only what is in the cache. ``HF_HUB_OFFLINE=1`` in the environment means the same.
+        force_download: Download again even if the file is in the cache.
+        local_files_only: Use the cache alone. ``HF_HUB_OFFLINE=1`` in the environment means the same.
         token: Access token of the hub; True for the stored one, False for none.
     """
 
@@ -56,17 +61,17 @@ class DownloadOptions:
 
 
 def status_code(error: BaseException) -> int | None:
-    """Return the HTTP status that an error reports, or None if it is not about an answer of a server."""
+    """Return the HTTP status that an error reports, or None if no server answered."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether an error may be gone after a moment: a busy or failing server, not a refusal."""
+    """Return whether a retry may succeed: a busy or failing server rather than a refusal."""
     return status_code(error) in _TRANSIENT
 
 
 def is_local(error: BaseException) -> bool:
-    """Say whether an error is about this machine's files (full disk, no permission) rather than the network."""
+    """Return whether an error concerns this machine's files (full disk, no permission) rather than the network."""
     return isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError)
 
 
@@ -75,9 +80,55 @@ def backoff(attempt: int) -> None:
     time.sleep(2**attempt)
 
 
+def file_sha256(path: str | Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    return _digest(Path(path), hashlib.sha256())
+
+
+def require_sha256(path: Path, expected: str, *, source: str) -> None:
+    """Raise unless a file has the expected sha256.
+
+    Args:
+        path: File to check.
+        expected: sha256 in hexadecimal.
+        source: Name of the file for the message, e.g. its address.
+
+    Raises:
+        ChecksumError: If the file has a different one.
+    """
+    sha256 = file_sha256(path)
+    if sha256 != expected:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+        hint = (
+            "It is a web page, not the file; the address probably needs a browser."
+            if start[:1] == b"<"
+            else "The file is damaged or is another version."
+        )
+        raise ChecksumError(f"{source}: the sha256 is {sha256}, but {expected} is recorded for it. {hint}")
+
+
+def matches_etag(path: Path, etag: str) -> bool:
+    """Return whether a file is the one that the hub describes by this ETag.
+
+    Large files have their sha256 as ETag, small ones the name of their git object (sha1 over a header and the
+    content). Any other ETag is opaque and matches every file.
+
+    Args:
+        path: File to check.
+        etag: ETag without quotes.
+    """
+    if re.fullmatch(r"[0-9a-f]{64}", etag):
+        return file_sha256(path) == etag
+    if re.fullmatch(r"[0-9a-f]{40}", etag):
+        header = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+        return _digest(path, header) == etag
+    return True
+
+
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that of several processes one fetches and the others wait for it."""
+    """Hold a lock file, so that one of several processes downloads while the others wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(path):
         yield
@@ -92,15 +143,15 @@ def fetch(
     size: int | None = None,
     label: str = "",
 ) -> None:
-    """Fetch a file, going on where an interrupted download stopped.
+    """Download a file, resuming an interrupted download.
 
     Hold a :func:`file_lock` while calling it.
 
     Args:
         url: Address that answers with the file.
-        target: Where to put it. Only a whole and checked file gets this name.
-        check: Raises :class:`~endofm.errors.ChecksumError` if the file given to it is not the right one. The download
-            is then tried once more from the beginning.
+        target: File to create. Only a complete and verified download gets this name.
+        check: Raises :class:`~endofm.errors.ChecksumError` if the file passed to it is wrong. The download is then
+            repeated once from the beginning.
         headers: HTTP headers.
         size: Size of the file in bytes, if known.
         label: Name to show in the progress bar.
@@ -125,7 +176,7 @@ def fetch(
 
 
 def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: int | None, label: str) -> None:
-    """Append to ``partial`` what is missing. Only failures that leave hope are tried again."""
+    """Append the missing bytes to ``partial``, retrying failures that may be temporary."""
     failures = 0
     while True:
         with partial.open("ab") as file:
@@ -135,13 +186,15 @@ def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: in
                     url,
                     file,
                     resume_size=start,
+                    # Byte ranges of a compressed transfer would not be those of the file.
                     headers={**(headers or {}), "Accept-Encoding": "identity"},
                     expected_size=size,
                     displayed_filename=label or partial.name,
                 )
             except NETWORK_ERRORS as error:
                 if start and status_code(error) == _RANGE_NOT_SATISFIABLE:
-                    return  # nothing is missing any more; the checksum decides
+                    return  # the file is complete already; the checksum decides
+                # Progress resets the count: a slow connection that drops every minute still finishes a large file.
                 failures = 0 if file.tell() > start else failures + 1
                 if failures >= _patience(error):
                     raise DownloadError(_explain(url, error)) from error
@@ -151,7 +204,7 @@ def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: in
 
 
 def _patience(error: BaseException) -> int:
-    """Return after how many failures in a row, without a byte arriving between them, to give up."""
+    """Return the number of successive failures, without a byte received between them, after which to give up."""
     if is_transient(error):
         return _ATTEMPTS
     if status_code(error) is not None or is_local(error):
@@ -161,12 +214,20 @@ def _patience(error: BaseException) -> int:
 
 def _explain(url: str, error: BaseException) -> str:
     if is_local(error):
-        return f"could not write what was fetched from {url}: {error}"
+        return f"could not write the download from {url}: {error}"
     status = status_code(error)
     host = url.split("/")[2]
     if status is None:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f"could not fetch {url}: {reason}. What has arrived is kept; run the same again to go on."
+        return f"could not fetch {url}: {reason}. The part received is kept; rerun the command to resume."
     if is_transient(error):
         return f"{host} keeps answering with an error ({status}) for {url}. Try again later."
-    return f"{host} refuses to give {url} (status {status})."
+    return f"{host} refuses access to {url} (status {status})."
+
+
+def _digest(path: Path, state: Any) -> str:
+    # In chunks: published checkpoints are larger than the memory of a small machine.
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            state.update(chunk)
+    return str(state.hexdigest())

@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from endofm.errors import CheckpointFormatError, InputError, StateDictError, UnsafeCheckpointError
-from endofm.hub.checkpoint import find_encoder, read_checkpoint
+from endofm.hub.checkpoint_file import read_checkpoint
 from endofm.hub.convert import convert_checkpoint
+from endofm.hub.encoder_tensors import find_encoder
 from helpers.small_encoder import ENCODER, prefixed, same, tensors, training_checkpoint, with_head
 
 

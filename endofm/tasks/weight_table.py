@@ -1,11 +1,14 @@
-"""The weights that this package knows by name."""
+"""The registered weights of this package: one record each.
+
+Add a weight here and nowhere else; loading, ``endofm models``, cards and the tables of the documentation follow.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.hub.registry import Mirror, Score, WeightRecord
+from endofm.hub.weight_record import Mirror, Score, WeightRecord
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.layout import published_preprocess as published_classifier_preprocess
 from endofm.tasks.detection.config import DetectionHeadConfig
@@ -13,7 +16,7 @@ from endofm.tasks.detection.layout import KUMC_LABELS
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
 
-_ORIGINAL_SHA256 = "6fc7a64a044f1eff3b7f9eb233df37a3607735848d534364f12c2aebad1aea70"
+_PUBLISHED_SHA256 = "6fc7a64a044f1eff3b7f9eb233df37a3607735848d534364f12c2aebad1aea70"
 """sha256 of the authors' 2.2 GB ``endo_fm.pth``, from independent public inspections of the file behind their link."""
 
 _PAPER = "https://arxiv.org/abs/2306.16741"
@@ -27,7 +30,7 @@ _ENDOFM_BASE = WeightRecord(
             url="https://drive.usercontent.google.com/download?id=1H7B91Ewm4QkZRsnUk1Bn0IQch5P8C7Xl&export=download&confirm=t",
             page="https://drive.google.com/file/d/1H7B91Ewm4QkZRsnUk1Bn0IQch5P8C7Xl/view",
             filename="endo_fm.pth",
-            sha256=_ORIGINAL_SHA256,
+            sha256=_PUBLISHED_SHA256,
             layout="checkpoint",
             status="The link in the authors' README since April 2026, a personal drive. Believed alive: independent "
             "projects report fetching the 2.2 GB file through it in July and August 2026. Not tried by us.",
@@ -35,7 +38,7 @@ _ENDOFM_BASE = WeightRecord(
         Mirror(
             page="https://mycuhk-my.sharepoint.com/:u:/g/personal/1155167044_link_cuhk_edu_hk/EZh5mWE5CL1BpaJ1bXuokfYBDM2VaMknqG7YpaQBRgAvdQ?e=e2rVYW",
             filename="endo_fm.pth",
-            sha256=_ORIGINAL_SHA256,
+            sha256=_PUBLISHED_SHA256,
             layout="checkpoint",
             status="The authors' first link, on a university drive. Believed dead: links of the same account have been "
             "reported dead since April 2026, when the authors replaced it. Not tried by us.",
@@ -128,8 +131,8 @@ def _random_segmentation(size: str, network: Literal["hybrid", "light"]) -> Weig
     preprocess = published_preprocess() if network == "hybrid" else PreprocessConfig.whole_frame(224)
     return WeightRecord(
         name=name,
-        description=f"Untrained {network} mask model: random weights from a fixed seed, for trying the software. Its "
-        "masks mean nothing",
+        description=f"Untrained {network} segmentation model: random weights from a fixed seed, for trying the "
+        "software. Its masks mean nothing",
         config=ModelConfig(
             encoder=EncoderConfig.preset(size),
             preprocess=preprocess,

@@ -18,7 +18,7 @@ from endofm.errors import (
     InputError,
     WeightsNotFoundError,
 )
-from endofm.hub.folder import save_folder
+from endofm.hub.model_folder import save_folder
 from endofm.hub.resolve import LoadedWeights, load_weights
 from helpers.loopback_hub import CHUNK, LoopbackHub, loopback_hub, point_client
 from helpers.small_encoder import CONFIG, same, tensors
@@ -104,7 +104,7 @@ class TestRefusals:
 
     def test_gated(self, hub: LoopbackHub) -> None:
         hub.repos["owner/model"].gated = True
-        with pytest.raises(DownloadError, match=r"access to owner/model has to be asked for: open http.*owner/model"):
+        with pytest.raises(DownloadError, match=r"access to owner/model has to be requested: open http.*owner/model"):
             load_weights("owner/model")
 
     def test_private(self, hub: LoopbackHub) -> None:

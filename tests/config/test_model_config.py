@@ -26,7 +26,7 @@ def test_json_round_trip(grid: int, patch: int, heads: int, width: int, frames: 
     encoder = EncoderConfig(
         img_size=grid * patch, patch_size=patch, num_heads=heads, embed_dim=heads * width, num_frames=frames
     )
-    preprocess = PreprocessConfig.for_image_size(crop, crop="upstream", mean=(0.45, 0.45, 0.45))
+    preprocess = PreprocessConfig.for_image_size(crop, crop="published", mean=(0.45, 0.45, 0.45))
     config = ModelConfig(encoder=encoder, preprocess=preprocess, name="x", trained=trained)
     assert ModelConfig.from_dict(json.loads(config.to_json())) == config
     assert encoder.grid_size == grid
@@ -49,7 +49,7 @@ def test_file_round_trip(tmp_path: Path) -> None:
         (lambda d: d["encoder"].update(drop_path_rate=1), "drop_path_rate"),
         (lambda d: d["encoder"].update(qkv_bias="yes"), "qkv_bias"),
         (lambda d: d["encoder"].update(mlp_ratio=float("nan")), "mlp_ratio"),
-        (lambda d: d["preprocess"].update(crop="left"), "center, upstream"),
+        (lambda d: d["preprocess"].update(crop="left"), "center, published"),
         (lambda d: d["preprocess"].update(std=[0, 1, 1]), "std must be positive"),
         (lambda d: d["preprocess"].update(mean=[1]), "3 numbers"),
         (lambda d: d["preprocess"].update(short_side=100), "smaller than crop_size"),
@@ -91,25 +91,28 @@ def test_an_encoder_is_written_as_older_releases_read_it() -> None:
     ("change", "message"),
     [
         (lambda d: d["head"].update(label=["a"]), "did you mean 'labels'"),
-        (lambda d: d["head"].update(labels=["a", "a"]), "holds a label twice"),
-        (lambda d: d["head"].update(labels="normal"), "must be a list of texts"),
-        (lambda d: d["head"].update(labels=["a", " "]), "none of them empty"),
+        (lambda d: d["head"].update(labels=["a", "a"]), "contains a label twice"),
+        (lambda d: d["head"].update(labels="normal"), "must be a list of strings"),
+        (lambda d: d["head"].update(labels=["a", " "]), "none may be empty"),
         (lambda d: d["head"].update(labels=["a"]), "always has probability 1"),
         (lambda d: d["head"].update(thresholds=[0.5]), "hold 2 numbers"),
         (lambda d: d["head"].update(thresholds=[0.5, 1]), "between 0 and 1"),
         (lambda d: d["head"].update(pooling="mean"), "cls, attentive"),
         (lambda d: d["head"].update(dropout=1.0), "dropout"),
         (lambda d: d["head"].update(multi_label=1), "true or false"),
-        (lambda d: d.update(task="classify"), "unknown task 'classify'; this release knows features, classification"),
-        (lambda d: d.update(task="features"), "has no description of a head"),
-        (lambda d: d.pop("head"), "needs a description of a head"),
+        (
+            lambda d: d.update(task="classify"),
+            "config.json: unknown task 'classify'; did you mean 'classification'",
+        ),
+        (lambda d: d.update(task="features"), "has no head, but one is described"),
+        (lambda d: d.pop("head"), "needs a description of its head"),
     ],
 )
 def test_wrong_heads_are_named(change: Callable[[dict[str, Any]], Any], message: str) -> None:
     values = json.loads(ModelConfig(head=HEAD).to_json())
     change(values)
     with pytest.raises(ConfigError, match=message):
-        ModelConfig.from_dict(values, where="config.json")
+        ModelConfig.from_dict(values, source="config.json")
 
 
 def test_only_known_heads_are_taken() -> None:

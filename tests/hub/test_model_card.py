@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from endofm.hub.card import model_card
+from endofm.hub.model_card import model_card
 from endofm.hub.registry import get_record, list_models
 from helpers.small_encoder import CONFIG
 
@@ -45,7 +45,7 @@ def test_the_published_backbone_states_data_overlap_scores_and_preprocessing() -
     assert "hyper-kvasir" in card.data.to_dict()["datasets"]
     assert "private" not in " ".join(card.data.to_dict()["datasets"])
     for fact in (
-        "Held out, by the authors' word: CVC-12k, KUMC.",
+        "Held out, according to the authors: CVC-12k, KUMC.",
         "were not taken out of pre-training",
         "| PolypDiag | classification | F1 (%) | 90.7 | paper, after fine-tuning |",
         "They were not measured again",

@@ -1,6 +1,10 @@
+"""Names, shapes and architecture of an encoder's tensors."""
+
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,30 +14,26 @@ from hypothesis import strategies as st
 
 from endofm.config import EncoderConfig
 from endofm.errors import CheckpointFormatError, ConfigError, StateDictError
-from endofm.hub.infer import infer_encoder_config
-from endofm.hub.state_dict import check_state_dict, count_parameters, encoder_shapes
-from endofm.models.encoder import VideoTransformer
+from endofm.hub.encoder_tensors import encoder_name, infer_encoder_config
+from endofm.hub.task_layout import check_tensors, count_parameters
 from helpers import paths
-from helpers.small_encoder import ENCODER, tensors
+from helpers.small_encoder import CONFIG, ENCODER, encoder_shapes, tensors
 
 PUBLISHED = json.loads((paths.GOLDEN / "state_dict_keys_backbone.json").read_text())
+
+
+def meta_tensors(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
 def test_names_and_shapes_are_those_of_the_published_checkpoint() -> None:
     shapes = encoder_shapes(EncoderConfig())
     assert {name: list(shape) for name, shape in shapes.items()} == PUBLISHED["backbone"]
-    assert list(shapes) == list(PUBLISHED["backbone"])
     assert count_parameters(EncoderConfig()) == PUBLISHED["counts"]["backbone_parameters"]
 
 
-@pytest.mark.parametrize("config", [ENCODER, replace(ENCODER, qkv_bias=False, mlp_ratio=2.0, in_chans=1)])
-def test_names_and_shapes_are_those_of_the_module(config: EncoderConfig) -> None:
-    module = {name: tuple(tensor.shape) for name, tensor in VideoTransformer(config).state_dict().items()}
-    assert module == encoder_shapes(config)
-
-
 def test_a_fitting_state_dict_passes() -> None:
-    check_state_dict(ENCODER, tensors())
+    check_tensors(CONFIG, tensors(), source="x")
 
 
 def test_misfits_are_counted_and_named() -> None:
@@ -42,7 +42,7 @@ def test_misfits_are_counted_and_named() -> None:
     broken["head.weight"] = torch.zeros(2)
     broken["time_embed"] = torch.zeros(1, 9, 64)
     with pytest.raises(StateDictError) as caught:
-        check_state_dict(ENCODER, broken, where="x.safetensors")
+        check_tensors(CONFIG, broken, source="x.safetensors")
     message = str(caught.value)
     assert "x.safetensors" in message
     assert "2 missing: cls_token, blocks.1.norm1.weight" in message
@@ -52,7 +52,7 @@ def test_misfits_are_counted_and_named() -> None:
 
 def test_long_lists_of_misfits_are_cut() -> None:
     with pytest.raises(StateDictError, match=r"47 missing: .*, and 43 more"):
-        check_state_dict(ENCODER, {})
+        check_tensors(CONFIG, {}, source="x")
 
 
 configs = st.builds(
@@ -72,18 +72,18 @@ configs = st.builds(
 
 @given(configs)
 def test_the_architecture_is_read_off_the_shapes(config: EncoderConfig) -> None:
-    shapes = encoder_shapes(config)
-    inferred = infer_encoder_config(shapes)
+    tensors = meta_tensors(encoder_shapes(config))
+    inferred = infer_encoder_config(tensors)
     assert replace(inferred, mlp_ratio=config.mlp_ratio) == config
-    assert encoder_shapes(inferred) == shapes
+    assert encoder_shapes(inferred) == {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def test_heads_of_another_width_have_to_be_stated() -> None:
-    assert infer_encoder_config(encoder_shapes(ENCODER)).num_heads == 1
-    assert infer_encoder_config(encoder_shapes(ENCODER), num_heads=4) == ENCODER
+    assert infer_encoder_config(meta_tensors(encoder_shapes(ENCODER))).num_heads == 1
+    assert infer_encoder_config(meta_tensors(encoder_shapes(ENCODER)), num_heads=4) == ENCODER
     narrow = replace(ENCODER, embed_dim=96)
     with pytest.raises(ConfigError, match="--num-heads"):
-        infer_encoder_config(encoder_shapes(narrow))
+        infer_encoder_config(meta_tensors(encoder_shapes(narrow)))
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,30 @@ def test_heads_of_another_width_have_to_be_stated() -> None:
         ({"time_embed": (8, 64)}, "time_embed"),
         ({"pos_embed": (1, 6, 64)}, "square grid"),
         ({"patch_embed.proj.weight": (64, 3, 16, 8)}, "not square"),
-        ({"patch_embed.proj.weight": (64, 3, 0, 0)}, "not usable"),
+        ({"patch_embed.proj.weight": (64, 3, 0, 0)}, "unusable"),
     ],
 )
 def test_shapes_of_something_else_are_refused(changes: dict[str, tuple[int, ...] | None], message: str) -> None:
     shapes = {k: v for k, v in {**encoder_shapes(ENCODER), **changes}.items() if v is not None}
     with pytest.raises(CheckpointFormatError, match=message):
-        infer_encoder_config(shapes, num_heads=4)
+        infer_encoder_config(meta_tensors(shapes), num_heads=4)
+
+
+def test_published_names_lose_their_prefixes() -> None:
+    teacher = [f"backbone.{name}" for name in PUBLISHED["backbone"]] + [f"head.{n}" for n in PUBLISHED["dino_head"]]
+    digest = hashlib.sha256("".join(f"{name}\n" for name in sorted(teacher)).encode()).hexdigest()
+    assert digest == PUBLISHED["sorted_teacher_names_sha256"]
+    for prefix in ("", "module."):
+        kept = [encoder_name(prefix + name) for name in teacher]
+        assert sorted(name for name in kept if name is not None) == sorted(encoder_shapes(EncoderConfig()))
+        assert kept.count(None) == len(PUBLISHED["dino_head"])
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone.", "model.", "model.module.backbone."])
+def test_every_wrapper_is_stripped(prefix: str) -> None:
+    assert encoder_name(f"{prefix}blocks.0.attn.qkv.weight") == "blocks.0.attn.qkv.weight"
+
+
+@pytest.mark.parametrize("name", ["head.mlp.0.weight", "module.head.last_layer.weight_g", "module.linear.bias"])
+def test_heads_are_told_apart(name: str) -> None:
+    assert encoder_name(name) is None

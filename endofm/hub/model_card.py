@@ -1,4 +1,4 @@
-"""The model card that lies beside the weights, written from the record and the configuration."""
+"""Model cards, generated from the record and the configuration."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 
 from endofm.config import PAD_MULTIPLE, ModelConfig, PreprocessConfig
-from endofm.hub.layout import hub_task
-from endofm.hub.registry import WeightRecord
-from endofm.hub.state_dict import count_parameters
+from endofm.disclaimer import DISCLAIMER
+from endofm.hub.task_layout import count_parameters, task_layout
+from endofm.hub.weight_record import WeightRecord
 from endofm.task_table import get_task
 
 FOLDER_PLACEHOLDER = "path/to/this/folder"
-"""Stands in the example of loading until the model is uploaded and has a name."""
+"""Name of the model in the card's example, until it is uploaded and has one."""
 
 _TAGS = ("endoscopy", "video", "medical", "vision-transformer")
 
@@ -26,26 +26,26 @@ def model_card(
     *,
     sha256: str = "",
     provenance: Mapping[str, str] | None = None,
-    told: Mapping[str, str] | None = None,
+    sections: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the text of a model card, with the metadata that the hub reads at its head.
+    """Return the text of a model card; it begins with the metadata that the hub reads.
 
     Args:
         config: Configuration of the model.
-        record: What is known about the weights; without it the card says that training data and scores are unknown.
+        record: Record of the weights; without one the card states that training data and scores are unknown.
         sha256: sha256 of ``model.safetensors``.
-        provenance: Where the weights came from.
-        told: Sections by their headings, from whoever trained the weights. They take the place of the generated
-            section of that heading, or else follow the evaluation.
+        provenance: Origin of the weights.
+        sections: Sections by heading, from the author of the weights. They replace the generated section of the same
+            heading, or else follow the evaluation.
     """
     from huggingface_hub import ModelCardData
 
-    task = hub_task(config.task)
+    layout = task_layout(config.task)
     license_id = config.license or (record.license if record else "")
     datasets = [_slug(name) for name in record.datasets if not name.startswith("private")] if record else []
     metadata = ModelCardData(
         library_name="endofm",
-        pipeline_tag=task.pipeline_tag,
+        pipeline_tag=layout.pipeline_tag,
         license=(license_id if license_id in _HUB_LICENSES else "other") if license_id else None,
         license_name=license_id if license_id and license_id not in _HUB_LICENSES else None,
         datasets=datasets or None,
@@ -55,45 +55,46 @@ def model_card(
             *([] if config.trained else ["untrained"]),
         ],
     )
-    title = config.name or task.title
+    title = config.name or layout.title
     model_class = get_task(config.task).model_class
-    facts = task.facts(config)
-    sections = [
+    facts = layout.facts(config)
+    parts = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {title}",
         *_summary(config, record),
         "## Use\n\n"
         f"```python\nfrom endofm import {model_class}\n\n"
         f'model = {model_class}.from_pretrained("{FOLDER_PLACEHOLDER}")\n'
-        f"{task.usage(config)}\n```",
-        f"**Intended for** {task.intended_use}.\n\n"
-        "**Not for diagnosis.** This is not a medical device. Nothing computed with it is medical advice, and it must "
-        "not guide the care of a patient.",
+        f"{layout.usage(config)}\n```",
+        f"**Intended for** {layout.intended_use}.\n\n"
+        f"**Not for diagnosis.** {DISCLAIMER} It is not a medical device and must not guide the care of a patient.",
         *([f"## Output\n\n{_bullets([f'{key}: {value}' for key, value in facts.items()])}"] if facts else []),
     ]
-    first = {
+    bodies = {
         "Preprocessing": _preprocessing(config.preprocess),
         "Training data": _training(record, config.trained),
         "Evaluation": _evaluation(record, config.trained),
     }
-    last = {"Licence": _license(license_id, record), "File": _file(config, sha256, provenance or {})}
-    bodies = {**first, **{heading: "" for heading in told or {} if heading not in last}, **last, **(told or {})}
-    sections += [f"## {heading}\n\n{body}" for heading, body in bodies.items()]
-    return "\n\n".join(sections) + "\n"
+    ending = {"Licence": _license(license_id, record), "File": _file(config, sha256, provenance or {})}
+    # A dictionary keeps the place of a key that is replaced, so given sections stand where the generated ones did.
+    for heading, body in (sections or {}).items():
+        (ending if heading in ending else bodies)[heading] = body
+    parts += [f"## {heading}\n\n{body}" for heading, body in (*bodies.items(), *ending.items())]
+    return "\n\n".join(parts) + "\n"
 
 
 def _summary(config: ModelConfig, record: WeightRecord | None) -> Iterator[str]:
     if not config.trained:
-        yield "**These weights are random. Nothing was learned, and features computed with them mean nothing.**"
+        yield "**These weights are random and untrained; features computed with them mean nothing.**"
     encoder = config.encoder
-    beside = " in the encoder" if config.head else ""
+    scope = " in the encoder" if config.head else ""
     description = f"{record.description}.\n\n" if record else ""
     yield (
         f"{description}A video transformer with divided space-time attention: {encoder.depth} blocks, width "
         f"{encoder.embed_dim}, {encoder.num_heads} heads, patches of {encoder.patch_size} x {encoder.patch_size} "
-        f"pixels, {count_parameters(encoder):,} parameters{beside}. It takes clips of {encoder.num_frames} frames of "
-        f"{encoder.img_size} x {encoder.img_size} pixels (other sizes and lengths work by resizing its tables) and "
-        f"gives {hub_task(config.task).output(config)}."
+        f"pixels, {count_parameters(encoder):,} parameters{scope}. It takes clips of {encoder.num_frames} frames of "
+        f"{encoder.img_size} x {encoder.img_size} pixels (position and time embeddings are resized for other "
+        f"sizes and lengths) and outputs {task_layout(config.task).output(config)}."
     )
     if record and record.paper:
         yield f"Paper: <{record.paper}>"
@@ -106,24 +107,24 @@ def _preprocessing(preprocess: PreprocessConfig) -> str:
         filters = "bilinear with antialiasing, as Pillow does it on bytes"
     steps = [f"{preprocess.num_frames} RGB frames, evenly spaced over {preprocess.window_seconds:g} s"]
     if preprocess.field_of_view:
-        steps.insert(0, "the endoscope's image, without borders and side panels")
+        steps.insert(0, "crop to the endoscope's image, without borders and side panels")
     if preprocess.values == "frame":
-        steps.append("the values of every frame stretched to [0, 255], cut to whole numbers")
+        steps.append("the values of every frame stretched to [0, 255], truncated to integers")
     if preprocess.crop == "none":
-        steps.append(f"the whole frame resized to {size}, aspect ratio not kept, {filters}")
+        steps.append(f"the full frame resized to {size}, aspect ratio not kept, {filters}")
     elif preprocess.crop == "fit":
         steps.append(f"longer side resized to {preprocess.crop_size} pixels, {filters}")
     else:
-        place = {
+        region = {
             "center": "the central square",
-            "upstream": "the left square of a landscape frame, the top one of a portrait frame (as the original's "
-            "evaluation does)",
+            "published": "the left square of a landscape frame, the top one of a portrait frame (as in the published "
+            "evaluation)",
         }[preprocess.crop]
         steps.append(f"shorter side resized to {preprocess.short_side} pixels, {filters}")
-        steps.append(f"{place}, {size}")
+        steps.append(f"{region}, {size}")
     if preprocess.values == "frame":
         steps.append("the values of every frame stretched to [0, 255] again")
-    order = "red, green, blue" if preprocess.channels == "rgb" else "blue, green, red: the order that the network takes"
+    order = "red, green, blue" if preprocess.channels == "rgb" else "blue, green, red: the order of the network's input"
     steps.append(
         f"values scaled to [0, 1], then minus mean {_numbers(preprocess.mean)}, "
         f"divided by standard deviation {_numbers(preprocess.std)} ({order})"
@@ -131,17 +132,17 @@ def _preprocessing(preprocess: PreprocessConfig) -> str:
     if preprocess.crop == "fit":
         steps.append(f"zeros added at the right and bottom, up to multiples of {PAD_MULTIPLE} pixels")
     numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
-    return f"`endofm` does this by itself; elsewhere it has to be done exactly so.\n\n{numbered}"
+    return f"`endofm` applies these steps; any other program has to reproduce them exactly.\n\n{numbered}"
 
 
 def _training(record: WeightRecord | None, trained: bool) -> str:
     if not trained:
         return "None."
     if record is None or not record.datasets:
-        return "Not stated. Assume that any public endoscopy video may have been part of it."
+        return "Not stated. Any public endoscopy video may have been part of it."
     parts = ["Trained on:\n\n" + _bullets(record.datasets)]
     if record.datasets_held_out:
-        parts.append("Held out, by the authors' word: " + ", ".join(record.datasets_held_out) + ".")
+        parts.append("Held out, according to the authors: " + ", ".join(record.datasets_held_out) + ".")
     if record.overlaps:
         parts.append("Overlap with test sets:\n\n" + _bullets(record.overlaps))
     return "\n\n".join(parts)
@@ -149,7 +150,7 @@ def _training(record: WeightRecord | None, trained: bool) -> str:
 
 def _evaluation(record: WeightRecord | None, trained: bool) -> str:
     if not trained:
-        return "None; there is nothing to evaluate."
+        return "None: the weights are untrained."
     if record is None or not record.scores:
         return "Not stated."
     rows = [f"| {s.dataset} | {s.task} | {s.metric} | {s.value:g} | {s.source} |" for s in record.scores]
@@ -167,10 +168,10 @@ def _file(config: ModelConfig, sha256: str, provenance: Mapping[str, str]) -> st
     if sha256:
         lines.append(f"sha256 of `model.safetensors`: `{sha256}`")
     if config.source_sha256:
-        lines.append(f"sha256 of the original checkpoint that it was converted from: `{config.source_sha256}`")
+        lines.append(f"sha256 of the published checkpoint that it was converted from: `{config.source_sha256}`")
     if "sha256" in provenance:
         lines.append(f"sha256 of the file that the weights were loaded from: `{provenance['sha256']}`")
-    lines.append("The file's header holds the configuration of `config.json` as well. No code is needed to read it.")
+    lines.append("The file's header also holds the configuration of `config.json`. Reading it executes no code.")
     return _bullets(lines)
 
 
@@ -183,5 +184,5 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _slug(name: str) -> str:
-    """Return a data set's name in the form of the hub's metadata: no clip count, only letters, digits and dashes."""
+    """Return a data set's name as a tag for the hub: no clip count, only letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.split(" (")[0].lower()).strip("-")

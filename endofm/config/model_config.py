@@ -1,0 +1,312 @@
+"""The description of a model: encoder, head and preprocessing, as ``config.json`` stores it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from endofm.config.checks import (
+    from_mapping,
+    require_bool,
+    require_choice,
+    require_int,
+    require_number,
+    require_str,
+)
+from endofm.config.preprocess import PreprocessConfig
+from endofm.errors import ConfigError
+from endofm.task_table import FEATURES, get_task, task_names
+
+AttentionType = Literal["divided_space_time", "space_only"]
+AdapterPlacement = Literal["attn", "mlp", "both"]
+AdapterActivation = Literal["none", "gelu", "quick_gelu"]
+
+FORMAT_VERSION = 1
+"""Version of the ``config.json`` layout; raised when an older reader would misread a newer file."""
+
+# Fields that the first releases do not know, with the value that those releases assume.
+_LATER_FIELDS: dict[str, Any] = {"attention_type": "divided_space_time", "st_adapter": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class STAdapterConfig:
+    """ST-Adapters: bottlenecks with a depthwise convolution over time and space in an encoder's blocks.
+
+    Source: arXiv 2206.13559.
+
+    Attributes:
+        width: Channels of the bottleneck. The paper uses 384, half the width of its tokens.
+        kernel: Size of the convolution over time, rows and columns; odd numbers. Both published models have (3, 1, 1).
+        placement: ``"attn"``: before the attention of a block (over time, where there is one); ``"mlp"``: before its
+            MLP; ``"both"``. With 12 blocks ``"mlp"`` is the paper's 12x384 and ``"both"`` its 24x384.
+        last_blocks: Number of blocks with adapters, counted from the last; None for all.
+        activation: Activation after the convolution; the reference implementation has none.
+    """
+
+    width: int = 384
+    kernel: tuple[int, int, int] = (3, 1, 1)
+    placement: AdapterPlacement = "both"
+    last_blocks: int | None = None
+    activation: AdapterActivation = "none"
+
+    def __post_init__(self) -> None:
+        require_int(self, "width", *([] if self.last_blocks is None else ["last_blocks"]))
+        require_choice(self, "placement", get_args(AdapterPlacement))
+        require_choice(self, "activation", get_args(AdapterActivation))
+        kernel = self.kernel
+        odd = isinstance(kernel, tuple) and len(kernel) == 3 and all(type(k) is int and k > 0 and k % 2 for k in kernel)
+        if not odd:
+            raise ConfigError(f"STAdapterConfig.kernel must hold 3 odd integers (time, rows, columns), got {kernel!r}")
+
+    def slots(self, depth: int) -> list[tuple[int, str]]:
+        """Return the index of the block and the block's attribute of every adapter.
+
+        Args:
+            depth: Number of blocks of the encoder.
+        """
+        first = 0 if self.last_blocks is None else max(depth - self.last_blocks, 0)
+        slots = {"attn": ("before_attention",), "mlp": ("before_mlp",), "both": ("before_attention", "before_mlp")}
+        return [(block, slot) for block in range(first, depth) for slot in slots[self.placement]]
+
+    def num_parameters(self, embed_dim: int) -> int:
+        """Return the number of parameters of one adapter for tokens of the given width."""
+        time, rows, columns = self.kernel
+        return 2 * embed_dim * self.width + self.width * time * rows * columns + 2 * self.width + embed_dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Architecture of the divided space-time video transformer.
+
+    The defaults are the published Endo-FM backbone (ViT-B/16, 8 frames of 224 x 224).
+
+    Attributes:
+        img_size: Side in pixels of the square image that the position embedding ``pos_embed`` was trained for.
+        patch_size: Side of a patch in pixels.
+        num_frames: Number of frames that the time embedding ``time_embed`` was trained for.
+        in_chans: Number of input channels.
+        embed_dim: Width of the tokens.
+        depth: Number of blocks.
+        num_heads: Attention heads per block; divides ``embed_dim``.
+        mlp_ratio: Hidden width of the MLP over ``embed_dim``.
+        qkv_bias: Whether the fused query-key-value projections have a bias.
+        layer_norm_eps: Epsilon of every layer norm.
+        drop_path_rate: Stochastic depth of the last block; the rate grows linearly from 0 over the blocks. Used in
+            training mode only. The published training uses 0.1.
+        attention_type: ``"divided_space_time"``, or ``"space_only"``: an image transformer run on every frame, without
+            time embedding and attention over time.
+        st_adapter: ST-Adapters in the blocks, None for none.
+    """
+
+    img_size: int = 224
+    patch_size: int = 16
+    num_frames: int = 8
+    in_chans: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    layer_norm_eps: float = 1e-6
+    drop_path_rate: float = 0.0
+    attention_type: AttentionType = "divided_space_time"
+    st_adapter: STAdapterConfig | None = None
+
+    def __post_init__(self) -> None:
+        require_int(self, "img_size", "patch_size", "num_frames", "in_chans", "embed_dim", "depth", "num_heads")
+        require_number(self, "mlp_ratio", "layer_norm_eps", low=0, open_low=True)
+        require_bool(self, "qkv_bias")
+        require_number(self, "drop_path_rate", low=0, high=1, open_high=True)
+        require_choice(self, "attention_type", get_args(AttentionType))
+        if self.st_adapter is not None and not isinstance(self.st_adapter, STAdapterConfig):
+            raise ConfigError(f"EncoderConfig.st_adapter must be None or an STAdapterConfig, got {self.st_adapter!r}")
+        if self.img_size % self.patch_size:
+            raise ConfigError(
+                f"EncoderConfig.img_size {self.img_size} is not a multiple of patch_size {self.patch_size}"
+            )
+        if self.embed_dim % self.num_heads:
+            raise ConfigError(
+                f"EncoderConfig.embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
+            )
+
+    @property
+    def grid_size(self) -> int:
+        """Number of patches along one side of the image that the position embedding was trained for."""
+        return self.img_size // self.patch_size
+
+    @property
+    def mlp_dim(self) -> int:
+        """Hidden width of the MLP."""
+        return int(self.embed_dim * self.mlp_ratio)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> EncoderConfig:
+        """Return a named architecture, optionally with changed fields.
+
+        Args:
+            name: ``"tiny"`` (192 wide), ``"small"`` (384) or ``"base"`` (768, the paper's).
+            **changes: Fields to replace.
+
+        Raises:
+            ConfigError: If the name is unknown or a changed field is not valid.
+        """
+        if name not in ENCODER_PRESETS:
+            raise ConfigError(f"unknown encoder preset {name!r}; choose one of {', '.join(ENCODER_PRESETS)}")
+        try:
+            return replace(ENCODER_PRESETS[name], **changes)
+        except TypeError as error:
+            raise ConfigError(f"EncoderConfig.preset({name!r}): {error}") from error
+
+
+ENCODER_PRESETS: dict[str, EncoderConfig] = {
+    # Widths and heads of DeiT's tiny, small and base image transformers (arXiv 2012.12877, table 1).
+    "tiny": EncoderConfig(embed_dim=192, num_heads=3),
+    "small": EncoderConfig(embed_dim=384, num_heads=6),
+    "base": EncoderConfig(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Configuration of the head, the part of a model that follows the encoder; every task has a subclass.
+
+    Attributes:
+        labels: Names of the classes, in the order of the outputs.
+        task: Name of the task, as in ``config.json``.
+    """
+
+    labels: tuple[str, ...]
+    task: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        name = f"{type(self).__name__}.labels"
+        if not isinstance(self.labels, tuple) or not all(isinstance(label, str) for label in self.labels):
+            raise ConfigError(f"{name} must be a list of strings, got {self.labels!r}")
+        if not self.labels or "" in (label.strip() for label in self.labels):
+            raise ConfigError(f"{name} needs at least one label, and none may be empty; got {self.labels!r}")
+        if len(set(self.labels)) < len(self.labels):
+            raise ConfigError(f"{name} contains a label twice: {self.labels!r}")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Description of a model, the content of ``config.json``.
+
+    Attributes:
+        encoder: Architecture of the encoder.
+        preprocess: Preprocessing, from frames to a clip.
+        name: Registry name or another short title of the weights; empty if none.
+        trained: False for random weights, whose features mean nothing.
+        license: Licence identifier of the weights, empty if not stated.
+        source_sha256: sha256 of the file that the weights were converted from, empty if they were not converted.
+        head: Configuration of the head; None for the encoder alone, whose task is ``"features"``.
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    name: str = ""
+    trained: bool = True
+    license: str = ""
+    source_sha256: str = ""
+    head: HeadConfig | None = None
+
+    def __post_init__(self) -> None:
+        require_bool(self, "trained")
+        require_str(self, "name", "license", "source_sha256")
+        if self.head is not None and not _is_head(self.head):
+            heads = ", ".join(name for name in task_names() if name != FEATURES)
+            raise ConfigError(f"ModelConfig.head must be None or the head configuration of {heads}; got {self.head!r}")
+
+    @property
+    def task(self) -> str:
+        """Task of the model: that of its head, or ``"features"``."""
+        return self.head.task if self.head else FEATURES
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, with the format's version and kind first."""
+        values = {"format_version": FORMAT_VERSION, "model_type": "endofm", **asdict(self)}
+        # Later fields are written only if they are used, so that older releases can read all other models.
+        for key, plain in _LATER_FIELDS.items():
+            if values["encoder"][key] == plain:
+                del values["encoder"][key]
+        if self.head is None:
+            del values["head"]
+            return values
+        return {**values, "task": self.task}
+
+    def to_json(self) -> str:
+        """Return the text of ``config.json``."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: object, *, source: str = "config") -> ModelConfig:
+        """Build a configuration from the values of ``config.json``.
+
+        Args:
+            values: Plain values as :meth:`to_dict` returns them.
+            source: Name of the file, for messages.
+
+        Raises:
+            ConfigError: If the values are not those of an endofm model, or a field is unknown or not valid.
+        """
+        if not isinstance(values, Mapping) or values.get("model_type") != "endofm":
+            raise ConfigError(
+                f'{source}: this is not the configuration of an endofm model (no "model_type": "endofm" in it)'
+            )
+        rest = dict(values)
+        version = rest.pop("format_version", None)
+        del rest["model_type"]
+        if version != FORMAT_VERSION:
+            raise ConfigError(
+                f"{source}: format_version {version!r} cannot be read by this release, which reads "
+                f"{FORMAT_VERSION}; update endofm"
+            )
+        encoder = rest.get("encoder")
+        if isinstance(encoder, Mapping) and encoder.get("st_adapter") is not None:
+            adapter = from_mapping(STAdapterConfig, encoder["st_adapter"], f"{source}: encoder: st_adapter")
+            rest["encoder"] = {**encoder, "st_adapter": adapter}
+        for key, part in (("encoder", EncoderConfig), ("preprocess", PreprocessConfig)):
+            if key in rest:
+                rest[key] = from_mapping(part, rest[key], f"{source}: {key}")
+        task, head = rest.pop("task", FEATURES), rest.pop("head", None)
+        if task != FEATURES:
+            try:
+                head_config = get_task(task).load("head_config")
+            except ConfigError as error:
+                raise ConfigError(f"{source}: {error}") from error
+            if head is None:
+                raise ConfigError(f"{source}: the task {task!r} needs a description of its head")
+            rest["head"] = from_mapping(head_config, head, f"{source}: head")
+        elif head is not None:
+            raise ConfigError(f"{source}: the task {task!r} has no head, but one is described")
+        return from_mapping(cls, rest, source)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> ModelConfig:
+        """Read ``config.json``.
+
+        Raises:
+            ConfigError: If the file is missing, is not JSON or does not describe an endofm model.
+        """
+        path = Path(path)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path}: there is no such configuration file") from error
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: not a readable JSON file ({error})") from error
+        return cls.from_dict(values, source=str(path))
+
+
+def _is_head(head: object) -> bool:
+    """Return whether an object is the head configuration of the task that it names."""
+    task = getattr(head, "task", "")
+    return task in task_names() and type(head) is get_task(task).load("head_config")

@@ -1,0 +1,112 @@
+"""Reading PyTorch checkpoints without executing anything in them.
+
+A ``.pth`` file is a pickle, which can run any program while it is read. Only tensors and plain values are read here,
+plus the two kinds of object that the published training checkpoint contains as well, neither of which is needed: its
+command line (``argparse.Namespace``) and the learning rates of its optimiser (numpy scalars). Numpy's reconstruction
+code is not run either; an empty object replaces each scalar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from endofm.errors import CheckpointFormatError, UnsafeCheckpointError
+
+
+class _Discarded:
+    """Placeholder for a numpy scalar; accepts any arguments and keeps none."""
+
+    def __new__(cls, *_: object) -> _Discarded:
+        return object.__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+# numpy 2 renamed its core module; the published checkpoint was written with the older name.
+_ALLOWED: list[Any] = [
+    argparse.Namespace,
+    (_Discarded, "numpy.core.multiarray.scalar"),
+    (_Discarded, "numpy._core.multiarray.scalar"),
+    (_Discarded, "numpy.dtype"),
+]
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a PyTorch checkpoint, refusing everything but tensors and plain values.
+
+    Tensors are memory-mapped, so that unused ones, such as the optimiser's state, are never read.
+
+    Args:
+        path: A file written by ``torch.save``.
+
+    Returns:
+        The dictionary that was saved. Numpy scalars in it are replaced by empty objects.
+
+    Raises:
+        UnsafeCheckpointError: If the file holds any other kind of object. Nothing in it has been run.
+        CheckpointFormatError: If the file is damaged or is not a checkpoint.
+    """
+    path = Path(path)
+    is_zip = _require_checkpoint(path)
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        raise UnsafeCheckpointError(
+            f"{path}: the file holds {_forbidden(path, error)} and was not read, because building such objects can run "
+            "any program. Ask its author for a safetensors file, or for a checkpoint that holds tensors alone."
+        ) from error
+    except Exception as error:  # damaged files make torch.load fail in many ways, none of them documented
+        raise CheckpointFormatError(
+            f"{path}: the checkpoint is damaged and cannot be read ({_first_line(error)}). Download it again."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointFormatError(f"{path}: the checkpoint holds a {type(content).__name__}, not named tensors")
+    return dict(content)
+
+
+def _require_checkpoint(path: Path) -> bool:
+    """Raise if a file cannot be a checkpoint; return whether it is a zip (current format) or an older pickle."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+        if zipfile.is_zipfile(path):
+            return True
+    except OSError as error:
+        raise CheckpointFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if start[:1] == b"\x80":
+        return False
+    if start.startswith(b"PK"):
+        problem = "the file is cut off. Download it again"
+    elif start.lstrip()[:1] == b"<":
+        problem = "this is a web page, not a checkpoint; the download needs a browser, or its link is dead"
+    else:
+        problem = "this is not a PyTorch checkpoint"
+    raise CheckpointFormatError(f"{path}: {problem}")
+
+
+def _forbidden(path: Path, error: Exception) -> str:
+    """Name the kinds of object that a checkpoint may not hold, without building them."""
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            kinds = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # older formats and unusual pickles cannot be listed; the unpickler's reason remains
+        kinds = []
+    return f"objects that are not tensors ({', '.join(sorted(kinds)[:5]) or _reason(error)})"
+
+
+def _reason(error: Exception) -> str:
+    # PyTorch's message explains its own options at length; the cause follows this mark.
+    return str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0][:120]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
