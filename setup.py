@@ -1,14 +1,15 @@
-"""What setup.cfg cannot say: the kernels in C, which a compiler builds where there is one."""
+"""Build of the C kernels, which setup.cfg cannot describe."""
 
 import sysconfig
 
 from setuptools import Extension, setup
 
-# Loaded with ctypes, so no header of Python is needed and one wheel serves every version of it; builds without the
-# global lock know no such wheels.
+# The kernels are loaded with ctypes and include no Python header, so one wheel (abi3) serves every version of Python;
+# free-threaded builds of Python do not support abi3.
 every_python = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
-# Optional: without them the package works, only slower.
+# optional: without a C compiler the installation succeeds, and PyTorch's operators do the work more slowly.
+# -O3 and no -march: the functions state their instruction sets themselves, and the processor is checked at run time.
 kernels = [
     Extension(
         f"endofm.kernels.{name}",

@@ -1,9 +1,9 @@
-"""Attention on the processor: what inference can take, against PyTorch's fused kernel, for the shapes of the encoders.
+"""Attention on the CPU, against PyTorch's fused kernel, for the shapes of the encoders.
 
-``python benchmarks/attention.py`` prints how many times faster than the fused kernel (median and quartiles over rounds
-in turn) the compiled kernels are, and what is put together from PyTorch's operators where those are missing; with the
-layout of the tokens that the encoder has, at one thread and at several. Then, what the compiled kernels are worth in a
-whole clip of the base encoder, at every precision.
+``python -m benchmarks attention`` prints how many times faster than the fused kernel (median and quartiles over rounds)
+the compiled kernels are, and the combination of PyTorch's operators that replaces them where they are missing; with the
+encoder's memory layout of tokens, at one thread and at several. Then, the gain of the compiled kernels in a complete
+clip of the base encoder, at every precision.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from harness import gains
 from torch import Tensor
 
-from endofm.benchmark.encoder import precisions_here
+from benchmarks.encoder_rows import available_precisions
+from benchmarks.timing import gains
 from endofm.config import EncoderConfig
 from endofm.kernels import native
 from endofm.kernels.torch_attention import SHORT, matmul_attention, short_attention
@@ -37,12 +37,12 @@ _HEADS, _HEAD_DIM = 12, 64
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks attention", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="of the kernels alone")
     parser.add_argument("--clip-rounds", type=int, default=15, help="of whole clips")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if missing := native.why_no_attention():
         print(f"no compiled kernels: {missing}")
     for threads in sorted({1, os.cpu_count() or 1}):
@@ -80,7 +80,7 @@ def _whole_clips(threads: int, rounds: int) -> None:
         with patch.object(native, "_attention_kernels", lambda: "left out"):
             return model(clip)
 
-    for precision in precisions_here():
+    for precision in available_precisions():
         model.precision = precision
         found = gains({"without": without, "compiled": partial(model, clip)}, threads, rounds)
         print(f"{threads} threads, whole clip, {precision}: compiled {found['compiled']}", flush=True)
@@ -88,7 +88,3 @@ def _whole_clips(threads: int, rounds: int) -> None:
 
 def _join(attend: Attend, order: tuple[int, ...], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return attend(q, k, v).permute(order).flatten(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,10 @@
-"""What it costs to open a corpus of 33,000 clips and 5 million frames, and to go through it again and again.
+"""Cost of opening a corpus of 33,000 clips and 5 million frames and of iterating over it for several epochs.
 
 Writes a manifest of that size whose clips are links to a few small real files, then reports how long it takes to open
-it and to get the first batch, and how much memory the main process and its workers hold after each epoch. Every clip of
-every epoch is really opened and a frame of it decoded. Linux only (memory is read from /proc).
+it and to get the first batch, and how much memory the main process and its workers hold after each epoch. Every clip
+is opened in every epoch, and one frame of it decoded. Linux only (memory is read from /proc).
 
-    python benchmarks/clip_dataset.py --clips 33000 --epochs 3 --workers 2
+    python -m benchmarks clip-dataset --clips 33000 --epochs 3 --workers 2
 """
 
 from __future__ import annotations
@@ -79,13 +79,17 @@ def memory(pid: int | str = "self") -> float:
     raise RuntimeError("no Pss in smaps_rollup")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks clip-dataset",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--clips", type=int, default=33_000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # In a process of its own, so that what making it takes does not count.
@@ -110,7 +114,3 @@ def main() -> None:
             count = sum(len(batch) for batch in loader)
             workers = ", ".join(f"{memory(child.pid or 0):.0f}" for child in active_children())
             print(f"| {epoch + 1} | {count:,} | {memory():.0f} | {workers} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

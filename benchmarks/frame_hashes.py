@@ -1,10 +1,10 @@
-"""How well the hashes of ``endofm data check`` tell copies from other recordings, and what finding them costs.
+"""Separation of copies from other recordings by the hashes of ``endofm data check``, and the cost of the search.
 
 Renders recordings of several patients; with ``--videos`` real ones of a folder are added. Each frame is compared with
 itself scaled to 70 % and coded as a poor JPEG, and with the frames of all other recordings, over all of which the same
 bright panel is laid at the left. Then a corpus of random hashes is searched for planted copies.
 
-    python benchmarks/frame_hashes.py --patients 20 --clips 33000
+    python -m benchmarks frame-hashes --patients 20 --clips 33000
 """
 
 from __future__ import annotations
@@ -70,12 +70,16 @@ def show(name: str, bits: npt.NDArray[np.uint16], shares: tuple[float, ...]) -> 
     print(f"{name}: {bits.size:,} pairs, differing bits of {HASH_BITS} by share of pairs: {values}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks frame-hashes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--patients", type=int, default=20)
     parser.add_argument("--videos", type=Path, help="folder of real recordings")
     parser.add_argument("--clips", type=int, default=33_000, help="size of the searched corpus")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     recordings = rendered(args.patients) + ([] if args.videos is None else recorded(args.videos))
     frames = [(place, with_panel(frame)) for place, recording in enumerate(recordings) for frame in recording]
     owner = np.array([place for place, _ in frames])
@@ -94,7 +98,3 @@ def main() -> None:
     found = find_similar(corpus, [str(place // 5) for place in range(args.clips)])
     seconds = time.perf_counter() - start
     print(f"{len(found)} of {planted} planted copies found among {args.clips:,} clips in {seconds:.1f} s")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
-"""The original's pre-training step in plain words: eager attention, one loop per pair of views and per tensor.
+"""The published pre-training step, restated plainly: eager attention, one loop per pair of views and per tensor.
 
-It computes what :mod:`endofm.training.objectives.endofm` computes, from the same weights, and is what
-``pretraining_step.py`` compares with. Tokens are one sequence per clip, class token first, then patches with time
-fastest; each kind of attention rearranges them for itself.
+It computes the same as :mod:`endofm.training.objectives.endofm`, from the same weights, and is the reference of
+``pretraining_step.py``. Tokens are one sequence per clip, class token first, then patches with time fastest; each kind
+of attention rearranges them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The pre-training step against a plain re-statement of the original loop: clips per second and peak memory.
+"""The pre-training step against a plain restatement of the published loop: clips per second and peak memory.
 
-python benchmarks/pretraining_step.py --threads 1 --rounds 7
-python benchmarks/pretraining_step.py --preset base --global-size 224 --local-size 96 --batch-size 3 --device cuda
+python -m benchmarks pretraining-step --threads 1 --rounds 7
+python -m benchmarks pretraining-step --preset base --global-size 224 --local-size 96 --batch-size 3 --device cuda
 
 Both start from the same weights and see the same views; the losses of the first step are compared before anything is
 timed. Making the views and decoding are not part of it.
@@ -18,10 +18,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from harness import compare, print_table
-from plain_step import PlainStep
 from torch import Tensor
 
+from benchmarks.plain_step import PlainStep
+from benchmarks.timing import compare, print_table
 from endofm import EncoderConfig, VideoTransformer
 from endofm.training.engine.training_task import Plan
 from endofm.training.objectives.endofm.endofm_config import EndoFMPublishedConfig, ProjectionHeadConfig
@@ -37,7 +37,7 @@ CANDIDATES = {
 
 
 class OurStep:
-    """What the training loop does for a step, without its bookkeeping."""
+    """One step of the training loop, without its bookkeeping."""
 
     def __init__(self, task: EndoFMTask, bf16: bool, device: torch.device) -> None:
         self.task, self.bf16, self.number = task, bf16, 0
@@ -94,9 +94,9 @@ def batch(args: argparse.Namespace) -> list[Tensor]:
     return [torch.randn(args.batch_size, 3, t, s, s, device=args.device) for t, s in shapes]
 
 
-def peak_memory(args: argparse.Namespace, name: str) -> float:
-    """Return the most memory in MiB that three steps need beyond the networks, measured in a process of its own."""
-    command = [sys.executable, *sys.argv, "--memory-of", name]
+def peak_memory(arguments: list[str], name: str) -> float:
+    """Return the most memory in MiB that three steps need beyond the networks, measured in a separate process."""
+    command = [sys.executable, "-m", "benchmarks", "pretraining-step", *arguments, "--memory-of", name]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
@@ -121,8 +121,8 @@ def measure_memory(args: argparse.Namespace) -> None:
     print(peak - before)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks pretraining-step", description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="tiny", choices=["tiny", "small", "base"])
     parser.add_argument("--global-size", type=int, default=96)
     parser.add_argument("--local-size", type=int, default=48)
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory-of", choices=CANDIDATES, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     if args.memory_of:
         measure_memory(args)
@@ -160,9 +160,5 @@ def main() -> None:
     print(f"\nendofm, bfloat16: {3 * args.batch_size / (clock() - start):.2f} clips per second here and now")
     print("\n| | memory beyond the networks |\n|---|---:|")
     for name in CANDIDATES:
-        print(f"| {name} | {peak_memory(args, name):.0f} MiB |")
+        print(f"| {name} | {peak_memory(arguments, name):.0f} MiB |")
     print(f"\nloss of the first step: plain {first['plain']:.6f}, endofm {first['endofm']:.6f}")
-
-
-if __name__ == "__main__":
-    main()

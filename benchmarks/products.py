@@ -1,8 +1,8 @@
-"""Float32 products on the processor: prepacked, and split for the matrix unit, against plain ones.
+"""Float32 products on the CPU: prepacked, and split for the matrix unit, against plain ones.
 
-``python benchmarks/products.py`` prints, for the linear layers of a clip of the base encoder, how many times faster
-than ``F.linear`` (median and quartiles over rounds in turn) each way of multiplying is, at one thread and at several,
-and how far it is from float64, in units of what ``F.linear`` is. Then, what splitting is worth in a whole clip.
+``python -m benchmarks products`` prints, for the linear layers of a clip of the base encoder, how many times faster
+than ``F.linear`` (median and quartiles over rounds) each backend is, at one thread and at several, and its error
+against float64 relative to that of ``F.linear``. Then, the gain of splitting in a complete clip.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from harness import gains
 from torch import nn
 
+from benchmarks.timing import gains
 from endofm.config import EncoderConfig
 from endofm.kernels import native, precision
 from endofm.kernels.amx_float32 import AmxFloat32Backend
@@ -29,12 +29,12 @@ _ROWS = 8 * 197
 _SHAPES = {"qkv": (768, 2304), "projection": (768, 768), "fc1 with GELU": (768, 3072), "fc2": (3072, 768)}
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks products", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="of the products alone")
     parser.add_argument("--clip-rounds", type=int, default=15, help="of whole clips")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if missing := native.why_no_products():
         print(f"no split products: {missing}")
     for threads in sorted({1, os.cpu_count() or 1}):
@@ -69,10 +69,6 @@ def _whole_clips(threads: int, rounds: int) -> None:
     packed = VideoTransformer(EncoderConfig()).eval()
     packed.load_state_dict(split.state_dict())
     with torch.inference_mode(), patch.object(precision, "products_available", lambda: False):
-        packed(clip)  # The choice is made once for a model.
+        packed(clip)  # The backend is selected once per model.
     found = gains({"prepacked": partial(packed, clip), "split": partial(split, clip)}, threads, rounds)
     print(f"{threads} threads, whole clip, against prepacked: split {found['split']}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# For the package `benchmarks`, which is not installed; last, so that an installed endofm is the one that is tested.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 # No time limits: a busy machine is no fault of the code.
 settings.register_profile("endofm", deadline=None)

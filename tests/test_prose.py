@@ -45,7 +45,6 @@ PENDING: tuple[str, ...] = (
     "README.md",
     "benchmarks",
     "docs",
-    "endofm/benchmark",
     "endofm/cli",
     "endofm/config",
     "endofm/data",

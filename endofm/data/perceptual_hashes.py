@@ -2,7 +2,7 @@
 
 A hash holds the signs of the 128 lowest frequencies (without the mean) of the cosine transform of the grey frame at
 32 x 32 pixels. Only the middle of the frame counts, because recordings of one scope share border and text panel.
-``benchmarks/frame_hashes.py`` measures how far copies and other recordings are apart; see ``docs/data/check.md``.
+``python -m benchmarks frame-hashes`` measures the distances of copies and other recordings; see ``docs/data/check.md``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from endofm.benchmark.reference import Reference
+from benchmarks.reference import Reference
 from endofm.config import EncoderConfig
 from endofm.kernels import native
 from endofm.kernels.amx_float32 import AmxFloat32Backend, split_weight

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from endofm.benchmark.reference import Reference
+from benchmarks.reference import Reference
 from endofm.config import EncoderConfig
 from endofm.kernels.amx_float32 import AmxFloat32Backend
 from endofm.kernels.backend import Backend, FoldedBackend

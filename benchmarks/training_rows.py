@@ -1,4 +1,4 @@
-"""The row on training: forward and backward through the encoder, which is nearly all of a pre-training step."""
+"""Row on training: forward and backward through the encoder, which is nearly all of a pre-training step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from endofm.benchmark.reference import Reference
-from endofm.benchmark.table import Row
-from endofm.benchmark.timing import compare
+from benchmarks.reference import Reference
+from benchmarks.table import Row
+from benchmarks.timing import compare
 from endofm.models.encoder import VideoTransformer
 
 

@@ -1,4 +1,4 @@
-"""The public peer: ``transformers``' ``TimesformerModel`` with the weights of an encoder of ours."""
+"""The public peer: ``transformers``' ``TimesformerModel`` with the weights of one of our encoders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from endofm.models.encoder import VideoTransformer
 
-# Names here, names there. Both compute the same function (divided space-time attention).
+# Parameter names of this package and of transformers; both compute divided space-time attention.
 _WITHIN = [
     ("patch_embed.proj", "embeddings.patch_embeddings.projection"),
     ("cls_token", "embeddings.cls_token"),

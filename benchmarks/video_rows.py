@@ -1,4 +1,4 @@
-"""Rows on the way from a file to a clip: preprocessing, sparse reading, and their share of an extraction."""
+"""Rows on reading video: preprocessing, sparse reading, and their fraction of an extraction."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from endofm.benchmark.footage import SECONDS, render, repeat
-from endofm.benchmark.table import Row
-from endofm.benchmark.timing import compare
+from benchmarks.footage import SECONDS, render, repeat
+from benchmarks.table import Row
+from benchmarks.timing import compare
 from endofm.config import PreprocessConfig
 from endofm.transforms.processor import Processor
 from endofm.video.frames import Frame, UInt8Array
@@ -27,11 +27,11 @@ _CLIP = 8
 
 
 def reference_clip(frames: list[UInt8Array], config: PreprocessConfig) -> Tensor:
-    """Prepare a clip in the original's order: the whole clip to float, normalised, resized, cropped.
+    """Prepare a clip in the published order: the complete clip to float, normalised, resized, cropped.
 
     Args:
         frames: uint8 ``(height, width, 3)`` each.
-        config: What to do; the crop is the centre's.
+        config: Preprocessing; the crop is centred.
 
     Returns:
         float32 ``(3, time, crop_size, crop_size)``.
@@ -50,11 +50,11 @@ def preprocessing_rows(folder: Path, *, rounds: int) -> tuple[list[Row], float]:
     """Measure decoding, RGB, resizing and normalising together, per frame, at one thread.
 
     Args:
-        folder: Where the rendered clips are kept, by size.
-        rounds: Rounds that count.
+        folder: Folder of the rendered clips, one per size.
+        rounds: Rounds after the warm-up.
 
     Returns:
-        Rows, and CPU seconds of one 576p frame on our way.
+        Rows, and CPU seconds per 576p frame of this package.
     """
     config = PreprocessConfig()
     processor = Processor(config)
@@ -85,7 +85,7 @@ def preprocessing_rows(folder: Path, *, rounds: int) -> tuple[list[Row], float]:
 
 
 def sparse_row(folder: Path, *, minutes: float) -> Row:
-    """Measure 8 frames spread over a long file against decoding all of it, once each way round.
+    """Measure reading 8 frames spread over a long file against decoding all of it.
 
     Floor and goal are those of 10 minutes. Seeking costs the same in a shorter file and decoding all of it costs less,
     so a shorter file that does not reach them is not comparable.
@@ -117,7 +117,7 @@ def sparse_row(folder: Path, *, minutes: float) -> Row:
 
 
 def share_row(frame_seconds: float, clip_seconds: float | None, frames: int) -> Row:
-    """Return what part of a bfloat16 extraction of consecutive frames is spent before the encoder."""
+    """Return the fraction of a bfloat16 extraction of consecutive frames that is spent before the encoder."""
     row = Row(name="share of decoding and preprocessing, bfloat16, consecutive frames", unit="%", floor=5.0, goal=3.0)
     if clip_seconds is None:
         return row

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from endofm.benchmark.flops import gflop_per_clip, matmul_ceiling
-from endofm.benchmark.peer import make_peer
-from endofm.benchmark.reference import Reference
-from endofm.benchmark.table import Row
-from endofm.benchmark.timing import compare
+from benchmarks.flops import gflop_per_clip, matmul_ceiling
+from benchmarks.peer import make_peer
+from benchmarks.reference import Reference
+from benchmarks.table import Row
+from benchmarks.timing import compare
 from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.kernels.int8 import can_multiply_int8
 from endofm.kernels.precision import Precision
@@ -33,11 +33,11 @@ def encoder_rows(
 
     Args:
         models: The same weights at every precision to measure, ``"exact"`` among them.
-        rounds: Rounds that count.
-        threads: How many threads the second measurement has.
+        rounds: Rounds after the warm-up.
+        threads: Threads of the second measurement.
 
     Returns:
-        Rows, and rates and accuracies besides.
+        Rows, and a dictionary of rates and accuracies.
     """
     exact = models["exact"]
     config = exact.encoder_config
@@ -86,14 +86,14 @@ def encoder_rows(
                         ok = angles[precision] <= limit
                         rows.append(Row.of_ratio(label, ratios[precision], *bound, sound=ok, note=found))
                     else:
-                        rows.append(Row(name=label, unit="x", floor=bound[0], goal=bound[1], note="not to be had here"))
+                        rows.append(Row(name=label, unit="x", floor=bound[0], goal=bound[1], note="unavailable here"))
     finally:
         torch.set_num_threads(before)
     return rows, details
 
 
-def precisions_here() -> list[Precision]:
-    """Return the precisions that this processor can be asked for."""
+def available_precisions() -> list[Precision]:
+    """Return the precisions that this processor supports."""
     return ["exact", "bfloat16", "int8"] if can_multiply_int8() else ["exact", "bfloat16"]
 
 

@@ -1,9 +1,9 @@
-"""What speed is compared with: the published block restated plainly, in eager float32.
+"""Reference of all speeds: the published block restated plainly, in eager float32.
 
-The steps are those of the original (github.com/med-air/Endo-FM, models/timesformer.py), in its order: patch tokens with
-time fastest, one sequence per position for the temporal step and one per frame for the spatial step, written softmax
-attention, the class token taken out and put back by concatenation. Nothing is folded, fused or skipped.
-``transformers``' ``TimesformerModel`` computes the same numbers the same way.
+The steps are those of the published code (github.com/med-air/Endo-FM, models/timesformer.py), in its order: patch
+tokens with time fastest, one sequence per position for the temporal step and one per frame for the spatial step,
+softmax attention written out, the class token removed and put back by concatenation. Nothing is folded, fused or
+skipped. ``transformers``' ``TimesformerModel`` computes the same numbers the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Reference(nn.Module):
     """The published computation over the parameters of an encoder, which it shares.
 
     Args:
-        encoder: Where the parameters are.
+        encoder: Owner of the parameters.
     """
 
     def __init__(self, encoder: VideoTransformer) -> None:

@@ -1,4 +1,4 @@
-"""Rows that need processes of their own: the cost of the import, and the memory of a long file."""
+"""Rows measured in separate processes: the cost of the import, and the memory of a long file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from endofm.benchmark.footage import SECONDS, repeat
-from endofm.benchmark.table import Row
+from benchmarks.footage import SECONDS, repeat
+from benchmarks.table import Row
 from endofm.errors import EndoFMError
 
 _IMPORT = "import resource; {}; u = resource.getrusage(resource.RUSAGE_SELF); print(u.ru_utime + u.ru_stime)"
@@ -29,7 +29,7 @@ def megabytes(field):
 
 model = EndoFM(ModelConfig(encoder=EncoderConfig.preset("tiny"), trained=False)).eval()
 with torch.inference_mode():
-    model(torch.zeros(4, 3, 8, 224, 224))  # the encoder's own working memory belongs to the model
+    model(torch.zeros(4, 3, 8, 224, 224))  # the encoder's working memory counts as part of the model
 loaded = megabytes("VmHWM")
 features = model.extract_features(sys.argv[1], batch_size=4, progress=False)
 print(json.dumps({"clips": len(features), "loaded": loaded, "above": megabytes("VmHWM") - loaded}))
@@ -52,7 +52,7 @@ def memory_row(folder: Path, *, minutes: float) -> Row:
     """Measure the peak above a loaded (tiny) model while features of a long 1080p file are extracted.
 
     Args:
-        folder: Where the rendered clip ``1080p.mp4`` is.
+        folder: Folder of the rendered clip ``1080p.mp4``.
         minutes: Length of the file.
     """
     long = folder / "hour.mp4"

@@ -1,4 +1,4 @@
-"""The benchmark compares like with like, tells floors from goals, and runs as a command."""
+"""The measurements against floors and goals: like compared with like, verdicts, and the command."""
 
 from __future__ import annotations
 
@@ -9,36 +9,30 @@ import numpy as np
 import pytest
 import torch
 
-from endofm.benchmark.encoder import encoder_rows
-from endofm.benchmark.flops import gflop_per_clip, matmul_ceiling
-from endofm.benchmark.footage import render
-from endofm.benchmark.peer import make_peer
-from endofm.benchmark.reference import Reference
-from endofm.benchmark.table import Row, as_json, as_markdown
-from endofm.benchmark.timing import compare
-from endofm.benchmark.training import training_row
-from endofm.benchmark.video import reference_clip, share_row, sparse_row
-from endofm.cli.main import main
+from benchmarks.__main__ import main
+from benchmarks.encoder_rows import encoder_rows
+from benchmarks.flops import gflop_per_clip, matmul_ceiling
+from benchmarks.footage import render
+from benchmarks.peer import make_peer
+from benchmarks.reference import Reference
+from benchmarks.table import Row, as_json, as_markdown
+from benchmarks.timing import compare
+from benchmarks.training_rows import training_row
+from benchmarks.video_rows import reference_clip, share_row, sparse_row
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.errors import InputError
+from endofm.kernels.precision import Precision
 from endofm.models.encoder import VideoTransformer
 from endofm.tasks.features.model import EndoFM
 from endofm.transforms.processor import Processor
+from helpers.random_encoder import random_encoder
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)
 
 
-def stirred(config: EncoderConfig = SMALL) -> VideoTransformer:
-    torch.manual_seed(0)
-    model = VideoTransformer(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model
-
-
 def test_reference_peer_and_encoder_compute_the_same() -> None:
     pytest.importorskip("transformers")
-    model = stirred()
+    model = random_encoder(SMALL)
     peer = make_peer(model)
     assert peer is not None
     clip = torch.randn(2, 3, 4, 32, 32)
@@ -103,12 +97,12 @@ def test_sparse_reading_is_held_to_its_floor_in_a_long_file_only(
 
 
 @pytest.mark.parametrize(("comparable", "status"), [(True, 1), (False, 0)])
-def test_the_status_tells_of_missed_floors(
+def test_a_missed_floor_is_the_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], comparable: bool, status: int
 ) -> None:
     row = Row(name="something", unit="x", floor=10.0, goal=15.0, value=4.0, comparable=comparable)
-    monkeypatch.setattr("endofm.cli.benchmark.measure", lambda args: ([row], {}))
-    assert main(["benchmark", "--quick"]) == status
+    monkeypatch.setattr("benchmarks.floors.measure", lambda args: ([row], {}))
+    assert main(["floors", "--quick"]) == status
     assert "4.00x" in capsys.readouterr().out
 
 
@@ -129,13 +123,14 @@ def test_candidates_take_turns() -> None:
 
 def test_rows_of_the_encoder_and_of_training() -> None:
     before = torch.get_num_threads()
-    rows, details = encoder_rows({"exact": stirred(), "bfloat16": stirred()}, rounds=1, threads=2)
+    models: dict[Precision, VideoTransformer] = {"exact": random_encoder(SMALL), "bfloat16": random_encoder(SMALL)}
+    rows, details = encoder_rows(models, rounds=1, threads=2)
     assert torch.get_num_threads() == before
     assert [row.name.split(",")[0] for row in rows] == ["float32", "bfloat16", "int8", "float32"]
     assert rows[2].verdict == "not measured"
     assert details["max_difference"]["exact"] <= 1e-5
     assert all(rate > 0 for rate in matmul_ceiling(SMALL, torch.device("cpu"), 1).values())
-    row = training_row(stirred(), rounds=1)
+    row = training_row(random_encoder(SMALL), rounds=1)
     assert row.value is not None
     assert row.value > 0
     assert share_row(0.004, 2.0, 8).value == pytest.approx(100 * 0.032 / 2.032)
@@ -143,15 +138,20 @@ def test_rows_of_the_encoder_and_of_training() -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("endofm.benchmark.encoder.make_peer", lambda encoder: None)
+    monkeypatch.setattr("benchmarks.encoder_rows.make_peer", lambda encoder: None)
     config = EncoderConfig(embed_dim=24, depth=1, num_heads=2)
     folder = EndoFM(ModelConfig(encoder=config, trained=False)).save_pretrained(tmp_path / "model")
     report = tmp_path / "report.json"
-    command = ["benchmark", "--weights", str(folder), "--rounds", "1", "--only", "encoder", "training", "gpu"]
+    command = ["floors", "--weights", str(folder), "--rounds", "1", "--only", "encoder", "training", "gpu"]
     assert main([*command, "--json", str(report)]) in (0, 1)  # so small a model need not reach the floors
     printed = capsys.readouterr().out
     found = json.loads(report.read_text())
     assert len(found["rows"]) == 6
     assert all(row["name"] in printed for row in found["rows"])
-    assert main([*command, "--threads", "0"]) == 1
-    assert "--threads must be at least 1" in capsys.readouterr().err
+    with pytest.raises(InputError, match="--threads must be at least 1"):
+        main([*command, "--threads", "0"])
+
+
+def test_unknown_commands_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["florrs"]) == 2
+    assert "python -m benchmarks COMMAND" in capsys.readouterr().out

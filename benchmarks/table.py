@@ -1,4 +1,4 @@
-"""Rows of the table: what was measured, the floor under it and the goal above it."""
+"""Rows of the table of claims, each with its measured value, floor and goal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from endofm.benchmark.timing import Ratio
+from benchmarks.timing import Ratio
 
 Verdict = Literal["goal met", "floor met", "not met", "not comparable", "not measured"]
 _SHOWN = {"x": "{:.2f}x", "%": "{:.1f} %", "s": "{:.2f} s", "MB": "{:.0f} MB"}
@@ -14,19 +14,19 @@ _SHOWN = {"x": "{:.2f}x", "%": "{:.1f} %", "s": "{:.2f} s", "MB": "{:.0f} MB"}
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One claim and what became of it on this machine.
+    """One claim, measured on this machine.
 
     Attributes:
         name: What is measured.
         unit: ``"x"`` (times faster), ``"%"``, ``"s"`` or ``"MB"``.
-        floor: What must be reached.
-        goal: What is aimed at.
+        floor: Value that must be reached.
+        goal: Value that is aimed at.
         value: Median; None if it could not be measured here.
         low: Lower quartile, where there were several rounds.
-        high: Upper quartile, likewise.
+        high: Upper quartile, where there were several rounds.
         sound: False if the result was not near enough to the exact one; then no speed counts.
-        comparable: False if the work was smaller than what floor and goal are meant for, and does worse by that: to
-            reach them counts all the same, to miss them says nothing.
+        comparable: False if the work was smaller than floor and goal are meant for, which lowers the value: reaching
+            them counts, missing them does not.
         note: Accuracy, or why there is no value.
     """
 
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether goal or floor are reached; more is better for speeds, less for everything else but a GPU's use."""
+        """Whether the goal or the floor is reached; whether more is better follows from the order of the two."""
         if self.value is None:
             return "not measured"
         more = self.goal > self.floor
@@ -71,7 +71,7 @@ class Row:
         return "not met" if self.comparable or not self.sound else "not comparable"
 
     def cells(self) -> list[str]:
-        """Return the row as words."""
+        """Return the cells of the row as strings."""
         shown = _SHOWN[self.unit].format
         several = self.low is not None and self.high is not None
         return [
@@ -95,5 +95,5 @@ def as_markdown(rows: Iterable[Row]) -> str:
 
 
 def as_json(rows: Iterable[Row], details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rows and what else was found as plain JSON values."""
+    """Return the rows and further details as plain JSON values."""
     return {"rows": [{**asdict(row), "verdict": row.verdict} for row in rows], "details": dict(details)}

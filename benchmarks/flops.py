@@ -1,4 +1,4 @@
-"""How much an encoder has to multiply, and how fast the processor can multiply at all."""
+"""Operation counts of an encoder, and the peak rate of matrix products on this processor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def gflop_per_clip(config: EncoderConfig) -> float:
 def matmul_ceiling(config: EncoderConfig, device: torch.device, rounds: int = 5) -> dict[str, float]:
     """Return the rate of the MLP's first product, the largest there is, in 1e9 operations per second.
 
-    One entry per way of multiplying that this machine has, at the number of threads that is set.
+    One entry per backend that works on this machine, at the current number of threads.
     """
     rows = config.num_frames * config.grid_size**2
     layer = nn.Linear(config.embed_dim, config.mlp_dim, device=device).eval()

@@ -1,6 +1,6 @@
-"""Footage for benchmarks: a few seconds are rendered and encoded once, longer files repeat their packets.
+"""Video files for benchmarks: a few seconds are rendered and encoded once, longer files repeat their packets.
 
-An hour of video is made in seconds that way, every frame has its own time stamp, and nothing is committed.
+An hour of video takes seconds to write, every frame has its own time stamp, and no file is committed.
 """
 
 from __future__ import annotations

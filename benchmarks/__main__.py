@@ -1,0 +1,38 @@
+"""``python -m benchmarks COMMAND [options]``, from the repository's folder."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from endofm.errors import EndoFMError
+
+COMMANDS = {
+    "floors": "speed and memory of the package against floors and goals; fails if a floor is not met",
+    "attention": "compiled attention kernels against PyTorch's",
+    "products": "prepacked and split float32 products against plain ones",
+    "batches": "batches on the CPU: split, clip by clip, or all at once",
+    "pretraining-step": "a pre-training step against the plain loop",
+    "clip-dataset": "opening and iterating over a corpus of the published size",
+    "frame-hashes": "distances of frame hashes between copies and other recordings",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit status."""
+    name, *options = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name not in COMMANDS:
+        width = max(map(len, COMMANDS))
+        print("usage: python -m benchmarks COMMAND [options]\n")
+        print("\n".join(f"  {command:<{width}}  {summary}" for command, summary in COMMANDS.items()))
+        print("\n`python -m benchmarks COMMAND --help` lists the options of a command.")
+        return 0 if name in ("-h", "--help") else 2
+    status: int | None = import_module(f"benchmarks.{name.replace('-', '_')}").main(options)
+    return status or 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except EndoFMError as error:
+        sys.exit(f"benchmarks: {error}")

@@ -1,1 +1,0 @@
-"""How fast this is on the machine at hand: what ``endofm benchmark`` measures."""
