@@ -1,6 +1,8 @@
-"""Entry points for ``torch.hub``; see ``endofm/entrypoints.py``."""
+"""Entry points of ``torch.hub``; see ``endofm/entrypoints.py``."""
 
-dependencies = ["torch", "huggingface_hub", "safetensors", "av", "numpy", "PIL"]
+# torch.hub looks these modules up before it imports anything, and names those that are missing. timm is needed by the
+# published segmentation network and torchvision by the detector; both are imported only there.
+dependencies = ["torch", "torchvision", "timm", "huggingface_hub", "safetensors", "av", "numpy", "PIL"]
 
 from endofm.entrypoints import (  # noqa: E402, F401
     endofm_base_8x224,

@@ -1,8 +1,8 @@
 """Pretrained video foundation model for endoscopy: from a video file to features.
 
-Research software. No result of it is medical advice, and it is not a medical device.
+Research software: no result is medical advice. It is not a medical device.
 
-Public names are imported on first use, so that ``import endofm`` costs almost nothing.
+Public names are imported on first use, so that ``import endofm`` does not import torch.
 """
 
 from __future__ import annotations
@@ -10,28 +10,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from endofm._version import __version__
+from endofm._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-    from endofm.hub.registry import list_models
-    from endofm.models.encoder import VideoTransformer
-    from endofm.models.pretrained import load_model
-    from endofm.outputs import EncoderOutput
-    from endofm.tasks.classification.config import ClassificationHeadConfig
-    from endofm.tasks.classification.model import EndoFMForVideoClassification
-    from endofm.tasks.detection.config import DetectionHeadConfig
-    from endofm.tasks.detection.model import EndoFMForDetection
-    from endofm.tasks.detection.results import VideoDetections
-    from endofm.tasks.features.model import EndoFM
-    from endofm.tasks.features.results import VideoFeatures
-    from endofm.tasks.segmentation.config import SegmentationHeadConfig
-    from endofm.tasks.segmentation.model import EndoFMForSegmentation
-    from endofm.tasks.segmentation.results import VideoMasks
-    from endofm.transforms.processor import Processor
-    from endofm.video.open import open_video
+    # For type checkers and editors, which do not execute __getattr__; "as" marks the names as exported.
+    from endofm.config import EncoderConfig as EncoderConfig
+    from endofm.config import ModelConfig as ModelConfig
+    from endofm.config import PreprocessConfig as PreprocessConfig
+    from endofm.hub.registry import list_models as list_models
+    from endofm.models.auto import load_model as load_model
+    from endofm.models.encoder import VideoTransformer as VideoTransformer
+    from endofm.outputs import EncoderOutput as EncoderOutput
+    from endofm.tasks.classification.config import ClassificationHeadConfig as ClassificationHeadConfig
+    from endofm.tasks.classification.model import EndoFMForVideoClassification as EndoFMForVideoClassification
+    from endofm.tasks.classification.results import VideoClassification as VideoClassification
+    from endofm.tasks.detection.config import DetectionHeadConfig as DetectionHeadConfig
+    from endofm.tasks.detection.model import EndoFMForDetection as EndoFMForDetection
+    from endofm.tasks.detection.results import VideoDetections as VideoDetections
+    from endofm.tasks.features.model import EndoFM as EndoFM
+    from endofm.tasks.features.results import VideoFeatures as VideoFeatures
+    from endofm.tasks.segmentation.config import SegmentationHeadConfig as SegmentationHeadConfig
+    from endofm.tasks.segmentation.model import EndoFMForSegmentation as EndoFMForSegmentation
+    from endofm.tasks.segmentation.results import VideoMasks as VideoMasks
+    from endofm.transforms.processor import Processor as Processor
+    from endofm.video.open import open_video as open_video
 
-_HOMES = {
+# Module of every public name.
+_MODULES = {
     "ClassificationHeadConfig": "endofm.tasks.classification.config",
     "DetectionHeadConfig": "endofm.tasks.detection.config",
     "EncoderConfig": "endofm.config",
@@ -44,43 +49,23 @@ _HOMES = {
     "PreprocessConfig": "endofm.config",
     "Processor": "endofm.transforms.processor",
     "SegmentationHeadConfig": "endofm.tasks.segmentation.config",
+    "VideoClassification": "endofm.tasks.classification.results",
     "VideoDetections": "endofm.tasks.detection.results",
     "VideoFeatures": "endofm.tasks.features.results",
     "VideoMasks": "endofm.tasks.segmentation.results",
     "VideoTransformer": "endofm.models.encoder",
-    "load_model": "endofm.models.pretrained",
     "list_models": "endofm.hub.registry",
+    "load_model": "endofm.models.auto",
     "open_video": "endofm.video.open",
 }
 
-__all__ = [
-    "ClassificationHeadConfig",
-    "DetectionHeadConfig",
-    "EncoderConfig",
-    "EncoderOutput",
-    "EndoFM",
-    "EndoFMForDetection",
-    "EndoFMForSegmentation",
-    "EndoFMForVideoClassification",
-    "ModelConfig",
-    "PreprocessConfig",
-    "Processor",
-    "SegmentationHeadConfig",
-    "VideoDetections",
-    "VideoFeatures",
-    "VideoMasks",
-    "VideoTransformer",
-    "__version__",
-    "list_models",
-    "load_model",
-    "open_video",
-]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'endofm' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

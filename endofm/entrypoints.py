@@ -1,11 +1,12 @@
-"""Callables that ``torch.hub`` offers; ``hubconf.py`` only imports them.
+"""Entry points of ``torch.hub``; ``hubconf.py`` imports them.
 
-Arguments are keyword-only, every function returns one object, and underscores stand for the hyphens of the names in
-the registry (``endofm models``).
+Arguments are keyword-only, every function returns one object, and names are those of the registry (``endofm models``)
+with underscores for hyphens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from endofm.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from endofm.models.pretrained import Pretrained
     from endofm.tasks.classification.model import EndoFMForVideoClassification
     from endofm.tasks.detection.model import EndoFMForDetection
     from endofm.tasks.features.model import EndoFM
@@ -30,20 +32,20 @@ def endofm_base_8x224(
     local_files_only: bool = False,
     device: str | torch.device | None = None,
 ) -> EndoFM:
-    """Endo-FM's published encoder: ViT-B/16 with divided space-time attention, 8 frames of 224 x 224.
+    """Load the published Endo-FM encoder: ViT-B/16 with divided space-time attention, 8 frames of 224 x 224.
 
     Args:
         pretrained: Load trained weights; otherwise return freshly initialised ones to train.
-        weights: Load these instead of the registry's (hub id, folder, ``.safetensors`` or original ``.pth``).
-        cache_dir: Where downloads are kept.
-        local_files_only: Never touch the network.
-        device: Where to put the model; the CPU by default.
+        weights: Load these instead of the registered ones (hub id, folder, ``.safetensors`` or published ``.pth``).
+        cache_dir: Folder for downloads.
+        local_files_only: Do not use the network.
+        device: Device of the model; the CPU by default.
 
     Returns:
-        The model, in evaluation mode if pretrained. ``model.extract_features(video)`` takes any video.
+        The model, in evaluation mode if pretrained. ``model.extract_features(video)`` accepts any video.
 
     Raises:
-        WeightsError: If the weights cannot be found, fetched, verified or do not fit.
+        WeightsError: If the weights cannot be found, downloaded or verified, or do not fit.
 
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_base_8x224", weights="endo_fm.pth")``
@@ -55,7 +57,7 @@ def endofm_base_8x224(
     if not pretrained:
         if weights is not None:
             raise InputError(
-                f"pretrained=False asks for fresh weights, but weights={str(weights)!r} are given; drop one"
+                f"pretrained=False requests fresh weights, but weights={str(weights)!r} are given; drop one"
             )
         config = replace(get_record(name).config, name="", license="", trained=False)
         return EndoFM(config).to(device or "cpu")
@@ -65,12 +67,12 @@ def endofm_base_8x224(
 
 
 def endofm_nano_4x96(*, device: str | torch.device | None = None) -> EndoFM:
-    """Return the small encoder that is part of the package: trained, if only for an hour on rendered endoscopy.
+    """Load the small encoder that ships with the package, trained for less than an hour on rendered endoscopy.
 
-    For trying things out offline; it has seen next to no video of patients.
+    For trying the software offline; its training data contain almost no video of patients.
 
     Args:
-        device: Where to put the model; the CPU by default.
+        device: Device of the model; the CPU by default.
 
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_nano_4x96")``
@@ -80,44 +82,6 @@ def endofm_nano_4x96(*, device: str | torch.device | None = None) -> EndoFM:
     return EndoFM.from_pretrained("endofm-nano-4x96", device=device)
 
 
-def endofm_base_8x224_random(*, device: str | torch.device | None = None) -> EndoFM:
-    """Return the base encoder (768 wide) with fixed random weights; its features mean nothing.
-
-    For trying out a pipeline before trained weights are at hand.
-
-    Args:
-        device: Where to put the model; the CPU by default.
-
-    Example:
-        ``torch.hub.load("med-air/Endo-FM", "endofm_base_8x224_random")``
-    """
-    return _random("base", device)
-
-
-def endofm_small_8x224_random(*, device: str | torch.device | None = None) -> EndoFM:
-    """Return the small encoder (384 wide) with fixed random weights; its features mean nothing.
-
-    Args:
-        device: Where to put the model; the CPU by default.
-
-    Example:
-        ``torch.hub.load("med-air/Endo-FM", "endofm_small_8x224_random")``
-    """
-    return _random("small", device)
-
-
-def endofm_tiny_8x224_random(*, device: str | torch.device | None = None) -> EndoFM:
-    """Return the tiny encoder (192 wide) with fixed random weights; its features mean nothing.
-
-    Args:
-        device: Where to put the model; the CPU by default.
-
-    Example:
-        ``torch.hub.load("med-air/Endo-FM", "endofm_tiny_8x224_random")``
-    """
-    return _random("tiny", device)
-
-
 def endofm_classification(
     *,
     weights: str | Path,
@@ -125,21 +89,22 @@ def endofm_classification(
     local_files_only: bool = False,
     device: str | torch.device | None = None,
 ) -> EndoFMForVideoClassification:
-    """Load a video classifier: probabilities per clip and for a whole video.
+    """Load a video classifier: probabilities for clips and for a complete video.
 
-    The authors' ``polypdiag.pth`` is read as it is; it is not fetched by name, because its checksum is not known here.
+    The published ``polypdiag.pth`` can be given as ``weights``. It cannot be downloaded by name, because its checksum
+    is unknown.
 
     Args:
-        weights: Registry name, hub id, folder, ``.safetensors`` or original ``.pth``.
-        cache_dir: Where downloads are kept.
-        local_files_only: Never touch the network.
-        device: Where to put the model; the CPU by default.
+        weights: Registered name, hub id, folder, ``.safetensors`` or published ``.pth``.
+        cache_dir: Folder for downloads.
+        local_files_only: Do not use the network.
+        device: Device of the model; the CPU by default.
 
     Returns:
-        The model in evaluation mode. ``model.predict(video)`` takes any video.
+        The model in evaluation mode. ``model.predict(video)`` accepts any video.
 
     Raises:
-        WeightsError: If the weights cannot be found, fetched, verified or do not fit.
+        WeightsError: If the weights cannot be found, downloaded or verified, or do not fit.
 
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_classification", weights="polypdiag.pth")``
@@ -151,18 +116,6 @@ def endofm_classification(
     )
 
 
-def endofm_classification_tiny_random(*, device: str | torch.device | None = None) -> EndoFMForVideoClassification:
-    """Return a small video classifier with fixed random weights; its probabilities mean nothing.
-
-    Args:
-        device: Where to put the model; the CPU by default.
-
-    Example:
-        ``torch.hub.load("med-air/Endo-FM", "endofm_classification_tiny_random")``
-    """
-    return endofm_classification(weights="endofm-classification-tiny-random", device=device)
-
-
 def endofm_detection(
     *,
     weights: str | Path,
@@ -172,19 +125,20 @@ def endofm_detection(
 ) -> EndoFMForDetection:
     """Load a detector: boxes of lesions in every frame of a video.
 
-    The authors' ``kumc.pth`` is read as it is; it is not fetched by name, because its checksum is not known here.
+    The published ``kumc.pth`` can be given as ``weights``. It cannot be downloaded by name, because its checksum is
+    unknown.
 
     Args:
-        weights: Registry name, hub id, folder, ``.safetensors`` or original ``.pth``.
-        cache_dir: Where downloads are kept.
-        local_files_only: Never touch the network.
-        device: Where to put the model; the CPU by default.
+        weights: Registered name, hub id, folder, ``.safetensors`` or published ``.pth``.
+        cache_dir: Folder for downloads.
+        local_files_only: Do not use the network.
+        device: Device of the model; the CPU by default.
 
     Returns:
-        The model in evaluation mode. ``model.predict(video)`` takes any video.
+        The model in evaluation mode. ``model.predict(video)`` accepts any video.
 
     Raises:
-        WeightsError: If the weights cannot be found, fetched, verified or do not fit.
+        WeightsError: If the weights cannot be found, downloaded or verified, or do not fit.
 
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_detection", weights="kumc.pth")``
@@ -196,22 +150,6 @@ def endofm_detection(
     )
 
 
-def endofm_detection_tiny_random(*, device: str | torch.device | None = None) -> EndoFMForDetection:
-    """Return a small detector with fixed random weights; its boxes mean nothing.
-
-    For trying out a pipeline before trained weights are at hand.
-
-    Args:
-        device: Where to put the model; the CPU by default.
-
-    Example:
-        ``torch.hub.load("med-air/Endo-FM", "endofm_detection_tiny_random")``
-    """
-    from endofm.tasks.detection.model import EndoFMForDetection
-
-    return EndoFMForDetection.from_pretrained("endofm-detection-tiny-random", device=device)
-
-
 def endofm_segmentation(
     *,
     weights: str | Path,
@@ -219,21 +157,22 @@ def endofm_segmentation(
     local_files_only: bool = False,
     device: str | torch.device | None = None,
 ) -> EndoFMForSegmentation:
-    """Load a mask model: a class for every pixel of every frame of a video.
+    """Load a segmentation model: a class for every pixel of every frame of a video.
 
-    The authors' ``cvc.pth`` is read as it is; it is not fetched by name, because its checksum is not known here.
+    The published ``cvc.pth`` can be given as ``weights``. It cannot be downloaded by name, because its checksum is
+    unknown.
 
     Args:
-        weights: Registry name, hub id, folder, ``.safetensors`` or original ``.pth``.
-        cache_dir: Where downloads are kept.
-        local_files_only: Never touch the network.
-        device: Where to put the model; the CPU by default.
+        weights: Registered name, hub id, folder, ``.safetensors`` or published ``.pth``.
+        cache_dir: Folder for downloads.
+        local_files_only: Do not use the network.
+        device: Device of the model; the CPU by default.
 
     Returns:
-        The model in evaluation mode. ``model.predict(video)`` and ``model.paint(video, "overlay.mp4")`` take any video.
+        The model in evaluation mode. ``model.predict(video)`` accepts any video.
 
     Raises:
-        WeightsError: If the weights cannot be found, fetched, verified or do not fit.
+        WeightsError: If the weights cannot be found, downloaded or verified, or do not fit.
 
     Example:
         ``torch.hub.load("med-air/Endo-FM", "endofm_segmentation", weights="cvc.pth")``
@@ -245,35 +184,11 @@ def endofm_segmentation(
     )
 
 
-def endofm_segmentation_base_random(*, device: str | torch.device | None = None) -> EndoFMForSegmentation:
-    """Return the authors' mask network (hybrid, 768 wide) with fixed random weights; its masks mean nothing.
-
-    Args:
-        device: Where to put the model; the CPU by default.
-
-    Example:
-        ``torch.hub.load("med-air/Endo-FM", "endofm_segmentation_base_random")``
-    """
-    return endofm_segmentation(weights="endofm-segmentation-base-random", device=device)
-
-
-def endofm_segmentation_tiny_random(*, device: str | torch.device | None = None) -> EndoFMForSegmentation:
-    """Return a light mask model (192 wide) with fixed random weights; its masks mean nothing.
-
-    Args:
-        device: Where to put the model; the CPU by default.
-
-    Example:
-        ``torch.hub.load("med-air/Endo-FM", "endofm_segmentation_tiny_random")``
-    """
-    return endofm_segmentation(weights="endofm-segmentation-tiny-random", device=device)
-
-
 def endofm_processor(*, weights: str = "endofm-base-8x224") -> Processor:
-    """Return the preprocessing that belongs to registered weights: frames to a normalised clip.
+    """Return the preprocessing of registered weights: from frames to a normalised clip.
 
     Args:
-        weights: Name in the registry.
+        weights: Registered name.
 
     Returns:
         A callable from uint8 frames ``(time, height, width, 3)`` to a float clip ``(3, time, height, width)``.
@@ -290,7 +205,45 @@ def endofm_processor(*, weights: str = "endofm-base-8x224") -> Processor:
     return Processor(get_record(weights).config.preprocess)
 
 
-def _random(size: str, device: str | torch.device | None) -> EndoFM:
-    from endofm.tasks.features.model import EndoFM
+def _random_entry(name: str, model: str, outputs: str) -> Callable[..., Pretrained]:
+    """Return the entry point of registered random weights.
 
-    return EndoFM.from_pretrained(f"endofm-{size}-8x224-random", device=device)
+    Args:
+        name: Registered name.
+        model: Kind of model, for the docstring.
+        outputs: Its outputs, which mean nothing.
+    """
+
+    def entry(*, device: str | torch.device | None = None) -> Pretrained:
+        from endofm.models.auto import load_model
+
+        return load_model(name, device=device)
+
+    # torch.hub lists functions by name and prints their docstrings, so that both are set as if written out.
+    entry.__name__ = entry.__qualname__ = name.replace("-", "_")
+    entry.__doc__ = f"""Return {model} with fixed random weights; its {outputs} mean nothing.
+
+    For trying a pipeline without trained weights.
+
+    Args:
+        device: Device of the model; the CPU by default.
+
+    Example:
+        ``torch.hub.load("med-air/Endo-FM", "{entry.__name__}")``
+    """
+    return entry
+
+
+endofm_base_8x224_random = _random_entry("endofm-base-8x224-random", "the base encoder (768 wide)", "features")
+endofm_small_8x224_random = _random_entry("endofm-small-8x224-random", "the small encoder (384 wide)", "features")
+endofm_tiny_8x224_random = _random_entry("endofm-tiny-8x224-random", "the tiny encoder (192 wide)", "features")
+endofm_classification_tiny_random = _random_entry(
+    "endofm-classification-tiny-random", "a small video classifier (192 wide)", "probabilities"
+)
+endofm_detection_tiny_random = _random_entry("endofm-detection-tiny-random", "a small detector (192 wide)", "boxes")
+endofm_segmentation_base_random = _random_entry(
+    "endofm-segmentation-base-random", "the published segmentation network (hybrid, 768 wide)", "masks"
+)
+endofm_segmentation_tiny_random = _random_entry(
+    "endofm-segmentation-tiny-random", "a light segmentation model (192 wide)", "masks"
+)

@@ -122,7 +122,7 @@ def _load(loader: ModelLoader) -> Pretrained:
     import torch
 
     from endofm.errors import UntrainedWeightsWarning
-    from endofm.models.pretrained import model_class
+    from endofm.models.auto import model_class
 
     torch.set_num_threads(loader.threads)
     with warnings.catch_warnings():

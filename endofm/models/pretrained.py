@@ -351,34 +351,6 @@ class Pretrained(nn.Module):
         return any(name not in saved for name, _ in self.named_buffers())
 
 
-def load_model(source: str | Path, **options: Any) -> Pretrained:
-    """Load a model with the class of its task.
-
-    Args:
-        source: As for :meth:`Pretrained.from_pretrained`.
-        **options: The other arguments of that method.
-
-    Returns:
-        ``EndoFM``, ``EndoFMForVideoClassification`` or another of the public model classes.
-
-    Raises:
-        WeightsError: As there.
-    """
-    from endofm.hub.resolve import load_weights
-
-    target = {key: options.pop(key) for key in ("device", "precision") if key in options}
-    # Before the download, which may take minutes.
-    resolve_precision(target.get("precision", "exact"), usable_device(target.get("device")))
-    loaded = load_weights(source, **options)
-    return model_class(loaded.config.task).from_loaded(loaded, **target)
-
-
-def model_class(task: str) -> type[Pretrained]:
-    """Return the public model class of a task."""
-    selected: type[Pretrained] = get_task(task).load("model")
-    return selected
-
-
 def usable_device(device: str | torch.device | None) -> torch.device:
     """Return the device.
 

@@ -15,7 +15,8 @@ from endofm._version import __version__
 from endofm.config import ModelConfig
 from endofm.files import atomic_path
 from endofm.hub.model_folder import save_folder
-from endofm.models.pretrained import Pretrained, model_class
+from endofm.models.auto import model_class
+from endofm.models.pretrained import Pretrained
 from endofm.training.engine.training_task import RunSummary, StepOutput, TrainingTask, Weights
 from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer
 from endofm.training.transfer.adapter_file import save_adapter

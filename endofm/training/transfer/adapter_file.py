@@ -19,7 +19,8 @@ from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.files import atomic_path
 from endofm.hub.model_folder import check_shapes
 from endofm.kernels.precision import Precision, resolve_precision
-from endofm.models.pretrained import Pretrained, model_class, usable_device
+from endofm.models.auto import model_class
+from endofm.models.pretrained import Pretrained, usable_device
 from endofm.tasks.features.model import EndoFM
 from endofm.training.transfer.base import Transfer, backbone_of, trainable_parameters
 from endofm.training.transfer.methods import apply_transfer, named_transfer
