@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from endofm.config import PreprocessConfig
-from endofm.transforms.functional import normalize, resize
 from endofm.transforms.geometry import Box, Position, crop_corner, resized_shape
-from endofm.transforms.processor import Processor
+from endofm.transforms.processor import Processor, normalize, resize
 from endofm.transforms.training_view import SHORT_SIDES, TrainingView, training_clip
 from endofm.video.clip_windows import clip_times
 from endofm.video.frames import Float64Array, UInt8Array

@@ -1,4 +1,4 @@
-"""Where a pixel of a clip comes from: boxes and the map between source frame and clip."""
+"""Boxes of pixels, and the map between the pixels of a source frame and those of a clip."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 from endofm.errors import InputError
 
 Position = Literal[0, 1, 2]
-"""Place of a square crop along the longer side: 0 = left or top, 1 = centre, 2 = right or bottom."""
+"""Position of a square crop along the longer side: 0 = left or top, 1 = centre, 2 = right or bottom."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of whole pixels.
+    """A rectangle of pixels, with integer bounds.
 
     Attributes:
         top: First row.
@@ -34,25 +34,25 @@ class Box:
     def __post_init__(self) -> None:
         values = (self.top, self.left, self.height, self.width)
         if not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values):
-            raise InputError(f"a Box is made of whole pixels, got {values}")
+            raise InputError(f"the bounds of a Box must be integers, got {values}")
         if self.top < 0 or self.left < 0 or self.height < 1 or self.width < 1:
             raise InputError(f"a Box needs top, left >= 0 and height, width >= 1, got {values}")
 
     @property
     def bottom(self) -> int:
-        """Row after the last."""
+        """Index of the row after the last."""
         return self.top + self.height
 
     @property
     def right(self) -> int:
-        """Column after the last."""
+        """Index of the column after the last."""
         return self.left + self.width
 
 
 def resized_shape(height: int, width: int, short_side: int) -> tuple[int, int]:
     """Return height and width after the shorter side was resized to ``short_side``.
 
-    The other side becomes ``floor(long / short * short_side)``, the division in float64 as in the original.
+    The other side becomes ``floor(long / short * short_side)``, the division in float64 as published.
     """
     if width < height:
         return math.floor(height / width * short_side), short_side
@@ -66,7 +66,7 @@ def fitted_shape(height: int, width: int, long_side: int) -> tuple[int, int]:
 
 
 def crop_corner(height: int, width: int, size: int, position: Position) -> tuple[int, int]:
-    """Return top and left of a square crop of side ``size``, as the original places it.
+    """Return top and left of a square crop of side ``size``, placed as published.
 
     ``position`` acts along the longer side (a square counts as landscape); the other side is centred. The centre is at
     ``ceil((side - size) / 2)``.
@@ -97,10 +97,10 @@ class Geometry:
     Attributes:
         source_height: Rows of the source frame.
         source_width: Columns of the source frame.
-        box: Part of the source frame that is kept (the field of view, or everything).
+        box: Part of the source frame that is kept (the field of view, or all of it).
         resized: Height and width to which that part is resized.
-        crop: Part of the resized frame that becomes the clip; a fitted frame fills that much of the clip, and padding
-            the rest.
+        crop: Part of the resized frame that becomes the clip. A fitted frame fills that part of the clip; the rest is
+            padding.
     """
 
     source_height: int
@@ -125,7 +125,7 @@ class Geometry:
 
     @classmethod
     def squeeze(cls, height: int, width: int, *, size: int, box: Box | None = None) -> Geometry:
-        """Return the map for a frame that is resized to a square as a whole, whatever its aspect ratio.
+        """Return the map for a frame that is resized to a square without keeping its aspect ratio.
 
         Raises:
             InputError: If the box does not lie within the frame.
@@ -135,7 +135,7 @@ class Geometry:
 
     @classmethod
     def fit(cls, height: int, width: int, *, size: int, box: Box | None = None) -> Geometry:
-        """Return the map for a frame whose longer side is resized to ``size``; what is padded lies behind its crop.
+        """Return the map for a frame whose longer side is resized to ``size``; padding follows to the right and below.
 
         Raises:
             InputError: If the box does not lie within the frame.
@@ -159,6 +159,7 @@ class Geometry:
     @property
     def offset(self) -> npt.NDArray[np.float64]:
         """Source coordinates ``(x, y)`` of the clip's outer corner, float64 ``(2,)``."""
+        # The crop's corner in the resized frame, scaled to source pixels, within the box.
         inside_box = self.scale * np.array([self.crop.left, self.crop.top])
         return np.asarray(np.array([self.box.left, self.box.top]) + inside_box)
 
@@ -167,7 +168,7 @@ class Geometry:
         return self._map(points, self.scale, self.offset)
 
     def to_clip(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Map source coordinates to the clip, likewise. Points that the crop cuts off land outside of it."""
+        """Map source coordinates, points or boxes, to the clip; points that the crop removes are mapped outside it."""
         return self._map(points, 1 / self.scale, -self.offset / self.scale)
 
     @staticmethod
@@ -182,7 +183,7 @@ class Geometry:
         return mapped
 
     def mask_to_source(self, mask: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Bring a mask of the clip back to the size of the source frame, taking the nearest pixel.
+        """Resample a mask of the clip at the size of the source frame, by nearest neighbour.
 
         Args:
             mask: ``(..., crop, crop)``, any dtype.
@@ -191,11 +192,12 @@ class Geometry:
             ``(..., source_height, source_width)``, zero where the clip does not reach.
 
         Raises:
-            InputError: If the mask has not the size of the clip.
+            InputError: If the mask does not have the size of the clip.
         """
         mask = np.asarray(mask)
         if mask.shape[-2:] != (self.crop.height, self.crop.width):
             raise InputError(f"expected a mask (..., {self.crop.height}, {self.crop.width}), got shape {mask.shape}")
+        # The clip pixel into which the centre of each source pixel falls: clip = source / scale - offset / scale.
         centres = [np.arange(n) + 0.5 for n in (self.source_width, self.source_height)]
         inverse, shift = 1 / self.scale, self.offset / self.scale
         columns, rows = (np.floor(c * i - s).astype(np.int64) for c, i, s in zip(centres, inverse, shift, strict=True))
@@ -207,7 +209,7 @@ class Geometry:
         return out
 
     def mask_to_clip(self, mask: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Bring a mask of the source frame to the clip, taking the nearest pixel.
+        """Resample a mask of the source frame at the size of the clip, by nearest neighbour.
 
         Args:
             mask: ``(..., source_height, source_width)``, any dtype.
@@ -216,19 +218,19 @@ class Geometry:
             ``(..., crop, crop)``.
 
         Raises:
-            InputError: If the mask has not the size of the source frame.
+            InputError: If the mask does not have the size of the source frame.
         """
         mask = np.asarray(mask)
         if mask.shape[-2:] != (self.source_height, self.source_width):
             raise InputError(
                 f"expected a mask (..., {self.source_height}, {self.source_width}), got shape {mask.shape}"
             )
-        places = []
+        indices = []
         for axis, length, size in ((1, self.crop.height, self.source_height), (0, self.crop.width, self.source_width)):
-            # Added up step by step as Pillow does it: where a centre falls on an edge, its rounding decides.
+            # Accumulated step by step as in Pillow: where a centre falls on an edge, the rounding decides.
             steps = np.full(length, self.scale[axis])
             steps[0] = self.offset[axis] + 0.5 * self.scale[axis]
             centres = np.cumsum(steps)
-            places.append(np.floor(centres).astype(np.int64).clip(0, size - 1))
-        taken: npt.NDArray[np.generic] = mask[..., places[0][:, None], places[1]]
+            indices.append(np.floor(centres).astype(np.int64).clip(0, size - 1))
+        taken: npt.NDArray[np.generic] = mask[..., indices[0][:, None], indices[1]]
         return taken

@@ -1,44 +1,46 @@
-"""From frames to a clip, as the weights expect it."""
+"""From frames to a clip, as the weights expect it: the :class:`Processor` and its operations on pixels.
+
+The operations are pure functions of frames ``(..., height, width, 3)``, uint8 or float, as numpy array or as tensor on
+any device; results are float32 tensors on the same device, in the same range as the frames. The pixel rules are those
+of the published evaluation (bilinear, half-pixel centres, no antialiasing), in a cheaper order: resizing and normalising
+commute, because the weights of a bilinear mean sum to one, so only the small image is normalised; and only pixels that
+survive the crop are computed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from endofm.config import PAD_MULTIPLE, PreprocessConfig
 from endofm.errors import InputError
-from endofm.transforms.field_of_view import find_field_of_view
-from endofm.transforms.functional import (
-    Frames,
-    as_tensor,
-    normalize,
-    resize,
-    resize_antialiased,
-    stretch_values,
-)
+from endofm.transforms.field_of_view import NUM_FRAMES, find_field_of_view
 from endofm.transforms.geometry import Box, Geometry, Position
 from endofm.video.clip_windows import clip_times
 from endofm.video.frames import VideoSource
 
-_FIELD_OF_VIEW_FRAMES = 16
+Frames = npt.NDArray[np.generic] | torch.Tensor
 
 MIN_SIDE = 16
-"""Smallest side of a frame, in pixels, that is taken for a picture rather than for swapped axes."""
+"""Smallest side of a frame, in pixels; a smaller one usually means that axes were swapped."""
 
 
 class Processor:
     """Turns decoded frames into a clip; the only path from frames to the input of a model.
 
-    Field of view (if a box is given) -> resize of the shorter side -> square crop -> normalise (or what else the
-    configuration says). The result depends on the frames, the box and the configuration alone, and a frame gives the
-    same numbers alone as within a clip.
+    Field of view (if a box is given) -> resize of the shorter side -> square crop -> normalisation, or the steps that
+    the configuration has instead. The result depends only on the frames, the box and the configuration, and a frame
+    gives the same numbers alone as within a clip.
 
     Args:
-        config: What to do, stored with the weights.
+        config: Preprocessing configuration, stored with the weights.
 
     Example:
         >>> import numpy as np
-        >>> from endofm.config import PAD_MULTIPLE, PreprocessConfig
+        >>> from endofm.config import PreprocessConfig
         >>> from endofm.transforms import Processor
         >>> processor = Processor(PreprocessConfig())
         >>> processor(np.zeros((8, 576, 720, 3), np.uint8)).shape
@@ -53,19 +55,19 @@ class Processor:
 
         Args:
             frames: uint8 ``(time, height, width, 3)``, RGB; array, or tensor on any device.
-            box: Part of the frames to use, from :meth:`find_field_of_view`; the whole frames if None.
+            box: Part of the frames to use, from :meth:`find_field_of_view`; the full frames if None.
 
         Returns:
             float32 ``(3, time, crop_size, crop_size)``, normalised, on the device of the frames; with the crop ``fit``
             the sides are those of the padded frame, at most ``crop_size``.
 
         Raises:
-            InputError: If the frames are of another kind or shape, or too small, or the box does not fit.
+            InputError: If the frames have another type or shape or are too small, or the box does not fit.
         """
         tensor = self._checked(frames, "(time, height, width, 3)", 4)
         if tensor.device.type != "cpu":
             return self._pixels(tensor, box).permute(3, 0, 1, 2).contiguous()
-        # Frame by frame a large frame stays in the processor's cache; on a GPU one large step is better.
+        # Processed one at a time, a large frame stays in the CPU's cache; a GPU prefers one large step.
         return torch.stack([self.prepare_frame(frame, box) for frame in tensor], dim=1)
 
     def prepare_frame(self, frame: Frames, box: Box | None = None) -> torch.Tensor:
@@ -89,10 +91,12 @@ class Processor:
         geometry = self.geometry(frames.shape[-3], frames.shape[-2], box)
         box = geometry.box
         view = frames[..., box.top : box.bottom, box.left : box.right, :]
+        # As published for segmentation: values are stretched, and truncated to bytes, before the resize and once more
+        # after it, in finish_pixels.
         if config.values == "frame":
             view = stretch_values(view).to(torch.uint8)
-        make_smaller = resize_antialiased if config.antialias else resize
-        small = make_smaller(view, geometry.resized, geometry.crop)
+        resize_frames = resize_antialiased if config.antialias else resize
+        small = resize_frames(view, geometry.resized, geometry.crop)
         prepared = self.finish_pixels(small)
         if config.crop == "fit":
             below, right = (-side % PAD_MULTIPLE for side in geometry.resized)
@@ -100,9 +104,9 @@ class Processor:
         return prepared
 
     def finish_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Bring pixels that have their size into the range and order of channels of the model's input.
+        """Bring resized pixels into the value range and channel order of the model's input.
 
-        The last part of preparing a frame; training, which cuts and turns frames in its own ways, does it as well.
+        The last step of preparing a frame; training, which crops and augments frames differently, shares it.
 
         Args:
             pixels: float32 ``(..., height, width, 3)``, RGB, range [0, 255].
@@ -130,20 +134,20 @@ class Processor:
         """Find the endoscope's image in some frames of a video; see :func:`find_field_of_view`.
 
         Args:
-            frames: uint8 ``(time, height, width, 3)``, best some dozen frames spread over the whole video.
+            frames: uint8 ``(time, height, width, 3)``, preferably a dozen or more frames spread over the video.
 
         Returns:
-            One box for the whole video. None if the configuration asks for no field-of-view crop, or if there are no
-            borders to leave out.
+            One box for the complete video. None if the configuration has no field-of-view crop, or if there are no
+            borders.
 
         Raises:
-            InputError: If the frames are of another kind or shape.
+            InputError: If the frames have another type or shape.
         """
         tensor = self._checked(frames, "(time, height, width, 3)", 4)
         return find_field_of_view(tensor.cpu().numpy()) if self.config.field_of_view else None
 
     def find_field_of_view_of(self, source: VideoSource) -> Box | None:
-        """Find one box for a whole video, from frames spread over it.
+        """Find one box for a complete video, from frames spread over it.
 
         Args:
             source: Open video.
@@ -153,7 +157,7 @@ class Processor:
         """
         if not self.config.field_of_view:
             return None
-        times = clip_times(0.0, source.end_seconds(), _FIELD_OF_VIEW_FRAMES + 1, 0.0)[:-1]
+        times = clip_times(0.0, source.end_seconds(), NUM_FRAMES + 1, 0.0)[:-1]
         frames = [frame.data for frame in source.sample(times.tolist())]
         # A source may change its frame size in the middle; frames of one size are enough to see the borders.
         frames = [frame for frame in frames if frame.shape == frames[0].shape]
@@ -185,7 +189,7 @@ class Processor:
         )
 
     def describe(self) -> str:
-        """Return the preprocessing in words, one step per line."""
+        """Describe the preprocessing, one step per line."""
         c = self.config
         place = {
             "center": "from the centre",
@@ -217,3 +221,149 @@ class Processor:
             f"std {' '.join(f'{v:g}' for v in c.std)}"
         )
         return "\n".join(lines)
+
+
+def as_tensor(frames: Frames) -> torch.Tensor:
+    """Return the frames as a tensor, without copying where possible.
+
+    Raises:
+        InputError: If they are neither an array nor a tensor, or their values are neither uint8 nor float.
+    """
+    if isinstance(frames, np.ndarray):
+        if frames.dtype != np.uint8 and frames.dtype.kind != "f":
+            raise InputError(f"frames must be uint8 or float, got {frames.dtype}")
+        # torch does not support negative strides, and warns about read-only arrays.
+        usable = frames.flags.writeable and all(stride >= 0 for stride in frames.strides)
+        return torch.from_numpy(frames if usable else frames.copy())
+    if isinstance(frames, torch.Tensor):
+        if frames.dtype != torch.uint8 and not frames.is_floating_point():
+            raise InputError(f"frames must be uint8 or float, got {frames.dtype}")
+        return frames
+    raise InputError(f"frames must be a numpy array or a tensor, got {type(frames).__name__}")
+
+
+def resize(frames: Frames, shape: tuple[int, int], window: Box | None = None) -> torch.Tensor:
+    """Resize bilinearly with half-pixel centres and without antialiasing.
+
+    Args:
+        frames: ``(..., height, width, channels)``, uint8 or float.
+        shape: New height and width.
+        window: Part of the resized frame to compute, everything if None.
+
+    Returns:
+        float32 ``(..., window.height, window.width, channels)``, in the range of ``frames``.
+
+    Raises:
+        InputError: If the frames have the wrong type or the window is not within the resized frame.
+    """
+    tensor = as_tensor(frames)
+    if tensor.ndim < 3 or 0 in tensor.shape:
+        raise InputError(f"frames must have the shape (..., height, width, channels), got {tuple(tensor.shape)}")
+    window = window or Box(0, 0, *shape)
+    if window.bottom > shape[0] or window.right > shape[1]:
+        raise InputError(f"{window} does not lie within {shape[0]} x {shape[1]} pixels (height x width)")
+    height, width, channels = tensor.shape[-3:]
+    flat = tensor.reshape(-1, height, width, channels)
+    above, below, down = _neighbours(height, shape[0], window.top, window.bottom)
+    left, right, across = _neighbours(width, shape[1], window.left, window.right)
+    # The four neighbours of every output pixel are selected, as bytes, before anything is computed: a large frame is
+    # never converted to float as a whole. Rows are interpolated first, then columns: a bilinear mean is separable.
+    begin, end = int(left[0]), int(right[-1]) + 1
+    picked = _pick(flat[:, :, begin:end], np.concatenate([above, below]), np.concatenate([left, right]) - begin)
+    upper, lower = picked.chunk(2, dim=1)
+    first, second = upper.lerp_(lower, torch.from_numpy(down).to(flat.device).view(-1, 1, 1)).chunk(2, dim=3)
+    out = first.lerp(second, torch.from_numpy(across).to(flat.device)).movedim(2, 3)
+    return out.view(*tensor.shape[:-3], window.height, window.width, channels)
+
+
+def resize_antialiased(frames: Frames, shape: tuple[int, int], window: Box | None = None) -> torch.Tensor:
+    """Resize like Pillow's ``BILINEAR``: with a filter as wide as the reduction, rounded to integers.
+
+    Args:
+        frames: uint8 ``(..., height, width, channels)``.
+        shape: New height and width.
+        window: Part of the resized frame to return, everything if None.
+
+    Returns:
+        float32 ``(..., window.height, window.width, channels)``, integers in [0, 255], on the frames' device.
+
+    Raises:
+        InputError: If the frames are not uint8.
+    """
+    tensor = as_tensor(frames)
+    if tensor.dtype != torch.uint8:
+        raise InputError(
+            f"frames must be uint8 values from 0 to 255 to be resized as Pillow does it, got {tensor.dtype}"
+        )
+    window = window or Box(0, 0, *shape)
+    flat = tensor.reshape(-1, *tensor.shape[-3:]).movedim(-1, 1)
+    # Only for bytes on the CPU does torch use Pillow's fixed-point arithmetic.
+    small = torch.nn.functional.interpolate(
+        flat.cpu(), size=shape, mode="bilinear", align_corners=False, antialias=True
+    )
+    out = small[..., window.top : window.bottom, window.left : window.right].movedim(1, -1)
+    return out.reshape(*tensor.shape[:-3], *out.shape[-3:]).to(device=tensor.device, dtype=torch.float32)
+
+
+def stretch_values(frames: Frames) -> torch.Tensor:
+    """Stretch the values of every frame to [0, 255], over all pixels and channels together.
+
+    Args:
+        frames: ``(..., height, width, channels)``.
+
+    Returns:
+        float32 of the same shape. A frame with a single value becomes 0.
+    """
+    tensor = as_tensor(frames).to(torch.float32)
+    low, high = tensor.amin((-3, -2, -1), keepdim=True), tensor.amax((-3, -2, -1), keepdim=True)
+    return (tensor - low) / (high - low).clamp_min(torch.finfo(torch.float32).tiny) * 255
+
+
+def normalize(frames: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Return ``(frames / 255 - mean) / std`` per channel.
+
+    Args:
+        frames: float32 ``(..., channels)``, range [0, 255].
+        mean: Per channel, for a range of [0, 1].
+        std: Per channel, for a range of [0, 1].
+
+    Returns:
+        float32 of the same shape.
+    """
+    # With the factor 255 folded into mean and deviation, each value needs one subtraction and one product.
+    centre = torch.tensor([255 * m for m in mean], dtype=torch.float32, device=frames.device)
+    scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=frames.device)
+    return (frames - centre) * scale
+
+
+def _neighbours(
+    source: int, target: int, begin: int, stop: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return, for positions ``begin .. stop - 1`` of a resized axis, the two source indices and the second's weight."""
+    # A pixel is a unit interval with its centre at i + 0.5, and both images span the same interval, so the centre of
+    # target pixel i lies at source coordinate (i + 0.5) * source / target, that is, at position ... - 0.5 between
+    # source pixels. Positions before the first or after the last centre take the border pixel.
+    # Scale and position are each rounded to float32 once, as by the fused multiply-add of the published
+    # ``torch.nn.functional.interpolate``; on a wide frame this is most of the difference that would otherwise remain.
+    scale = np.float64(np.float32(source) / np.float32(target))
+    position = np.maximum(scale * (np.arange(begin, stop) + 0.5) - 0.5, 0).astype(np.float32)
+    first = np.minimum(position.astype(np.int64), source - 1)
+    return first, np.minimum(first + 1, source - 1), position - first.astype(np.float32)
+
+
+def _pick(frames: torch.Tensor, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Select rows and columns of frames ``(frames, height, width, channels)``; channels come before columns.
+
+    Returns:
+        float32 ``(frames, rows, channels, columns)``, new memory.
+    """
+    count, _, _, channels = frames.shape
+    indices = (columns * channels + np.arange(channels)[:, None]).ravel()
+    if frames.device.type == "cpu" and frames.dtype is torch.uint8:
+        # numpy selects bytes faster than index_select.
+        selected_rows = np.stack([frame[rows].reshape(len(rows), -1) for frame in frames.numpy()])
+        picked = torch.from_numpy(selected_rows.take(indices, axis=2))
+    else:
+        selected = frames.index_select(1, torch.from_numpy(rows).to(frames.device))
+        picked = selected.flatten(2).index_select(2, torch.from_numpy(indices).to(frames.device))
+    return picked.view(count, len(rows), channels, len(columns)).to(torch.float32, copy=True)

@@ -1,4 +1,4 @@
-"""The random view of a clip that the original fine-tunes on: size, place and mirror image, one draw for all frames.
+"""The random view of the published fine-tuning: scale, crop and mirroring, drawn once for all frames of a clip.
 
 Source: ``datasets/data_utils.py`` and ``datasets/transform.py`` of med-air/Endo-FM, commit 206427e.
 """
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from endofm.config import PreprocessConfig
-from endofm.transforms.functional import Frames, normalize, resize
 from endofm.transforms.geometry import Box, resized_shape
+from endofm.transforms.processor import Frames, normalize, resize
 
 SHORT_SIDES = (256, 320)
 """Range of the shorter side, in pixels, for a crop of 224."""
@@ -20,13 +20,13 @@ SHORT_SIDES = (256, 320)
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What was drawn for one clip.
+    """Random draws for one clip.
 
     Attributes:
         short_side: Pixels that the shorter side is resized to.
         top: First row of the crop in the resized frame.
         left: First column of the crop.
-        flip: Whether the crop is mirrored, left to right.
+        flip: Whether the crop is mirrored left to right.
     """
 
     short_side: int
@@ -44,9 +44,9 @@ class TrainingView:
         crop_size: int = 224,
         short_sides: tuple[int, int] = SHORT_SIDES,
     ) -> TrainingView:
-        """Draw a view in the original's order: short side, row, column, mirror.
+        """Draw a view in the published order: short side, row, column, mirror.
 
-        As there, a place is drawn only along sides that are larger than the crop, and the very last place is never
+        As published, a position is drawn only along sides that are larger than the crop, and the last position is never
         drawn.
 
         Args:
@@ -68,14 +68,14 @@ def training_clip(frames: Frames, view: TrainingView, config: PreprocessConfig) 
 
     Args:
         frames: uint8 ``(time, height, width, 3)``, RGB; array, or tensor on any device.
-        view: What was drawn.
-        config: Gives crop size, mean and standard deviation; its short side and place of the crop are not used.
+        view: Random draws.
+        config: Gives crop size, mean and standard deviation; its short side and crop position are not used.
 
     Returns:
         float32 ``(3, time, crop_size, crop_size)``, normalised, on the device of the frames.
 
     Raises:
-        InputError: If the frames are of the wrong kind, or the view does not fit their size.
+        InputError: If the frames have the wrong type, or the view does not fit their size.
     """
     shape = resized_shape(frames.shape[-3], frames.shape[-2], view.short_side)
     pixels = resize(frames, shape, Box(view.top, view.left, config.crop_size, config.crop_size))

@@ -11,8 +11,7 @@ import torch
 from endofm.config import PreprocessConfig
 from endofm.errors import ConfigError
 from endofm.tasks.segmentation.layout import published_preprocess
-from endofm.transforms.functional import stretch_values
-from endofm.transforms.processor import Processor
+from endofm.transforms.processor import Processor, stretch_values
 from helpers.segmentation_fill import frame_files
 
 CONFIG = published_preprocess()

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endofm.transforms.functional import resize
 from endofm.transforms.geometry import Box
+from endofm.transforms.processor import resize
 
 sides = st.integers(1, 60)
 

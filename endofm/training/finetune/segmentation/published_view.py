@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from endofm.transforms.functional import stretch_values
-from endofm.transforms.processor import Processor
+from endofm.transforms.processor import Processor, stretch_values
 from endofm.video.frames import UInt8Array
 
 _BEFORE_CROP = 256 / 224

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from endofm.training.finetune.segmentation.config import AugmentConfig
 from endofm.training.views.view_colours import LUMA
-from endofm.transforms.functional import stretch_values
-from endofm.transforms.processor import Processor
+from endofm.transforms.processor import Processor, stretch_values
 from endofm.video.frames import UInt8Array
 
 _SEVERAL = "frames and masks must be (time, height, width, 3) and (time, height, width)"
