@@ -79,7 +79,7 @@ def _signature(action: argparse.Action) -> str:
 
 def _help(action: argparse.Action) -> str:
     values = {**vars(action), "prog": ""}
-    return _sentence((action.help or "") % values)
+    return (action.help or "") % values
 
 
 def _sentence(text: str) -> str:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from endofm.tasks.features.model import EndoFM
 
 SUMMARY = "measure clips per second, decoding and memory on this machine"
+EXAMPLES = (
+    "endofm benchmark",
+    "endofm benchmark --weights endofm-nano-4x96",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

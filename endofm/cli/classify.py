@@ -9,6 +9,7 @@ from pathlib import Path
 from endofm.cli.model_arguments import configure_work, load_for_work
 
 SUMMARY = "classify videos: probabilities with times as JSON or CSV, one file per video"
+EXAMPLES = ("endofm classify recordings/ -o results/ --weights runs/polyps/export",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

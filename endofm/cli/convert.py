@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 SUMMARY = "turn an original .pth checkpoint into a safe model folder (safetensors, configuration, model card)"
+EXAMPLES = ("endofm convert endo_fm.pth endofm-base/",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

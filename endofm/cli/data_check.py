@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 SUMMARY = "find missing, damaged and duplicated clips, and clips shared with other data"
+EXAMPLES = ("endofm data check prepared/ --against prepared-kumc/ --write-clean",)
 
 SHOWN = 20
 """Maximum number of findings of each kind that are printed; ``check.json`` holds all of them."""

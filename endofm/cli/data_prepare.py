@@ -6,6 +6,10 @@ import argparse
 import sys
 
 SUMMARY = "turn a data set that you have obtained into clips, lists and a manifest (downloads nothing)"
+EXAMPLES = (
+    "endofm data prepare folder recordings/ prepared/ --dry-run",
+    "endofm data prepare kumc PolypsSet/ prepared-kumc/",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

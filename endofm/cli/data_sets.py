@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 
 SUMMARY = "list the data sets that can be prepared: size, licence, how to obtain them"
+EXAMPLES = (
+    "endofm data sets",
+    "endofm data sets kumc",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 SUMMARY = "pack prepared clips into tar shards (WebDataset format)"
+EXAMPLES = ("endofm data shard prepared/ shards/ --clips-per-shard 200",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

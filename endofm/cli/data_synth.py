@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 SUMMARY = "render a labelled synthetic set in the layout that a task reads (no patient data, nothing downloaded)"
+EXAMPLES = ("endofm data synth polyps --task classification --clips 120 --size 128",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from endofm.cli.model_arguments import configure_work, load_for_work
 
 SUMMARY = "find lesions in a video: boxes per frame, as .json, .csv or painted over the video (.mp4)"
+EXAMPLES = ("endofm detect procedure.mp4 -o overlay.mp4 -o boxes.json --weights runs/boxes/export",)
 
 SUFFIXES = (".mp4", ".json", ".csv")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 SUMMARY = "check the installation: packages, devices, codecs, cache, a trial run"
+EXAMPLES = ("endofm doctor",)
 
 State = Literal["ok", "note", "fail"]
 

@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 SUMMARY = "fetch and check weights, so that they load without a network from then on"
+EXAMPLES = (
+    "endofm download endofm-base-8x224",
+    "endofm download endofm-base-8x224 --from endo_fm.pth",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

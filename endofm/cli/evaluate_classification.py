@@ -8,6 +8,7 @@ from pathlib import Path
 from endofm.cli.model_arguments import configure_work, load_for_work
 
 SUMMARY = "score a video classifier on labelled videos"
+EXAMPLES = ("endofm evaluate classification runs/polyps/export test.csv -o report/",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from endofm.cli.model_arguments import configure_work, load_for_work
 
 SUMMARY = "a detector on videos with boxes: average precision, localisation, presence, alarms, lesions"
+EXAMPLES = ("endofm evaluate detection prepared-kumc/ --split val --weights runs/boxes/export -o report/",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 SUMMARY = "k-NN, linear probe or few-shot prototypes on saved features, split by patient or video"
+EXAMPLES = ("endofm evaluate features features/ --labels labels.csv --method linear -o report/",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

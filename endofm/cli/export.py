@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 SUMMARY = "write the encoder as ONNX, OpenVINO or torch.export file, checked against the model"
+EXAMPLES = ("endofm export --weights endofm-nano-4x96 --to onnx -o endofm.onnx",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

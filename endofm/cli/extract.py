@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from endofm.video.open import Decoder
 
 SUMMARY = "embed videos: one feature file per video, restartable"
+EXAMPLES = (
+    "endofm extract procedure.mp4 -o features/ --weights endofm-nano-4x96",
+    "endofm extract recordings/ -o features/ --window-seconds 2 --plot",
+)
 
 PUBLISHED_WEIGHTS = "endofm-base-8x224"
 PACKAGED_WEIGHTS = "endofm-nano-4x96"

@@ -8,7 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SUMMARY = "fine-tune a model for a task on labelled videos, or go on with a run that was stopped"
+SUMMARY = "fine-tune a model for a task on labelled videos; rerun the command to resume"
+EXAMPLES = (
+    "endofm finetune classification nano --out runs/polyps data.train=polyps",
+    "endofm finetune segmentation nano --out runs/masks data.train=masks",
+    "endofm finetune detection nano --out runs/boxes data.root=boxes",
+    "endofm finetune classification --settings",
+)
 
 COMMANDS = (
     ("classification", "finetune_classification"),

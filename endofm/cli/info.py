@@ -6,6 +6,10 @@ import argparse
 import json
 
 SUMMARY = "show a model's architecture, preprocessing numbers and provenance"
+EXAMPLES = (
+    "endofm info endofm-nano-4x96",
+    "endofm info runs/polyps/export --json",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from endofm.hub.weight_record import WeightRecord
 
 SUMMARY = "list the registered weights"
+EXAMPLES = (
+    "endofm models",
+    "endofm models --json",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

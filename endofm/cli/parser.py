@@ -26,19 +26,19 @@ class CommandParser(argparse.ArgumentParser):
 
     def fail_unrecognized(self, arguments: list[str]) -> NoReturn:
         """Exit with status 2, naming the options that were probably meant."""
-        known = [option for parser in self._parsers() for option in parser._option_string_actions]
+        known = [option for parser in self.with_subcommands() for option in parser._option_string_actions]
         options = [text.partition("=")[0] for text in arguments if text.startswith("--")]
         close = [match for text in options for match in difflib.get_close_matches(text, known, n=1)]
         hint = f"; did you mean {', '.join(close)}?" if close else ""
         self.error(f"unrecognized arguments: {' '.join(arguments)}{hint}")
 
-    def _parsers(self) -> list[CommandParser]:
+    def with_subcommands(self) -> list[CommandParser]:
         """Return this parser and those of all subcommands."""
         found = [self]
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for parser in dict.fromkeys(action.choices.values()):
-                    found.extend(parser._parsers())
+                    found.extend(parser.with_subcommands())
         return found
 
 

@@ -6,6 +6,10 @@ import argparse
 from pathlib import Path
 
 SUMMARY = "pre-train an encoder on your clips; rerun the command to resume"
+EXAMPLES = (
+    "endofm pretrain nano --out runs/mine data.clips=prepared",
+    "endofm pretrain --settings",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from endofm.cli.model_arguments import configure_work, load_for_work
 
 SUMMARY = "segment a video: masks painted over it (.mp4), as COCO run lengths (.json), or a folder of indexed PNG files"
+EXAMPLES = ("endofm segment procedure.mp4 -o overlay.mp4 --weights runs/masks/export",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -58,16 +58,14 @@ def test_wrong_names_get_a_suggestion(argv: list[str], suggestion: str, capsys: 
     assert f"did you mean {suggestion}" in capsys.readouterr().err
 
 
-def test_every_command_has_help_with_examples_that_parse(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_with_examples_that_parse() -> None:
     parser = build_parser()
-    for command in COMMANDS:
-        with pytest.raises(SystemExit) as exit_info:
-            parser.parse_args([command, "--help"])
-        assert exit_info.value.code == 0
-        shown = capsys.readouterr().out
-        assert f"usage: endofm {command} " in shown
-        for line in shown.partition("examples:\n")[2].splitlines():
-            parser.parse_known_args(shlex.split(line)[1:])
+    for command in parser.with_subcommands():
+        text = command.format_help()
+        assert text.startswith(f"usage: {command.prog} ")
+        for line in text.partition("examples:\n")[2].splitlines():
+            if line.startswith("  endofm "):
+                parser.parse_known_args(shlex.split(line)[1:])
 
 
 @pytest.mark.parametrize(
