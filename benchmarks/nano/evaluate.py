@@ -22,8 +22,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from endofm import EndoFM
 from endofm.data.clip_dataset import ClipDataset
 from endofm.data.frame_samplers import UniformFrames
+from endofm.data.group_splits import split_by_group
 from endofm.data.loader import ClipLoader
-from endofm.data.splits import split_by_group
 from endofm.evaluation.labelled_features import LabelledFeatures
 from endofm.evaluation.probes import knn_probe, linear_probe
 from endofm.files import atomic_path

@@ -1,1 +1,1 @@
-"""Data sets: preparing real ones, checking and reading them, and rendering synthetic ones."""
+"""Data sets: preparation, checks, reading, shards and splits."""

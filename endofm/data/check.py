@@ -1,4 +1,4 @@
-"""What is missing, damaged, doubled or shared in prepared data."""
+"""Data check: missing, damaged, duplicated and shared clips."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from endofm.progress import progress_bar
 REPORT_NAME = "check.json"
 CLEAN_NAME = "clean.csv"
 KINDS = {
-    "missing": "listed, but not there",
-    "damaged": "not what was prepared, or not to be decoded",
-    "unlisted": "there, but not listed",
+    "missing": "listed, but the file does not exist",
+    "damaged": "differs from what was prepared, or cannot be decoded",
+    "unlisted": "exists, but is not listed",
     "duplicate": "same file as another clip",
-    "near-duplicate": "shows what another recording of the set shows",
-    "overlap": "shows what a clip of another set shows",
+    "near-duplicate": "same content as another recording of the set",
+    "overlap": "same content as a clip of another set",
 }
-"""What each kind of finding means."""
+"""Kinds of findings and their meanings."""
 
 _ROWS_PER_TASK = 16
 
 
 @dataclass(frozen=True)
 class CheckFinding:
-    """One thing that is wrong.
+    """One finding.
 
     Attributes:
         kind: One of :data:`KINDS`.
         clip: Path of the clip.
-        other: Path of the clip that it is the same as, else empty.
-        text: More about it, as a sentence.
-        share: For similar clips: share of the frames of the shorter one that are found in the other, else None.
+        other: Path of the clip with the same content, else empty.
+        text: Details, as a sentence.
+        fraction: For similar clips, the fraction of the shorter clip's frames that also occur in the other, else None.
     """
 
     kind: str
     clip: str
     other: str = ""
     text: str = ""
-    share: float | None = None
+    fraction: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class CheckReport:
         folder: Folder that was checked.
         clips: Number of its clips.
         against: Folders that it was compared with.
-        findings: What was found.
+        findings: The findings, ordered by kind.
     """
 
     folder: str
@@ -71,13 +71,13 @@ class CheckReport:
 
     def counts(self) -> dict[str, int]:
         """Return the number of findings of each kind that occurs, in the order of :data:`KINDS`."""
-        found = Counter(finding.kind for finding in self.findings)
-        return {kind: found[kind] for kind in KINDS if found[kind]}
+        counts = Counter(finding.kind for finding in self.findings)
+        return {kind: counts[kind] for kind in KINDS if counts[kind]}
 
 
 @dataclass(frozen=True)
-class _Set:
-    """One set in a check."""
+class _InspectedSet:
+    """One set and the state of its clips."""
 
     folder: Path
     rows: list[ClipRow]
@@ -85,8 +85,8 @@ class _Set:
     states: list[Inspection]
     hashes: ClipHashes
 
-    def path(self, place: int) -> str:
-        return (self.folder / self.rows[place].path).as_posix()
+    def path(self, index: int) -> str:
+        return (self.folder / self.rows[index].path).as_posix()
 
 
 def check(
@@ -96,66 +96,70 @@ def check(
 
     Args:
         folder: A prepared set, a folder of prepared sets, or any folder of videos or frames.
-        against: Likewise, other data that must not show the same recordings, e.g. a downstream set. Of these only what
-            they show is looked at.
-        jobs: Processes that work side by side; by default one per core.
+        against: Other data, in the same forms, that must not show the same recordings, e.g. a downstream set. Only its
+            content is compared; its files are not verified.
+        jobs: Number of processes; by default one per usable processor.
         progress: Show a progress bar.
 
     Returns:
-        What was found, also written to ``check.json`` in ``folder``.
+        The report, which is also written to ``check.json`` in ``folder``.
 
     Raises:
         InputError: If one of the folders is missing or its manifest cannot be read.
     """
     folder = Path(folder)
     jobs = jobs or usable_processors()
-    own = [_look(path, jobs, verify=True, progress=progress) for path in find_sets(folder)]
-    others = [_look(path, jobs, verify=False, progress=progress) for root in against for path in find_sets(Path(root))]
-    findings = [finding for one in own for finding in _own_findings(one)]
-    findings += _shared(own, others)
+    checked = [_inspect_set(path, jobs, verify=True, progress=progress) for path in find_sets(folder)]
+    others = [
+        _inspect_set(path, jobs, verify=False, progress=progress) for root in against for path in find_sets(Path(root))
+    ]
+    findings = [finding for one in checked for finding in _file_findings(one)]
+    findings += _shared_content(checked, others)
     findings.sort(key=lambda finding: list(KINDS).index(finding.kind))
-    clips = sum(len(one.rows) for one in own)
+    clips = sum(len(one.rows) for one in checked)
     report = CheckReport(str(folder), clips, tuple(str(root) for root in against), tuple(findings))
     text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=1)
     write_text(folder / REPORT_NAME, text + "\n")
     return report
 
 
-def _look(folder: Path, jobs: int, *, verify: bool, progress: bool) -> _Set:
-    """Look at the clips of a set; with ``verify`` at every file, else only as far as their hashes are not known."""
+def _inspect_set(folder: Path, jobs: int, *, verify: bool, progress: bool) -> _InspectedSet:
+    """Inspect the clips of a set; without ``verify``, read files only if the set has no stored hashes."""
     rows, unlisted = clips_of(folder)
     stored = read_hashes(folder, rows)
     if stored is not None and not verify:
-        return _Set(folder, rows, unlisted, [Inspection(sha256=row.sha256) for row in rows], stored)
+        return _InspectedSet(folder, rows, unlisted, [Inspection(sha256=row.sha256) for row in rows], stored)
     tasks = [
         InspectTask(folder, rows[first : first + _ROWS_PER_TASK], first, stored is None)
         for first in range(0, len(rows), _ROWS_PER_TASK)
     ]
-    found: dict[int, list[Inspection]] = {}
+    results: dict[int, list[Inspection]] = {}
     with progress_bar(total=len(rows), description=f"Checking {folder.name}", unit="clip", disable=not progress) as bar:
         for task, result in run_tasks(inspect_some, tasks, jobs):
-            found[task.first] = _one_by_one(task) if isinstance(result, WorkerDied) else result
+            results[task.first] = _inspect_one_by_one(task) if isinstance(result, WorkerDied) else result
             bar.update(len(task.rows))
-    states = [state for _, some in sorted(found.items()) for state in some]
+    # Tasks end in any order; their first index puts the states back in the order of the rows.
+    states = [state for _, some in sorted(results.items()) for state in some]
     if stored is None:
         stored = ClipHashes.join([state.hashes or () for state in states])
+        # Hashes of a damaged set would be taken for those of the repaired one, so they are not kept.
         if (folder / CLIP_MANIFEST_NAME).is_file() and not any(state.kind for state in states):
             write_hashes(folder, rows, stored)
-    return _Set(folder, rows, unlisted, states, stored)
+    return _InspectedSet(folder, rows, unlisted, states, stored)
 
 
-def _one_by_one(task: InspectTask) -> list[Inspection]:
-    """Look at each clip in a process of its own, since one of them brings the decoder down."""
+def _inspect_one_by_one(task: InspectTask) -> list[Inspection]:
+    """Inspect each clip in a separate process, because one of them crashes the decoder."""
     tasks = [InspectTask(task.folder, [row], first, task.need_hashes) for first, row in enumerate(task.rows)]
-    found = {
+    states = {
         one.first: Inspection("damaged", "crashes the decoder") if isinstance(result, WorkerDied) else result[0]
         for one, result in run_tasks(inspect_some, tasks, 1)
     }
-    return [found[place] for place in range(len(tasks))]
+    return [states[index] for index in range(len(tasks))]
 
 
-def _own_findings(one: _Set) -> list[CheckFinding]:
-    """Return what is wrong within a set, apart from what its clips show."""
+def _file_findings(one: _InspectedSet) -> list[CheckFinding]:
+    """Return missing, damaged and unlisted files of a set."""
     found = [
         CheckFinding(state.kind, one.path(place), text=state.text)
         for place, state in enumerate(one.states)
@@ -164,46 +168,51 @@ def _own_findings(one: _Set) -> list[CheckFinding]:
     return found + [CheckFinding("unlisted", (one.folder / name).as_posix()) for name in one.unlisted]
 
 
-def _shared(own: Sequence[_Set], others: Sequence[_Set]) -> list[CheckFinding]:
-    """Return the clips that are the same file, or show the same, within and between sets."""
-    sets = [*own, *others]
-    names = [one.path(place) for one in sets for place in range(len(one.rows))]
+def _shared_content(checked: Sequence[_InspectedSet], others: Sequence[_InspectedSet]) -> list[CheckFinding]:
+    """Return pairs of clips with the same file or the same content, within and between sets."""
+    # All clips of all sets get consecutive indices, the checked sets first.
+    sets = [*checked, *others]
+    names = [one.path(index) for one in sets for index in range(len(one.rows))]
     checksums = [state.sha256 for one in sets for state in one.states]
-    number = np.repeat(np.arange(len(sets)), [len(one.rows) for one in sets])
-    ours = sum(len(one.rows) for one in own)
-    found: list[CheckFinding] = []
+    set_of_clip = np.repeat(np.arange(len(sets)), [len(one.rows) for one in sets])
+    num_checked = sum(len(one.rows) for one in checked)
+    findings: list[CheckFinding] = []
     same: set[tuple[int, int]] = set()
     by_checksum: dict[str, list[int]] = defaultdict(list)
-    for place, checksum in enumerate(checksums):
+    for index, checksum in enumerate(checksums):
         if checksum:
-            by_checksum[checksum].append(place)
-    for places in by_checksum.values():
-        for place in places[1:]:
-            if places[0] < ours:
-                same.add((places[0], place))
-                kind = "duplicate" if number[place] == number[places[0]] else "overlap"
-                found.append(CheckFinding(kind, names[places[0]], names[place], "the same file", 1.0))
+            by_checksum[checksum].append(index)
+    for first, *copies in by_checksum.values():
+        for copy in copies:
+            if first < num_checked:
+                same.add((first, copy))
+                kind = "duplicate" if set_of_clip[copy] == set_of_clip[first] else "overlap"
+                findings.append(CheckFinding(kind, names[first], names[copy], "the same file", 1.0))
+    # Clips of one patient, else of one recording, show the same anatomy: they are never near-duplicates.
     groups = [f"{i} {row.patient or row.video or row.path}" for i, one in enumerate(sets) for row in one.rows]
     for similar in find_similar(_join([one.hashes for one in sets]), groups):
-        if similar.first >= ours or (similar.first, similar.second) in same:
+        if similar.first >= num_checked or (similar.first, similar.second) in same:
             continue
-        kind = "near-duplicate" if number[similar.first] == number[similar.second] else "overlap"
-        text = f"{similar.share:.0%} of the frames of the shorter one, {similar.bits:.0f} of 128 bits apart"
-        found.append(CheckFinding(kind, names[similar.first], names[similar.second], text, round(similar.share, 4)))
-    return found
+        kind = "near-duplicate" if set_of_clip[similar.first] == set_of_clip[similar.second] else "overlap"
+        text = f"{similar.fraction:.0%} of the frames of the shorter one, {similar.bits:.0f} of 128 bits apart"
+        clip, other = names[similar.first], names[similar.second]
+        findings.append(CheckFinding(kind, clip, other, text, round(similar.fraction, 4)))
+    return findings
 
 
 def _join(parts: Sequence[ClipHashes]) -> ClipHashes:
+    """Concatenate the hashes of several sets."""
+    # `ends` count from the start of their own set; each is shifted by the hashes before it.
     offsets = np.cumsum([0, *(len(part.hashes) for part in parts)])
     hashes = np.concatenate([part.hashes for part in parts])
     return ClipHashes(hashes, np.concatenate([part.ends + low for part, low in zip(parts, offsets, strict=False)]))
 
 
 def write_clean(report: CheckReport) -> list[tuple[Path, int, int]]:
-    """Write ``clean.csv`` beside each manifest of the checked folder; the manifest itself and all files stay.
+    """Write ``clean.csv`` next to each manifest of the checked folder; the manifest and all files are kept.
 
-    Left out are clips that are missing or damaged, all but one of several equal files, and clips that show what the
-    other data show which were checked against. Similar clips within the folder stay: keep them on one side of a split.
+    It leaves out missing and damaged clips, all but one of several equal files, and clips that overlap with the other
+    data. Similar clips within the folder are kept: keep them on one side of a split.
 
     Args:
         report: From :func:`~endofm.data.check.check`.
@@ -212,6 +221,7 @@ def write_clean(report: CheckReport) -> list[tuple[Path, int, int]]:
         For each set the file, the number of clips in it, and the number that was left out.
     """
     written = []
+    # The folder may hold several sets, and an overlap between two of them is no reason to leave a clip out.
     sets = [folder for folder in find_sets(Path(report.folder)) if (folder / CLIP_MANIFEST_NAME).is_file()]
     own = {(folder / row.path).as_posix() for folder in sets for row in read_manifest(folder / CLIP_MANIFEST_NAME)}
     bad: set[str] = set()

@@ -1,4 +1,4 @@
-"""Joining clips to a batch."""
+"""Batches of clips and their collation."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from endofm.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class ClipBatch:
-    """Some clips, joined.
+    """A batch of clips.
 
     Attributes:
-        frames: uint8 ``(batch, time, height, width, 3)``, or what the transform's results are joined to: tensors are
-            stacked, and lists, tuples and dictionaries of tensors keep their form; objects with a class method
-            ``collate`` are joined by it. None in an empty batch.
-        pts_seconds: float64 ``(batch, time)``, filled up with nan where a clip has fewer frames than the longest (a
-            transform may make results of one shape of them all the same). None in an empty batch.
-        labels: int64 ``(batch,)``, -1 where there is none.
-        indices: int64 ``(batch,)``, positions in the data set.
+        frames: uint8 ``(batch, time, height, width, 3)``, or the collated results of the transform: tensors are
+            stacked; lists, tuples and dictionaries of tensors keep their structure; objects with a class method
+            ``collate`` are collated by it. None in an empty batch.
+        pts_seconds: float64 ``(batch, time)``, padded with nan where a clip has fewer frames than the longest (a
+            transform may still give all of them results of one shape). None in an empty batch.
+        labels: int64 ``(batch,)``, -1 for an unlabelled clip.
+        indices: int64 ``(batch,)``, indices into the data set.
         ids: Names of the clips.
-        patients: Patients, empty where not known.
-        skipped: Clips that belong to this batch and could not be decoded; the batch is smaller by these.
-        number: Position of the batch in its epoch, from 0. What a training run stores to go on from: the next batch is
-            ``number + 1``, whatever was left out before.
+        patients: Patients, empty if unknown.
+        skipped: Clips of this batch that could not be decoded; the batch is smaller by these.
+        number: Index of the batch in its epoch, from 0. A training run stores it to resume: the next batch is
+            ``number + 1``, whatever was skipped before.
     """
 
     frames: Any
@@ -55,10 +55,10 @@ class ClipBatch:
 
 
 def collate_clips(clips: Sequence[ClipSample | SkippedClip]) -> ClipBatch:
-    """Join clips to a batch; for ``DataLoader(collate_fn=...)``.
+    """Collate clips into a batch; for ``DataLoader(collate_fn=...)``.
 
     Raises:
-        InputError: If the clips are of different shapes, or what the transform made of them cannot be joined.
+        InputError: If the clips have different shapes, or the results of the transform cannot be collated.
     """
     good = [clip for clip in clips if isinstance(clip, ClipSample)]
     try:
@@ -67,8 +67,8 @@ def collate_clips(clips: Sequence[ClipSample | SkippedClip]) -> ClipBatch:
     except (RuntimeError, TypeError) as error:
         raise InputError(
             f"these clips cannot be joined to a batch ({error}): {', '.join(clip.id for clip in good)}. Choose a "
-            "sampler that gives equally many frames and a transform that gives equal sizes, such as a model's "
-            "processor; or take batch_size=1"
+            "sampler with a fixed number of frames and a transform with a fixed output size, such as a model's "
+            "processor; or use batch_size=1"
         ) from error
     return ClipBatch(
         frames=frames,
@@ -82,6 +82,7 @@ def collate_clips(clips: Sequence[ClipSample | SkippedClip]) -> ClipBatch:
 
 
 def _join(results: list[Any]) -> Any:
-    """Join what the transform made; an object with a class method ``collate`` knows better than PyTorch how."""
+    """Collate the results of the transform."""
+    # Samples of varying size (boxes of a detector) bring their own rule; PyTorch's would refuse them.
     collate = getattr(type(results[0]), "collate", default_collate)
     return collate(results)

@@ -1,4 +1,4 @@
-"""The clip data set: clips from files and folders of frames, at random access, for ``torch.utils.data``."""
+"""Clip data set: random access to clips in files and folders of frames, for ``torch.utils.data``."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from endofm.video.open import VideoInput, open_video
 
 Clock = Literal["file", "recording"]
 Transform = Callable[[UInt8Array, np.random.Generator], Any]
-"""Takes frames, uint8 ``(time, height, width, 3)`` RGB, and a source of random numbers."""
-
+"""Function of frames, uint8 ``(time, height, width, 3)`` RGB, and a random generator."""
 
 _ROUNDING = 1e-6
-"""Seconds by which times may miss each other through rounding and still count as equal."""
+"""Tolerance in seconds within which two times count as equal."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClipSample:
-    """One clip; :func:`~endofm.data.loader.collate_clips` joins several.
+    """One clip; :func:`~endofm.data.clip_batch.collate_clips` makes a batch of several.
 
     Attributes:
-        frames: uint8 tensor ``(time, height, width, 3)``, RGB; or what the transform made of it.
-        pts_seconds: float64 tensor ``(time,)``, when each frame appears, in seconds after the first of the clip's file.
-        label: Class, -1 if there is none.
-        index: Position in the data set.
+        frames: uint8 tensor ``(time, height, width, 3)``, RGB; or the transform's result.
+        pts_seconds: float64 tensor ``(time,)``, presentation time of each frame in seconds after the first frame of
+            the clip's file.
+        label: Class, -1 if unlabelled.
+        index: Index in the data set.
         id: Name of the clip.
-        patient: Patient, empty if not known.
+        patient: Patient, empty if unknown.
     """
 
     frames: Any
@@ -55,11 +55,11 @@ class ClipSample:
 
 @dataclass(frozen=True)
 class SkippedClip:
-    """Stands in for a clip that cannot be decoded, so that it is counted and named and not replaced by another.
+    """Placeholder of a clip that cannot be decoded: it is counted and named, never replaced by another clip.
 
     Attributes:
         id: Name of the clip.
-        reason: Why, as a sentence.
+        reason: The reason, as a sentence.
     """
 
     id: str
@@ -68,14 +68,14 @@ class SkippedClip:
 
 @dataclass(frozen=True)
 class ClipReader:
-    """How the frames of one clip are chosen, read and transformed; the same for files, folders and shards.
+    """Selects, reads and transforms the frames of one clip; shared by files, folders and shards.
 
     Attributes:
-        sampler: Which frames are read.
-        transform: What is made of them; None leaves them as they are.
+        sampler: Selects the frames.
+        transform: Applied to the frames; None returns them unchanged.
         seed: Seed of the random numbers of both.
         clock: ``"file"``: times are those of the file, in which every source plays at 30 frames per second, as in the
-            original. ``"recording"``: times are those of the recording that the clip was cut from.
+            published code. ``"recording"``: times are those of the recording that the clip was cut from.
     """
 
     sampler: FrameSampler
@@ -90,30 +90,32 @@ class ClipReader:
     def read(
         self, source: VideoInput | Path, clip_id: str, epoch: int, *, fps: float, scale: float, start: float, end: float
     ) -> tuple[Any, torch.Tensor]:
-        """Return transformed frames and their times; the arguments are those of :class:`ClipTable`.
+        """Return transformed frames and their times; the arguments are the columns of :class:`ClipTable`.
 
         Raises:
-            VideoError: If one of the frames that are needed cannot be decoded.
+            VideoError: If one of the selected frames cannot be decoded.
         """
         generator = clip_generator(self.seed, epoch, clip_id)
         factor = scale if self.clock == "recording" else 1.0
 
-        def choose(times: Float64Array, last: float) -> Float64Array:
+        def select(times: Float64Array, last: float) -> Float64Array:
             times = times[(times > start - _ROUNDING) & (times < end - _ROUNDING)]
             if len(times) == 0:
                 raise VideoError(f"{clip_id}: there is no frame between {start:g} s and {end:g} s")
+            # The sampler thinks in the chosen clock; the file is read by its own.
             return self.sampler(times * factor, min(last, end) * factor, generator) / factor
 
         if isinstance(source, Path) and source.is_dir():
-            frames, times = _read_folder(source, fps or NOMINAL_FPS, choose)
+            frames, times = _read_folder(source, fps or NOMINAL_FPS, select)
         else:
-            frames, times = _read_video(source, choose)
-        made = torch.from_numpy(frames) if self.transform is None else self.transform(frames, generator)
-        return made, torch.from_numpy(times * factor)
+            frames, times = _read_video(source, select)
+        # Sampler and transform draw from one generator, in this order: the same clip gives the same draws.
+        result = torch.from_numpy(frames) if self.transform is None else self.transform(frames, generator)
+        return result, torch.from_numpy(times * factor)
 
 
 class SharedEpoch:
-    """A number in shared memory; workers that stay alive between epochs have a copy of everything else."""
+    """Epoch number in shared memory, visible to workers that stay alive between epochs."""
 
     def __init__(self) -> None:
         self._number = torch.zeros(1, dtype=torch.int64)
@@ -121,7 +123,7 @@ class SharedEpoch:
 
     @property
     def value(self) -> int:
-        """The number."""
+        """Number of the epoch."""
         return int(self._number.item())
 
     @value.setter
@@ -132,18 +134,18 @@ class SharedEpoch:
 class ClipDataset(Dataset["ClipSample | SkippedClip"]):
     """Clips of a table, in its order.
 
-    Everything random (frames and transform) depends on the seed, the epoch and the clip's name, so that a clip comes
-    out the same on any number of workers and in any order.
+    All random choices (frames and transform) depend on the seed, the epoch and the clip's name, so a clip is the same
+    with any number of workers and in any order.
 
-    A clip that cannot be decoded, or whose needed frames are damaged, comes out as a :class:`SkippedClip`;
+    A clip that cannot be decoded, or whose selected frames are damaged, is returned as a :class:`SkippedClip`;
     :class:`~endofm.data.loader.ClipLoader` counts and names them.
 
     Args:
-        clips: The clips: a table, or anything that :func:`~endofm.data.listing.read_clips` takes.
-        sampler: Which frames of a clip are read; see :mod:`endofm.data.frame_samplers`.
-        transform: Takes frames, uint8 ``(time, height, width, 3)``, and a ``numpy.random.Generator``; its result takes
-            the place of the frames.
-        seed: Seed of everything random.
+        clips: The clips: a table, or anything that :func:`~endofm.data.listing.read_clips` accepts.
+        sampler: Selects the frames of a clip; see :mod:`endofm.data.frame_samplers`.
+        transform: Receives frames, uint8 ``(time, height, width, 3)``, and a ``numpy.random.Generator``; its result
+            replaces the frames.
+        seed: Seed of all random choices.
         clock: ``"file"`` or ``"recording"``; see :class:`ClipReader`.
 
     Raises:
@@ -179,18 +181,18 @@ class ClipDataset(Dataset["ClipSample | SkippedClip"]):
 
     @property
     def epoch(self) -> int:
-        """The epoch that random numbers are drawn for."""
+        """Epoch of the random numbers."""
         return self._epoch.value
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other random numbers from now on, also in workers that are running."""
+        """Select the epoch of the random numbers, also in running workers."""
         self._epoch.value = epoch
 
-    def subset(self, places: npt.ArrayLike) -> ClipDataset:
-        """Return a data set of some of the clips, e.g. one part of a split; its epoch is its own."""
+    def subset(self, indices: npt.ArrayLike) -> ClipDataset:
+        """Return a data set of some of the clips, e.g. one part of a split; it has a separate epoch."""
         reader = self.reader
         return ClipDataset(
-            self.table.take(places),
+            self.table.take(indices),
             sampler=reader.sampler,
             transform=reader.transform,
             seed=reader.seed,
@@ -198,11 +200,11 @@ class ClipDataset(Dataset["ClipSample | SkippedClip"]):
         )
 
     def items_per_rank(self, world_size: int) -> int:
-        """Return how many clips each of ``world_size`` processes goes through in an epoch."""
+        """Return how many clips each of ``world_size`` processes reads in an epoch."""
         return len(self) // world_size
 
     def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[int]:
-        """Yield what one process reads in this epoch, from its clip number ``skip`` on; for ``ClipLoader``."""
+        """Yield the indices that one process reads in this epoch, without the first ``skip``; for ``ClipLoader``."""
         order = epoch_order(
             len(self), seed=self.reader.seed, epoch=self.epoch, shuffle=shuffle, rank=rank, world_size=world_size
         )
@@ -232,27 +234,30 @@ class ClipDataset(Dataset["ClipSample | SkippedClip"]):
 
 
 def clip_generator(seed: int, epoch: int, clip_id: str) -> np.random.Generator:
-    """Return the source of random numbers of one clip in one epoch."""
+    """Return the random generator of one clip in one epoch."""
+    # Python's own hash of a string differs from process to process.
     name = hashlib.blake2b(clip_id.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return np.random.default_rng(np.random.SeedSequence([seed, epoch, int.from_bytes(name, "big")]))
 
 
-Choice = Callable[[Float64Array, float], Float64Array]
+TimeSelection = Callable[[Float64Array, float], Float64Array]
+"""Function of the frame times of a file and the time at which its last frame ends; returns the times to read."""
 
 
-def _read_video(source: VideoInput, choose: Choice) -> tuple[UInt8Array, Float64Array]:
+def _read_video(source: VideoInput, select: TimeSelection) -> tuple[UInt8Array, Float64Array]:
     with open_video(source) as video:
-        wanted = choose(video.frame_times(), video.end_seconds())
-        found = list(video.sample(wanted))
+        requested = select(video.frame_times(), video.end_seconds())
+        frames = list(video.sample(requested))
+        # Feature extraction tolerates gaps and reports them; a training clip with a gap is refused.
         if video.problems:
             raise VideoError(f"{video.metadata.name}: {'; '.join(video.problems)}")
-        if len(found) < len(wanted):
-            raise VideoError(f"{video.metadata.name}: ends before {wanted[len(found)]:.3f} s")
-    return np.stack([frame.data for frame in found]), np.array([frame.pts_seconds for frame in found])
+        if len(frames) < len(requested):
+            raise VideoError(f"{video.metadata.name}: ends before {requested[len(frames)]:.3f} s")
+    return np.stack([frame.data for frame in frames]), np.array([frame.pts_seconds for frame in frames])
 
 
-def _read_folder(folder: Path, fps: float, choose: Choice) -> tuple[UInt8Array, Float64Array]:
-    """Read frames of a folder; only those that are wanted are opened, however many there are."""
+def _read_folder(folder: Path, fps: float, select: TimeSelection) -> tuple[UInt8Array, Float64Array]:
+    """Read the selected frames of a folder; no other file is opened."""
     try:
         files = list_images(folder)
     except OSError as error:
@@ -260,10 +265,10 @@ def _read_folder(folder: Path, fps: float, choose: Choice) -> tuple[UInt8Array, 
     if not files:
         raise VideoError(f"{folder}: there are no images in this folder")
     times = np.arange(len(files)) / fps
-    wanted = choose(times, len(files) / fps)
+    requested = select(times, len(files) / fps)
     # The frame on screen is the last one that begins at or before the time; see VideoSource.sample.
-    places = np.clip(np.searchsorted(times, wanted + _ROUNDING, side="right") - 1, 0, len(files) - 1)
-    read = {place: read_frame(files[place]) for place in np.unique(places).tolist()}
-    if len({frame.shape for frame in read.values()}) > 1:
-        raise VideoError(f"{folder}: the frames are of different sizes")
-    return np.stack([read[place] for place in places.tolist()]), times[places]
+    indices = np.clip(np.searchsorted(times, requested + _ROUNDING, side="right") - 1, 0, len(files) - 1)
+    frames = {index: read_frame(files[index]) for index in np.unique(indices).tolist()}
+    if len({frame.shape for frame in frames.values()}) > 1:
+        raise VideoError(f"{folder}: the frames have different sizes")
+    return np.stack([frames[index] for index in indices.tolist()]), times[indices]

@@ -1,4 +1,4 @@
-"""Looking at the files of clips: are they there, are they what the manifest says, what do they show."""
+"""Inspection of clip files: existence, agreement with the manifest, and perceptual hashes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from endofm.video.open import open_video
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found of one clip.
+    """State of one clip's file.
 
     Attributes:
         kind: ``"missing"``, ``"damaged"`` or empty.
-        text: What is wrong, as a sentence.
-        sha256: Checksum as it is now, empty if there is nothing.
-        hashes: Perceptual hashes, if they were asked for or the clip had to be decoded.
+        text: The problem, as a sentence.
+        sha256: Current checksum, empty if the file is missing or unreadable.
+        hashes: Perceptual hashes, if they were requested or the clip had to be decoded.
     """
 
     kind: str = ""
@@ -34,12 +34,12 @@ class Inspection:
 
 
 def clip_sha256(path: Path) -> str:
-    """Return the checksum of a clip as the manifest defines it, of a file or of a folder of frames."""
+    """Return the checksum of a clip as the manifest defines it, for a file or a folder of frames."""
     return folder_sha256(list_images(path)) if path.is_dir() else file_sha256(path)
 
 
 def find_sets(root: Path) -> list[Path]:
-    """Return the prepared sets of a folder: itself, or the folders below that hold a manifest.
+    """Return the prepared sets of a folder: the folder itself, or its subfolders that hold a manifest.
 
     Raises:
         InputError: If it is not a folder.
@@ -50,9 +50,9 @@ def find_sets(root: Path) -> list[Path]:
 
 
 def clips_of(folder: Path) -> tuple[list[ClipRow], list[str]]:
-    """Return the clips of a set, and the video files that lie there and are not among them.
+    """Return the clips of a set, and the video files in its folder that the manifest does not list.
 
-    A folder without a manifest is read as it is: every video file and every folder of images is a clip.
+    In a folder without a manifest, every video file and every folder of images is a clip.
     """
     videos, image_folders = walk(folder)
     if not (folder / CLIP_MANIFEST_NAME).is_file():
@@ -62,7 +62,7 @@ def clips_of(folder: Path) -> tuple[list[ClipRow], list[str]]:
 
 
 def inspect(folder: Path, row: ClipRow, *, need_hashes: bool) -> Inspection:
-    """Look at one clip; it is decoded only if its checksum does not vouch for it or its hashes are needed.
+    """Inspect one clip; it is decoded only if its checksum differs from the manifest's or its hashes are needed.
 
     Args:
         folder: The set's folder.
@@ -71,19 +71,20 @@ def inspect(folder: Path, row: ClipRow, *, need_hashes: bool) -> Inspection:
     """
     path = folder / row.path
     if not path.exists():
-        return Inspection("missing", "is in the manifest, but not there")
+        return Inspection("missing", "is in the manifest, but does not exist")
     try:
         sha256 = clip_sha256(path)
     except OSError as error:
         return Inspection("damaged", f"cannot be read ({error})")
     changed = bool(row.sha256) and sha256 != row.sha256
+    # An equal checksum proves an equal file, which was decoded completely when it was prepared.
     if row.sha256 and not changed and not need_hashes:
         return Inspection(sha256=sha256)
     count, hashes, problems = _decode(path)
     if row.num_frames and count != row.num_frames:
         problems.append(f"{count} of {row.num_frames} frames can be decoded")
     if changed:
-        problems.insert(0, "its content is not what was prepared (another checksum)")
+        problems.insert(0, "its content has changed since it was prepared (the checksum differs)")
     if problems:
         return Inspection("damaged", "; ".join(problems), sha256, hashes)
     return Inspection("", "", sha256, hashes)
@@ -91,12 +92,12 @@ def inspect(folder: Path, row: ClipRow, *, need_hashes: bool) -> Inspection:
 
 @dataclass(frozen=True)
 class InspectTask:
-    """Several clips of a set that are looked at in one go.
+    """Several clips of a set that one worker inspects.
 
     Attributes:
         folder: The set's folder.
         rows: The clips.
-        first: Position of the first one in the set.
+        first: Index of the first one in the set.
         need_hashes: Compute perceptual hashes.
     """
 
@@ -107,12 +108,13 @@ class InspectTask:
 
 
 def inspect_some(task: InspectTask) -> list[Inspection]:
-    """Look at several clips, in a worker."""
+    """Inspect several clips, in a worker."""
     return [inspect(task.folder, row, need_hashes=task.need_hashes) for row in task.rows]
 
 
 def _decode(path: Path) -> tuple[int, tuple[int, ...], list[str]]:
-    """Return number of frames, hashes and problems of a clip."""
+    """Return the number of frames, the hashes and the problems of a clip."""
+    # A folder of frames may be a set of stills, whose neighbours differ: every frame counts.
     every = 1 if path.is_dir() else HASH_EVERY
     hashes: list[int] = []
     count = 0

@@ -1,7 +1,7 @@
-"""A list of clips as columns of numbers and bytes.
+"""Clip table: a list of clips stored as columns of numbers and bytes.
 
-A Python list of 33,000 rows is copied page by page into every loader worker, because counting references writes to the
-objects; a few arrays are not. Opening and forking such a table costs what its bytes cost, and nothing per epoch.
+A Python list of 33,000 rows is copied page by page into every loader worker, because reference counting writes to the
+objects; a few arrays are not. Opening and forking such a table costs its size in bytes once, and nothing per epoch.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ Float64Array = npt.NDArray[np.float64]
 
 
 class StringColumn(Sequence[str]):
-    """Texts in one block of bytes.
+    """Strings stored in one block of bytes.
 
     Args:
-        texts: The texts, in order.
+        texts: The strings, in order.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
+        # File names on Linux are bytes; `surrogateescape` keeps those that are not valid UTF-8.
         encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
         self._data = np.frombuffer(b"".join(encoded), np.uint8)
         self._ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
@@ -38,34 +39,35 @@ class StringColumn(Sequence[str]):
         """Size in bytes."""
         return self._data.nbytes + self._ends.nbytes
 
-    def __getitem__(self, place: int) -> str:  # type: ignore[override]
-        """Return the text at a place; negative places count from the end."""
-        place = range(len(self))[place]
-        start = self._ends[place - 1] if place else 0
-        return self._data[start : self._ends[place]].tobytes().decode("utf-8", "surrogateescape")
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        """Return the string at an index; negative indices count from the end."""
+        # Indexing a range checks the bounds and resolves negative indices as a list does.
+        index = range(len(self))[index]
+        start = self._ends[index - 1] if index else 0
+        return self._data[start : self._ends[index]].tobytes().decode("utf-8", "surrogateescape")
 
-    def take(self, places: Int64Array) -> StringColumn:
-        """Return the texts at some places."""
-        return StringColumn(self[int(place)] for place in places)
+    def take(self, indices: Int64Array) -> StringColumn:
+        """Return the strings at the given indices."""
+        return StringColumn(self[int(index)] for index in indices)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ClipTable:
-    """Clips and what is known of them, one entry per clip in every column.
+    """Clips and their metadata, one entry per clip in every column.
 
     Attributes:
         path: Files, or folders of frames.
-        id: Names of the clips, unique and independent of where the data lie: seeds depend on them.
-        label: int64, class as a position in ``classes``; -1 where there is none.
-        patient: Patients, empty where not known.
-        video: Recordings, empty where not known.
-        split: Published subsets, empty where there is none.
-        fps: float64, rate of folders of frames in frames per second, 0 if not known.
-        time_scale: float64, seconds of the recording in one second of the file: not 1 where frames of another rate
-            were written as 30 per second.
+        id: Names of the clips, unique and independent of the location of the data: random seeds depend on them.
+        label: int64, class as an index into ``classes``; -1 for an unlabelled clip.
+        patient: Patients, empty if unknown.
+        video: Recordings, empty if unknown.
+        split: Published subsets, empty if there are none.
+        fps: float64, rate of folders of frames in frames per second, 0 if unknown.
+        time_scale: float64, seconds of the recording per second of the file: not 1 where frames of another rate were
+            written at 30 per second.
         start: float64, seconds in the file at which the clip begins.
         end: float64, seconds in the file at which it ends, infinite for the end of the file.
-        num_frames: int64, 0 if not known.
+        num_frames: int64, 0 if unknown.
         classes: Names of the classes.
     """
 
@@ -85,30 +87,30 @@ class ClipTable:
     def __len__(self) -> int:
         return len(self.path)
 
-    def take(self, places: npt.ArrayLike) -> ClipTable:
+    def take(self, indices: npt.ArrayLike) -> ClipTable:
         """Return some clips, in the given order.
 
         Args:
-            places: Positions, or a mask with one truth value per clip.
+            indices: Indices, or a boolean mask with one value per clip.
         """
-        chosen = np.asarray(places)
-        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        selected = np.asarray(indices)
+        selected = np.flatnonzero(selected) if selected.dtype == bool else selected.astype(np.int64)
         columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "classes"}
         taken: dict[str, Any] = {
-            name: column.take(chosen) if isinstance(column, StringColumn) else column[chosen]
+            name: column.take(selected) if isinstance(column, StringColumn) else column[selected]
             for name, column in columns.items()
         }
         return ClipTable(**taken, classes=self.classes)
 
-    def group(self, place: int) -> str:
-        """Return what may not be torn apart by a split: the patient, else the recording, else the clip itself."""
-        patient, video = self.patient[place], self.video[place]
-        return f"patient {patient}" if patient else f"video {video}" if video else f"clip {self.id[place]}"
+    def group(self, index: int) -> str:
+        """Return the unit that a split must keep together: the patient, else the recording, else the clip itself."""
+        patient, video = self.patient[index], self.video[index]
+        return f"patient {patient}" if patient else f"video {video}" if video else f"clip {self.id[index]}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipEntry:
-    """One clip on its way into a table; see :class:`ClipTable`."""
+    """One row for :func:`build_table`; the fields are those of :class:`ClipTable`."""
 
     path: Path
     id: str
@@ -128,16 +130,16 @@ def build_table(entries: Iterable[ClipEntry], classes: Sequence[str] | None = No
 
     Args:
         entries: The clips.
-        classes: Names of the classes in order. By default the labels that occur, whole numbers in their order, other
-            texts alphabetically. Labels that are not in it, and empty ones, become -1.
+        classes: Names of the classes in order. By default the labels that occur: integers in numerical order, other
+            labels alphabetically. Unknown and empty labels become -1.
     """
     rows = list(entries)
     labels = {row.label for row in rows if row.label}
     if classes is None:
         numbers = labels and all(label.lstrip("-").isdigit() for label in labels)
-        # -1 is what lists without labels say.
+        # Published lists without labels write -1.
         classes = sorted(labels - {"-1"}, key=int) if numbers else sorted(labels)
-    number = {name: place for place, name in enumerate(classes)}
+    number = {name: index for index, name in enumerate(classes)}
     return ClipTable(
         path=StringColumn(str(row.path) for row in rows),
         id=StringColumn(row.id for row in rows),

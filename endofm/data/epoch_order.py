@@ -1,4 +1,4 @@
-"""The order in which an epoch goes through the clips, shared out over processes."""
+"""Order of the items of an epoch, and its division among processes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def require_rank(rank: int, world_size: int) -> None:
 def epoch_order(
     length: int, *, seed: int, epoch: int, shuffle: bool = True, rank: int = 0, world_size: int = 1
 ) -> npt.NDArray[np.int64]:
-    """Return what one process goes through in one epoch; a pure function of its arguments.
+    """Return the indices that one process visits in one epoch; a pure function of its arguments.
 
-    Every process gets the same number; of a number that cannot be shared out evenly the last ones are left out, others
-    in every epoch if the order is shuffled. With one process nothing is left out.
+    Every process gets the same number of items. The remainder is left out: other items in every epoch if the order is
+    shuffled, else always the last ones. With one process nothing is left out.
 
     Args:
-        length: Number of things to go through.
+        length: Number of items.
         seed: Seed of the order.
         epoch: Number of the epoch.
-        shuffle: Draw a new order for every epoch; else count upwards.
-        rank: Number of this process.
+        shuffle: Draw a new order for every epoch; otherwise count upwards.
+        rank: Rank of this process.
         world_size: Number of processes.
 
     Returns:
@@ -37,6 +37,7 @@ def epoch_order(
         InputError: If there is no such rank.
     """
     require_rank(rank, world_size)
+    # Every process draws the same order and takes every world_size-th item of it: no communication, no overlap.
     order = np.arange(length)
     if shuffle:
         order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(length)

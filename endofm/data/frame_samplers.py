@@ -1,4 +1,4 @@
-"""Which frames of a clip are read: functions of the times of its frames and a source of random numbers."""
+"""Frame samplers: functions of a clip's frame times and a random generator."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from endofm.video.clip_windows import clip_times, random_window, uniform_indices
 from endofm.video.frames import Float64Array
 
 FrameSampler = Callable[[Float64Array, float, np.random.Generator], Float64Array]
-"""Takes the times of a clip's frames (float64 ``(num_frames,)``, seconds, ascending), the time at which the last one
-ends, and a source of random numbers; returns the ascending times at which frames are wanted."""
+"""Function of a clip's frame times (float64 ``(num_frames,)``, seconds, ascending), the time at which the last frame
+ends, and a random generator; returns the ascending times of the frames to read."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class AllFrames:
 
 @dataclass(frozen=True)
 class UniformFrames:
-    """A number of frames spread evenly from the first to the last; the same every time.
+    """A fixed number of frames spread evenly from the first to the last; the same in every epoch.
 
     Attributes:
-        num_frames: Frames per clip; in shorter clips some repeat.
+        num_frames: Frames per clip; shorter clips repeat frames.
     """
 
     num_frames: int
@@ -41,11 +41,11 @@ class UniformFrames:
 
 @dataclass(frozen=True)
 class RandomWindow:
-    """A number of frames spread evenly over a window at a random place.
+    """A fixed number of frames spread evenly over a window at a random position.
 
     Attributes:
         num_frames: Frames per clip.
-        window_seconds: Length of the window; a shorter clip is taken whole.
+        window_seconds: Length of the window; of a shorter clip the window is the full clip.
     """
 
     num_frames: int

@@ -1,4 +1,4 @@
-"""From manifests, lists and folders to a table of clips."""
+"""Reading manifests, lists and folders into a table of clips."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from endofm.errors import InputError
 
 
 def read_clips(*sources: str | Path, classes: Sequence[str] | None = None, root: str | Path | None = None) -> ClipTable:
-    """Return the clips that one or several sources list.
+    """Return the clips of one or several sources.
 
     Args:
-        *sources: Each a prepared folder (one with a manifest), a manifest, a folder of videos or of folders of frames,
-            or a list: a text file with ``path,label`` or ``path,label,start,end`` per line (seconds), with or without
-            a first line that names these columns.
+        *sources: Prepared folders (with a manifest), manifests, folders of videos or of folders of frames, or lists:
+            text files with ``path,label`` or ``path,label,start,end`` per line (seconds), with or without a header
+            line that names these columns.
         classes: Names of the classes in order; see :func:`~endofm.data.clip_table.build_table`.
-        root: Folder that the paths of lists are relative to. By default those that exist below the list's own folder
-            are taken from there, else below its subfolder ``videos`` or that of the folder above it (as PolypDiag has
-            them), else as they are.
+        root: Folder that the paths of lists are relative to. By default a path is searched below the list's folder,
+            then below its subfolder ``videos`` and that of its parent (the structure of PolypDiag), and otherwise used
+            unchanged.
 
     Returns:
-        The table; the ids are the paths as they are listed, with the source's folder name in front if there are
-        several sources.
+        The table; the ids are the listed paths, prefixed with the source's folder name if there are several sources.
 
     Raises:
-        InputError: If a source is missing or cannot be understood, or two clips have one id.
+        InputError: If a source is missing or cannot be parsed, or two clips have one id.
     """
     if not sources:
         raise InputError("give at least one manifest, list or folder of clips")
@@ -42,15 +41,16 @@ def read_clips(*sources: str | Path, classes: Sequence[str] | None = None, root:
     for entry in entries:
         key = f"{entry.id} {entry.start} {entry.end}"
         if key in seen:
-            raise InputError(f"the clip {entry.id} is listed twice; each clip may occur once")
+            raise InputError(f"the clip {entry.id} is listed twice; list each clip once")
         seen.add(key)
     return build_table(entries, classes)
 
 
 def _prefixes(paths: Sequence[Path]) -> list[str]:
-    """Return what tells the clips of several sources apart."""
+    """Return a prefix for the clips of each source, so that clips of several sources have different ids."""
     if len(paths) == 1:
         return [""]
+    # Absolute paths would make the ids, and with them the random numbers, depend on the location of the data.
     names = [(path if path.is_dir() else path.parent).resolve().name for path in paths]
     if len(set(names)) < len(names):
         names = [f"{number}-{name}" for number, name in enumerate(names)]
@@ -81,7 +81,7 @@ def _is_manifest(path: Path) -> bool:
 def _from_manifest(path: Path, prefix: str) -> Iterator[ClipEntry]:
     folder = path.parent
     for row in iterate_manifest(path):
-        true = row.source_end_seconds - row.source_start_seconds
+        true_length = row.source_end_seconds - row.source_start_seconds
         length = row.num_frames / row.fps if row.fps else 0.0
         yield ClipEntry(
             path=folder / row.path,
@@ -91,7 +91,8 @@ def _from_manifest(path: Path, prefix: str) -> Iterator[ClipEntry]:
             video=row.video,
             split=row.split,
             fps=row.fps,
-            time_scale=true / length if true > 0 and length > 0 else 1.0,
+            # Clips are written at 30 frames per second whatever the recording's rate was.
+            time_scale=true_length / length if true_length > 0 and length > 0 else 1.0,
             num_frames=row.num_frames,
         )
 
@@ -109,14 +110,15 @@ def _from_list(path: Path, prefix: str, root: Path | None) -> Iterator[ClipEntry
             continue
         if not any(value.strip() for value in values):
             continue
-        where = f"{path}, line {reader.line_num}"
+        source = f"{path}, line {reader.line_num}"
         if len(values) > len(columns) or len(values) not in (1, 2, 4):
-            raise InputError(f"{where}: expected `path,label` or `path,label,start,end`, got {','.join(values)!r}")
+            raise InputError(f"{source}: expected `path,label` or `path,label,start,end`, got {','.join(values)!r}")
         line = dict(zip(columns, (value.strip() for value in values), strict=False))
-        start, end = _seconds(line.get("start", "") or "0", where), _seconds(line.get("end", "") or "inf", where)
+        start, end = _seconds(line.get("start", "") or "0", source), _seconds(line.get("end", "") or "inf", source)
         if not 0 <= start < end:
-            raise InputError(f"{where}: a clip needs 0 <= start < end, got {start} and {end}")
+            raise InputError(f"{source}: a clip needs 0 <= start < end, got {start} and {end}")
         name = line["path"]
+        # Several clips of one video share its path; the span makes their ids unique.
         suffix = f"#{start:g}-{end:g}" if "start" in line else ""
         yield ClipEntry(
             path=_resolve(name, path.parent, root),
@@ -128,15 +130,15 @@ def _from_list(path: Path, prefix: str, root: Path | None) -> Iterator[ClipEntry
         )
 
 
-def _seconds(text: str, where: str) -> float:
+def _seconds(text: str, source: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise InputError(f"{where}: {text!r} is not a number of seconds") from error
+        raise InputError(f"{source}: {text!r} is not a number of seconds") from error
 
 
 def _resolve(name: str, folder: Path, root: Path | None) -> Path:
     if root is not None:
         return root / name
-    places = (folder / name, folder / "videos" / name, folder.parent / "videos" / name)
-    return next((place for place in places if place.exists()), Path(name))
+    candidates = (folder / name, folder / "videos" / name, folder.parent / "videos" / name)
+    return next((path for path in candidates if path.exists()), Path(name))

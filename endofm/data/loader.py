@@ -1,4 +1,4 @@
-"""Batches of clips, epoch after epoch, and the account of clips that could not be decoded."""
+"""Clip loader: reproducible batches, epoch after epoch, with a record of clips that could not be decoded."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class SkippedClipWarning(EndoFMWarning):
 
 
 class ClipSource(Protocol):
-    """What :class:`ClipLoader` reads from: a list of tasks per epoch and process, each of which gives one clip.
+    """Data source of a :class:`ClipLoader`: a sequence of tasks per epoch and process, each of which yields one clip.
 
-    Tasks are made in the main process and depend on seed and epoch alone; they are carried out in any worker.
+    Tasks are generated in the main process and depend on seed and epoch alone; any worker may execute them.
     """
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the tasks and of everything random."""
+        """Select the epoch of the tasks and of all random choices."""
 
     def items_per_rank(self, world_size: int) -> int:
-        """Return how many clips each of ``world_size`` processes goes through in an epoch."""
+        """Return how many clips each of ``world_size`` processes reads in an epoch."""
 
     def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[Any]:
-        """Yield the tasks of one process in this epoch, from number ``skip`` on."""
+        """Yield the tasks of one process in this epoch, without the first ``skip``."""
 
     def read(self, task: Any) -> ClipSample | SkippedClip:
         """Return the clip of a task."""
@@ -43,26 +43,25 @@ class ClipSource(Protocol):
 class ClipLoader:
     """Batches of clips, epoch after epoch.
 
-    Which clips form which batch, and everything random in them, depends on the data set's seed and on the epoch, not on
-    the number of workers. An epoch can be entered at any batch, without reading what comes before.
+    The composition of the batches, and all random choices, depend on the data set's seed and on the epoch, not on the
+    number of workers. An epoch can be resumed at any batch, without reading the earlier ones.
 
-    Clips that cannot be decoded make their batch smaller; a batch of which nothing is left is not handed out (with
-    several processes it is an error, because the others would wait for it), unless empty batches are asked for. They
-    are kept in :attr:`skipped` and told
-    of by a :class:`SkippedClipWarning`, each clip once.
+    Clips that cannot be decoded make their batch smaller. An empty batch is not returned unless ``keep_empty`` is set;
+    with several processes it is an error, because the others would wait for it. Skipped clips are recorded in
+    :attr:`skipped`, and each is reported once by a :class:`SkippedClipWarning`.
 
     Args:
         dataset: A :class:`~endofm.data.clip_dataset.ClipDataset` or :class:`~endofm.data.shards.ShardDataset`.
         batch_size: Clips per batch.
         shuffle: Draw a new order for every epoch.
-        num_workers: Worker processes; 0 reads in this one.
+        num_workers: Worker processes; 0 reads in this process.
         drop_last: Leave out a last batch that is smaller than the others.
-        rank: Number of this process in distributed training.
-        world_size: Number of processes. All of them get the same number of batches, so clips that cannot be shared out
-            evenly are left out, others in every epoch.
+        rank: Rank of this process in distributed training.
+        world_size: Number of processes. All of them get the same number of batches; the remainder of the clips is left
+            out, other clips in every epoch.
         strict: Raise VideoError at the first clip that cannot be decoded.
-        keep_empty: Hand out batches of which nothing is left (``len(batch) == 0``), for a loop that counts them and
-            passes over them on every process.
+        keep_empty: Return empty batches (``len(batch) == 0``) too, for a loop that counts and skips them on every
+            process.
         pin_memory: See ``torch.utils.data.DataLoader``.
 
     Attributes:
@@ -99,12 +98,12 @@ class ClipLoader:
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, batch_size, shuffle, drop_last
         self.rank, self.world_size, self.strict, self.keep_empty = rank, world_size, strict, keep_empty
         self.skipped: dict[str, str] = {}
-        self._share = dataset.items_per_rank(world_size)
+        self._num_items = dataset.items_per_rank(world_size)
         self._start = 0
         if len(self) == 0:
             raise InputError(
-                f"{self._share} clips per process are too few for a batch of {batch_size}; "
-                f"take a smaller batch_size or fewer processes, or set drop_last=False"
+                f"{self._num_items} clips per process are too few for a batch of {batch_size}; "
+                f"choose a smaller batch_size or fewer processes, or set drop_last=False"
             )
         self._loader = DataLoader(
             _Reader(dataset),
@@ -117,23 +116,23 @@ class ClipLoader:
         )
 
     def __len__(self) -> int:
-        """Number of batches of a whole epoch, the same in every epoch and process."""
-        whole, rest = divmod(self._share, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        """Number of batches of a full epoch, the same in every epoch and process."""
+        full, remainder = divmod(self._num_items, self.batch_size)
+        return full + (remainder > 0 and not self.drop_last)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Choose what is iterated over next.
+        """Select the epoch to iterate over next.
 
         Args:
             epoch: Number of the epoch.
-            start: Batch that the epoch is entered at; the batches before it are not read. A run that was interrupted
-                after batch ``n`` goes on with ``set_epoch(epoch, n + 1)`` and sees what it would have seen.
+            start: First batch to read. A run that was interrupted after batch ``n`` resumes with
+                ``set_epoch(epoch, n + 1)`` and gets the batches that it would have got.
 
         Raises:
             InputError: If ``start`` is not in ``0..len(loader)``.
         """
         if not 0 <= start <= len(self):
-            raise InputError(f"an epoch has {len(self)} batches; it cannot be entered at batch {start}")
+            raise InputError(f"an epoch has {len(self)} batches; it cannot start at batch {start}")
         self.dataset.set_epoch(epoch)
         self._start = start
 
@@ -147,7 +146,7 @@ class ClipLoader:
                 raise VideoError(
                     f"none of the clips of batch {number} can be decoded, and {self.world_size - 1} other processes "
                     f"wait for it: {'; '.join(clip.id for clip in batch.skipped)}. Find such clips with "
-                    f"`endofm data check` and take them out of the manifest"
+                    f"`endofm data check` and remove them from the manifest"
                 )
 
     def _note(self, clip: SkippedClip) -> None:
@@ -162,7 +161,7 @@ class ClipLoader:
             )
 
     def _tasks(self) -> Iterator[list[Any]]:
-        """Yield the tasks of each batch that is left of the epoch."""
+        """Yield the tasks of each remaining batch of the epoch."""
         tasks = self.dataset.tasks(
             shuffle=self.shuffle, rank=self.rank, world_size=self.world_size, skip=self._start * self.batch_size
         )
@@ -171,7 +170,7 @@ class ClipLoader:
 
 
 class _Batches:
-    """The loader's tasks as ``DataLoader`` takes them: started anew for every epoch."""
+    """Batch sampler for ``DataLoader``: the tasks of the selected epoch at every iteration."""
 
     def __init__(self, loader: ClipLoader) -> None:
         self._loader = loader
@@ -184,7 +183,7 @@ class _Batches:
 
 
 class _Reader(Dataset["ClipSample | SkippedClip"]):
-    """What workers get: a task in, a clip out."""
+    """Map-style data set of the workers: its "index" is a task, so that workers need no list of clips."""
 
     def __init__(self, source: ClipSource) -> None:
         self._source = source

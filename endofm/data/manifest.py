@@ -1,4 +1,4 @@
-"""``manifest.csv``: one line per prepared clip, with where it came from and what it must look like."""
+"""``manifest.csv``: one line per prepared clip, with its origin, form and checksum."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class ClipRow:
 
     Attributes:
         path: The clip, an mp4 file or a folder of frames, relative to the manifest's folder, with forward slashes.
-        label: Class, empty if the set states none.
+        label: Class, empty if the set has no labels.
         split: Published subset, empty if there is none.
-        patient: Patient, empty if not known.
-        video: Recording that the clip was cut from; splits keep it whole.
+        patient: Patient, empty if unknown.
+        video: Recording that the clip was cut from; splits keep its clips together.
         num_frames: Frames in the clip.
         width: In pixels.
         height: In pixels.
         fps: Frames per second that the file is played at; see ``source_fps`` for the true rate.
         source: The source's path below the folder that it was prepared from.
-        source_first_frame: Position of the clip's first frame among the frames of the source, from 0.
-        source_last_frame: Position of its last frame, inclusive.
+        source_first_frame: Index of the clip's first frame among the frames of the source, from 0.
+        source_last_frame: Index of its last frame, inclusive.
         source_start_seconds: True time of the first frame, in seconds after the first frame of the source.
         source_end_seconds: True time at which the last frame ends.
-        source_fps: True rate of the source in frames per second (nominal for images), 0 if not known.
+        source_fps: True rate of the source in frames per second (nominal for images), 0 if unknown.
         skipped_frames: Frames between first and last that could not be read and are missing from the clip.
         size_bytes: Size of the file, or of all files of the folder.
         sha256: Checksum of the file; for a folder the sha256 over the checksums (hexadecimal, one per line) of its
@@ -80,7 +80,7 @@ def write_manifest(path: str | Path, rows: Iterable[ClipRow]) -> None:
 
     Args:
         path: File to create or replace.
-        rows: Clips, in the order in which they are to be listed.
+        rows: Clips, in the order of the lines.
     """
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -91,8 +91,8 @@ def write_manifest(path: str | Path, rows: Iterable[ClipRow]) -> None:
 def iterate_manifest(path: str | Path) -> Iterator[ClipRow]:
     """Yield the lines of a manifest.
 
-    Unknown columns are left out and missing ones take their default, so that a manifest written by hand needs a
-    ``path`` column only.
+    Unknown columns are ignored and missing ones take their default, so a handwritten manifest needs a ``path`` column
+    only.
 
     Raises:
         InputError: If the file is missing, has no ``path`` column, or a value is not of its column's type.
@@ -110,14 +110,15 @@ def iterate_manifest(path: str | Path) -> Iterator[ClipRow]:
         raise InputError(
             f"{path}: the first line must name the columns, `path` among them; got {','.join(header)[:80]!r}"
         )
-    known = [(place, name, _TYPES[name]) for place, name in enumerate(header) if name in _TYPES]
+    columns = [(index, name, _TYPES[name]) for index, name in enumerate(header) if name in _TYPES]
     for values in reader:
         if not values:
             continue
         if len(values) != len(header):
             raise InputError(f"{path}, line {reader.line_num}: {len(values)} values for {len(header)} columns")
         try:
-            yield ClipRow(**{name: kind(values[place] or kind()) for place, name, kind in known})
+            # An empty cell is the type's zero value: "", 0 or 0.0.
+            yield ClipRow(**{name: kind(values[index] or kind()) for index, name, kind in columns})
         except ValueError as error:
             raise InputError(f"{path}, line {reader.line_num}: {error}") from error
 

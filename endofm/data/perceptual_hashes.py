@@ -1,8 +1,10 @@
-"""Perceptual hashes of frames: equal content gives close hashes, whatever codec, size or quality it is stored in.
+"""Perceptual hashes of frames: equal content has close hashes, whatever its codec, size or quality.
 
 A hash holds the signs of the 128 lowest frequencies (without the mean) of the cosine transform of the grey frame at
 32 x 32 pixels. Only the middle of the frame counts, because recordings of one scope share border and text panel.
-``python -m benchmarks frame-hashes`` measures the distances of copies and other recordings; see ``docs/data/check.md``.
+``python -m benchmarks frame-hashes`` measures the distances of copies and of other recordings; see ``docs/data/check.md``.
+
+``hashes.npz``, next to a set's manifest, stores the hashes of its clips.
 """
 
 from __future__ import annotations
@@ -28,24 +30,26 @@ MATCH_BITS = 14
 """Largest number of differing bits at which two frames count as the same picture."""
 
 BLANK = 0
-"""Hash of a frame that shows nothing: black, white, or blurred beyond recognition. It matches no other."""
+"""Hash of a frame without content: black, white, or blurred beyond recognition. It matches no other."""
 
 MIDDLE = 0.75
-"""Share of height and width that is looked at."""
+"""Fraction of height and width that is hashed."""
 
 _SIDE, _LOW = 32, 16
 _MIN_CONTRAST = 3.0
-"""Standard deviation, in grey levels, below which a frame shows nothing."""
+"""Standard deviation, in grey levels, below which a frame has no content."""
 
 
 def _cosines() -> npt.NDArray[np.float32]:
+    """Return the first rows of the type-II cosine transform, unscaled: only signs are used."""
     k, x = np.arange(_LOW)[:, None], np.arange(_SIDE)[None]
     return np.cos(np.pi * k * (x + 0.5) / _SIDE).astype(np.float32)
 
 
 def _lowest() -> npt.NDArray[np.intp]:
-    """Return the positions of the lowest frequencies in the flattened low block, the mean left out."""
+    """Return the indices of the lowest frequencies in the flattened block of low ones, without the mean."""
     y, x = np.mgrid[:_LOW, :_LOW]
+    # By diagonals, like JPEG's zigzag: ordered by the sum of both frequencies.
     order = np.lexsort((x.ravel(), y.ravel(), (x + y).ravel()))
     return order[1 : HASH_BITS + 1]
 
@@ -61,7 +65,7 @@ def frame_hash(frame: UInt8Array) -> int:
         frame: uint8 ``(height, width, 3)``, RGB.
 
     Returns:
-        A number of 128 bits; :data:`BLANK` if the frame shows nothing.
+        An integer of 128 bits; :data:`BLANK` if the frame has no content.
     """
     height, width = frame.shape[:2]
     margin = (1 - MIDDLE) / 2
@@ -70,6 +74,7 @@ def frame_hash(frame: UInt8Array) -> int:
     grey = np.asarray(small, np.float32)
     if grey.std() < _MIN_CONTRAST:
         return BLANK
+    # The transform is separable: rows, then columns.
     spectrum = _COSINES @ grey @ _COSINES.T
     bits = spectrum.ravel()[_LOWEST] > 0
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
@@ -81,6 +86,7 @@ def pack_hashes(hashes: list[int]) -> UInt64Array:
     return np.frombuffer(data, ">u8").astype(np.uint64).reshape(-1, 2)
 
 
+# Number of set bits of every 16-bit value; numpy has its own count from version 2 on only.
 _BITS_OF = np.array([bin(value).count("1") for value in range(1 << 16)], np.uint8)
 
 
@@ -100,8 +106,8 @@ def differing_bits(a: UInt64Array, b: UInt64Array) -> npt.NDArray[np.uint16]:
 
 HASHES_NAME = "hashes.npz"
 HASH_EVERY = 5
-"""Every how many frames of a video clip are hashed. Neighbours hardly differ, so that a copy that begins elsewhere is
-found as well; of a folder of stills every frame is hashed."""
+"""Interval of the hashed frames of a video clip. Neighbouring frames hardly differ, so a copy that starts at another
+frame is found as well. In a folder of stills every frame is hashed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +116,7 @@ class ClipHashes:
 
     Attributes:
         hashes: uint64 ``(count, 2)``, clip after clip, in order of time within each.
-        ends: int64 ``(clips,)``, where the hashes of each clip end.
+        ends: int64 ``(clips,)``, end index of the hashes of each clip.
     """
 
     hashes: UInt64Array
@@ -118,7 +124,7 @@ class ClipHashes:
 
     @classmethod
     def join(cls, clips: Sequence[Sequence[int]]) -> ClipHashes:
-        """Return the hashes of clips, given one by one."""
+        """Return the hashes of clips that are given one by one."""
         hashes = pack_hashes([value for clip in clips for value in clip])
         return cls(hashes, np.cumsum([len(clip) for clip in clips], dtype=np.int64))
 
@@ -136,18 +142,24 @@ def write_hashes(folder: Path, rows: Sequence[ClipRow], hashes: ClipHashes) -> N
 
 
 def read_hashes(folder: Path, rows: Sequence[ClipRow]) -> ClipHashes | None:
-    """Return the stored hashes, or None if there are none that belong to these clips."""
+    """Return the stored hashes of a set, or None if there are none for these clips.
+
+    Args:
+        folder: The set's folder.
+        rows: Its manifest.
+    """
     try:
         with np.load(folder / HASHES_NAME, allow_pickle=False) as stored:
+            # The manifest may have been edited since the hashes were written.
             if str(stored["clips"]) != _state(rows):
                 return None
-            found = ClipHashes(stored["hashes"], stored["ends"])
+            hashes = ClipHashes(stored["hashes"], stored["ends"])
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return None
-    whole = found.hashes.shape == (found.ends[-1] if len(found.ends) else 0, 2)
-    return found if whole and found.hashes.dtype == np.uint64 and len(found.ends) == len(rows) else None
+    complete = hashes.hashes.shape == (hashes.ends[-1] if len(hashes.ends) else 0, 2)
+    return hashes if complete and hashes.hashes.dtype == np.uint64 and len(hashes.ends) == len(rows) else None
 
 
 def _state(rows: Sequence[ClipRow]) -> str:
-    """Return a text that changes with the clips and their content."""
+    """Return a string that changes with the clips and their content."""
     return hashlib.sha256("".join(f"{row.path}\n{row.sha256}\n" for row in rows).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Tar shards in the WebDataset format: writing them, and reading them from front to back."""
+"""Tar shards in the WebDataset format: writing and sequential reading."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from endofm.progress import progress_bar
 from endofm.resume import exclusive
 
 INDEX_NAME = "shards.json"
-"""File beside the shards: how many clips each of them holds, and the names of the classes."""
+"""Index file next to the shards: the number of clips in each of them, and the names of the classes."""
 
 _ATTEMPTS = 3
-"""How often the rest of a shard is asked for when its connection breaks."""
+"""Number of attempts to read a shard whose connection breaks."""
 _TIMEOUT_SECONDS = 60.0
-_KNOWN = {"id", "label", "patient", "index", "time_scale"}
+_REQUIRED = {"id", "label", "patient", "index", "time_scale"}
 
 
 @dataclass(frozen=True)
 class PackedClip:
-    """A clip as it lies in a shard.
+    """An encoded clip of a shard.
 
     Attributes:
-        about: Name, class, patient, recording, times and position in the table that was packed.
-        video: The clip's file.
+        about: Name, class, patient, recording, times and index in the table that was packed.
+        video: Content of the clip's file.
     """
 
     about: dict[str, Any]
@@ -44,11 +44,11 @@ class PackedClip:
 
 @dataclass(frozen=True)
 class BrokenShard:
-    """What is told of a shard, or a part of it, that cannot be read.
+    """Placeholder of a shard, or a clip in it, that cannot be read.
 
     Attributes:
         name: The shard, or the clip in it.
-        reason: Why, as a sentence.
+        reason: The reason, as a sentence.
     """
 
     name: str
@@ -57,7 +57,7 @@ class BrokenShard:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What ``shards.json`` says.
+    """Content of ``shards.json``.
 
     Attributes:
         shards: Paths or addresses of the shards.
@@ -87,9 +87,9 @@ def write_shards(
     same clips and seed give the same bytes.
 
     Args:
-        table: The clips; video files only, whole ones.
+        table: The clips; complete video files only.
         out: Folder for the shards.
-        clips_per_shard: Most clips in a shard. 200 clips of 300 kB make 60 MB.
+        clips_per_shard: Maximum number of clips in a shard. 200 clips of 300 kB make 60 MB.
         seed: Seed of the order.
         overwrite: Replace the shards that are already in ``out``.
         progress: Show a progress bar.
@@ -127,83 +127,86 @@ def _pack(table: ClipTable, out: Path, clips_per_shard: int, seed: int, progress
     parts = np.array_split(order, math.ceil(len(order) / clips_per_shard))
     shards: list[Path] = []
     with progress_bar(total=len(table), description="Packing", unit="clip", disable=not progress) as bar:
-        for number, places in enumerate(parts):
+        for number, indices in enumerate(parts):
             shards.append(out / f"clips-{number:05}.tar")
             with atomic_path(shards[-1]) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for place in places.tolist():
-                    _add_clip(tar, table, place)
+                for index in indices.tolist():
+                    _add_clip(tar, table, index)
                     bar.update(1)
-    index = {
+    content = {
         "classes": list(table.classes),
         "shards": [{"name": shard.name, "clips": len(part)} for shard, part in zip(shards, parts, strict=True)],
     }
-    write_text(out / INDEX_NAME, json.dumps(index, indent=1) + "\n")
+    write_text(out / INDEX_NAME, json.dumps(content, indent=1) + "\n")
     return shards
 
 
-def _add_clip(tar: tarfile.TarFile, table: ClipTable, place: int) -> None:
-    path = Path(table.path[place])
+def _add_clip(tar: tarfile.TarFile, table: ClipTable, index: int) -> None:
+    path = Path(table.path[index])
     if not path.is_file():
         raise InputError(f"{path}: shards hold video files; this clip is a folder of frames, or is missing")
-    if table.start[place] > 0 or np.isfinite(table.end[place]):
-        raise InputError(f"{path}: shards hold whole files; cut the clip out first")
+    if table.start[index] > 0 or np.isfinite(table.end[index]):
+        raise InputError(f"{path}: shards hold complete files; cut the clip out first")
     about = {
-        "id": table.id[place],
-        "label": int(table.label[place]),
-        "patient": table.patient[place],
-        "video": table.video[place],
-        "split": table.split[place],
-        "time_scale": float(table.time_scale[place]),
-        "index": place,
+        "id": table.id[index],
+        "label": int(table.label[index]),
+        "patient": table.patient[index],
+        "video": table.video[index],
+        "split": table.split[index],
+        "time_scale": float(table.time_scale[index]),
+        "index": index,
     }
     with path.open("rb") as file:
-        _add_member(tar, f"{place:08}{path.suffix.lower()}", file, path.stat().st_size)
+        _add_member(tar, f"{index:08}{path.suffix.lower()}", file, path.stat().st_size)
     text = json.dumps(about).encode()
-    _add_member(tar, f"{place:08}.json", io.BytesIO(text), len(text))
+    _add_member(tar, f"{index:08}.json", io.BytesIO(text), len(text))
 
 
 def _add_member(tar: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:
     member = tarfile.TarInfo(name)
-    member.size = size  # Time, owner and rights stay at their defaults, so that equal clips give equal bytes.
+    # Time, owner and permissions keep their defaults, so that equal clips give equal bytes.
+    member.size = size
     tar.addfile(member, file)
 
 
 def read_index(folder: str) -> ShardIndex:
-    """Read ``shards.json`` from a folder or an address.
+    """Read ``shards.json`` from a folder or a URL.
 
     Raises:
-        InputError: If there is none, or it is damaged.
+        InputError: If it is missing or damaged.
     """
-    where = f"{folder.rstrip('/')}/{INDEX_NAME}"
+    source = f"{folder.rstrip('/')}/{INDEX_NAME}"
     try:
-        with _open(where) as file:
-            index = json.loads(file.read())
-        shards = [(f"{folder.rstrip('/')}/{shard['name']}", int(shard["clips"])) for shard in index["shards"]]
+        with _open(source) as file:
+            content = json.loads(file.read())
+        shards = [(f"{folder.rstrip('/')}/{shard['name']}", int(shard["clips"])) for shard in content["shards"]]
         names, clips = zip(*shards, strict=True)
-        return ShardIndex(names, clips, tuple(index["classes"]))
+        return ShardIndex(names, clips, tuple(content["classes"]))
     except OSError as error:
         raise InputError(
-            f"{where} cannot be read ({error}); give the folder, or its address, that `endofm data shard` filled"
+            f"{source} cannot be read ({error}); give the folder, or its URL, that `endofm data shard` filled"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{where} is damaged ({error!r}); pack the shards again") from error
+        raise InputError(f"{source} is damaged ({error!r}); pack the shards again") from error
 
 
 def read_shard(shard: str, clips: int) -> Iterator[PackedClip | BrokenShard]:
-    """Yield the clips of a shard, and a note at the end if some of them are missing.
+    """Yield the clips of a shard, and a :class:`BrokenShard` at the end if some of them are missing.
 
-    A connection that breaks is opened again, and what came before the break is not yielded twice.
+    A broken connection is opened again, and no clip is yielded twice.
 
     Args:
-        shard: Path or address.
-        clips: Number of clips that it should hold.
+        shard: Path or URL.
+        clips: Expected number of clips.
     """
     count, problem = 0, ""
     for _ in range(_ATTEMPTS if _is_address(shard) else 1):
         try:
             with _open(shard) as file, tarfile.open(fileobj=file, mode="r|") as tar:
-                for place, packed in enumerate(_clips(shard, tar)):
-                    if place >= count:
+                # A tar stream cannot be entered in its middle: after a break it is read again from the start, and
+                # the clips that were already yielded are passed over.
+                for index, packed in enumerate(_clips(shard, tar)):
+                    if index >= count:
                         count += 1
                         yield packed
             problem = ""
@@ -215,7 +218,7 @@ def read_shard(shard: str, clips: int) -> Iterator[PackedClip | BrokenShard]:
 
 
 def _clips(shard: str, tar: tarfile.TarFile) -> Iterator[PackedClip | BrokenShard]:
-    """Yield the clips of an open shard: a video and a description that follow each other under one name."""
+    """Yield the clips of an open shard: consecutive members of one name, a video and its description."""
     key, parts = "", dict[str, bytes]()
     for member in tar:
         name, _, suffix = member.name.rpartition(".")
@@ -235,8 +238,8 @@ def _clips(shard: str, tar: tarfile.TarFile) -> Iterator[PackedClip | BrokenShar
 def _join(name: str, parts: dict[str, bytes]) -> PackedClip | BrokenShard:
     try:
         about = json.loads(parts.pop("json"))
-        if not about.keys() >= _KNOWN:
-            raise KeyError(", ".join(sorted(_KNOWN - about.keys())))
+        if not about.keys() >= _REQUIRED:
+            raise KeyError(", ".join(sorted(_REQUIRED - about.keys())))
         (video,) = parts.values()
     except (KeyError, ValueError, AttributeError) as error:
         return BrokenShard(name, f"not a clip as `endofm data shard` packs them ({error!r})")
@@ -248,13 +251,13 @@ def _is_address(name: str) -> bool:
 
 
 def _open(name: str) -> IO[bytes]:
-    """Open a file or an address for reading from front to back."""
+    """Open a file or a URL for sequential reading."""
     if not _is_address(name):
         return Path(name).open("rb")
     if name.startswith(("http://", "https://")):
         return cast("IO[bytes]", urllib.request.urlopen(name, timeout=_TIMEOUT_SECONDS))
-    gopen = require_extra("webdataset.gopen", "data", f"Reading {name.partition(':')[0]}: addresses")
+    gopen = require_extra("webdataset.gopen", "data", f"Reading {name.partition(':')[0]}: URLs")
     try:
         return cast("IO[bytes]", gopen.gopen(name))
     except ValueError as error:
-        raise VideoError(f"{name}: this kind of address is not known ({error})") from error
+        raise VideoError(f"{name}: URLs of this kind are not supported ({error})") from error

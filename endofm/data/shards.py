@@ -1,4 +1,4 @@
-"""Clips from tar shards, for storage that is read from front to back (object stores, network disks)."""
+"""Clips from tar shards, for storage with sequential access (object stores, network disks)."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ from endofm.inference.streaming import read_ahead
 T = TypeVar("T")
 
 _AHEAD = 32
-"""Clips that are read from storage ahead of the workers."""
+"""Number of clips read from storage ahead of the workers."""
 
 
 class ShardDataset:
-    """Clips from tar shards, read from front to back.
+    """Clips from tar shards, read sequentially.
 
     A shard has no random access, so this is not a :class:`~endofm.data.clip_dataset.ClipDataset`: there is no ``[i]``,
-    and clips are mixed within a buffer only. What comes out for a clip is the same as from its file. Read it through
-    :class:`~endofm.data.loader.ClipLoader`, which reads the shards in the main process, ahead in a thread, and decodes
-    in its workers; or go through it in the order of the shards with ``for clip in data``.
+    and clips are shuffled within a buffer only. The result for a clip equals that from its file. Read it through
+    :class:`~endofm.data.loader.ClipLoader`, which reads the shards in a thread of the main process and decodes in its
+    workers; or iterate in the order of the shards with ``for clip in data``.
 
-    With several processes each takes as many whole shards, and of these as many clips, as every other one; the rest is
-    left out, another one in every epoch. An epoch is entered in its middle by reading, not decoding, what comes before.
+    With several processes, each reads the same number of complete shards and of clips; the remainder is left out,
+    another one in every epoch. To resume in the middle of an epoch, the earlier clips are read but not decoded.
 
     Args:
-        folder: Folder that ``endofm data shard`` filled, or its address: ``http://`` and ``https://``, and with the
-            extra ``data`` (the package ``webdataset`` and the provider's command-line tool) ``s3://``, ``gs://`` and
-            others.
+        folder: Folder that ``endofm data shard`` filled, or its URL: ``http://`` and ``https://``, and with the extra
+            ``data`` (the package ``webdataset`` and the provider's command-line tool) ``s3://``, ``gs://`` and others.
         sampler: See :class:`~endofm.data.clip_dataset.ClipDataset`.
-        transform: Likewise.
-        seed: Likewise; also of the order.
-        clock: Likewise.
-        buffer_clips: How many clips are held back for mixing; coded, not decoded, so each takes as much memory as its
+        transform: See :class:`~endofm.data.clip_dataset.ClipDataset`.
+        seed: Seed of the order and of all random choices.
+        clock: See :class:`~endofm.data.clip_dataset.ClipDataset`.
+        buffer_clips: Size of the shuffle buffer in clips. They are kept encoded, so each takes as much memory as its
             file.
 
     Attributes:
@@ -49,7 +48,7 @@ class ShardDataset:
 
     Raises:
         InputError: If the folder cannot be read or holds no shards.
-        MissingExtraError: If the address needs ``webdataset`` and that is not installed.
+        MissingExtraError: If the URL needs ``webdataset`` and it is not installed.
 
     Example:
         >>> data = ShardDataset("https://storage.example/sun-seg", sampler=RandomWindow(8, 5.0))  # doctest: +SKIP
@@ -78,30 +77,31 @@ class ShardDataset:
         return sum(self._index.clips)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw another order and other random numbers from now on, also in workers that are running."""
+        """Select the epoch of the order and of the random numbers, also in running workers."""
         self._epoch.value = epoch
 
     def items_per_rank(self, world_size: int) -> int:
-        """Return how many clips each of ``world_size`` processes goes through in an epoch."""
+        """Return how many clips each of ``world_size`` processes reads in an epoch."""
         if world_size == 1:
             return len(self)
         shards = len(self._index.shards)
         if shards < world_size:
             raise InputError(
-                f"{shards} shards cannot be shared out over {world_size} processes; pack more and smaller ones "
+                f"{shards} shards are too few for {world_size} processes; pack more and smaller ones "
                 f"(`endofm data shard --clips-per-shard`)"
             )
+        # Shards differ by at most one clip; every process stops after the smallest number.
         return shards // world_size * min(self._index.clips)
 
     def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[PackedClip | BrokenShard]:
-        """Yield what one process decodes in this epoch, from its clip number ``skip`` on; for ``ClipLoader``."""
+        """Yield the clips that one process decodes in this epoch, without the first ``skip``; for ``ClipLoader``."""
         seed, epoch = self.reader.seed, self._epoch.value
         shards = len(self._index.shards)
         order = epoch_order(shards, seed=seed, epoch=epoch, shuffle=shuffle, rank=rank, world_size=world_size)
         clips: Iterator[PackedClip | BrokenShard] = read_ahead(self._read(order.tolist()), _AHEAD)
         if shuffle:
-            clips = _mixed(clips, self.buffer_clips, clip_generator(seed, epoch, f"mixing {rank}"))
-        # A damaged shard adds its note to the clips that it still gave.
+            clips = _shuffled(clips, self.buffer_clips, clip_generator(seed, epoch, f"mixing {rank}"))
+        # A damaged shard yields one BrokenShard in addition to its readable clips; the cut keeps the counts equal.
         return islice(clips, skip, self.items_per_rank(world_size) if world_size > 1 else None)
 
     def read(self, task: PackedClip | BrokenShard) -> ClipSample | SkippedClip:
@@ -128,18 +128,19 @@ class ShardDataset:
         return map(self.read, self.tasks(shuffle=False, rank=0, world_size=1, skip=0))
 
     def _read(self, shards: list[int]) -> Generator[PackedClip | BrokenShard, None, None]:
-        for place in shards:
-            yield from read_shard(self._index.shards[place], self._index.clips[place])
+        for index in shards:
+            yield from read_shard(self._index.shards[index], self._index.clips[index])
 
 
-def _mixed(items: Iterator[T], size: int, generator: np.random.Generator) -> Iterator[T]:
-    """Yield items in another order, holding back up to ``size`` of them."""
+def _shuffled(items: Iterator[T], size: int, generator: np.random.Generator) -> Iterator[T]:
+    """Yield items in random order, from a buffer of up to ``size`` of them."""
     held: list[T] = []
     for item in items:
         held.append(item)
         if len(held) >= size:
-            place = int(generator.integers(len(held)))
-            held[place], held[-1] = held[-1], held[place]
+            # Swapping with the last one makes the removal from the middle of the list constant in time.
+            index = int(generator.integers(len(held)))
+            held[index], held[-1] = held[-1], held[index]
             yield held.pop()
-    for place in generator.permutation(len(held)).tolist():
-        yield held[place]
+    for index in generator.permutation(len(held)).tolist():
+        yield held[index]

@@ -1,1 +1,4 @@
-"""Rendered endoscopy: every picture from here is synthetic."""
+"""Renderer of synthetic endoscopy video with exact masks, boxes and labels.
+
+Nothing else in the package imports it, except the command line (``endofm data synth``).
+"""

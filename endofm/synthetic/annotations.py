@@ -1,4 +1,4 @@
-"""Boxes as VOC XML and as COCO JSON."""
+"""Boxes of rendered clips as VOC XML and COCO JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def voc_annotation(video: str, k: int, clip: SyntheticClip) -> str:
     Args:
         video: Name of the video's folder.
         k: Number of the frame, from 1.
-        clip: The clip; ``xmax`` and ``ymax`` are written as in its boxes, first column and row outside.
+        clip: The clip. ``xmax`` and ``ymax`` are written as in its boxes: the first column and row outside.
     """
     _, height, width, _ = clip.frames.shape
     root = ElementTree.Element("annotation")
@@ -37,7 +37,7 @@ def voc_annotation(video: str, k: int, clip: SyntheticClip) -> str:
 
 
 def coco_annotations(records: Sequence[ClipRecord]) -> dict[str, object]:
-    """Return the COCO form of some clips, one video each; categories 1 adenomatous, 2 hyperplastic."""
+    """Return COCO annotations of clips, one video each; the categories are 1 adenomatous and 2 hyperplastic."""
     videos: list[dict[str, object]] = []
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""What is kept of a clip that is rendered and written: enough for lists, manifest and resuming."""
+"""Record of a rendered and written clip, for lists, manifest and resuming."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class FrameRecord:
     """The polyp in one frame.
 
     Attributes:
-        box: ``(x0, y0, x1, y1)`` in pixels, first column and row inside, first ones outside.
-        area: Pixels of its mask.
+        box: ``(x0, y0, x1, y1)`` in pixels: the first column and row inside, and the first ones outside.
+        area: Number of pixels of its mask.
         name: Its class.
     """
 
@@ -105,7 +105,7 @@ class ClipRecord:
             return None
 
     def complete(self, root: Path) -> bool:
-        """Say whether all files are there at their sizes."""
+        """Return whether all files exist at their sizes."""
         try:
             return all((root / name).stat().st_size == size for name, _, size in self.files)
         except OSError:

@@ -1,4 +1,4 @@
-"""One picture that shows what is in a set."""
+"""Contact sheet: one frame of each of some clips in one picture."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _GREY, _WHITE, _GREEN = (165, 165, 165), (240, 240, 240), (80, 255, 120)
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One clip's place in the sheet.
+    """One clip in the sheet.
 
     Attributes:
         picture: uint8 ``(height, width, 3)``, RGB.
-        caption: A line each for its content and its origin.
+        caption: Two lines, for its content and its origin.
     """
 
     picture: UInt8Array
@@ -30,7 +30,7 @@ class Tile:
 
 
 def clip_tile(clip: SyntheticClip, index: int, *, outline: bool = True) -> Tile:
-    """Choose the frame that shows most of the polyp (the middle one if there is none), outlined in green."""
+    """Return the frame that shows most of the polyp, outlined in green, or the middle frame if there is no polyp."""
     areas = np.count_nonzero(clip.masks, axis=(1, 2))
     k = int(areas.argmax()) if clip.label else len(clip.frames) // 2
     picture = clip.frames[k].copy()
@@ -53,11 +53,11 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 
 def contact_sheet(tiles: Sequence[Tile], title: str, *, columns: int = 6, tile_width: int = 224) -> Image.Image:
-    """Lay tiles out in rows under a title that says that they are synthetic.
+    """Arrange tiles in rows under a title that marks them as synthetic.
 
     Args:
         tiles: At least one; all of one size.
-        title: What the set is.
+        title: Description of the set.
         columns: Tiles in a row.
         tile_width: Width of a tile in the sheet, in pixels.
     """

@@ -1,4 +1,4 @@
-"""Writing rendered images, which say in their metadata that they are synthetic."""
+"""Writing rendered images with a notice in their metadata that they are synthetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Biopsy forceps and snare, pushed out of the working channel before the lens."""
+"""Biopsy forceps and snare, pushed out of the working channel in front of the lens."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from endofm.synthetic.specs import InstrumentSpec
 from endofm.synthetic.surface import dot, normalise
 
 _CHANNEL_DISTANCE = 0.15
+"""Distance of the working channel from the lens."""
 _SHEATH_RADIUS = 0.034
 _STEEL = (0.62, 0.62, 0.66)
 _STEPS = 22
+"""Steps of sphere tracing; the tool is small and near, and every step is a true distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class ToolHits:
     """Rays that meet the tool.
 
     Attributes:
-        index: int64 ``(m,)``, which rays.
+        index: int64 ``(m,)``, indices of the rays.
         distance: float32 ``(m,)``, along the ray.
         normals: float32 ``(3, m)``, in camera axes.
         albedo: float32 ``(3, m)``, linear RGB.
@@ -40,16 +42,17 @@ class ToolHits:
 class Tool:
     """The tool at one moment, in camera axes (right, down, forward; the lens at the origin)."""
 
-    def __init__(self, spec: InstrumentSpec, share: float, sway: tuple[float, float]) -> None:
+    def __init__(self, spec: InstrumentSpec, time: float, sway: tuple[float, float]) -> None:
         """Place the tool.
 
         Args:
-            spec: What tool.
-            share: Moment as a share of the clip, 0 to 1.
+            spec: Parameters of the tool.
+            time: Moment as a fraction of the clip, 0 to 1.
             sway: Sideways motion of the tip.
         """
         self._spec = spec
-        out = float(np.clip((share - spec.enter) / 0.35, 0, 1))
+        # Pushed out within about a third of the clip, along a smoothstep.
+        out = float(np.clip((time - spec.enter) / 0.35, 0, 1))
         self.reach = spec.reach * out * out * (3 - 2 * out)
         side = np.array([np.cos(spec.angle), np.sin(spec.angle), 0.0])
         self._start = side * _CHANNEL_DISTANCE - np.array([0, 0, 0.02])
@@ -64,14 +67,17 @@ class Tool:
         """Return the rays from the lens that meet the tool, or None if it is not out."""
         if self.reach < 0.03:
             return None
-        chosen = np.flatnonzero(self._near(directions))
-        if not len(chosen):
+        near = np.flatnonzero(self._near(directions))
+        if not len(near):
             return None
-        rays = directions.take(chosen, axis=1)
-        t = np.full(len(chosen), 0.05, np.float32)
+        rays = directions.take(near, axis=1)
+        t = np.full(len(near), 0.05, np.float32)
+        # Sphere tracing: a step as long as the distance to the nearest part cannot pass it. Rays start at the lens, the
+        # origin, so that a point of a ray is its direction times t.
         for _ in range(_STEPS):
             sheath, steel = self._distances(rays * t)
             t += np.minimum(sheath, steel) * np.float32(0.95)
+        # A ray meets the tool if it ended within about a pixel of it; the others passed by.
         sheath, steel = self._distances(rays * t)
         met = np.flatnonzero(np.minimum(sheath, steel) < 0.0025 + 0.002 * t)
         if not len(met):
@@ -89,15 +95,17 @@ class Tool:
             along = dot(points - self._start.astype(np.float32)[:, None], self._axis.astype(np.float32)[:, None])
             albedo *= 1 - np.float32(0.25) * (1 - metal) * (np.sin(along * np.float32(260)) > 0)
         normals = self._normals(points)
-        return ToolHits(chosen.take(met), t.take(met), normals, albedo, (1.2 + 2.5 * metal).astype(np.float32))
+        return ToolHits(near.take(met), t.take(met), normals, albedo, (1.2 + 2.5 * metal).astype(np.float32))
 
     def _near(self, directions: Float32Array) -> npt.NDArray[np.bool_]:
+        """Return which rays pass close to the tool: within spheres around ten points along it."""
         near = np.zeros(directions.shape[1], np.bool_)
-        for share in np.linspace(0.0, 1.0, 10):
-            point = self._start + (self._tip + 0.12 * self._axis - self._start) * share
+        for fraction in np.linspace(0.0, 1.0, 10):
+            point = self._start + (self._tip + 0.12 * self._axis - self._start) * fraction
             along = np.clip(dot(directions, point.astype(np.float32)[:, None]), 0, None)
             off2 = np.float32((point**2).sum()) - along * along
-            width = 0.07 + 0.06 * self.reach + (0.14 if share > 0.6 else 0.0)
+            # Wider near the tip, where jaws and loop spread.
+            width = 0.07 + 0.06 * self.reach + (0.14 if fraction > 0.6 else 0.0)
             near |= off2 < np.float32(width**2)
         return near
 
@@ -110,6 +118,7 @@ class Tool:
         return sheath, steel
 
     def _normals(self, points: Float32Array) -> Float32Array:
+        """Return the gradient of the distance, by forward differences, as unit vectors."""
         step = np.float32(0.003)
         here = np.minimum(*self._distances(points))
         out = np.empty_like(points)
@@ -120,6 +129,7 @@ class Tool:
         return normalise(out)
 
     def _jaws(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Return the steel parts of forceps: a hinge and two jaws of two rounded segments each."""
         parts = [(self._tip, self._tip + 0.03 * self._axis, 0.026)]
         hinge = self._tip + 0.03 * self._axis
         for sign in (1.0, -1.0):
@@ -131,6 +141,7 @@ class Tool:
         return parts
 
     def _loop(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Return the wire of a snare as rounded segments."""
         width, length = 0.02 + 0.13 * self._spec.opening, 0.34
         angle = np.linspace(0, 2 * np.pi, 15)
         # A tear drop: narrow where it leaves the sheath.
@@ -146,6 +157,7 @@ def _segment(points: Float32Array, first: np.ndarray, last: np.ndarray, radius: 
     length2 = max(float((span * span).sum()), 1e-9)
     x, y, z = (points[i] - np.float32(first[i]) for i in range(3))
     sx, sy, sz = (np.float32(v) for v in span)
+    # Projection onto the segment, clamped to its ends: the nearest point of the segment's axis.
     share = np.clip((x * sx + y * sy + z * sz) * np.float32(1 / length2), 0, 1)
     x, y, z = x - sx * share, y - sy * share, z - sz * share
     return np.sqrt(x * x + y * y + z * z) - np.float32(radius)

@@ -1,4 +1,4 @@
-"""The layouts that the tasks read, after the folders that the original's scripts expect."""
+"""File layouts of rendered sets, one per task, as the published code expects them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from endofm.synthetic.specs import HISTOLOGIES, NOTICE, SHAPES
 from endofm.video.writer import write_video
 
 KINDS = ("none", *(f"{shape} {histology}" for shape in SHAPES for histology in HISTOLOGIES))
-"""Names of the classes of the list by kind; a class is its position."""
+"""Class names of the lists by kind; a class is an index into it."""
 
 LIST_PATTERNS = (
     CLIP_MANIFEST_NAME,
@@ -38,21 +38,21 @@ LIST_PATTERNS = (
 
 
 class Layout(ABC):
-    """How the clips of one task lie on disk.
+    """File layout of the clips of one task.
 
     Attributes:
-        description: What lies where, for the set's README, in Markdown.
+        description: List of the files in Markdown, for the set's README.
     """
 
     description: str
 
     @abstractmethod
     def write_clip(self, root: Path, planned: PlannedClip, clip: SyntheticClip) -> list[str]:
-        """Write the files of one clip; return their paths below ``root``, the clip's own before others."""
+        """Write the files of one clip; return their paths below ``root``, frames before annotations."""
 
     @abstractmethod
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
-        """Write what refers to all clips."""
+        """Write the lists of all clips."""
 
 
 class PretrainLayout(Layout):
@@ -60,7 +60,7 @@ class PretrainLayout(Layout):
 
     description = (
         "- `clips/<number>.mp4`: the clips.\n"
-        "- `train.csv`: `path,-1` per line, absolute paths, as the original's pre-training reads it.\n"
+        "- `train.csv`: `path,-1` per line, absolute paths, as the published pre-training code reads it.\n"
         "- `manifest.csv`: one line per clip with sizes, times and checksums."
     )
 
@@ -78,7 +78,7 @@ class PretrainLayout(Layout):
 
 
 class ClassificationLayout(Layout):
-    """``videos/`` and ``splits/{train,val,test}.txt`` as PolypDiag has them."""
+    """``videos/`` and ``splits/{train,val,test}.txt`` as in PolypDiag."""
 
     description = (
         "- `videos/<patient>/<number>.mp4`: the clips.\n"
@@ -107,11 +107,11 @@ class ClassificationLayout(Layout):
 
 
 class ClinicSegmentationLayout(Layout):
-    """Numbered TIFF files as in CVC-ClinicDB, and the lists that make clips of them."""
+    """Numbered TIFF files as in CVC-ClinicDB, and lists of the frames of each clip."""
 
     description = (
-        "- `CVC-ClinicDB/Original/<i>.tif`: RGB frames, numbered from 1 through all clips.\n"
-        "- `CVC-ClinicDB/Ground Truth/<i>.tif`: masks of 8 bit, 255 polyp, 0 elsewhere.\n"
+        "- `CVC-ClinicDB/Original/<i>.tif`: RGB frames, numbered from 1 across all clips.\n"
+        "- `CVC-ClinicDB/Ground Truth/<i>.tif`: 8-bit masks, 255 polyp, 0 elsewhere.\n"
         "- `lists/{train,val,test}.txt`: one clip per line, `CVC-ClinicVideoDB/indexed <first> <number> -1`, that is "
         "frames `first` to `first + number - 1`.\n"
         "- `clips.json`: the same as numbers, `[first, number]` per clip, with patients."
@@ -143,7 +143,7 @@ class FolderSegmentationLayout(Layout):
 
     description = (
         "- `frames/<clip>/<k>.png`: RGB frames, numbered from 1.\n"
-        "- `masks/<clip>/<k>.png`: masks of 8 bit, 255 polyp, 0 elsewhere.\n"
+        "- `masks/<clip>/<k>.png`: 8-bit masks, 255 polyp, 0 elsewhere.\n"
         "- `{train,val,test}.csv`: columns `frames,masks,patient`, one clip per line, folders below this one.\n"
         "- `manifest.csv`: one line per clip with sizes and times."
     )
@@ -168,7 +168,7 @@ class FolderSegmentationLayout(Layout):
 
 
 class DetectionLayout(Layout):
-    """``Image/``, ``Annotation/`` (VOC XML) and lists as the original expects KUMC, and COCO JSON beside them."""
+    """``Image/``, ``Annotation/`` (VOC XML) and lists as the published code reads KUMC, and COCO JSON."""
 
     description = (
         "- `{train,val,test}2019/Image/<video>/<i>.jpg`: frames, numbered from 1.\n"
@@ -227,6 +227,7 @@ def _folder(path: str) -> str:
 
 
 def _row(record: ClipRecord, path: str, label: str) -> ClipRow:
+    """Return the manifest's line of a clip, a file or a folder of frames."""
     frames = len(record.frames)
     own = [f for f in record.files if f[0] == path or f[0].startswith(f"{path}/")]
     return ClipRow(

@@ -1,4 +1,4 @@
-"""Smooth random fields that repeat without a seam."""
+"""Smooth periodic random fields."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def band_noise(
         shape: Rows and columns.
         extent: Physical length of rows and columns, e.g. circumference and tube length.
         wavelength: Longest wavelength of the band, in the unit of ``extent``.
-        octaves: How many octaves of shorter wavelengths the band holds.
-        slope: Fall of the amplitude towards short wavelengths (1 is like clouds, 0 is even).
+        octaves: Width of the band towards shorter wavelengths, in octaves.
+        slope: Decrease of the amplitude towards short wavelengths (1 is cloud-like, 0 is flat).
 
     Returns:
         float32 of that shape.
@@ -38,10 +38,14 @@ def band_noise(
     fx = np.fft.rfftfreq(shape[1], extent[1] / shape[1]).astype(np.float32)[None, :]
     frequency = np.sqrt(fy * fy + fx * fx) * np.float32(wavelength)
     frequency[0, 0] = 1.0
-    # Half an octave of soft edge on both sides; a hard edge rings.
+    # `frequency` is relative to the longest wavelength: its logarithm counts octaves. Half an octave of soft edge on
+    # both sides, because a hard edge rings.
     log = np.log2(frequency)
     amplitude = np.clip(log * 2 + 1.5, 0, 1) * np.clip((octaves - log) * 2 + 0.5, 0, 1)
+    # A ring of frequency f has about f coefficients: amplitudes of 1/sqrt(f) give all rings the same variance, and the
+    # slope counts from there.
     amplitude *= frequency ** np.float32(-slope - 0.5)
+    # No constant part: the mean is exactly 0.
     amplitude[0, 0] = 0.0
     field = np.fft.irfft2(np.fft.rfft2(white) * amplitude, s=shape).astype(np.float32)
     deviation = float(field.std())
@@ -70,7 +74,8 @@ def smoothstep(low: float, high: float, x: Float32Array) -> Float32Array:
 
 
 def blur_periodic(field: Float32Array, sigma: tuple[float, float]) -> Float32Array:
-    """Gaussian blur with standard deviations in cells along rows and columns, wrapping around."""
+    """Blur with a Gaussian of the given standard deviations in cells along rows and columns, wrapping around."""
+    # The Fourier transform of a Gaussian is a Gaussian: exp(-2 pi^2 sigma^2 f^2), f in cycles per cell.
     fy = np.fft.fftfreq(field.shape[0]).astype(np.float32)[:, None]
     fx = np.fft.rfftfreq(field.shape[1]).astype(np.float32)[None, :]
     two_pi2 = np.float32(-2 * np.pi**2)

@@ -18,11 +18,12 @@ def tiles() -> dict[str, Float32Array]:
     """Return the tiles, float32 ``(SIDE, SIDE)`` each.
 
     ``gyri``: winding ridges, like the tubular pits of an adenoma, 0 to 1. ``dots``: scattered round spots, like the
-    pits of a hyperplastic polyp, 0 to 1. ``clouds``: slow variation, mean 0, deviation 1.
-    ``grain``: fine relief, likewise.
+    pits of a hyperplastic polyp, 0 to 1. ``clouds``: slow variation; ``grain``: fine relief; both with mean 0 and
+    standard deviation 1.
     """
     rng = np.random.default_rng(61017)
     size, one = (SIDE, SIDE), (1.0, 1.0)
+    # Noise of a single wavelength forms stripes without direction; clipped softly, they are ridges.
     gyri = smoothstep(-0.55, 0.75, band_noise(rng, size, one, 1 / WAVES, octaves=0.15, slope=0))
     # A narrow band of wavelengths has its peaks about one wavelength apart.
     dots = smoothstep(0.9, 2.0, band_noise(rng, size, one, 1.15 / WAVES, octaves=0.1, slope=0))

@@ -1,4 +1,4 @@
-"""Drawing patients and clips from numbers: equal ``(seed, patient, clip)`` give equal specs."""
+"""Random patients and clips: equal ``(seed, patient, clip)`` give equal specs."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from endofm.synthetic.specs import (
 T = TypeVar("T")
 Panel = Literal["none", "overlay", "side"]
 
+# The last number of a seed tells the streams apart: patients and clips of equal numbers must not share draws.
 _PATIENT, _CLIP = 101, 102
 
 
@@ -58,9 +59,11 @@ def _draw_anatomy(rng: np.random.Generator) -> AnatomySpec:
 
 
 def _draw_tissue(rng: np.random.Generator) -> TissueSpec:
+    # Mucosa is red because blood absorbs green and blue; its brightness and hue differ from patient to patient.
     red = _uniform(rng, 0.74, 0.88)
     green = red * _uniform(rng, 0.33, 0.46)
-    unclean = rng.random() ** 1.7  # Most bowels are fairly clean.
+    # The power above 1 makes most bowels fairly clean.
+    unclean = rng.random() ** 1.7
     film = (0.80, _uniform(rng, 0.52, 0.66), _uniform(rng, 0.14, 0.24))
     brown = _uniform(rng, 0.26, 0.46)
     return TissueSpec(
@@ -106,15 +109,15 @@ def _draw_scope(rng: np.random.Generator, index: int) -> ScopeSpec:
 def draw_clip(config: RenderConfig, patient: PatientSpec, index: int, *, has_polyp: bool, attempt: int = 0) -> ClipSpec:
     """Draw one clip of a patient.
 
-    Path, aim and artefacts are drawn before and apart from the polyp, so that a clip without one is looked at and
-    spoilt just like a clip with one: only the polyp tells them apart.
+    Path, aim and artefacts are drawn before the polyp and independently of it, so that clips with and without one
+    differ in the polyp alone.
 
     Args:
         config: Size, length, difficulty and seed.
-        patient: Whose tube.
+        patient: The patient.
         index: Number of the clip in its set.
-        has_polyp: Whether to place a polyp where the camera looks.
-        attempt: Raised when an earlier draw turned out to hide its polyp.
+        has_polyp: Place a polyp where the camera looks.
+        attempt: Number of earlier draws in which the polyp was hidden.
     """
     rng = np.random.default_rng([config.seed, patient.index, index, attempt, _CLIP])
     camera = _draw_camera(rng, config)
@@ -133,11 +136,12 @@ def draw_clip(config: RenderConfig, patient: PatientSpec, index: int, *, has_pol
 def _draw_camera(rng: np.random.Generator, config: RenderConfig) -> CameraSpec:
     duration = config.num_frames / config.fps
     speed = _uniform(rng, 0.03, 0.32) * (-1.0 if rng.random() < 0.65 else 1.0)
+    # One tube length is added so that a withdrawing camera does not reach negative z.
     start = _uniform(rng, 0, TUBE_LENGTH) + TUBE_LENGTH
     in_view = float(np.clip(_between(config.difficulty, 1.2, 0.28) * _uniform(rng, 0.75, 1.3), 0.15, 1.0))
     middle = _uniform(rng, 0.5 * in_view, 1 - 0.5 * in_view)
     window = (0.0, 1.0) if in_view > 0.9 else (middle - in_view / 2, middle + in_view / 2)
-    # The aim lies ahead of the camera at the middle of its window, wherever the camera goes in between.
+    # The aim is ahead of the camera at the middle of its window, whatever the speed.
     ahead = _uniform(rng, 0.4, 1.25)
     return CameraSpec(
         start_z=start,
@@ -160,6 +164,7 @@ def _draw_camera(rng: np.random.Generator, config: RenderConfig) -> CameraSpec:
 def _draw_lesion(rng: np.random.Generator, difficulty: float, camera: CameraSpec) -> LesionSpec:
     flat, stalked = _between(difficulty, 0.15, 0.6), _between(difficulty, 0.33, 0.1)
     shape: LesionShape = _choose(rng, SHAPES, (1 - flat - stalked, stalked, flat))
+    # Interpolated in the logarithm, because sizes matter by their ratio.
     radius = float(np.exp(_between(difficulty, np.log(0.30), np.log(0.085)))) * _uniform(rng, 0.8, 1.25)
     if shape == "flat":
         radius *= 1.15
@@ -183,6 +188,7 @@ def _draw_lesion(rng: np.random.Generator, difficulty: float, camera: CameraSpec
 
 def _draw_artefacts(rng: np.random.Generator, difficulty: float) -> ArtefactSpec:
     blurred = rng.random() < 0.12 + 0.2 * difficulty
+    # The instrument is drawn whether it is used or not: all later draws stay the same.
     instrument = None
     drawn = InstrumentSpec(
         kind=_choose(rng, ("forceps", "snare"), (0.5, 0.5)),
@@ -212,8 +218,8 @@ def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(rng.uniform(low, high))
 
 
-def _between(share: float, easy: float, hard: float) -> float:
-    return float(easy + (hard - easy) * share)
+def _between(difficulty: float, easy: float, hard: float) -> float:
+    return float(easy + (hard - easy) * difficulty)
 
 
 def _choose(rng: np.random.Generator, options: Sequence[T], weights: Sequence[float]) -> T:

@@ -1,4 +1,4 @@
-"""Rendering a whole set to disk: several processes, resumable, same bytes on any number of them."""
+"""Rendering a set to disk: parallel, resumable, with the same bytes for any number of processes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ RENDER_MANIFEST_NAME = "manifest.json"
 CONTACT_SHEET = "contact-sheet.png"
 _STATE = ".synth"
 _CLIPS_PER_TASK = 8
+"""Clips of one task, all of one patient: enough to reuse the patient's tables, few enough to lose little."""
 _SHEET_TILES = 24
 _ATTEMPTS = 40
+"""Draws of a clip until its polyp is in view."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class _Task:
 
 
 def render_planned(settings: SetSettings, planned: PlannedClip) -> SyntheticClip:
-    """Render one clip of a plan; draws again where a fold or the frame's edge would hide the polyp throughout.
+    """Render one clip of a plan; draw again if a fold or the edge of the frame hides the polyp in every frame.
 
     Raises:
         EndoFMError: If no draw brings the polyp into view.
@@ -100,14 +102,15 @@ def write_set(
 
 def _write_set(root: Path, settings: SetSettings, workers: int) -> list[ClipRecord]:
     plan = plan_set(settings)
-    found = {clip.index: ClipRecord.load(_record_file(root, clip.index)) for clip in plan}
-    done = {i: record for i, record in found.items() if record is not None and record.complete(root)}
-    shown = set(np.linspace(0, len(plan) - 1, min(_SHEET_TILES, len(plan))).round().astype(int).tolist())
-    missing = {i for i in shown if not _tile_file(root, i).exists()}
-    left = [clip for clip in plan if clip.index not in done or clip.index in missing]
+    stored = {clip.index: ClipRecord.load(_record_file(root, clip.index)) for clip in plan}
+    done = {i: record for i, record in stored.items() if record is not None and record.complete(root)}
+    # The contact sheet takes clips at equal distances. A longer set shows other clips, whose tiles may be missing.
+    in_sheet = set(np.linspace(0, len(plan) - 1, min(_SHEET_TILES, len(plan))).round().astype(int).tolist())
+    missing = {i for i in in_sheet if not _tile_file(root, i).exists()}
+    remaining = [clip for clip in plan if clip.index not in done or clip.index in missing]
     with progress_bar(total=len(plan), description=f"rendering {settings.task} clips", unit="clip") as bar:
-        bar.update(len(plan) - len(left))
-        for task, result in run_tasks(_render_some, _tasks(root, settings, left, shown, workers), workers):
+        bar.update(len(plan) - len(remaining))
+        for task, result in run_tasks(_render_some, _tasks(root, settings, remaining, in_sheet, workers), workers):
             if isinstance(result, WorkerDied):
                 numbers = ", ".join(str(clip.index + 1) for clip in task.clips)
                 raise EndoFMError(
@@ -119,7 +122,7 @@ def _write_set(root: Path, settings: SetSettings, workers: int) -> list[ClipReco
     records = [done[clip.index] for clip in plan]
     layout_of(settings).write_lists(root, records)
     _write_manifest(root, settings, records)
-    _write_sheet(root, settings, sorted(shown), records)
+    _write_sheet(root, settings, sorted(in_sheet), records)
     write_readme(root, settings, records, layout_of(settings).description, CONTACT_SHEET)
     return records
 
@@ -160,24 +163,26 @@ def _clear(root: Path) -> None:
 
 
 def _tasks(
-    root: Path, settings: SetSettings, clips: Sequence[PlannedClip], shown: set[int], workers: int
+    root: Path, settings: SetSettings, clips: Sequence[PlannedClip], in_sheet: set[int], workers: int
 ) -> list[_Task]:
-    """Cut the work into pieces of one patient, dealt out so that each worker mostly stays with its own patients."""
+    """Return tasks of one patient each, ordered so that each worker mostly renders the same patients."""
     by_patient: dict[int, list[PlannedClip]] = {}
     for clip in clips:
         by_patient.setdefault(clip.patient, []).append(clip)
+    # One lane per worker; a patient goes to the shortest lane. Taking one task of every lane in turn, workers that
+    # fetch tasks in order come back to their own lane and find the patient's tables in their cache.
     lanes: list[list[_Task]] = [[] for _ in range(workers)]
-    for own in by_patient.values():
+    for patient_clips in by_patient.values():
         lane = min(lanes, key=len)
-        for first in range(0, len(own), _CLIPS_PER_TASK):
-            piece = tuple(own[first : first + _CLIPS_PER_TASK])
-            lane.append(_Task(str(root), settings, piece, tuple(c.index for c in piece if c.index in shown)))
+        for first in range(0, len(patient_clips), _CLIPS_PER_TASK):
+            piece = tuple(patient_clips[first : first + _CLIPS_PER_TASK])
+            lane.append(_Task(str(root), settings, piece, tuple(c.index for c in piece if c.index in in_sheet)))
     longest = max(len(lane) for lane in lanes)
     return [lane[k] for k in range(longest) for lane in lanes if k < len(lane)]
 
 
 def _render_some(task: _Task) -> list[ClipRecord]:
-    # An interrupt from the terminal reaches workers as well; the main process stops them.
+    # Ctrl-C in a terminal reaches workers as well, but only the main process should react: it stops them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     root, layout, records = Path(task.root), layout_of(task.settings), []
     for planned in task.clips:
@@ -186,6 +191,7 @@ def _render_some(task: _Task) -> list[ClipRecord]:
         record = ClipRecord.of(root, planned, clip, paths)
         if planned.index in task.tiles:
             save_image(_tile_file(root, planned.index), clip_tile(clip, planned.index).picture)
+        # Last, because the record marks the clip as finished.
         record.save(_record_file(root, planned.index))
         records.append(record)
     return records
@@ -216,9 +222,9 @@ def _write_manifest(root: Path, settings: SetSettings, records: Sequence[ClipRec
     )
 
 
-def _write_sheet(root: Path, settings: SetSettings, shown: Sequence[int], records: Sequence[ClipRecord]) -> None:
+def _write_sheet(root: Path, settings: SetSettings, indices: Sequence[int], records: Sequence[ClipRecord]) -> None:
     tiles = []
-    for index in shown:
+    for index in indices:
         with Image.open(_tile_file(root, index)) as picture:
             tiles.append(Tile(np.asarray(picture.convert("RGB")), _caption(records[index])))
     render = settings.render
@@ -231,6 +237,6 @@ def _write_sheet(root: Path, settings: SetSettings, shown: Sequence[int], record
 
 
 def _caption(record: ClipRecord) -> tuple[str, str]:
-    seen = sum(frame is not None for frame in record.frames)
-    what = f"{record.kind}, {seen}/{len(record.frames)}" if record.label else "no polyp"
-    return what, f"clip {record.index + 1}, {record.patient}, {record.split}"
+    visible = sum(frame is not None for frame in record.frames)
+    content = f"{record.kind}, {visible}/{len(record.frames)}" if record.label else "no polyp"
+    return content, f"clip {record.index + 1}, {record.patient}, {record.split}"

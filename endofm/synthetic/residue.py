@@ -1,4 +1,4 @@
-"""What lies on the mucosa of a bowel that is not quite clean: mucus and bile, stool, foam, blood."""
+"""Residue on the mucosa of an incompletely prepared bowel: mucus and bile, stool, foam, blood."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def paint_residue(
     """Paint residue over the layers of a patient's wall, in place.
 
     Args:
-        patient: Whose wall, with the amounts.
-        rng: Source of randomness.
+        patient: The patient, with the amounts.
+        rng: Random generator.
         albedo: float32 ``(z, theta, 3)``.
         gloss: float32 ``(z, theta)``.
         relief: float32 ``(z, theta)``.
@@ -50,12 +50,14 @@ def paint_residue(
 
 
 def _mix(albedo: Float32Array, colour: Float32Array, cover: Float32Array) -> None:
+    """Blend a colour over the wall, in place."""
     albedo += (colour - albedo) * cover[..., None].astype(np.float32)
 
 
 def _blood(amount: float, rng: np.random.Generator, field, albedo: Float32Array) -> None:  # type: ignore[no-untyped-def]
     if amount <= 0:
         return
+    # Petechiae are the highest peaks of fine noise, streaks those of coarse noise: thresholds near 2.3 deviations.
     petechiae = smoothstep(2.3, 2.7, field(0.16, 1, (1024, 512)) + 0.5 * field(1.8, 1) - np.float32(1 - amount))
     streaks = smoothstep(2.3, 3.0, field(0.8, 3, (1024, 512)) + np.float32(0.9 * amount))
     _mix(albedo, _BLOOD, np.clip(0.6 * petechiae + 0.85 * streaks, 0, 1))
@@ -70,7 +72,7 @@ def _foam(
     gloss: Float32Array,
     relief: Float32Array,
 ) -> None:
-    """Stamp clusters of bubbles: each a small dome with a bright rim and a clearer middle."""
+    """Stamp clusters of bubbles, each a small dome with a bright rim and a clearer middle."""
     nz, nt = gloss.shape
     cell_z, cell_t = _EXTENT[0] / nz, _EXTENT[1] / nt
     likely = np.clip(density + 0.6 * down - np.float32(1.9 - 1.2 * amount), 0, None).ravel()
@@ -78,10 +80,11 @@ def _foam(
     if total <= 0:
         return
     count = int(1500 * amount)
-    places = np.searchsorted(np.cumsum(likely, dtype=np.float64), rng.uniform(0, total, count))
+    # Inverse of the cumulative density: positions are drawn with a probability proportional to `likely`.
+    positions = np.searchsorted(np.cumsum(likely, dtype=np.float64), rng.uniform(0, total, count))
     radii = 0.012 + 0.035 * rng.uniform(0, 1, count) ** 2.5
-    for place, radius in zip(places, radii, strict=True):
-        row, column = divmod(int(min(place, nz * nt - 1)), nt)
+    for position, radius in zip(positions, radii, strict=True):
+        row, column = divmod(int(min(position, nz * nt - 1)), nt)
         rz, rt = int(radius / cell_z) + 2, int(radius / cell_t) + 2
         dz = np.arange(-rz, rz + 1) * cell_z
         dt = np.arange(-rt, rt + 1) * cell_t

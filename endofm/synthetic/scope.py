@@ -1,4 +1,4 @@
-"""The endoscope's picture: outline of the field, lens projection, black frame and text panel."""
+"""Geometry of the endoscope's picture: outline of the field, lens projection, black frame and text panel."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ASPECT = {"octagon": 1.12, "round": 1.0, "cut_round": 1.25}
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """Which pixels show tissue, and where each of them looks.
+    """Pixels that show tissue, and the viewing direction of each.
 
     Attributes:
         height: Frame height in pixels.
         width: Frame width in pixels.
         cover: float32 ``(height, width)``, 1 inside the field, 0 in the black frame, between on the rim.
-        pixels: int64 ``(n,)``, flat indices of the pixels to render: the field and a rim that blurs draw from.
+        pixels: int64 ``(n,)``, flat indices of the pixels to render: the field and a margin that blurs reach into.
         directions: float32 ``(3, n)``, unit vectors in camera axes (right, down, forward).
         radius: float32 ``(n,)``, distance from the middle of the picture, 1 in the field's corners.
         pixel_angle: Angle that one pixel spans in the middle, in radians.
@@ -36,7 +36,7 @@ class Field:
         frame: uint8 ``(height, width, 3)``, black frame with the panel's text, beneath the picture.
         overlay: float32 ``(height, width)``, cover of white text over the picture.
         coarse_shape: Rows and columns of a grid of blocks of pixels over the frame.
-        coarse_directions: float32 ``(3, rows * columns)``, where the middle of each block looks.
+        coarse_directions: float32 ``(3, rows * columns)``, viewing direction of the middle of each block.
         coarse_index: int64 ``(n,)``, block of each of ``pixels``.
     """
 
@@ -58,7 +58,7 @@ class Field:
 
 @lru_cache(maxsize=8)
 def build_field(scope: ScopeSpec, height: int, width: int) -> Field:
-    """Lay out the picture of a scope in a frame of the given size."""
+    """Return the geometry of a scope's picture in a frame of the given size."""
     panel_width = 0.0
     if scope.panel == "side":
         panel_width = 0.27 * width if width > 1.1 * height else 0.22 * width
@@ -77,10 +77,14 @@ def build_field(scope: ScopeSpec, height: int, width: int) -> Field:
     rim = max(3.0, 0.012 * width)
     pixels = np.flatnonzero(inside.ravel() > -rim)
 
+    # The angle of view is stated across the longer side; rays are scaled by the corner, the farthest visible point.
     corner = half_w * (1.08 if scope.field_shape == "octagon" else 1.0)
     half_angle = min(np.deg2rad(scope.field_degrees) / 2 * corner / max(half_w, half_h), np.deg2rad(86))
 
-    def look(px: Float32Array, py: Float32Array) -> tuple[Float32Array, Float32Array]:
+    def directions_of(px: Float32Array, py: Float32Array) -> tuple[Float32Array, Float32Array]:
+        # Fisheye projection: the angle off the axis is proportional to the distance from the middle (equidistant),
+        # times 1 + k (r^2 - 1), a radial distortion that leaves the corner where it is. Directions are
+        # (x, y) / rho * sin(angle), cos(angle).
         rho = np.sqrt(px * px + py * py)
         radius = rho / np.float32(corner)
         squeeze = np.float32(1) + np.float32(scope.distortion) * (radius * radius - 1)
@@ -88,10 +92,10 @@ def build_field(scope: ScopeSpec, height: int, width: int) -> Field:
         sine = np.sin(angle) / np.maximum(rho, np.float32(1e-6))
         return np.ascontiguousarray(np.stack([px * sine, py * sine, np.cos(angle)]).astype(np.float32)), radius
 
-    directions, radius = look(x.ravel()[pixels], y.ravel()[pixels])
+    directions, radius = directions_of(x.ravel()[pixels], y.ravel()[pixels])
     rows, columns = -(-height // BLOCK), -(-width // BLOCK)
     by, bx = np.mgrid[0:rows, 0:columns].astype(np.float32) * BLOCK + np.float32(BLOCK / 2)
-    coarse_directions, _ = look((bx - np.float32(cx)).ravel(), (by - np.float32(cy)).ravel())
+    coarse_directions, _ = directions_of((bx - np.float32(cx)).ravel(), (by - np.float32(cy)).ravel())
     row, column = np.divmod(pixels, width)
     frame, overlay = _text(scope, height, width, panel_width)
     return Field(
@@ -113,7 +117,8 @@ def build_field(scope: ScopeSpec, height: int, width: int) -> Field:
 
 
 def _signed_inside(scope: ScopeSpec, x: Float32Array, y: Float32Array, half_w: float, half_h: float) -> Float32Array:
-    """Return how many pixels a point lies inside of the outline."""
+    """Return the distance of points to the outline in pixels, positive inside."""
+    # The minimum over straight edges and the circle, each a signed distance; diagonal edges are scaled by 1/sqrt(2).
     if scope.field_shape == "octagon":
         box = np.minimum(np.float32(half_w) - np.abs(x), np.float32(half_h) - np.abs(y))
         cut = np.float32(0.86 * half_w + 0.72 * half_h) - np.abs(x) - np.abs(y)
@@ -123,6 +128,7 @@ def _signed_inside(scope: ScopeSpec, x: Float32Array, y: Float32Array, half_w: f
 
 
 def _text(scope: ScopeSpec, height: int, width: int, panel_width: float) -> tuple[UInt8Array, Float32Array]:
+    """Return the black frame with the side panel's text, and the cover of text that is overlaid on the picture."""
     frame = Image.new("RGB", (width, height), (3, 3, 4))
     overlay = Image.new("L", (width, height), 0)
     if scope.panel != "none":
@@ -138,7 +144,7 @@ def _text(scope: ScopeSpec, height: int, width: int, panel_width: float) -> tupl
 
 
 def _fitting_font(lines: tuple[str, ...], room: float, size: float) -> ImageFont.FreeTypeFont:
-    """Return Pillow's own font at the largest size whose lines fit into ``room`` pixels."""
+    """Return Pillow's built-in font at the largest size at which all lines fit into ``room`` pixels."""
     points = max(size, 5.0)
     while True:
         font = ImageFont.load_default(points)

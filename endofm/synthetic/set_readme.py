@@ -16,7 +16,7 @@ README_NAME = "README.md"
 
 
 def command_of(settings: SetSettings) -> str:
-    """Return the command that renders a set again."""
+    """Return the command that reproduces a set."""
     render = settings.render
     parts = [
         f"endofm data synth OUT --task {settings.task} --clips {settings.clips}",
@@ -34,27 +34,27 @@ def write_readme(root: Path, settings: SetSettings, records: Sequence[ClipRecord
 
     Args:
         root: The set's folder.
-        settings: What was asked for.
+        settings: Settings of the set.
         records: The clips.
-        layout: What lies where, as a Markdown list.
+        layout: List of the files, in Markdown.
         sheet: Name of the contact sheet.
     """
     rows = []
     for split in SPLITS:
-        chosen = [record for record in records if record.split == split]
-        if chosen:
-            patients = len({record.patient for record in chosen})
-            polyps = sum(record.label for record in chosen)
-            frames = sum(len(record.frames) for record in chosen)
-            shown = sum(frame is not None for record in chosen for frame in record.frames)
-            rows.append(f"| {split} | {patients} | {len(chosen)} | {polyps} | {frames} | {shown} |")
+        subset = [record for record in records if record.split == split]
+        if subset:
+            patients = len({record.patient for record in subset})
+            polyps = sum(record.label for record in subset)
+            frames = sum(len(record.frames) for record in subset)
+            visible = sum(frame is not None for record in subset for frame in record.frames)
+            rows.append(f"| {split} | {patients} | {len(subset)} | {polyps} | {frames} | {visible} |")
     kinds = Counter(record.kind for record in records)
     text = f"""# Synthetic endoscopy, {settings.task} layout
 
 **{NOTICE}**
 
-Every frame was computed from random numbers; nothing was taken from real images. Results on this set say nothing about
-results on patients.
+Every frame was computed from random numbers; no real image was used. Results on this set say nothing about results on
+patients.
 
 ![contact sheet]({sheet})
 
@@ -64,11 +64,11 @@ Rendered by endofm {__version__} with
 {command_of(settings)}
 ```
 
-## What lies where
+## Files
 
 {layout}
 - `manifest.json`: the parameters of every patient and clip, the polyp's box in every frame, and sha256 of every file.
-- `{sheet}`: a frame each of some clips, the polyp outlined in green.
+- `{sheet}`: one frame of each of some clips, the polyp outlined in green.
 
 ## Counts
 

@@ -1,4 +1,4 @@
-"""What a synthetic clip is made of, as frozen dataclasses: drawn once, written to the manifest, rendered from.
+"""Specification of a synthetic clip, as frozen dataclasses: drawn once, stored in the manifest, and rendered.
 
 Lengths are in units of the mean lumen radius (about 2.5 cm in a colon), angles in radians unless named otherwise, times
 in seconds, colours linear RGB in [0, 1]. World axes: ``z`` runs along the tube, ``x`` and ``y`` across it.
@@ -6,7 +6,7 @@ in seconds, colours linear RGB in [0, 1]. World axes: ``z`` runs along the tube,
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from endofm.errors import ConfigError
@@ -25,12 +25,12 @@ TUBE_LENGTH = 16.0
 """Length of a patient's tube, after which it repeats: anatomy, axis and texture are periodic in ``z``."""
 
 NOTICE = "SYNTHETIC: rendered by endofm from random numbers. Shows no patient and is not for clinical use."
-"""Sentence that goes wherever a rendered clip is described."""
+"""Sentence that accompanies every rendered file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderConfig:
-    """What is asked of a clip.
+    """Size, length and difficulty of the clips.
 
     Attributes:
         width: Frame width in pixels.
@@ -38,7 +38,7 @@ class RenderConfig:
         num_frames: Frames per clip.
         fps: Frames per second; sets how far the camera moves between frames.
         difficulty: 0 (large, raised, well lit polyps that stay in view) to 1 (small, flat, dim, in view briefly).
-        seed: Seed of everything; patients and clips are numbered below it.
+        seed: Seed of all random choices; patients and clips are numbered within it.
     """
 
     width: int = 112
@@ -52,7 +52,7 @@ class RenderConfig:
         for name, least in (("width", 32), ("height", 32), ("num_frames", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"RenderConfig.{name} must be a whole number >= {least}, got {value!r}")
+                raise ConfigError(f"RenderConfig.{name} must be an integer >= {least}, got {value!r}")
         if max(self.width, self.height) > 2048:
             raise ConfigError(f"RenderConfig: frames of {self.width} x {self.height} are larger than 2048 pixels")
         if not 0.5 <= self.fps <= 120:
@@ -74,7 +74,7 @@ class AnatomySpec:
         bend: Largest slope of the axis against ``z``.
         calibre_variation: Relative variation of the radius along the tube.
         gravity_angle: Angle around the axis of the lowest line, where fluid and stool gather.
-        pooling: Share of the tube whose lowest line is under standing fluid.
+        pooling: Fraction of the tube whose lowest line is under standing fluid.
     """
 
     fold_spacing: float
@@ -90,7 +90,7 @@ class AnatomySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TissueSpec:
-    """Look of a patient's mucosa and how clean the bowel is.
+    """Appearance of a patient's mucosa, and residue on it.
 
     Attributes:
         albedo: Diffuse reflectance of plain mucosa.
@@ -130,7 +130,7 @@ class ScopeSpec:
         field_degrees: Angle of view across the field's longer side.
         distortion: 0 for equal angles per pixel, positive for a stretched centre.
         panel: Text beside the picture (``"side"``), over its corner (``"overlay"``), or none.
-        panel_lines: The text, one entry a line; says that it is synthetic.
+        panel_lines: The text, one entry per line; its first line says that the picture is synthetic.
         gain: White balance as gains of the channels.
         exposure: Brightness target of the automatic exposure, relative to 1.
         contrast: Exponent of the tone curve, 1 is neutral.
@@ -162,13 +162,13 @@ class ScopeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PatientSpec:
-    """One made-up patient, with the scope that was used.
+    """One synthetic patient, with the scope.
 
     Attributes:
         seed: Seed of the set.
-        index: Number of the patient below that seed.
+        index: Number of the patient within that seed.
         anatomy: Shape of the tube.
-        tissue: Look of the mucosa.
+        tissue: Appearance of the mucosa.
         scope: Endoscope and processor.
     """
 
@@ -190,7 +190,7 @@ class LesionSpec:
 
     Attributes:
         shape: Sessile, pedunculated or flat.
-        histology: Which surface pattern it has; the class of its boxes.
+        histology: Class of its boxes; determines the surface pattern.
         theta: Angle around the axis of its base.
         z: Position along the tube of its base.
         radius: Half its width.
@@ -199,7 +199,7 @@ class LesionSpec:
         rotation: Direction of its long side in the wall.
         stalk: Length of the stalk, 0 unless pedunculated.
         lobulation: Depth of the lobes relative to ``radius``.
-        contrast: How far its colour departs from the mucosa, 1 is typical.
+        contrast: Difference of its colour from the mucosa, 1 is typical.
         pattern_scale: Size of the surface pattern relative to ``radius``.
         seed: Seed of its outline and lobes.
     """
@@ -226,7 +226,7 @@ class CameraSpec:
     Attributes:
         start_z: Position along the tube at time 0.
         speed: Speed along the tube per second; negative for withdrawal.
-        offset: Distance from the axis as a share of the free radius.
+        offset: Distance from the axis as a fraction of the free radius.
         offset_angle: Direction of that offset around the axis.
         gaze: Constant turn of the view away from the lumen, ``(yaw, pitch)``.
         wobble: Amplitude of the hand's and the gut's motion.
@@ -235,8 +235,8 @@ class CameraSpec:
         roll_rate: Rotation per second.
         aim_z: Position along the tube of the point that the view is drawn to.
         aim_theta: Angle around the axis of that point.
-        aim: How strongly, 0 (looks along the lumen) to 1 (looks at it).
-        aim_window: First and last moment of that, as shares of the clip.
+        aim: Strength of the aim, 0 (looks along the lumen) to 1 (looks at the point).
+        aim_window: First and last moment of the aim, as fractions of the clip.
         seed: Seed of the phases of the wobble.
     """
 
@@ -262,10 +262,10 @@ class InstrumentSpec:
 
     Attributes:
         kind: Biopsy forceps or a snare.
-        angle: Where the channel lies around the lens in the picture.
-        reach: Furthest distance of the tip before the lens.
-        enter: Moment at which it appears, as a share of the clip; below 0 it is out already.
-        opening: How far jaws or loop are open, 0 to 1.
+        angle: Direction of the channel around the lens in the picture.
+        reach: Largest distance of the tip from the lens.
+        enter: Moment at which it appears, as a fraction of the clip; below 0 it is visible from the start.
+        opening: Opening of jaws or loop, 0 to 1.
         colour: Colour of the sheath.
     """
 
@@ -279,14 +279,14 @@ class InstrumentSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ArtefactSpec:
-    """What spoils the picture.
+    """Image artefacts.
 
     Attributes:
         motion_blur: Exposure time in seconds.
         defocus: Radius of blur in thousandths of the picture's width.
-        dimming: Share of the light that is missing.
+        dimming: Fraction of the light that is missing.
         lens_drops: Number of drops of water on the lens.
-        floating_bubbles: Number of bubbles that drift before the lens.
+        floating_bubbles: Number of bubbles that drift in front of the lens.
         bleeding: Strength of blood oozing from a spot near the aim, 0 to 1.
         instrument: A tool in view, or None.
         seed: Seed of drops, bubbles and noise.
@@ -304,15 +304,15 @@ class ArtefactSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSpec:
-    """Everything that one clip is rendered from; two equal specs give the same bits.
+    """Complete input of one rendered clip; two equal specs give the same bits.
 
     Attributes:
         config: Size, length and difficulty.
-        patient: Whose tube, and which scope.
+        patient: The patient, with the scope.
         index: Number of the clip in its set.
         lesion: The polyp, or None for a clip without one.
         camera: Path and aim.
-        artefacts: What spoils the picture.
+        artefacts: Image artefacts.
     """
 
     config: RenderConfig
@@ -325,12 +325,3 @@ class ClipSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
-
-
-def describe(spec: object) -> str:
-    """Return ``field=value`` pairs of a flat spec, numbers shortened, for captions."""
-    parts = []
-    for f in fields(spec):  # type: ignore[arg-type]
-        value = getattr(spec, f.name)
-        parts.append(f"{f.name}={value:.3g}" if isinstance(value, float) else f"{f.name}={value}")
-    return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What a ray sees where it hits the wall: normals, colour and gloss."""
+"""Surface properties at the hits of rays: normals, colour and gloss."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from endofm.synthetic.specs import TUBE_LENGTH, PatientSpec
 from endofm.synthetic.texture import LEVELS, Atlas
 
 _FOLD_UNROLL = np.float32(0.9)
-"""How far the texture runs on up the flank of a fold; without it the flanks would show it stretched to streaks."""
+"""Shift of the texture per height of a fold: it continues up the flanks instead of being stretched to streaks."""
 
 
 @dataclass(eq=False)
 class Surface:
-    """What the light falls on, one column per pixel.
+    """Lit surface, one column per pixel.
 
     Attributes:
         points: float32 ``(3, n)``, world coordinates.
@@ -43,12 +43,12 @@ def wall_surface(
     """Return the bare wall's surface at the hits.
 
     Args:
-        patient: For the colours of fluid and stool.
+        patient: Colours of fluid and stool.
         anatomy: Tables of the tube.
         atlas: Its texture.
-        hits: Where the rays end.
+        hits: Ends of the rays.
         rays: float32 ``(3, n)``, unit view directions in the world.
-        pixel_angle: Angle of one pixel, by which the texture's level is chosen.
+        pixel_angle: Angle of one pixel, which determines the texture's level.
     """
     x, y, theta, rows = wall_rows(anatomy, hits.points)
     _, d_theta, d_z, hidden, fold, stool, fluid, _ = np.ascontiguousarray(rows.T)
@@ -62,7 +62,9 @@ def wall_surface(
     around_x, around_y = -y / squared, x / squared
 
     def normal(slope_theta: Float32Array, slope_z: Float32Array) -> Float32Array:
-        # Gradient of R(z, theta) - r, with r and theta taken about the sheared axis.
+        # Gradient of F = R(z, theta) - r, positive inside, with r and theta about the curved axis (a(z), b(z)):
+        # dF/dx = R_theta * dtheta/dx - dr/dx, and so for y; dtheta/d(x, y) = (-y, x) / r^2, dr/d(x, y) = (x, y) / r.
+        # Since x and y are measured from the axis, dF/dz = R_z - a' dF/dx - b' dF/dy by the chain rule.
         out = np.empty((3, len(x)), np.float32)
         out[0] = slope_theta * around_x - radial_x
         out[1] = slope_theta * around_y - radial_y
@@ -71,13 +73,18 @@ def wall_surface(
 
     smooth = normal(d_theta, d_z)
     facing = np.clip(-dot(smooth, rays), 0.12, 1)
+    # Size of a pixel on the wall in texels: distance times angle, stretched by 1/cos where the wall is seen obliquely
+    # (the root of it, halfway between the sizes along and across). Its logarithm selects the level of the atlas.
     footprint = hits.distance * np.float32(pixel_angle * atlas.rows[0] / TUBE_LENGTH) / np.sqrt(facing)
     level = np.clip(np.log2(np.maximum(footprint, 1e-3)), 0, LEVELS - 1).astype(np.int32)
     u = (z + _FOLD_UNROLL * fold) * np.float32(1 / TUBE_LENGTH)
     texels = atlas.sample(u, theta * np.float32(1 / (2 * np.pi)) + np.float32(0.5), level)
     relief_theta, relief_z = texels[4], texels[5]
+    # The texture is read at u(z) = z + 0.9 fold(z, theta): the chain rule turns slopes in the texture into slopes on
+    # the wall. A fold lowers R, so that its derivatives are about -d_theta and -d_z.
     relief_theta = relief_theta - _FOLD_UNROLL * d_theta * relief_z
     relief_z = relief_z * (1 - _FOLD_UNROLL * np.clip(d_z, -2.5, 0.5))
+    # Standing fluid is flat.
     calm = 1 - np.float32(0.9) * fluid
     normals = normal(d_theta + relief_theta * calm, d_z + relief_z * calm)
     surface = Surface(hits.points, normals, smooth, texels[:3], texels[3], hidden)
@@ -86,7 +93,7 @@ def wall_surface(
 
 
 def _cover(patient: PatientSpec, surface: Surface, stool: Float32Array, fluid: Float32Array) -> None:
-    """Lay stool and standing fluid over the mucosa, in place."""
+    """Cover the mucosa with stool and standing fluid, in place."""
     if patient.tissue.stool > 0:
         cover = np.clip(stool * 4, 0, 1)
         # The mucosa's own variation, turned up, stands in for the residue's grain.
@@ -113,7 +120,8 @@ def normalise(vectors: Float32Array) -> Float32Array:
 
 
 def face_viewer(normals: Float32Array, rays: Float32Array, least: float) -> None:
-    """Tilt normals that point away from the viewer, a slip of the march at silhouettes, in place."""
+    """Tilt normals that point away from the viewer, which happens at silhouettes, in place."""
+    # A visible surface has normal . ray <= -least; the excess along the ray is removed.
     missing = np.clip(dot(normals, rays) + np.float32(least), 0, None)
     normals -= rays * missing
     normalise(normals)

@@ -1,4 +1,4 @@
-"""The wall's skin: colour, gloss and fine relief of a patient, painted once over the unrolled tube."""
+"""Texture of a patient's wall: colour, gloss and fine relief, painted once over the unrolled tube."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ LEVELS = 4
 RELIEF_RANGE = 1.0
 """Largest slope of the fine relief that the atlas holds."""
 
+# Relative absorption of red, green and blue. Haemoglobin hardly absorbs red, which is why mucosa and vessels are red;
+# deep vessels appear bluish, because red light that reaches them is absorbed on its way back.
 _BLOOD_ABSORPTION = np.array([0.22, 1.0, 0.85], np.float32)
 _DEEP_ABSORPTION = np.array([0.42, 0.5, 0.22], np.float32)
 
@@ -42,7 +44,7 @@ class Atlas:
 
     Attributes:
         texels: uint64 ``(number of texels of all levels,)``; as bytes: square root of albedo R, G, B; gloss; slope of
-            the relief by theta and by z; two spare.
+            the relief by theta and by z; two spare bytes.
         rows: float32 ``(LEVELS,)``, rows of each level.
         columns: float32 ``(LEVELS,)``, columns of each level.
         starts: int32 ``(LEVELS,)``, first texel of each level.
@@ -83,6 +85,7 @@ class Atlas:
         a += (c - a) * wy
         channels = np.ascontiguousarray(a[:, :6].T)
         channels *= np.float32(1 / 255)
+        # Square roots of the albedo are stored, so that eight bits resolve dark colours as finely as the eye does.
         channels[:3] *= channels[:3]
         channels[4:] -= np.float32(128 / 255)
         channels[4:] *= np.float32(255 / 127 * RELIEF_RANGE)
@@ -96,11 +99,11 @@ def build_atlas(patient: PatientSpec, *, fine: bool) -> Atlas:
     """Paint a patient's wall.
 
     Args:
-        patient: Whose.
-        fine: 2048 x 1024 texels, for frames from about 160 pixels, instead of 1024 x 512.
+        patient: The patient.
+        fine: Paint 2048 x 1024 texels, for frames from about 160 pixels, instead of 1024 x 512.
     """
     shape = (2048, 1024) if fine else (1024, 512)
-    # Slow fields are drawn at one size whatever the texture's, so that a patient looks alike in small and large clips.
+    # Slow fields are drawn at one size for all textures, so that a patient looks the same in small and large clips.
     rng = np.random.default_rng([patient.seed, patient.index, 2])
     paint = _mucosa(patient, rng, shape)
     paint_residue(patient, rng, paint.albedo, paint.gloss, paint.relief)
@@ -117,7 +120,8 @@ def _mucosa(patient: PatientSpec, rng: np.random.Generator, shape: tuple[int, in
     amount = np.float32(tissue.mottling)
     redness = amount * (0.6 * slow(3.5) + 0.45 * slow(0.9) + 0.25 * slow(0.35, 1))
     paleness = amount * 0.5 * slow(2.2)
-    # Absorption by blood in the capillaries: more of it turns green and blue down, hardly red.
+    # Beer-Lambert law: light is attenuated by exp(-depth * absorption), with a depth of blood that varies slowly
+    # (redness), at vessels (sharp: superficial, faint: deep and blurred by the tissue above) and finely (grain).
     thick = np.asarray(_BLOOD_ABSORPTION)
     vessels = draw_vessels(rng, (2048, 1024), trees=round(30 * tissue.vessel_density), width=0.021, generations=4)
     deep = draw_vessels(rng, (1024, 512), trees=round(14 * tissue.vessel_density), width=0.05, generations=3)
@@ -150,7 +154,7 @@ def _blur3(field: Float32Array) -> Float32Array:
 
 
 def _resize_mean(field: Float32Array, shape: tuple[int, int]) -> Float32Array:
-    """Average down by whole factors, or interpolate up."""
+    """Average down by integer factors, or interpolate up."""
     if field.shape[0] > shape[0]:
         ky, kx = field.shape[0] // shape[0], field.shape[1] // shape[1]
         return field.reshape(shape[0], ky, shape[1], kx).mean(axis=(1, 3), dtype=np.float32)
@@ -158,6 +162,7 @@ def _resize_mean(field: Float32Array, shape: tuple[int, int]) -> Float32Array:
 
 
 def _pack(paint: Paint) -> Atlas:
+    """Return the texture with its mip levels, each half the size of the one before, as packed bytes."""
     nz, nt = paint.gloss.shape
     d_theta = (np.roll(paint.relief, -1, 1) - np.roll(paint.relief, 1, 1)) * np.float32(nt / (2 * EXTENT[1]))
     d_z = (np.roll(paint.relief, -1, 0) - np.roll(paint.relief, 1, 0)) * np.float32(nz / (2 * EXTENT[0]))
@@ -170,6 +175,7 @@ def _pack(paint: Paint) -> Atlas:
         if level:
             h, w, _ = layers.shape
             layers = layers.reshape(h // 2, 2, w // 2, 2, 8).mean(axis=(1, 3), dtype=np.float32)
+        # Averaged in linear light, encoded afterwards: the square root of a mean is not the mean of square roots.
         coded = np.empty(layers.shape, np.float32)
         coded[..., :3] = np.sqrt(np.clip(layers[..., :3], 0, 1)) * 255
         coded[..., 3] = np.clip(layers[..., 3] * 0.5, 0, 1) * 255

@@ -21,11 +21,11 @@ def draw_vessels(
     next. Trees wrap around in both directions.
 
     Args:
-        rng: Source of randomness.
+        rng: Random generator.
         shape: Rows along ``z`` and columns around, in pixels.
         trees: Number of trunks.
         width: Width of a trunk in radii.
-        generations: How often a branch branches.
+        generations: Number of generations of branches.
 
     Returns:
         float32 of that shape.
@@ -51,6 +51,7 @@ def _walk(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the corners ``(walks, steps + 1, 2)`` of random walks and their headings ``(walks, steps)``."""
     n = len(start)
+    # A heading that drifts slowly (a random walk) plus independent kinks: vessels meander, but do not tremble.
     slow = np.cumsum(rng.normal(0, 0.16, (n, steps)), axis=1)
     zigzag = rng.normal(0, 0.28, (n, steps))
     headings = heading[:, None] + slow + zigzag
@@ -82,10 +83,11 @@ def _draw_wrapped(
     scale: tuple[float, float],
     shape: tuple[int, int],
 ) -> None:
-    """Draw one walk, again on the other side where it leaves the picture; thin lines get fainter, not thinner."""
+    """Draw one walk, repeated on the opposite side where it leaves the picture."""
     pixels = line * np.array(scale)
     pixels -= np.floor(pixels[0] / (shape[1], shape[0])) * (shape[1], shape[0])
     size = width * min(scale)
+    # Lines are at least one pixel wide: thinner ones are drawn fainter instead.
     grey = int(255 * min(size, 1.0) ** 0.7)
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     for dx in (-shape[1], 0, shape[1]):

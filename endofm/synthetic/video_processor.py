@@ -1,4 +1,4 @@
-"""The video processor: automatic exposure, tone curve, blur, edge enhancement and sensor noise."""
+"""Video processor of the endoscope: automatic exposure, tone curve, blur, edge enhancement and sensor noise."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from endofm.synthetic.noise import Float32Array
 from endofm.synthetic.specs import ScopeSpec
 
 _BINS = 4096
+"""Entries of the tone curve's table, spaced by the square root of light: dark values need the finest steps."""
 _TOP = 9.0
+"""Brightest light of the table, relative to white."""
 
 
 def exposure_gain(light: Float32Array, scope: ScopeSpec, dimming: float) -> float:
-    """Return the gain that the automatic exposure picks for one frame.
+    """Return the gain of the automatic exposure for one frame.
 
-    Real processors meter a mean in which bright parts count more and which ignores reflections; here the mean of the
-    square root of luminance, cut off at the top.
+    Processors meter a mean that ignores reflections; here the squared mean of the square root of luminance, without the
+    brightest 3 %.
 
     Args:
         light: float32 ``(3, n)``, linear RGB of the field's pixels.
-        scope: Sets the brightness aimed for.
-        dimming: Share of the light that is missing, which the exposure does not make up for.
+        scope: Target brightness.
+        dimming: Fraction of the light that is missing, which the exposure does not compensate.
     """
+    # Every seventh pixel is enough for a mean. No blue: it is noisy and dark on red tissue.
     luminance = light[1, ::7] * np.float32(0.6) + light[0, ::7] * np.float32(0.4)
     ordered = np.sort(np.minimum(luminance, 4.0))
     ordered = ordered[: max(int(0.97 * len(ordered)), 1)]
@@ -50,7 +53,9 @@ def tone(light: Float32Array, gain: float, scope: ScopeSpec) -> Float32Array:
 
 @lru_cache(maxsize=64)
 def _curve(contrast: float) -> Float32Array:
+    """Return display values, 0 to 1, of the light of the table's entries."""
     x = np.linspace(0, 1, _BINS) ** 2 * _TOP
+    # 1 - exp(-x) rolls highlights off softly; the power of about 1/2 is the display's gamma.
     display = (1 - np.exp(-1.15 * x)) ** (contrast / 1.95)
     # A mild S: darker shadows, brighter lights.
     bent = display + 0.10 * np.sin(2 * np.pi * (display - 0.5)) / (2 * np.pi) * 1.6
@@ -58,9 +63,9 @@ def _curve(contrast: float) -> Float32Array:
 
 
 def blur(picture: Float32Array, sigma: float) -> Float32Array:
-    """Gaussian-like blur of ``(..., height, width)`` with edges repeated; ``sigma`` in pixels.
+    """Blur ``(..., height, width)`` approximately like a Gaussian of ``sigma`` pixels, with repeated edges.
 
-    Three passes at most of a kernel of three taps; wide blurs space the taps out.
+    Repeated kernels of three taps; their variances add up to ``sigma^2``. Wide blurs use wider spacings of the taps.
     """
     if sigma < 0.15:
         return picture
@@ -68,26 +73,27 @@ def blur(picture: Float32Array, sigma: float) -> Float32Array:
     step = 1
     while remaining > 1e-3:
         # A kernel (w, 1 - 2w, w) with taps `step` apart has variance 2 w step^2, w at most 1/3.
-        share = min(remaining / (2 * step * step), 1 / 3)
-        picture = _three_taps(_three_taps(picture, share, step, -1), share, step, -2)
-        remaining -= 2 * share * step * step
+        weight = min(remaining / (2 * step * step), 1 / 3)
+        picture = _three_taps(_three_taps(picture, weight, step, -1), weight, step, -2)
+        remaining -= 2 * weight * step * step
         step = max(step, min(int(np.sqrt(remaining * 0.6)), step * 2)) if remaining > 0 else step
     return picture
 
 
-def _three_taps(picture: Float32Array, share: float, step: int, axis: int) -> Float32Array:
+def _three_taps(picture: Float32Array, weight: float, step: int, axis: int) -> Float32Array:
+    """Return a weighted mean of each pixel (``1 - 2 weight``) and its neighbours ``step`` away (``weight`` each)."""
     size = picture.shape[axis]
     before = np.maximum(np.arange(size) - step, 0)
     after = np.minimum(np.arange(size) + step, size - 1)
     out = picture.take(before, axis=axis)
     out += picture.take(after, axis=axis)
-    out *= np.float32(share)
-    out += picture * np.float32(1 - 2 * share)
+    out *= np.float32(weight)
+    out += picture * np.float32(1 - 2 * weight)
     return out
 
 
 def sharpen(picture: Float32Array, amount: float, sigma: float) -> Float32Array:
-    """Enhance edges as processors do, by adding the difference to a blurred copy."""
+    """Enhance edges by unsharp masking: add the difference to a blurred copy."""
     return picture if amount <= 0 else picture + np.float32(amount) * (picture - blur(picture, sigma))
 
 
@@ -95,7 +101,7 @@ def sharpen(picture: Float32Array, amount: float, sigma: float) -> Float32Array:
 def _noise_tile() -> Float32Array:
     rng = np.random.default_rng(20240229)
     white = rng.standard_normal((3, 640, 640), dtype=np.float32)
-    # The sensor's mosaic ties neighbours and channels together.
+    # Demosaicing correlates the noise of neighbours and channels.
     grey = white.mean(axis=0, keepdims=True) * np.float32(1.2)
     soft = 0.5 * white + 0.25 * (np.roll(white, 1, 1) + np.roll(white, 1, 2))
     return np.ascontiguousarray((grey + 0.5 * soft).astype(np.float32))

@@ -120,7 +120,7 @@ def test_overlap_of_pretraining_and_downstream(base: Path, out: Path, tmp_path: 
     report = quick(out, downstream)
     found = [(kind, of[clip], other) for kind, clip, other in kinds(report)]
     assert found == [("overlap", "2.mp4", "a.mp4")] * 3
-    assert all(f.share == 1.0 for f in report.findings)
+    assert all(f.fraction == 1.0 for f in report.findings)
     # Found also against the plain folder that has no manifest, from the other side, and between sets of one folder.
     assert len(quick(out, tmp_path / "polypdiag" / "videos").findings) == 3
     assert len(quick(downstream, out).findings) == 3

@@ -233,7 +233,7 @@ def test_an_epoch_can_be_entered_at_any_batch(folder: Path, tmp_path: Path, work
         for one, other in zip(whole[start:], rest, strict=True):
             assert one.ids == other.ids
             assert torch.equal(one.frames, other.frames)
-    with pytest.raises(InputError, match="cannot be entered at batch 5"):
+    with pytest.raises(InputError, match="cannot start at batch 5"):
         loader.set_epoch(1, 5)
 
 

@@ -133,7 +133,7 @@ def test_processes_share_out_the_shards(shards: Path) -> None:
             shares.append(ids_of(loader, epoch))
         assert [len(share) for share in shares] == [2, 2, 2]
         assert len({name for share in shares for name in share}) == 6
-    with pytest.raises(InputError, match="4 shards cannot be shared out over 5 processes"):
+    with pytest.raises(InputError, match="4 shards are too few for 5 processes"):
         ClipLoader(ShardDataset(shards), 1, world_size=5)
 
 
@@ -236,7 +236,7 @@ def test_what_cannot_be_packed_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder of frames"):
         write_shards(read_clips(tmp_path / "frames"), tmp_path / "out", progress=False)
     (tmp_path / "list.csv").write_text(f"{folder}/00001.mp4,0,0.1,0.2\n")
-    with pytest.raises(InputError, match="whole files"):
+    with pytest.raises(InputError, match="complete files"):
         write_shards(read_clips(tmp_path / "list.csv"), tmp_path / "out", progress=False)
     with pytest.raises(InputError, match=r"shards\.json"):
         ShardDataset(tmp_path)

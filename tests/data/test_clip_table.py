@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endofm.data.clip_table import ClipEntry, ClipTable, StringColumn, build_table
+from endofm.data.group_splits import EmptyPartWarning, split_by_group
 from endofm.data.listing import read_clips
 from endofm.data.manifest import ClipRow, read_manifest, write_manifest
-from endofm.data.splits import EmptyPartWarning, split_by_group
 from endofm.errors import InputError
 from helpers.made_sets import make_frames, make_video
 
@@ -36,7 +36,7 @@ def table_of(patients: list[str]) -> ClipTable:
 FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 
-few = pytest.mark.filterwarnings("ignore::endofm.data.splits.EmptyPartWarning")
+few = pytest.mark.filterwarnings("ignore::endofm.data.group_splits.EmptyPartWarning")
 
 
 @few

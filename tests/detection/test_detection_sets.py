@@ -84,8 +84,12 @@ LIST_FAULTS: list[tuple[str, Callable[[list[str]], list[str]], str]] = [
     ("again", lambda lines: [*lines, "a 0 1 6"], r"train\.txt:11: frame 1 of a comes after frames of another video"),
     ("gap", lambda lines: [*lines[:2], *lines[3:]], r"train\.txt:3: frame 4 of a follows frame 2"),
     ("begin", lambda lines: lines[1:], r"train\.txt:1: a begins with frame 2"),
-    ("short", lambda lines: lines[:-1], r"train\.txt:9: b ends with frame 3 but is said to have 4"),
-    ("count", lambda lines: [*lines[:1], "a 0 2 9", *lines[2:]], r"train\.txt:2: a is said to have 9 frames, above 6"),
+    ("short", lambda lines: lines[:-1], r"train\.txt:9: b ends with frame 3, but 4 are stated"),
+    (
+        "count",
+        lambda lines: [*lines[:1], "a 0 2 9", *lines[2:]],
+        r"train\.txt:2: this line states 9 frames for a, the lines above 6",
+    ),
     ("words", lambda lines: ["a one two", *lines], r"train\.txt:1: expected `video mark frame frames`"),
 ]
 
@@ -114,7 +118,7 @@ def test_missing_and_damaged_frames_are_named_with_the_line_of_the_list(tmp_path
     (tmp_path / "train2019/Annotation/b/2.xml").unlink()
     with pytest.raises(InputError, match=r"train\.txt:8: there is no annotation .*b/2\.xml"):
         read(tmp_path)
-    with pytest.raises(InputError, match=r"val\.txt: there is no such list; there are train"):
+    with pytest.raises(InputError, match=r"val\.txt: there is no such list; available: train"):
         read(tmp_path, "val")
 
 
@@ -150,7 +154,7 @@ def test_boxes_are_cut_at_the_rim_if_asked_for_and_that_is_told(tmp_path: Path) 
     assert found.videos[0].frames[1].boxes.tolist() == [[12, 13, 96, 45]]
     assert len(found.notes) == 1
     assert "2.xml:5" in found.notes[0]
-    assert "was cut at the rim" in found.notes[0]
+    assert "was clipped to the image" in found.notes[0]
 
 
 COCO_FAULTS: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
@@ -199,7 +203,7 @@ def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
     write_original(tmp_path, VIDEOS)
     with pytest.raises(InputError, match="name a subset"):
         read(tmp_path, "")
-    with pytest.raises(InputError, match="does not name its classes"):
+    with pytest.raises(InputError, match="does not list its classes"):
         open_detection_set(tmp_path, "train")
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(InputError, match="not COCO JSON"):
@@ -254,15 +258,15 @@ def test_supports_and_orders(tmp_path: Path) -> None:
     samples = samples_of(tmp_path, supports=4, reach=3, order="time")
     draws = np.random.default_rng(0)
     for frame in range(10):
-        place, *places = samples.choose(frame, 10, draws)
+        place, *places = samples.select(frame, 10, draws)
         assert places == sorted(places)
         assert places[place] == frame
         assert all(abs(p - frame) <= 3 for p in places)
     first = samples_of(tmp_path, supports=2, order="target-first")
-    place, *places = first.choose(5, 10, draws)
+    place, *places = first.select(5, 10, draws)
     assert (place, places[0]) == (0, 5)
     assert places[1] < 5 < places[2]
-    assert first.choose(0, 1, draws) == (0, 0, 0, 0)
+    assert first.select(0, 1, draws) == (0, 0, 0, 0)
 
 
 def test_an_epoch_is_the_same_whoever_reads_it(tmp_path: Path) -> None:

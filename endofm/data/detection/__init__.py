@@ -1,1 +1,1 @@
-"""Videos whose frames carry boxes: reading the layouts in use, and samples to train a detector on."""
+"""Videos with boxes: readers of the usual layouts, and training samples for a detector."""

@@ -12,7 +12,7 @@ from endofm.data.detection.detection_set import (
     LabelledBox,
     LabelledFrame,
     LabelledVideo,
-    label_number,
+    label_index,
     make_frame,
 )
 from endofm.errors import InputError
@@ -28,15 +28,15 @@ def read_coco(
     Args:
         path: The JSON file. ``videos`` may state ``name``, ``fps`` and ``patient``; an image without ``video_id`` is a
             video of its own.
-        images: Folder below which the ``file_name`` of images lies; by default the file's own folder or that above it,
-            wherever the first image is found.
-        labels: Names of the classes in the wanted order; the file's categories by default. Others are an error.
-        fps: Frames per second of videos that do not state theirs.
+        images: Folder that the ``file_name`` of images is relative to; by default the file's folder or its parent,
+            whichever holds the first image.
+        labels: Names of the classes in order; the file's categories by default. Other categories are an error.
+        fps: Frames per second of videos whose rate the file does not state.
         clip: See :func:`~endofm.data.detection.detection_set.make_frame`.
 
     Raises:
-        InputError: If the file is not of this kind, is empty, mixes videos, names images that are missing or
-            categories that are unknown, or a box is not possible. The message names the file and the entry.
+        InputError: If the file is not COCO JSON, is empty, mixes videos, lists missing images or unknown categories,
+            or holds an impossible box. The message names the file and the entry.
     """
     values = _load(path)
     categories = {c["id"]: str(c["name"]) for c in _entries(values, "categories", path, ("id", "name"))}
@@ -50,30 +50,32 @@ def read_coco(
             raise InputError(f"{path}: two images have the id {picture['id']}")
         boxes[picture["id"]] = []
     for annotation in _entries(values, "annotations", path, ("image_id", "category_id", "bbox")):
-        where = f"{path}: annotation {annotation.get('id', '?')}"
+        source = f"{path}: annotation {annotation.get('id', '?')}"
         if annotation["image_id"] not in boxes:
-            raise InputError(f"{where}: there is no image with the id {annotation['image_id']}")
+            raise InputError(f"{source}: there is no image with the id {annotation['image_id']}")
         if annotation["category_id"] not in categories:
-            raise InputError(f"{where}: there is no category with the id {annotation['category_id']}")
-        label = label_number(categories[annotation["category_id"]], names, where)
+            raise InputError(f"{source}: there is no category with the id {annotation['category_id']}")
+        label = label_index(categories[annotation["category_id"]], names, source)
         track = next((annotation[key] for key in _TRACK_KEYS if key in annotation), None)
-        boxes[annotation["image_id"]].append(LabelledBox(_corners(annotation["bbox"], where), label, where, track))
+        boxes[annotation["image_id"]].append(LabelledBox(_corners(annotation["bbox"], source), label, source, track))
     videos = {v["id"]: v for v in _entries(values, "videos", path, ("id",))} if "videos" in values else {}
     folder = _folder(path, images, str(pictures[0]["file_name"]))
     notes: list[str] = []
     grouped: dict[Any, list[LabelledFrame]] = {}
-    for place, picture in enumerate(pictures):
+    for index, picture in enumerate(pictures):
+        # Files of stills have no videos: each image is a video of one frame.
         video = picture.get("video_id", f"image {picture['id']}")
         if videos and "video_id" in picture and video not in videos:
             raise InputError(f"{path}: image {picture['id']}: there is no video with the id {video}")
-        own = grouped.setdefault(video, [])
-        number = int(picture.get("frame_id", place if "video_id" in picture else 1))
-        if own and own[-1].number >= number:
+        frames = grouped.setdefault(video, [])
+        # Without frame numbers the order of the list is the order of time.
+        number = int(picture.get("frame_id", index if "video_id" in picture else 1))
+        if frames and frames[-1].number >= number:
             raise InputError(
-                f"{path}: image {picture['id']}: frame {number} of video {video} comes after frame {own[-1].number}; "
-                "list the frames of a video in order of time"
+                f"{path}: image {picture['id']}: frame {number} of video {video} comes after frame "
+                f"{frames[-1].number}; list the frames of a video in order of time"
             )
-        if own and pictures[place - 1].get("video_id") != video:
+        if frames and pictures[index - 1].get("video_id") != video:
             raise InputError(
                 f"{path}: image {picture['id']}: a frame of video {video} comes after frames of another video; the "
                 "list mixes videos. Put the frames of each video together"
@@ -82,7 +84,7 @@ def read_coco(
         if not file.is_file():
             raise InputError(f"{path}: image {picture['id']}: there is no file {file}")
         size = int(picture["width"]), int(picture["height"])
-        own.append(make_frame(file, number, size, boxes[picture["id"]], clip=clip, notes=notes))
+        frames.append(make_frame(file, number, size, boxes[picture["id"]], clip=clip, notes=notes))
     return DetectionSet(str(path), names, tuple(_video(i, videos, f, fps) for i, f in grouped.items()), tuple(notes))
 
 
@@ -104,22 +106,22 @@ def _load(path: Path) -> Mapping[str, Any]:
     return values
 
 
-def _entries(values: Mapping[str, Any], name: str, path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+def _entries(values: Mapping[str, Any], name: str, path: Path, required: Sequence[str]) -> list[dict[str, Any]]:
     entries = values.get(name)
     if not isinstance(entries, list):
         raise InputError(f"{path}: {name} must be a list, got {type(entries).__name__}")
-    for place, entry in enumerate(entries):
-        missing = [key for key in needed if not isinstance(entry, dict) or key not in entry]
+    for index, entry in enumerate(entries):
+        missing = [key for key in required if not isinstance(entry, dict) or key not in entry]
         if missing:
-            raise InputError(f"{path}: {name}[{place}] has no {missing[0]!r}")
+            raise InputError(f"{path}: {name}[{index}] has no {missing[0]!r}")
     return entries
 
 
-def _corners(box: Any, where: str) -> tuple[float, float, float, float]:
+def _corners(box: Any, source: str) -> tuple[float, float, float, float]:
     try:
         x, y, width, height = (float(v) for v in box)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: bbox must be x, y, width, height; got {box!r}") from error
+        raise InputError(f"{source}: bbox must be x, y, width, height; got {box!r}") from error
     return x, y, x + width, y + height
 
 

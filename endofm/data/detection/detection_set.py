@@ -1,4 +1,4 @@
-"""Frames with boxes, grouped by video in order of time, and what must hold of them."""
+"""Frames with boxes, grouped by video in order of time, and their validation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
 
 RIM = 1.0
-"""Pixels by which a box may lie outside of its image: some tools count the last pixel in, some do not."""
+"""Pixels by which a box may exceed its image: tools differ in whether the last pixel counts as inside."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class LabelledBox:
 
     Attributes:
         corners: x1, y1, x2, y2 in pixels of the frame.
-        label: Its class as its place among the set's labels.
-        where: File and line, or number, that says so.
-        track: Number of the object within its video; None if the set does not tell.
+        label: Its class as an index into the set's labels.
+        source: File and line, or entry, of the annotation.
+        track: Number of the object within its video; None if the set does not state it.
     """
 
     corners: tuple[float, float, float, float]
     label: int
-    where: str
+    source: str
     track: int | None = None
 
 
@@ -41,12 +41,12 @@ class LabelledFrame:
 
     Attributes:
         path: Image file.
-        number: Number of the frame within its video, as the set counts.
+        number: Number of the frame within its video, as the set numbers its frames.
         width: Width in pixels.
         height: Height in pixels.
         boxes: x1, y1, x2, y2 in pixels, float32 ``(n, 4)``.
         labels: Class of each box, from 0, int64 ``(n,)``.
-        tracks: Number of each box's object within the video, -1 if the set does not tell, int64 ``(n,)``.
+        tracks: Number of each box's object within the video, -1 if the set does not state it, int64 ``(n,)``.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class LabelledVideo:
 
     Attributes:
         name: Its name, unique in the set.
-        patient: What may not be torn apart when uncertainty is estimated: the patient, the video's name if not known.
+        patient: Unit of resampling when uncertainty is estimated: the patient, or the video's name if unknown.
         fps: Frames per second.
         frames: Frames in order of time.
     """
@@ -83,10 +83,10 @@ class DetectionSet:
     """Videos with boxes.
 
     Attributes:
-        name: Where it was read from.
+        name: File that it was read from.
         labels: Names of the classes.
         videos: The videos.
-        notes: What was cut off or left out, one sentence each.
+        notes: Boxes that were clipped or left out, one sentence each.
     """
 
     name: str
@@ -111,19 +111,19 @@ class DetectionSet:
 def make_frame(
     path: Path, number: int, size: tuple[int, int], boxes: Sequence[LabelledBox], *, clip: bool, notes: list[str]
 ) -> LabelledFrame:
-    """Return a frame after looking at its boxes.
+    """Return a frame with validated boxes.
 
     Args:
         path: Image file.
         number: Number of the frame.
         size: Width and height in pixels.
         boxes: Objects in it.
-        clip: Cut off what lies outside of the image and leave out boxes of which nothing is left, as the original
-            does; both are noted. Otherwise such boxes are an error.
-        notes: Takes the notes.
+        clip: Clip boxes to the image and leave out those without area, as the published code does; both are noted.
+            Otherwise such boxes are an error.
+        notes: List that the notes are appended to.
 
     Raises:
-        InputError: If a box has no area, or lies outside of the image.
+        InputError: If a box has no area, or exceeds the image.
     """
     width, height = size
     kept: list[LabelledBox] = []
@@ -131,23 +131,24 @@ def make_frame(
         x1, y1, x2, y2 = box.corners
         if not np.isfinite(box.corners).all() or x2 <= x1 or y2 <= y1:
             if clip:
-                notes.append(f"{box.where}: the box {box.corners} has no area and was left out")
+                notes.append(f"{box.source}: the box {box.corners} has no area and was left out")
                 continue
-            raise InputError(f"{box.where}: the box {box.corners} has no area; corners are x1 < x2, y1 < y2")
+            raise InputError(f"{box.source}: the box {box.corners} has no area; corners are x1 < x2, y1 < y2")
         outside = max(-x1, -y1, x2 - width, y2 - height)
         if outside > RIM and not clip:
             raise InputError(
-                f"{box.where}: the box {box.corners} lies {outside:g} pixels outside of the {width} x {height} image. "
-                "Correct it, or set data.clip_boxes=true to cut such boxes at the rim, as the original does"
+                f"{box.source}: the box {box.corners} lies {outside:g} pixels outside of the {width} x {height} image. "
+                "Correct it, or set data.clip_boxes=true to clip such boxes, as the published code does"
             )
+        # Within the tolerance of one pixel boxes are clipped silently.
         ends = (width, height, width, height)
         left, top, right, bottom = (float(min(max(v, 0.0), end)) for v, end in zip(box.corners, ends, strict=True))
         if outside > RIM:
-            notes.append(f"{box.where}: the box {box.corners} was cut at the rim of the image of {width} x {height}")
+            notes.append(f"{box.source}: the box {box.corners} was clipped to the image of {width} x {height}")
         if right <= left or bottom <= top:
-            notes.append(f"{box.where}: nothing of the box {box.corners} lies in the image; it was left out")
+            notes.append(f"{box.source}: the box {box.corners} lies outside of the image and was left out")
             continue
-        kept.append(LabelledBox((left, top, right, bottom), box.label, box.where, box.track))
+        kept.append(LabelledBox((left, top, right, bottom), box.label, box.source, box.track))
     return LabelledFrame(
         path=path,
         number=number,
@@ -159,12 +160,12 @@ def make_frame(
     )
 
 
-def label_number(name: str, labels: Sequence[str], where: str) -> int:
-    """Return the place of a class name.
+def label_index(name: str, labels: Sequence[str], source: str) -> int:
+    """Return the index of a class name.
 
     Raises:
         InputError: If there is no such class.
     """
     if name not in labels:
-        raise InputError(f"{where}: unknown class {name!r}; the classes are {', '.join(labels)} (data.labels)")
+        raise InputError(f"{source}: unknown class {name!r}; the classes are {', '.join(labels)} (data.labels)")
     return list(labels).index(name)

@@ -1,4 +1,4 @@
-"""One door to every set of boxes."""
+"""Opening a set of videos with boxes in any of the supported layouts."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def open_detection_set(
         root: A COCO file (``.json``); or a folder with COCO files ``annotations/<split>.json``; or a folder in the
             published layout (:mod:`endofm.data.detection.published_layout`). A folder that has both is read as COCO,
             the richer format.
-        split: Which subset of a folder.
-        labels: Names of the classes; by default those of the COCO file. The original layout needs them.
-        fps: Frames per second where the set does not tell.
-        clip: Cut boxes at the rim of the image rather than refuse them.
+        split: Name of the subset of a folder.
+        labels: Names of the classes; by default those of the COCO file. The published layout needs them.
+        fps: Frames per second of videos whose rate the set does not state.
+        clip: Clip boxes to the image instead of refusing them.
         images: Folder of the images of a COCO file.
         progress: Show a progress bar on a terminal.
 
     Raises:
-        InputError: If there is no such set, or something in it is wrong; the message names file and line.
+        InputError: If there is no such set, or it has an error; the message names file and line.
     """
     root = Path(root)
     folder = Path(images) if images is not None else None
@@ -50,7 +50,7 @@ def open_detection_set(
         return read_coco(listed, images=folder or root, labels=labels, fps=fps, clip=clip)
     if is_published_layout(root):
         if not labels:
-            raise InputError(f"{root}: this layout does not name its classes; give them (data.labels)")
+            raise InputError(f"{root}: this layout does not list its classes; give them (data.labels)")
         return read_published_layout(root, split, labels=labels, fps=fps, clip=clip, progress=progress)
     raise InputError(
         f"{root}: expected ImageSets/{split}.txt with {split}2019/Image and {split}2019/Annotation, or "

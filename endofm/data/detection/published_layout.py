@@ -1,4 +1,4 @@
-"""The layout that the original detector reads: ``Image/``, ``Annotation/`` and lists, as of KUMC.
+"""The layout that the published detector reads: ``Image/``, ``Annotation/`` and lists, as in KUMC.
 
 ::
 
@@ -6,8 +6,8 @@
     {train,val,test}2019/Annotation/{video}/{i}.xml
     ImageSets/{train,val,test}.txt                     one line per frame: "{video} {mark} {i} {N}"
 
-``endofm data prepare kumc`` and ``endofm data synth --task detection`` write it. The mark tells the original where a
-video begins; here a video begins where its name does.
+``endofm data prepare kumc`` and ``endofm data synth --task detection`` write it. By the mark the published code knows
+where a video begins; here a video begins where its name first appears.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from endofm.data.detection.detection_set import (
     LabelledBox,
     LabelledFrame,
     LabelledVideo,
-    label_number,
+    label_index,
     make_frame,
 )
 from endofm.data.prepare.voc import read_voc
@@ -35,14 +35,14 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class _Line:
-    where: str
+    source: str
     video: str
     number: int
     count: int
 
 
 def is_published_layout(root: Path) -> bool:
-    """Say whether a folder is laid out like this."""
+    """Return whether a folder has this layout."""
     return (root / LISTS).is_dir()
 
 
@@ -55,13 +55,13 @@ def read_published_layout(
         root: Folder of the set.
         split: ``train``, ``val`` or ``test``: the name of a list.
         labels: Names of the classes; others are an error.
-        fps: Frames per second of all videos; the layout does not tell.
+        fps: Frames per second of all videos, which the layout does not state.
         clip: See :func:`~endofm.data.detection.detection_set.make_frame`.
         progress: Show a progress bar on a terminal.
 
     Raises:
         InputError: If the list is missing, empty, or mixes videos; a frame is missing or its annotation damaged; a
-            class is unknown or a box not possible. The message names file and line.
+            class is unknown or a box impossible. The message names file and line.
     """
     listing = root / LISTS / f"{split}.txt"
     lines = _read_list(listing)
@@ -74,6 +74,7 @@ def read_published_layout(
         for line in lines:
             frames.setdefault(line.video, []).append(_read_frame(base, line, labels, clip, notes))
             bar.update()
+    # The layout states no patients; the video takes their place.
     videos = tuple(LabelledVideo(name, name, fps, tuple(own)) for name, own in frames.items())
     return DetectionSet(str(listing), tuple(labels), videos, tuple(notes))
 
@@ -82,34 +83,36 @@ def _read_list(path: Path) -> list[_Line]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        there = sorted(file.stem for file in path.parent.glob("*.txt"))
-        raise InputError(f"{path}: there is no such list; there are {', '.join(there) or 'none'}") from error
+        available = sorted(file.stem for file in path.parent.glob("*.txt"))
+        raise InputError(f"{path}: there is no such list; available: {', '.join(available) or 'none'}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     lines: list[_Line] = []
     finished: set[str] = set()
-    for place, raw in enumerate(text.splitlines(), start=1):
+    for line_number, raw in enumerate(text.splitlines(), start=1):
         if not raw.strip():
             continue
-        where = f"{path}:{place}"
-        line = _parse(raw, where)
+        source = f"{path}:{line_number}"
+        line = _parse(raw, source)
         last = lines[-1] if lines else None
         if last is None or last.video != line.video:
             _check_end(last)
             if line.video in finished:
                 raise InputError(
-                    f"{where}: frame {line.number} of {line.video} comes after frames of another video; the list mixes "
-                    "videos. Put the frames of each video together, in order of time"
+                    f"{source}: frame {line.number} of {line.video} comes after frames of another video; the list "
+                    "mixes videos. Put the frames of each video together, in order of time"
                 )
             if line.number != 1:
-                raise InputError(f"{where}: {line.video} begins with frame {line.number}; frames count from 1")
+                raise InputError(f"{source}: {line.video} begins with frame {line.number}; frames count from 1")
             finished.add(line.video)
         elif line.number != last.number + 1:
             raise InputError(
-                f"{where}: frame {line.number} of {line.video} follows frame {last.number}; frames count up by one"
+                f"{source}: frame {line.number} of {line.video} follows frame {last.number}; frames count up by one"
             )
         elif line.count != last.count:
-            raise InputError(f"{where}: {line.video} is said to have {line.count} frames, above {last.count}")
+            raise InputError(
+                f"{source}: this line states {line.count} frames for {line.video}, the lines above {last.count}"
+            )
         lines.append(line)
     if not lines:
         raise InputError(f"{path}: the list is empty")
@@ -117,34 +120,36 @@ def _read_list(path: Path) -> list[_Line]:
     return lines
 
 
-def _parse(raw: str, where: str) -> _Line:
+def _parse(raw: str, source: str) -> _Line:
     parts = raw.split()
     if len(parts) != 4 or not all(part.isdigit() for part in parts[1:]):
-        raise InputError(f"{where}: expected `video mark frame frames`, for example `17 1 1 250`, got {raw.strip()!r}")
-    return _Line(where, parts[0], int(parts[2]), int(parts[3]))
+        raise InputError(f"{source}: expected `video mark frame frames`, for example `17 1 1 250`, got {raw.strip()!r}")
+    return _Line(source, parts[0], int(parts[2]), int(parts[3]))
 
 
 def _check_end(last: _Line | None) -> None:
     if last is not None and last.number != last.count:
-        raise InputError(f"{last.where}: {last.video} ends with frame {last.number} but is said to have {last.count}")
+        raise InputError(f"{last.source}: {last.video} ends with frame {last.number}, but {last.count} are stated")
 
 
 def _read_frame(base: Path, line: _Line, labels: Sequence[str], clip: bool, notes: list[str]) -> LabelledFrame:
     folder = base / "Image" / line.video
     image = next((p for s in IMAGE_SUFFIXES if (p := folder / f"{line.number}{s}").is_file()), None)
     if image is None:
-        raise InputError(f"{line.where}: there is no image {folder / str(line.number)}.jpg")
+        raise InputError(f"{line.source}: there is no image {folder / str(line.number)}.jpg")
     annotation = base / "Annotation" / line.video / f"{line.number}.xml"
     if not annotation.is_file():
-        raise InputError(f"{line.where}: there is no annotation {annotation}; a frame without objects has an empty one")
+        raise InputError(
+            f"{line.source}: there is no annotation {annotation}; a frame without objects has an empty one"
+        )
     try:
         with open_image(image) as opened:
             size = upright_size(opened)
     except VideoError as error:
-        raise InputError(f"{line.where}: {error}") from error
+        raise InputError(f"{line.source}: {error}") from error
     boxes = []
     for box in read_voc(annotation).boxes:
-        where = f"{annotation}:{box.line}"
+        source = f"{annotation}:{box.line}"
         corners = (box.xmin, box.ymin, box.xmax, box.ymax)
-        boxes.append(LabelledBox(corners, label_number(box.name, labels, where), where))
+        boxes.append(LabelledBox(corners, label_index(box.name, labels, source), source))
     return make_frame(image, line.number, (size[1], size[0]), boxes, clip=clip, notes=notes)

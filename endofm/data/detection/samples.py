@@ -1,4 +1,4 @@
-"""Samples to train a detector on: a target frame, its supports, and the target's boxes in the network's pixels."""
+"""Training samples of a detector: a target frame, its supports, and the target's boxes in pixels of the input."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class DetectionSample:
     """One target frame with its supports.
 
     Attributes:
-        pixels: float32 ``(3, time, height, width)``, normalised; the frames in the order that was asked for.
-        target: Place of the target among the frames.
+        pixels: float32 ``(3, time, height, width)``, normalised; the frames in the requested order.
+        target: Index of the target among the frames.
         boxes: Objects of the target, x1, y1, x2, y2 in pixels of the input, float32 ``(n, 4)``.
         labels: Their classes, from 1, int64 ``(n,)``.
     """
@@ -40,7 +40,7 @@ class DetectionSample:
 
     @classmethod
     def collate(cls, samples: Sequence[DetectionSample]) -> DetectionBatch:
-        """Join samples; frames of different sizes are padded with zeros at the right and bottom."""
+        """Collate samples; frames of different sizes are padded with zeros at the right and bottom."""
         height, width = (max(sample.pixels.shape[axis] for sample in samples) for axis in (-2, -1))
         padded = [
             torch.nn.functional.pad(
@@ -58,11 +58,11 @@ class DetectionSample:
 
 @dataclass(frozen=True, eq=False)
 class DetectionBatch:
-    """Samples, joined.
+    """A batch of samples.
 
     Attributes:
         clips: float32 ``(batch, 3, time, height, width)``.
-        targets: Place of the target in each clip, int64 ``(batch,)``.
+        targets: Index of the target in each clip, int64 ``(batch,)``.
         boxes: Objects of each target.
         labels: Their classes, from 1.
     """
@@ -74,7 +74,7 @@ class DetectionBatch:
 
 
 class SampleTask(NamedTuple):
-    """What is to be read: a frame of a video, in an epoch."""
+    """Task of a worker: a frame of a video, in an epoch."""
 
     video: int
     frame: int
@@ -84,21 +84,21 @@ class SampleTask(NamedTuple):
 class DetectionSamples:
     """Source of samples for :class:`~endofm.data.loader.ClipLoader`.
 
-    Every frame is a target once per epoch. Supports are drawn as the original draws them: half of them from the frames
-    up to ``reach`` before the target, half from those behind it, clamped to the video. Everything random depends on the
-    seed, the epoch and the frame, not on the number of workers.
+    Every frame is a target once per epoch. Supports are drawn as in the published code: half of them from the ``reach``
+    frames before the target, half from those after it, clamped to the video. All random choices depend on the seed, the
+    epoch and the frame, not on the number of workers.
 
     Args:
         source: Videos with boxes.
-        preprocess: How frames become the network's input.
-        supports: Supports of a sample.
-        reach: Farthest of them, in frames.
+        preprocess: Preprocessing of the frames.
+        supports: Number of supports of a sample.
+        reach: Maximum distance of a support from the target, in frames.
         order: Order of the frames.
-        flip: Probability of a horizontal flip, of the whole sample.
-        negatives: Take frames without boxes too, as background.
-        every: Take every n-th frame of a video as target.
-        last_pixel_inside: Boxes are cut at the last pixel's number and mirrored about it, as in the original.
-        seed: Seed of everything random.
+        flip: Probability of a horizontal flip of the sample.
+        negatives: Use frames without boxes too, as background.
+        every: Use every n-th frame of a video as target.
+        last_pixel_inside: Clip boxes to the last pixel's index and mirror them about it, as in the published code.
+        seed: Seed of all random choices.
 
     Raises:
         InputError: If no frame is left to train on.
@@ -135,72 +135,75 @@ class DetectionSamples:
         return len(self.targets)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the tasks and of everything random."""
+        """Select the epoch of the tasks and of all random choices."""
         self.epoch = epoch
 
     def items_per_rank(self, world_size: int) -> int:
-        """Return how many samples each of ``world_size`` processes goes through in an epoch."""
+        """Return how many samples each of ``world_size`` processes reads in an epoch."""
         return len(self.targets) // world_size
 
     def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[SampleTask]:
-        """Yield the samples of one process in this epoch, from number ``skip`` on."""
-        places = epoch_order(
+        """Yield the samples of one process in this epoch, without the first ``skip``."""
+        indices = epoch_order(
             len(self.targets), seed=self.seed, epoch=self.epoch, shuffle=shuffle, rank=rank, world_size=world_size
         )
-        for place in places[skip:]:
-            yield SampleTask(*self.targets[int(place)], self.epoch)
+        for index in indices[skip:]:
+            yield SampleTask(*self.targets[int(index)], self.epoch)
 
     def read(self, task: SampleTask) -> ClipSample | SkippedClip:
         """Read one sample."""
         video = self.source.videos[task.video]
         name = f"{video.name}/{video.frames[task.frame].number}"
         draws = np.random.default_rng(np.random.SeedSequence([self.seed, task.epoch, task.video, task.frame]))
-        chosen = self.choose(task.frame, len(video), draws)
+        selected = self.select(task.frame, len(video), draws)
         try:
-            sample = self.sample(video, chosen, flipped=bool(draws.random() < self.flip))
+            sample = self.sample(video, selected, flipped=bool(draws.random() < self.flip))
         except VideoError as error:
             return SkippedClip(name, str(error))
-        times = torch.tensor([place / video.fps for place in chosen[1:]], dtype=torch.float64)
+        times = torch.tensor([index / video.fps for index in selected[1:]], dtype=torch.float64)
         return ClipSample(sample, times, -1, task.frame, name, video.patient)
 
-    def choose(self, frame: int, count: int, draws: np.random.Generator) -> tuple[int, ...]:
-        """Return the place of the target among the frames of a sample, and the frames.
+    def select(self, frame: int, count: int, draws: np.random.Generator) -> tuple[int, ...]:
+        """Return the index of the target among the frames of a sample, followed by the frames.
 
         Args:
             frame: The target.
-            count: Frames of the video.
-            draws: Source of random numbers.
+            count: Number of frames of the video.
+            draws: Random generator.
         """
         earlier = self.supports // 2
         offsets = [-int(d) for d in draws.integers(1, self.reach + 1, earlier)]
         offsets += [int(d) for d in draws.integers(1, self.reach + 1, self.supports - earlier)]
+        # At the ends of a video frames repeat, the target itself included, as in the published code.
         supports = [min(max(frame + offset, 0), count - 1) for offset in offsets]
         if self.order == "target-first":
             return (0, frame, *supports)
         before = sorted(supports[:earlier])
         return (len(before), *before, frame, *sorted(supports[earlier:]))
 
-    def sample(self, video: LabelledVideo, chosen: Sequence[int], *, flipped: bool) -> DetectionSample:
-        """Return a sample made of a target's place and the frames, as :meth:`choose` gives them.
+    def sample(self, video: LabelledVideo, selected: Sequence[int], *, flipped: bool) -> DetectionSample:
+        """Return a sample of a target's index and frames, as returned by :meth:`select`.
 
         Raises:
-            VideoError: If a frame cannot be read or is not of the size that the set states.
+            VideoError: If a frame cannot be read or does not have the size that the set states.
         """
-        place, *places = chosen
-        read: dict[int, Tensor] = {}
-        for index in places:
-            if index not in read:
-                read[index] = self.processor.prepare_frame(_pixels(video.frames[index]))
-        shapes = {tuple(frame.shape) for frame in read.values()}
+        target_index, *indices = selected
+        # Clamped supports repeat; each frame is decoded once.
+        frames: dict[int, Tensor] = {}
+        for index in indices:
+            if index not in frames:
+                frames[index] = self.processor.prepare_frame(_pixels(video.frames[index]))
+        shapes = {tuple(frame.shape) for frame in frames.values()}
         if len(shapes) > 1:
             raise VideoError(f"{video.name}: frames of different sizes: {', '.join(map(str, sorted(shapes)))}")
-        pixels = torch.stack([read[index] for index in places], dim=1)
-        target = video.frames[places[place]]
+        pixels = torch.stack([frames[index] for index in indices], dim=1)  # (channels, time, height, width)
+        target = video.frames[indices[target_index]]
         geometry = self.processor.geometry(target.height, target.width)
         limits = np.array([target.width, target.height] * 2, np.float32) - self.rim
         boxes = geometry.to_clip(np.minimum(target.boxes, limits))
         labels = target.labels
         if flipped:
+            # The image is mirrored, not the padding at its right: boxes stay in the image.
             width = geometry.crop.width
             pixels = torch.cat((pixels[..., :width].flip(-1), pixels[..., width:]), dim=-1)
             boxes = boxes[:, [2, 1, 0, 3]]
@@ -208,9 +211,9 @@ class DetectionSamples:
         kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
         return DetectionSample(
             pixels,
-            int(place),
+            int(target_index),
             torch.from_numpy(boxes[kept].astype(np.float32)),
-            torch.from_numpy(labels[kept] + 1),
+            torch.from_numpy(labels[kept] + 1),  # 0 is the background.
         )
 
 

@@ -1,1 +1,1 @@
-"""Turning data sets that a user has obtained into clips, lists and a manifest. Nothing here downloads anything."""
+"""Preparation of data sets that a user has obtained: clips, lists and a manifest. Nothing here downloads anything."""

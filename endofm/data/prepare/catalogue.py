@@ -1,4 +1,4 @@
-"""The data sets by name."""
+"""Catalogue of the data sets that can be prepared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_set(name: str) -> SetRecipe:
     """Return the recipe of a set.
 
     Raises:
-        InputError: If there is none of this name.
+        InputError: If there is no set of this name.
     """
     if name not in SETS:
         close = difflib.get_close_matches(name.lower(), SETS, n=1)

@@ -1,4 +1,4 @@
-"""What a prepared clip looks like: length, size and rate, and the rule that cuts a sequence into clips."""
+"""Form of prepared clips (length, size and rate), and the rule that cuts a sequence into clips."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFormat:
-    """Form of prepared clips. The defaults are those of the original's pre-training clips (``data/*.py`` of Endo-FM).
+    """Form of prepared clips. The defaults are those of the published pre-training clips (``data/*.py`` of Endo-FM).
 
     Attributes:
         clip_frames: Nominal frames per clip; the last clip of a sequence takes the remainder.
         short_side: Length of the shorter side in pixels.
-        fps: Rate that is written into the files, in frames per second. Frames are neither dropped nor doubled to
-            reach it: a source of another rate keeps its frames, and its true times stand in the manifest.
+        fps: Rate that is written into the files, in frames per second. Frames are neither dropped nor duplicated to
+            reach it: a source of another rate keeps its frames, and the manifest keeps its true times.
     """
 
     clip_frames: int = 150
@@ -32,7 +32,7 @@ class ClipFormat:
         for name, least in (("clip_frames", 1), ("short_side", 16), ("fps", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"ClipFormat.{name} must be a whole number >= {least}, got {value!r}")
+                raise ConfigError(f"ClipFormat.{name} must be an integer >= {least}, got {value!r}")
         if self.short_side % 2:
             raise ConfigError(
                 f"ClipFormat.short_side must be even (4:2:0 video has no odd sizes), got {self.short_side}"
@@ -64,8 +64,8 @@ def split_lengths(num_frames: int, clip_frames: int) -> list[int]:
 def split_stream(frames: Iterable[T], clip_frames: int) -> Iterator[Iterator[T]]:
     """Cut a stream of unknown length by the rule of :func:`split_lengths`.
 
-    Yields one iterator per clip, each to be used up before the next one is asked for. At most ``clip_frames`` frames
-    are held: those that follow a full clip, until it is known whether they are the remainder or a clip of their own.
+    Yields one iterator per clip, each to be exhausted before the next one is requested. At most ``clip_frames`` frames
+    are held: those that follow a full clip, until it is known whether they are its remainder or another clip.
     """
     stream = iter(frames)
     ahead = deque(islice(stream, clip_frames))
@@ -75,6 +75,7 @@ def split_stream(frames: Iterable[T], clip_frames: int) -> Iterator[Iterator[T]]
         while ahead:
             yield ahead.popleft()
         if full:
+            # Fewer frames than a full clip can only be the end of the stream: they belong to this clip.
             ahead.extend(islice(stream, clip_frames))
             if len(ahead) < clip_frames:
                 while ahead:

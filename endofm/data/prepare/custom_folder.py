@@ -11,7 +11,7 @@ from endofm.video.find import naturally, walk
 
 
 def find(root: Path) -> SourceListing:
-    """Return every video file and every folder of images below ``root``; each is a recording of its own."""
+    """Return every video file and every folder of images below ``root``; each is one recording."""
     videos, folders = walk(require_folder(root))
     if not videos and not folders:
         raise InputError(f"{root}: there are no videos and no images in this folder or below it")

@@ -1,4 +1,4 @@
-"""One source to clips: decoded once, as a stream, so that memory does not grow with the length of the source."""
+"""Cutting one source into clips: decoded once, as a stream, so that memory does not grow with its length."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from endofm.video.writer import write_video
 
 
 def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat) -> SourceRecord:
-    """Cut one source into clips ``0001.mp4``, ``0002.mp4``... below ``staging``, or write it whole as ``item.target``.
+    """Cut one source into clips ``0001.mp4``, ``0002.mp4``... below ``staging``, or write it uncut as ``item.target``.
 
-    Frames that cannot be read are left out, counted and named; a source of which nothing can be read has no clips and
-    a problem.
+    Frames that cannot be read are left out, counted and named; a source without readable frames has no clips and a
+    problem.
 
     Args:
         root: Folder of the data set.
@@ -38,16 +38,17 @@ def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFor
     Raises:
         OSError: If a clip cannot be written (disk full, no permission).
     """
-    reading = _Reading(root, item)
+    reader = _SourceReader(root, item)
     clips: list[ClipRow] = []
     hashes: list[tuple[int, ...]] = []
-    frames = (_resized(frame, clip_format) for frame in reading.frames())
+    frames = (_resized(frame, clip_format) for frame in reader.frames())
     for part in [frames] if item.target else split_stream(frames, clip_format.clip_frames):
         target = staging / (item.target or f"{len(clips) + 1:04}.mp4")
         first = next(part, None)
-        if first is None:  # Nothing of a whole source could be read.
+        if first is None:  # No frame of an uncut source could be read.
             break
-        seen = _Seen()
+        # The clip is described while it is written: its frames pass by once and are not kept.
+        seen = _ClipStatistics()
         write_video(target, seen.watch(chain([first], part)), clip_format.fps)
         height, width = first.frame.data.shape[:2]
         clips.append(
@@ -66,34 +67,35 @@ def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFor
                 source_last_frame=seen.last,
                 source_start_seconds=round(seen.start, 6),
                 source_end_seconds=round(seen.end, 6),
-                source_fps=round(reading.fps or 0.0, 6),
+                source_fps=round(reader.fps or 0.0, 6),
                 skipped_frames=seen.last - seen.first + 1 - seen.count,
                 size_bytes=target.stat().st_size,
                 sha256=file_sha256(target),
             )
         )
         hashes.append(tuple(seen.hashes))
-    return SourceRecord(item, tuple(clips), tuple(hashes), tuple(reading.problems))
+    return SourceRecord(item, tuple(clips), tuple(hashes), tuple(reader.problems))
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """A frame and its position in the source."""
+class _IndexedFrame:
+    """A frame and its index in the source."""
 
-    position: int
+    index: int
     frame: Frame
 
 
-def _resized(placed: _Placed, clip_format: ClipFormat) -> _Placed:
-    image = Image.fromarray(placed.frame.data)
-    # Antialiased, unlike the original's (OpenCV's plain bilinear): full-HD lines alias at a fifth of their size.
+def _resized(indexed: _IndexedFrame, clip_format: ClipFormat) -> _IndexedFrame:
+    frame = indexed.frame
+    image = Image.fromarray(frame.data)
+    # Antialiased, unlike the published code (OpenCV's plain bilinear): full-HD lines alias at a fifth of their size.
     small = image.resize(clip_format.size(*image.size), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return _Placed(placed.position, Frame(np.asarray(small), placed.frame.pts_seconds, placed.frame.duration_seconds))
+    return _IndexedFrame(indexed.index, Frame(np.asarray(small), frame.pts_seconds, frame.duration_seconds))
 
 
 @dataclass
-class _Seen:
-    """What went into a clip."""
+class _ClipStatistics:
+    """Number, positions, times and hashes of the frames of a clip."""
 
     count: int = 0
     first: int = 0
@@ -102,54 +104,56 @@ class _Seen:
     end: float = 0.0
     hashes: list[int] = field(default_factory=list)
 
-    def watch(self, frames: Iterator[_Placed]) -> Iterator[UInt8Array]:
-        for placed in frames:
-            frame = placed.frame
+    def watch(self, frames: Iterator[_IndexedFrame]) -> Iterator[UInt8Array]:
+        for indexed in frames:
+            frame = indexed.frame
             if self.count == 0:
-                self.first, self.start = placed.position, frame.pts_seconds
+                self.first, self.start = indexed.index, frame.pts_seconds
             if self.count % HASH_EVERY == 0:
                 self.hashes.append(frame_hash(frame.data))
-            self.last, self.end = placed.position, frame.pts_seconds + frame.duration_seconds
+            self.last, self.end = indexed.index, frame.pts_seconds + frame.duration_seconds
             self.count += 1
             yield frame.data
 
 
-class _Reading:
-    """Reads the frames of one source and collects what is wrong with it."""
+class _SourceReader:
+    """Reads the frames of one source and collects its problems."""
 
     def __init__(self, root: Path, item: SourceItem) -> None:
         self.root, self.item, self.fps = root, item, item.fps
         self.problems: list[str] = []
 
-    def frames(self) -> Iterator[_Placed]:
+    def frames(self) -> Iterator[_IndexedFrame]:
         path = self.root / self.item.source
         count = 0
         try:
-            for count, placed in enumerate(self._images() if path.is_dir() else self._video(path), 1):  # noqa: B007
-                yield placed
+            for count, indexed in enumerate(self._images() if path.is_dir() else self._video(path), 1):  # noqa: B007
+                yield indexed
         except EndoFMError as error:
+            # Damage in the middle of a source costs the rest of it, but not the clips that were cut before.
             self.problems.append(str(error).removeprefix(f"{path}: "))
         if count == 0 and not self.problems:
             self.problems.append("there are no frames in it")
 
-    def _video(self, path: Path) -> Iterator[_Placed]:
+    def _video(self, path: Path) -> Iterator[_IndexedFrame]:
         with open_video(path) as source:
             self.fps = source.metadata.average_fps
-            for position, frame in enumerate(source):
-                yield _Placed(position, frame)
+            for index, frame in enumerate(source):
+                yield _IndexedFrame(index, frame)
             self.problems.extend(source.problems)
 
-    def _images(self) -> Iterator[_Placed]:
+    def _images(self) -> Iterator[_IndexedFrame]:
         self.fps = self.fps or NOMINAL_FPS
         shape: tuple[int, ...] | None = None
-        for position, file in enumerate(source_files(self.root, self.item)):
+        for index, file in enumerate(source_files(self.root, self.item)):
             try:
                 data = read_frame(file)
             except VideoError as error:
                 self.problems.append(f"frame {file.name} was left out: {str(error).removeprefix(f'{file}: ')}")
                 continue
             shape = shape or data.shape
+            # A clip has one size; scaling the odd frame would invent content.
             if data.shape != shape:
-                self.problems.append(f"frame {file.name} was left out: it is not of the size of those before it")
+                self.problems.append(f"frame {file.name} was left out: its size differs from the frames before it")
                 continue
-            yield _Placed(position, Frame(data, position / self.fps, 1 / self.fps))
+            yield _IndexedFrame(index, Frame(data, index / self.fps, 1 / self.fps))

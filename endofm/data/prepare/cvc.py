@@ -1,6 +1,6 @@
-"""CVC-12k as the original uses it: the 612 stills of CVC-ClinicDB with their masks, in runs from one video each.
+"""CVC-12k as the published code uses it: the 612 stills of CVC-ClinicDB with masks, in runs from one video each.
 
-The runs and lists are those of the original's training code (``TransUNet/train.py`` and its data set class in
+The runs and lists are those of the published training code (``TransUNet/train.py`` and its data set class in
 https://github.com/med-air/Endo-FM). Seven of its nine test clips are training clips as well.
 """
 
@@ -26,6 +26,8 @@ from endofm.video.images import open_image
 Run = tuple[int, int]
 """First frame number and number of frames."""
 
+# Copied from the published code, in its order. The numbers are those of the TIFF files, which count through all videos:
+# a run is a stretch of consecutive frames of one video.
 # fmt: off
 TRAIN: tuple[Run, ...] = (
     (104, 23), (529, 18), (448, 19), (26, 25), (343, 21), (178, 22), (429, 19), (200, 6), (127, 25), (253, 25),
@@ -45,11 +47,11 @@ LISTS: dict[str, tuple[Run, ...]] = {
     "unlisted": UNLISTED,
 }
 LISTS_NOTE = """\
-train.csv and test.csv are the original's lists, to compare with published numbers: 7 of the 9 clips of test.csv
+train.csv and test.csv are the published lists, to compare with published numbers: 7 of the 9 clips of test.csv
 are clips of train.csv too (121 of 171 frames), and the published scores are of the best epoch on test.csv.
 For new work train on train_without_test.csv and report on test.csv. unlisted.csv holds the runs in neither list.
-The set does not state its patients; the column patient holds the run. lists/ holds the same lists as the original
-writes them.
+The set does not state its patients; the column patient holds the run. lists/ holds the same lists in the published
+format.
 """
 LAYOUT = "Original/1.tif to 612.tif and Ground Truth/1.tif to 612.tif (CVC-ClinicDB)"
 
@@ -64,7 +66,7 @@ def find(root: Path) -> SourceListing:
     folders = walk(require_folder(root))[1]
     images = next((name for name in folders if PurePosixPath(name).name.lower() == "original"), None)
     if images is None or _mask_folder(root / images) is None:
-        raise InputError(f"{root}: this folder is not laid out as published; expected {LAYOUT}")
+        raise InputError(f"{root}: this folder does not have the published layout; expected {LAYOUT}")
     stills = {path.stem: path.relative_to(root).as_posix() for path in list_images(root / images)}
     items, problems = [], []
     for run in sorted({*TRAIN, *TEST, *UNLISTED}):
@@ -72,7 +74,7 @@ def find(root: Path) -> SourceListing:
         missing = [number for number in numbers if number not in stills]
         name = clip_name(run)
         if missing:
-            problems.append((f"{images}/{name}", f"frames {', '.join(missing)} are not there"))
+            problems.append((f"{images}/{name}", f"frames {', '.join(missing)} are missing"))
         files = tuple(stills[number] for number in numbers if number in stills)
         split = "+".join(split for split in ("train", "test") if run in LISTS[split])
         if files:
@@ -109,34 +111,37 @@ def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat
 
 
 def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
-    """Write ``<list>.csv`` with folders below ``out``, and the original's form of the same lists below ``lists/``."""
+    """Write ``<list>.csv`` with folders below ``out``, and the same lists in the published format below ``lists/``."""
     prepared = {PurePosixPath(row.path).name for row in rows}
     for name, runs in LISTS.items():
-        there = [run for run in runs if clip_name(run) in prepared]
-        folders = (f"frames/{clip_name(run)},masks/{clip_name(run)},{clip_name(run)}\n" for run in there)
+        available = [run for run in runs if clip_name(run) in prepared]
+        folders = (f"frames/{clip_name(run)},masks/{clip_name(run)},{clip_name(run)}\n" for run in available)
         write_text(out / f"{name}.csv", "frames,masks,patient\n" + "".join(folders))
-        entries = (f"CVC-ClinicVideoDB/indexed {first} {length} -1\n" for first, length in there)
+        # The folder and the -1 stand in every line of the published lists.
+        entries = (f"CVC-ClinicVideoDB/indexed {first} {length} -1\n" for first, length in available)
         write_text(out / "lists" / f"{name}.txt", "".join(entries))
     write_text(out / "LISTS.txt", LISTS_NOTE)
 
 
 def _mask_folder(images: Path) -> Path | None:
+    # Copies of the set spell the folder in several ways.
     names = {"ground truth", "groundtruth", "ground_truth"}
     return next((path for path in sorted(images.parent.iterdir()) if path.name.lower() in names), None)
 
 
 def _read_mask(image: Path, size: tuple[int, ...]) -> Image.Image:
     folder = _mask_folder(image.parent)
-    found = [] if folder is None else [path for path in list_images(folder) if path.stem == image.stem]
-    if not found:
+    # The mask may have another suffix than its image, so the stems are compared.
+    masks = [] if folder is None else [path for path in list_images(folder) if path.stem == image.stem]
+    if not masks:
         raise VideoError("it has no mask")
-    with open_image(found[0]) as opened:
+    with open_image(masks[0]) as opened:
         try:
             mask = Image.fromarray(np.asarray(opened.convert("L")))
         except (OSError, ValueError, SyntaxError) as error:
-            raise VideoError(f"{found[0]}: this mask cannot be decoded ({error})") from error
+            raise VideoError(f"{masks[0]}: this mask cannot be decoded ({error})") from error
     if (mask.height, mask.width) != size:
-        raise VideoError(f"{found[0]}: the mask is {mask.width}x{mask.height}, its image {size[1]}x{size[0]}")
+        raise VideoError(f"{masks[0]}: the mask is {mask.width}x{mask.height}, its image {size[1]}x{size[0]}")
     return mask
 
 

@@ -1,4 +1,4 @@
-"""Making folders of frames: what the sets that keep their images share."""
+"""Folders of frames, for data sets whose images are kept instead of encoded as video."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from endofm.video.frames import UInt8Array
 from endofm.video.images import image_to_rgb, open_image
 
 NOMINAL_FPS = 30.0
+"""Frames per second of images whose true rate is unknown."""
 
 
 def read_frame(path: Path) -> UInt8Array:
-    """Return an image file as uint8 ``(height, width, 3)`` RGB; raises VideoError if it cannot be read."""
+    """Return an image file as uint8 ``(height, width, 3)``, RGB.
+
+    Raises:
+        VideoError: If it cannot be read.
+    """
     with open_image(path) as image:
         return image_to_rgb(image, str(path))
 
@@ -34,7 +39,7 @@ class FrameFolder:
 
     Args:
         item: The source.
-        staging: Folder that it is made in.
+        staging: Folder that it is written to.
     """
 
     item: SourceItem
@@ -47,7 +52,7 @@ class FrameFolder:
     size: tuple[int, int] = (0, 0)
 
     def add(self, file: Path, frame: UInt8Array, position: int) -> None:
-        """Note a frame that was written as ``file``; ``position`` is its place among the images of the source."""
+        """Record a frame that was written as ``file``; ``position`` is its index among the images of the source."""
         height, width = frame.shape[:2]
         self.size = (width, height)
         self.files.append(file)

@@ -1,8 +1,8 @@
 """KUMC PolypsSet: frames with boxes, grouped by video, in order of time.
 
 The public archive (https://doi.org/10.7910/DVN/FCBUOR) has one folder per video in ``val2019`` and ``test2019``, while
-the frames of ``train2019`` are shuffled in one folder; there the annotation files say which video and frame each was.
-The layout that is written is the one that the original's detector reads.
+the frames of ``train2019`` are shuffled in one folder; there the annotation files name the video and frame of each.
+The layout that is written is the one that the published detector reads.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 def find(root: Path) -> SourceListing:
     """Return one source per video, its frames in natural order of their original names.
 
-    Images without an annotation file are dropped, as the original does, and named.
+    Images without an annotation file are dropped, as in the published code, and named.
     """
     require_folder(root)
     base = next((path for path in (root, root / "PolypsSet") if (path / PIECES[0] / "Image").is_dir()), None)
     if base is None:
-        raise InputError(f"{root}: this folder is not laid out as published; expected {LAYOUT}")
+        raise InputError(f"{root}: this folder does not have the published layout; expected {LAYOUT}")
     items: list[SourceItem] = []
     problems: list[tuple[str, str]] = []
     dropped: list[tuple[str, str]] = []
@@ -52,6 +52,7 @@ def find(root: Path) -> SourceListing:
         videos: dict[str, list[Path]] = {}
         for name in walk(images)[1] if images.is_dir() else []:
             files = _annotated(list_images(images / name), root, dropped)
+            # Images directly in Image/ are the shuffled frames of the archive, a subfolder is one video.
             videos |= _regroup(files, root, problems) if name == "." else {name.replace("/", "-"): files}
         for video, files in sorted(videos.items(), key=lambda pair: natural_key(pair[0])):
             items.append(
@@ -72,8 +73,8 @@ def find(root: Path) -> SourceListing:
 def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat) -> SourceRecord:
     """Write a video as ``<piece>/Image/<video>/<i>.jpg`` and ``<piece>/Annotation/<video>/<i>.xml``, i = 1..N.
 
-    JPEG files are copied bit for bit. A frame that cannot be read, or whose annotation is damaged or names a class
-    other than those of the set, is left out and named.
+    JPEG files are copied bit for bit. A frame that cannot be read, or whose annotation is damaged or has an unknown
+    class, is left out and named.
     """
     clip = FrameFolder(item, staging)
     for position, name in enumerate(item.files):
@@ -85,6 +86,7 @@ def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat
         except (InputError, VideoError) as error:
             clip.problems.append(f"frame {image.name} was left out: {error}")
             continue
+        # Numbered without gaps, as the published reader requires, even where a frame is left out.
         file = staging / item.target / f"{len(clip.files) + 1}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         if image.suffix.lower() in JPEG_SUFFIXES:
@@ -101,8 +103,8 @@ def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat
 def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
     """Write ``ImageSets/<split>.txt``, one frame per line, and ``annotations/<split>.json`` in the COCO format.
 
-    The second column of the text lists is the frame's number, as in the lists of STFT: by a 1 there the original knows
-    that a video begins. Its own converter writes 0 everywhere, so that it never knows.
+    The second column of the text lists is the frame's number, as in the lists of STFT: the published code takes a 1
+    there for the start of a video. Its own converter writes 0 everywhere, so that it never recognises one.
     """
     for split in sorted({row.split for row in rows}):
         videos = [row for row in rows if row.split == split]
@@ -116,7 +118,7 @@ def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
 
 
 def _coco(out: Path, rows: Sequence[ClipRow]) -> dict[str, list[dict[str, object]]]:
-    """Return COCO's structure with ``videos`` beside it; ``frame_id`` is the number in the file's name."""
+    """Return COCO's structure, with ``videos`` added; ``frame_id`` is the number in the file's name."""
     videos: list[dict[str, object]] = []
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
@@ -147,31 +149,32 @@ def _coco(out: Path, rows: Sequence[ClipRow]) -> dict[str, list[dict[str, object
 def _check(voc: VocFile, width: int, height: int, name: str, clip: FrameFolder) -> None:
     for box in voc.boxes:
         if box.name not in CLASSES:
-            raise InputError(f"its annotation names the class {box.name!r}; known are {', '.join(CLASSES)}")
+            raise InputError(f"its annotation has the class {box.name!r}; the classes are {', '.join(CLASSES)}")
         if box.clipped(width, height) is None:
             clip.dropped.append(f"{name}: a box without area inside the image is not in the COCO file")
 
 
 def _annotation_of(image: Path) -> Path:
-    """Return the annotation file of an image: the same place below ``Annotation`` in place of ``Image``."""
+    """Return the annotation file of an image: the same path with ``Annotation`` instead of ``Image``."""
     folders = list(image.parent.parts)
-    place = len(folders) - 1 - folders[::-1].index("Image")
-    folders[place] = "Annotation"
+    # The last folder of that name: one above the set may be called Image as well.
+    index = len(folders) - 1 - folders[::-1].index("Image")
+    folders[index] = "Annotation"
     return Path(*folders, f"{image.stem}.xml")
 
 
 def _annotated(images: Iterable[Path], root: Path, dropped: list[tuple[str, str]]) -> list[Path]:
-    found = []
+    annotated = []
     for image in images:
         if _annotation_of(image).is_file():
-            found.append(image)
+            annotated.append(image)
         else:
             dropped.append((image.relative_to(root).as_posix(), "has no annotation file"))
-    return found
+    return annotated
 
 
 def _regroup(images: Sequence[Path], root: Path, problems: list[tuple[str, str]]) -> dict[str, list[Path]]:
-    """Sort shuffled frames into videos by what their annotation files say."""
+    """Sort shuffled frames into videos by the folder and file name in their annotation files."""
     groups: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for image in images:
         name = image.relative_to(root).as_posix()
@@ -181,25 +184,27 @@ def _regroup(images: Sequence[Path], root: Path, problems: list[tuple[str, str]]
             problems.append((name, f"was left out: {error}"))
             continue
         if not voc.folder or not voc.filename:
-            problems.append((name, "was left out: its annotation does not say which video and frame it is"))
+            problems.append((name, "was left out: its annotation does not name its video and frame"))
             continue
         groups[voc.folder].append((voc.filename, image))
     names = _video_names(groups)
     videos: dict[str, list[Path]] = {}
     for folder, frames in groups.items():
+        # By the frame's original name; the shuffled name decides between equal ones, so that the order is fixed.
         frames.sort(key=lambda pair: (natural_key(pair[0]), natural_key(pair[1].name)))
         videos[names[folder]] = [image for _, image in frames]
     return videos
 
 
 def _video_names(folders: Iterable[str]) -> dict[str, str]:
-    """Return a short, unambiguous name for each folder: what is left of its path without the part that all share."""
+    """Return a short, unambiguous name for each folder: its path without the leading part that all folders share."""
+    # The folders are paths on the annotators' machines; the part that all share does not distinguish videos.
     paths = {folder: PurePosixPath(folder).parts for folder in folders}
     levels = zip(*(parts[:-1] for parts in paths.values()), strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     names = {folder: "-".join(part.strip("/") for part in parts[shared:]) for folder, parts in paths.items()}
     taken = Counter(names.values())
-    order = {folder: place for place, folder in enumerate(sorted(paths), 1)}
+    order = {folder: number for number, folder in enumerate(sorted(paths), 1)}
     return {folder: f"{name}-{order[folder]}" if taken[name] > 1 else name for folder, name in names.items()}
 
 

@@ -1,4 +1,4 @@
-"""Published folder layouts as rules: a pattern for the path, and what its parts mean."""
+"""Published folder layouts as rules: a pattern of the path, and the meaning of its parts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class LayoutRule:
 
     Attributes:
         kind: Video files, or folders of images.
-        pattern: Regular expression for the end of the path below the set's folder, whole path components, matched
-            without regard to case. Its named groups can be used in ``fields``.
+        pattern: Case-insensitive regular expression of the last components of the path below the set's folder. Its
+            named groups can be used in ``fields``.
         fields: ``video``, ``patient``, ``label`` and ``split`` of :class:`SourceItem`, as format strings over the
             groups. ``video`` is the path if it is not given.
-        fps: Rate of the frames of folders, None if it is not known.
+        fps: Rate of the frames of folders, None if unknown.
     """
 
     kind: Literal["video", "frames"]
@@ -33,7 +33,8 @@ class LayoutRule:
     fps: float | None = None
 
     def item(self, path: str) -> SourceItem | None:
-        """Return the source at a path, or None if it is not one of this rule."""
+        """Return the source at a path, or None if the rule does not match."""
+        # Users unpack archives into folders of their choice: anything may precede the published part of the path.
         match = re.fullmatch(rf"(?:.*/)?{self.pattern}", path, re.IGNORECASE)
         if match is None:
             return None
@@ -50,28 +51,29 @@ class LayoutRule:
 
 
 def find_by_rules(root: Path, rules: Sequence[LayoutRule], layout: str) -> SourceListing:
-    """Return the sources that a set's rules find below ``root``.
+    """Return the sources below ``root`` that a set's rules match.
 
     Args:
         root: Folder that the set was unpacked into, or one above it.
-        rules: Rules; a path belongs to the first one that fits.
-        layout: The layout in words, for the message if nothing fits.
+        rules: Rules; a path belongs to the first one that matches.
+        layout: Description of the layout, for the message if nothing matches.
 
     Raises:
-        InputError: If the folder is missing or nothing in it fits.
+        InputError: If the folder is missing or nothing in it matches.
     """
     videos, folders = walk(require_folder(root))
     items: list[SourceItem] = []
     others: list[str] = []
     for kind, paths in (("video", videos), ("frames", folders)):
         for path in paths:
-            fitting = (rule.item(path) for rule in rules if rule.kind == kind)
-            found = next((item for item in fitting if item is not None), None)
-            if found is not None:
-                items.append(found)
+            candidates = (rule.item(path) for rule in rules if rule.kind == kind)
+            match = next((item for item in candidates if item is not None), None)
+            if match is not None:
+                items.append(match)
+            # Folders of images besides the frames (masks, thumbnails, figures) are common and not worth a note.
             elif kind == "video":
                 others.append(path)
     if not items:
-        raise InputError(f"{root}: this folder is not laid out as published; expected {layout}")
+        raise InputError(f"{root}: this folder does not have the published layout; expected {layout}")
     items.sort(key=lambda item: natural_key(item.source))
     return SourceListing(tuple(items), dropped=tuple((path, "is not part of the published layout") for path in others))

@@ -1,4 +1,4 @@
-"""The lists that are written beside prepared clips."""
+"""Lists that are written next to prepared clips."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from endofm.errors import InputError
 from endofm.files import atomic_path, write_text
 
 NO_LABEL = "-1"
-"""What the original's lists say where there is no label."""
+"""Label of unlabelled clips in the published lists."""
 
 
 def write_clip_list(path: Path, rows: Iterable[ClipRow]) -> None:
-    """Write the list that the original's pre-training reads: ``path,label`` per line, no header, no quoting.
+    """Write the list that the published pre-training code reads: ``path,label`` per line, no header, no quoting.
 
-    Paths are absolute, because the original joins them to an empty prefix: relative ones would only resolve from one
+    Paths are absolute, because that code joins them to an empty prefix: relative ones would only resolve from one
     working directory.
 
     Raises:
@@ -29,19 +29,19 @@ def write_clip_list(path: Path, rows: Iterable[ClipRow]) -> None:
         target = (folder / row.path).as_posix()
         if "," in target:
             raise InputError(
-                f"{target}: the list format of the original has no way to write a comma; rename the folder"
+                f"{target}: the list format of the published code cannot express a comma; rename the folder"
             )
         lines.append(f"{target},{NO_LABEL}\n")
     write_text(path, "".join(lines))
 
 
 def write_problems(path: Path, problems: Sequence[tuple[str, str]], dropped: Sequence[tuple[str, str]]) -> None:
-    """Write ``kind,source,text`` per line, or remove an older list if there is nothing to tell.
+    """Write ``kind,source,text`` per line, or remove an older list if there are no entries.
 
     Args:
         path: File to create, replace or remove.
-        problems: What could not be read, of kind ``problem``.
-        dropped: What was left out on purpose, of kind ``dropped``.
+        problems: Sources that could not be read, of kind ``problem``.
+        dropped: Items that were left out on purpose, of kind ``dropped``.
     """
     if not problems and not dropped:
         path.unlink(missing_ok=True)

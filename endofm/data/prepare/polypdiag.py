@@ -1,7 +1,7 @@
-"""PolypDiag: whole videos with a label each, and two published lists.
+"""PolypDiag: uncut videos with one label each, and two published lists.
 
-The set re-arranges videos of HyperKvasir and LDPolypVideo (https://github.com/tianyu0207/weakly-polyp), and the
-original did not take them out of its pre-training data; ``endofm data check --against`` shows them.
+The set rearranges videos of HyperKvasir and LDPolypVideo (https://github.com/tianyu0207/weakly-polyp), which were not
+removed from the published pre-training data; ``endofm data check --against`` finds them.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ LAYOUT = "videos/*.mp4 with splits/train.txt and splits/val.txt, one `path,label
 
 
 def find(root: Path) -> SourceListing:
-    """Return the listed videos in the order of the lists; a video in two lists carries both, joined by ``+``."""
+    """Return the listed videos in the order of the lists; a video in two lists has both as split, joined by ``+``."""
     base = next((path for path in (require_folder(root), root / "PolypDiag") if (path / "splits").is_dir()), None)
     if base is None:
-        raise InputError(f"{root}: this folder is not laid out as published; expected {LAYOUT}")
+        raise InputError(f"{root}: this folder does not have the published layout; expected {LAYOUT}")
     items: dict[str, SourceItem] = {}
     problems: list[tuple[str, str]] = []
     for split in SPLITS:
         for name, label in _read_list(base / "splits" / f"{split}.txt"):
             source = (base / "videos" / name).relative_to(root).as_posix()
-            known = items.get(source)
-            if known is not None:
-                problems.append((source, f"is listed in {known.split} and again in {split}"))
-                if split not in known.split.split("+"):
-                    items[source] = replace(known, split=f"{known.split}+{split}")
+            listed = items.get(source)
+            # A video in two subsets is reported, but both lists are written as published.
+            if listed is not None:
+                problems.append((source, f"is listed in {listed.split} and again in {split}"))
+                if split not in listed.split.split("+"):
+                    items[source] = replace(listed, split=f"{listed.split}+{split}")
             elif not (root / source).is_file():
-                problems.append((source, f"is listed in {split}, but is not there"))
+                problems.append((source, f"is listed in {split}, but does not exist"))
             else:
                 target = PurePosixPath("videos") / PurePosixPath(name).with_suffix(".mp4")
                 items[source] = SourceItem(
                     source=source, video=name, label=str(label), split=split, target=target.as_posix()
                 )
     if not items:
-        raise InputError(f"{base}: none of the listed videos is there; expected {LAYOUT}")
+        raise InputError(f"{base}: none of the listed videos exists; expected {LAYOUT}")
     others = set(walk(base / "videos")[0]) - {item.video for item in items.values()}
     return SourceListing(
         tuple(items.values()), tuple(problems), tuple((name, "is in no list") for name in sorted(others))
@@ -52,7 +53,7 @@ def find(root: Path) -> SourceListing:
 
 
 def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
-    """Write ``splits/*.txt`` for the prepared videos, as the original reads them: paths below ``videos/``."""
+    """Write ``splits/*.txt`` for the prepared videos, as the published code reads them: paths below ``videos/``."""
     for split in SPLITS:
         lines = [
             f"{PurePosixPath(row.path).relative_to('videos')},{row.label}\n"
@@ -72,7 +73,7 @@ def _read_list(path: Path) -> list[tuple[str, int]]:
         if not line.strip():
             continue
         if not comma or "," in name or not label.strip().lstrip("-").isdigit():
-            raise InputError(f"{path}, line {number}: expected `path,label` with a whole number, got {line!r}")
+            raise InputError(f"{path}, line {number}: expected `path,label` with an integer label, got {line!r}")
         entries.append((name.strip(), int(label)))
     return entries
 
@@ -88,7 +89,7 @@ RECIPE = SetRecipe(
     clips=253,
     frames=485_561,
     overlaps=(
-        "hyper-kvasir: videos are taken from it, and were not removed from the original's pre-training",
-        "ldpolypvideo: likewise",
+        "hyper-kvasir: part of the videos come from it, and were not removed from the published pre-training data",
+        "ldpolypvideo: part of the videos come from it, and were not removed from the published pre-training data",
     ),
 )

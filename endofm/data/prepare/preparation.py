@@ -1,4 +1,4 @@
-"""The one way from a data set's folder to clips, manifest and lists."""
+"""Preparation of a data set: from its published folder to clips, manifest, lists and report."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class PrepareReport:
     Attributes:
         set: Name of the set.
         source: Folder that it was prepared from.
-        sources: Sources found there.
-        clips: Clips that are now prepared, over all runs.
-        frames: Their frames.
-        expected_clips: Clips that the original reports, None if it does not.
-        expected_frames: Likewise, frames.
+        sources: Number of sources in it.
+        clips: Number of prepared clips, over all runs.
+        frames: Number of their frames.
+        expected_clips: Published number of clips, None if there is none.
+        expected_frames: Published number of frames, None if there is none.
         problems: Source and sentence for everything that could not be read.
         dropped: Source and sentence for everything that was left out on purpose.
     """
@@ -66,18 +66,18 @@ class _Task:
 
 
 def plan(recipe: SetRecipe, source: str | Path, limit: int | None = None) -> SourceListing:
-    """Return what a data set's folder holds, without reading any video.
+    """Return the sources in a data set's folder, without reading any video.
 
     Args:
         recipe: The set.
         source: Folder that it was unpacked into.
-        limit: Return only the first this many sources.
+        limit: Maximum number of sources; None for all.
 
     Raises:
-        InputError: If the folder is missing or is not laid out as published.
+        InputError: If the folder is missing or does not have the published layout.
     """
-    found = recipe.find(Path(source))
-    return replace(found, items=found.items[:limit])
+    listing = recipe.find(Path(source))
+    return replace(listing, items=listing.items[:limit])
 
 
 def prepare(
@@ -93,38 +93,40 @@ def prepare(
 ) -> PrepareReport:
     """Prepare a data set: cut its recordings into clips and write manifest, list, hashes and report.
 
-    A run that was stopped in any way goes on where it stopped: sources that are done are recognised by the size and
-    time of change of the source and the sizes of their clips.
+    An interrupted run resumes where it stopped: finished sources are recognised by the size and modification time of
+    the source and the sizes of their clips.
 
     Args:
         recipe: The set.
         source: Folder that it was unpacked into.
         out: Folder for the clips, one per set.
         clip_format: Form of the clips.
-        jobs: Processes that work side by side; by default one per core.
-        limit: Prepare only the first this many sources.
-        overwrite: Remove what an earlier run made and start afresh.
+        jobs: Number of processes; by default one per usable processor.
+        limit: Maximum number of sources to prepare; None for all.
+        overwrite: Remove the clips of an earlier run and start over.
         progress: Show a progress bar.
 
     Returns:
-        What was prepared and what could not be read.
+        The report of the preparation.
 
     Raises:
-        InputError: If the source folder is not laid out as published, or the output folder is in use otherwise.
+        InputError: If the source folder does not have the published layout, or ``out`` is inside it.
+        JobError: If the output folder is in use, or holds other clips or clips of other settings.
         OSError: If a clip cannot be written.
     """
     source, out = Path(source), Path(out)
     clip_format = ClipFormat() if clip_format is None else clip_format
     if out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{out}: lies inside the source {source}; choose a folder outside it")
-    found = plan(recipe, source, limit)
+        raise InputError(f"{out} is inside the source {source}; choose a folder outside it")
+    listing = plan(recipe, source, limit)
     with exclusive(out):
         folder = PreparedFolder(out)
         if overwrite:
             folder.clear()
         folder.open(recipe.name, clip_format)
-        failures = _convert_all(recipe, folder, source, found.items, clip_format, jobs or usable_processors(), progress)
-        return _publish(recipe, source, out, folder, found, failures)
+        jobs = jobs or usable_processors()
+        failures = _convert_all(recipe, folder, source, listing.items, clip_format, jobs, progress)
+        return _publish(recipe, source, out, folder, listing, failures)
 
 
 def _publish(
@@ -132,26 +134,26 @@ def _publish(
     source: Path,
     out: Path,
     folder: PreparedFolder,
-    found: SourceListing,
+    listing: SourceListing,
     failures: Mapping[str, tuple[str, ...]],
 ) -> PrepareReport:
     """Give the clips their final names and write manifest, lists, hashes and report."""
-    records = folder.publish(found.items)
+    records = folder.publish(listing.items)
     rows = [row for record in records for row in record.clips]
     report = PrepareReport(
         set=recipe.name,
         source=str(source.resolve()),
-        sources=len(found.items),
+        sources=len(listing.items),
         clips=len(rows),
         frames=sum(row.num_frames for row in rows),
         expected_clips=recipe.clips,
         expected_frames=recipe.frames,
         problems=(
-            *found.problems,
+            *listing.problems,
             *((record.item.source, text) for record in records for text in record.problems),
             *((name, text) for name, texts in failures.items() for text in texts),
         ),
-        dropped=(*found.dropped, *((record.item.source, text) for record in records for text in record.dropped)),
+        dropped=(*listing.dropped, *((record.item.source, text) for record in records for text in record.dropped)),
     )
     recipe.write_lists(out, rows)
     _write_report(out, report, rows, records)
@@ -167,7 +169,7 @@ def _convert_all(
     jobs: int,
     progress: bool,
 ) -> dict[str, tuple[str, ...]]:
-    """Convert what is not done yet; return the problems of sources that gave no clip at all."""
+    """Convert the sources that are not finished; return the problems of those without any clip."""
     failures: dict[str, tuple[str, ...]] = {}
     with progress_bar(total=len(items), description="Preparing", unit="source", disable=not progress) as bar:
         tasks = []
@@ -187,14 +189,15 @@ def _convert_all(
 
 
 def _convert(task: _Task) -> tuple[str, ...]:
-    """Convert one source, in a worker; return its problems if it gave no clip."""
+    """Convert one source, in a worker; return its problems if it has no clip."""
+    # Taken before reading: a source that changes while it is read will be converted again.
     state = fingerprint(task.root, task.item, task.clip_format)
     record = task.convert(task.root, task.item, task.staging, task.clip_format)
     if not record.clips:
         shutil.rmtree(task.staging)
         return record.problems
-    made = (path for path in task.staging.rglob("*") if path.is_file())
-    sizes = {path.relative_to(task.staging).as_posix(): path.stat().st_size for path in made}
+    written = (path for path in task.staging.rglob("*") if path.is_file())
+    sizes = {path.relative_to(task.staging).as_posix(): path.stat().st_size for path in written}
     files = tuple((name, sizes[name]) for name in naturally(sizes))
     replace(record, fingerprint=state, files=files).write(task.record)
     return ()

@@ -1,4 +1,4 @@
-"""What a prepared folder remembers between runs: which source is done, and which numbers its clips have."""
+"""State of a prepared folder between runs: finished sources and the numbers of their clips."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _NUMBERED = re.compile(r"[0-9]{5,}\.mp4")
 class PreparedFolder:
     """The state of a folder of prepared clips.
 
-    Clips are made below ``.prepare/<key>/`` and get their final name when all sources of a run are done. A number once
-    given is kept: sources that are added later get the numbers that follow.
+    Clips are written below ``.prepare/<key>/`` and get their final name when all sources of a run are finished. Numbers
+    are permanent: sources that are added later get the numbers that follow.
 
     Args:
         root: The folder.
@@ -56,7 +56,7 @@ class PreparedFolder:
             require_same_settings(self.root, found, settings, remedy="start over with --overwrite")
 
     def clear(self) -> None:
-        """Remove everything that this command made here, and nothing else."""
+        """Remove everything that earlier runs wrote here, and nothing else."""
         for names in self._names.values():
             for name in names:
                 (self.root / name).unlink(missing_ok=True)
@@ -65,19 +65,20 @@ class PreparedFolder:
         self._names = {}
 
     def key(self, item: SourceItem) -> str:
-        """Return the name that a source's record has here."""
+        """Return the name of a source's record and staging folder."""
+        # A hash, because paths of sources hold slashes and can be too long for a file name.
         return hashlib.sha256(item.source.encode()).hexdigest()[:20]
 
     def staging(self, item: SourceItem) -> Path:
-        """Return the folder that a source's clips are made in."""
+        """Return the folder that a source's clips are written to."""
         return self.state / self.key(item)
 
     def record_file(self, item: SourceItem) -> Path:
-        """Return the file that says that a source is done."""
+        """Return the record file whose existence marks a source as finished."""
         return self.state / f"{self.key(item)}.json"
 
     def done(self, source_root: Path, item: SourceItem, clip_format: ClipFormat) -> bool:
-        """Say whether a source is done: unchanged since, and every file made of it there at its size."""
+        """Return whether a source is finished: unchanged since, with every file written for it present at its size."""
         record = SourceRecord.from_file(self.record_file(item))
         if record is None:
             return False
@@ -85,9 +86,10 @@ class PreparedFolder:
             if record.fingerprint != fingerprint(source_root, item, clip_format):
                 return False
             names = self._names.get(self.key(item), [])
-            for place, (name, size) in enumerate(record.files):
-                made = self.staging(item) / name
-                file = made if made.exists() or place >= len(names) else self.root / names[place]
+            for index, (name, size) in enumerate(record.files):
+                # Files of an interrupted run are still in the staging folder, those of a finished one are published.
+                staged = self.staging(item) / name
+                file = staged if staged.exists() or index >= len(names) else self.root / names[index]
                 if file.stat().st_size != size:
                     return False
         except OSError:
@@ -95,7 +97,8 @@ class PreparedFolder:
         return True
 
     def prepare_staging(self, item: SourceItem) -> Path:
-        """Return an empty folder for a source's clips; what an earlier run left there is removed."""
+        """Return an empty folder for a source's clips; leftovers of an earlier run are removed."""
+        # The record first: without it the source counts as unfinished, whatever happens next.
         self.record_file(item).unlink(missing_ok=True)
         folder = self.staging(item)
         if folder.exists():
@@ -104,7 +107,7 @@ class PreparedFolder:
         return folder
 
     def publish(self, items: Sequence[SourceItem]) -> list[SourceRecord]:
-        """Give the clips of all finished sources their names.
+        """Give the clips of all finished sources their final names.
 
         Args:
             items: Sources of this run; their labels and names replace those in older records.
@@ -113,18 +116,20 @@ class PreparedFolder:
             Records of all sources that were ever finished here, in the order of their clips and with final paths.
         """
         current = {item.source: item for item in items}
-        found = [record for path in self.state.glob("*.json") if (record := SourceRecord.from_file(path)) is not None]
-        found = [replace(record, item=current.get(record.item.source, record.item)) for record in found]
-        found.sort(key=lambda record: natural_key(record.item.source))
-        self._assign(found)
+        records = [record for path in self.state.glob("*.json") if (record := SourceRecord.from_file(path)) is not None]
+        records = [replace(record, item=current.get(record.item.source, record.item)) for record in records]
+        records.sort(key=lambda record: natural_key(record.item.source))
+        self._assign(records)
+        # Names are stored before any file is moved, so that an interruption in between cannot give them out twice.
         self._write(self._names_file, self._names)
-        finished = [self._publish(record) for record in found]
+        finished = [self._publish(record) for record in records]
         return sorted(finished, key=lambda record: natural_key(self._names[self.key(record.item)][0]))
 
     def _publish(self, record: SourceRecord) -> SourceRecord:
         item, names = record.item, self._names[self.key(record.item)]
-        for (made, _), name in zip(record.files, names, strict=True):
-            file, target = self.staging(item) / made, self.root / name
+        for (staged, _), name in zip(record.files, names, strict=True):
+            file, target = self.staging(item) / staged, self.root / name
+            # Files that are missing here were moved by an earlier run.
             if file.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(target)
@@ -145,10 +150,10 @@ class PreparedFolder:
         return replace(record, clips=tuple(rows))
 
     def _assign(self, records: Sequence[SourceRecord]) -> None:
-        """Name the files that have no names yet."""
+        """Assign names to the files that have none."""
         for record in records:
             old = self._names.get(self.key(record.item), [])
-            if len(old) != len(record.files):  # Prepared anew, from a source that has changed.
+            if len(old) != len(record.files):  # The source has changed and was prepared again.
                 for name in old:
                     (self.root / name).unlink(missing_ok=True)
                 self._names.pop(self.key(record.item), None)
@@ -161,7 +166,7 @@ class PreparedFolder:
                 self._names[self.key(record.item)] = [name for name, _ in record.files]
             elif self.key(record.item) not in self._names:
                 count = len(record.files)
-                self._names[self.key(record.item)] = [f"{last + place:05}.mp4" for place in range(1, count + 1)]
+                self._names[self.key(record.item)] = [f"{last + number:05}.mp4" for number in range(1, count + 1)]
                 last += count
 
     @staticmethod

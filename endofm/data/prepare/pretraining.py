@@ -17,7 +17,8 @@ COLONOSCOPIC = SetRecipe(
     find=partial(
         find_by_rules,
         rules=(
-            # White light and narrow band show the same lesion, so the lesion takes the patient's place in splits.
+            # The published folder is misspelt ("hyperplasic"). White light and narrow band show the same lesion, so
+            # the lesion stands for the patient in splits.
             LayoutRule(
                 kind="video",
                 pattern=r"(?P<label>adenoma|hyperplas[a-z]*|serrated)/(?P<lesion>[a-z]+_\d+)/"
@@ -25,7 +26,7 @@ COLONOSCOPIC = SetRecipe(
                 fields={"video": "{lesion}/{light}", "patient": "{lesion}", "label": "{label}"},
             ),
         ),
-        layout="adenoma/adenoma_01/videos/{WL,NBI}.mp4 and likewise hyperplasic/ and serrated/",
+        layout="adenoma/adenoma_01/videos/{WL,NBI}.mp4, also below hyperplasic/ and serrated/",
     ),
     license="not stated on the page; ask the authors",
     source="http://www.depeca.uah.es/colonoscopy_dataset/",
@@ -41,12 +42,14 @@ SUN_SEG = SetRecipe(
     find=partial(
         find_by_rules,
         rules=(
+            # Pieces of one case lie in several subsets ("Seen"), so the case, not the piece, is the patient.
             LayoutRule(
                 kind="frames",
                 pattern=r"(?P<part>Train|TestEasy|TestHard)Dataset/(?:(?:Seen|Unseen)/)?Frame/"
                 r"(?P<case>case\d+)(?P<piece>_\d+)?",
                 fields={"video": "{case}{piece}", "patient": "{case}", "label": "polyp", "split": "{part}"},
             ),
+            # Negative cases count from 1 as well, but are other patients.
             LayoutRule(
                 kind="frames",
                 pattern=r"SUN-Negative/(?P<case>case\d+)",
@@ -69,6 +72,7 @@ LDPOLYPVIDEO = SetRecipe(
     find=partial(
         find_by_rules,
         rules=(
+            # Both parts number their videos; the set states no patients, so each video stands for itself.
             LayoutRule(
                 kind="frames",
                 pattern=r"(?P<part>TrainValid|Test)/Images/(?P<number>\d+)",
@@ -91,13 +95,14 @@ HYPER_KVASIR = SetRecipe(
     find=partial(
         find_by_rules,
         rules=(
+            # The folder of the finding is the label; a category's folder may stand above it.
             LayoutRule(
                 kind="video",
                 pattern=r"(?P<tract>upper|lower)-gi-tract/(?:[^/]+/)?(?P<label>[^/]+)/(?P<name>[^/]+)\.[a-z0-9]+",
                 fields={"video": "{name}", "label": "{label}"},
             ),
         ),
-        layout="labeled-videos/lower-gi-tract/pathological-findings/polyps/*.avi and likewise upper-gi-tract/",
+        layout="labeled-videos/lower-gi-tract/pathological-findings/polyps/*.avi also below upper-gi-tract/",
     ),
     license="research and education; competitions and commercial use need prior written permission",
     source="https://datasets.simula.no/hyper-kvasir/",
@@ -113,6 +118,7 @@ KVASIR_CAPSULE = SetRecipe(
     find=partial(
         find_by_rules,
         rules=(
+            # The set states no patients: each recording stands for one.
             LayoutRule(
                 kind="video",
                 pattern=r"(?P<part>labelled|unlabelled)_videos/(?P<name>[^/]+)\.[a-z0-9]+",
@@ -134,6 +140,7 @@ CHOLECT45 = SetRecipe(
     find=partial(
         find_by_rules,
         rules=(
+            # One frame per second is stored; without the rate a clip would seem 30 times as short.
             LayoutRule(
                 kind="frames",
                 pattern=r"(?:data|videos)/(?P<video>VID\d+)",

@@ -1,4 +1,4 @@
-"""What is to be known of a data set before it can be prepared."""
+"""Recipe of a data set: its layout, conversion, lists and terms."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from endofm.data.prepare.sources import SourceItem
 
 @dataclass(frozen=True)
 class SourceListing:
-    """What a set's folder holds.
+    """Sources in a set's folder.
 
     Attributes:
         items: Sources, in natural order.
-        problems: Name and sentence for everything that should be there and is not, or is not as it should be.
+        problems: Name and sentence for everything that is missing or damaged.
         dropped: Name and sentence for everything that is left out on purpose.
     """
 
@@ -30,27 +30,27 @@ class SourceListing:
 
 
 def write_pretraining_list(out: Path, rows: Sequence[ClipRow]) -> None:
-    """Write ``train.csv``, the list that the original's pre-training reads."""
+    """Write ``train.csv``, the list that the published pre-training code reads."""
     write_clip_list(out / "train.csv", rows)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetRecipe:
-    """One data set: how its published folders become clips, and what is known of it.
+    """One data set: conversion of its published folders into clips, and its terms.
 
     Attributes:
         name: Name on the command line.
         title: Name in the literature.
         find: Returns the sources below the folder that the set was unpacked into; raises InputError if the folder does
             not have the published layout.
-        convert: Makes the clips of one source, in a worker process; by default cuts it into numbered mp4 files.
+        convert: Writes the clips of one source, in a worker process; by default cuts it into numbered mp4 files.
         write_lists: Writes the lists that readers of the set expect, from the clips in order.
-        license: Licence or terms as its providers state them.
+        license: Licence or terms as stated by the providers.
         source: Page that offers the set.
-        obtain: What has to be asked of whom.
-        clips: Clips, or videos, that the original reports; None if it does not.
-        frames: Likewise, frames.
-        overlaps: Names of sets that show the same recordings, with what is known of it.
+        obtain: How to obtain the set.
+        clips: Published number of clips or videos; None if there is none.
+        frames: Published number of frames; None if there is none.
+        overlaps: Names of sets with the same recordings, each with an explanation.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What became of one source, and the file that says so."""
+"""Record of a converted source, and its file."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from endofm.resume import file_state
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """What became of one source; stored beside its clips, so that a later run need not repeat the work.
+    """Outcome of one source; stored next to its clips, so that a later run does not repeat the work.
 
     Attributes:
         item: The source.
-        clips: Its clips. ``path`` is the final one, or the name in the source's own folder if clips are numbered.
+        clips: Its clips. ``path`` is the final path, or the name in the source's staging folder if clips are numbered.
         hashes: Perceptual hashes per clip, as integers.
-        problems: What could not be read, one sentence each.
-        dropped: What was left out on purpose, one sentence each.
+        problems: Parts that could not be read, one sentence each.
+        dropped: Parts that were left out on purpose, one sentence each.
         fingerprint: State of the source when it was prepared; see :func:`fingerprint`.
-        files: Every file that was made, relative to the source's own folder, with its size in bytes.
+        files: Every file that was written, relative to the source's staging folder, with its size in bytes.
     """
 
     item: SourceItem
@@ -39,7 +39,7 @@ class SourceRecord:
 
     @classmethod
     def from_file(cls, path: Path) -> SourceRecord | None:
-        """Read a record; None if there is none, or none that can be read."""
+        """Read a record; None if it is missing or damaged."""
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return cls(
@@ -55,7 +55,8 @@ class SourceRecord:
             return None
 
     def write(self, path: Path) -> None:
-        """Write the record's file; it says that the source is done, so it comes last."""
+        """Write the record's file. Its existence marks the source as finished, so it is written last."""
+        # The list of images of a long source is not needed again: it is found anew at every run.
         values = asdict(replace(self, item=replace(self.item, files=())))
         write_text(path, json.dumps(values))
 
@@ -67,7 +68,7 @@ def fingerprint(root: Path, item: SourceItem, clip_format: ClipFormat) -> str:
 
 
 def source_files(root: Path, item: SourceItem) -> list[Path]:
-    """Return the files that a source consists of."""
+    """Return the files of a source."""
     if item.files:
         return [root / name for name in item.files]
     path = root / item.source

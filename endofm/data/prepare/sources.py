@@ -1,4 +1,4 @@
-"""Finding what there is to prepare: video files and folders of frames, in natural order."""
+"""Sources of a data set: video files and folders of frames, in natural order."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class SourceItem:
 
     Attributes:
         source: Path below the data set's folder, with forward slashes. A folder stands for its images in natural order.
-        video: Name of the recording; clips of one recording never fall on two sides of a split.
-        patient: Name of the patient where the set states it, else empty.
-        label: Class where the set states one, else empty.
-        split: Published subset (``train``, ``val``, ``test``) where there is one, else empty.
-        fps: Rate of the frames of a folder in frames per second; None if it is not known. Video files state their own.
-        target: Path of the clip below the output folder, for a source that stays whole and keeps its name; empty if it
+        video: Name of the recording; a split keeps the clips of one recording together.
+        patient: Name of the patient if the set states it, else empty.
+        label: Class if the set states one, else empty.
+        split: Published subset (``train``, ``val``, ``test``) if there is one, else empty.
+        fps: Rate of the frames of a folder in frames per second; None if unknown. Video files state their rate.
+        target: Path of the clip below the output folder, for a source that is not cut and keeps its name; empty if it
             is cut into numbered clips.
-        files: Images of the source in order, below the data set's folder, where they are not simply all images of the
-            folder ``source``.
+        files: Images of the source in order, below the data set's folder; empty for all images of the folder
+            ``source``.
     """
 
     source: str
@@ -39,7 +39,7 @@ class SourceItem:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the images directly in a folder, in natural order; hidden files are not images."""
+    """Return the images directly in a folder, in natural order; hidden files are ignored."""
     return natural_order(
         folder / entry.name
         for entry in os.scandir(folder)

@@ -14,7 +14,7 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class VocBox:
-    """One object: its class and its corners in pixels, as written in the file, and the line where it begins there."""
+    """One object: its class, its corners in pixels as written in the file, and the line of its annotation."""
 
     name: str
     xmin: float
@@ -24,7 +24,7 @@ class VocBox:
     line: int
 
     def clipped(self, width: int, height: int) -> VocBox | None:
-        """Return the part inside 0..width-1, 0..height-1, or None if nothing with an area is left."""
+        """Return the part inside 0..width-1, 0..height-1, or None if it has no area."""
         left, right = max(self.xmin, 0), min(self.xmax, width - 1)
         top, bottom = max(self.ymin, 0), min(self.ymax, height - 1)
         return replace(self, xmin=left, ymin=top, xmax=right, ymax=bottom) if left < right and top < bottom else None
@@ -32,12 +32,12 @@ class VocBox:
 
 @dataclass(frozen=True)
 class VocFile:
-    """What one annotation file says.
+    """Content of one annotation file.
 
     Attributes:
         boxes: Objects, in the file's order.
-        filename: Name of the frame where it was annotated, empty if not stated.
-        folder: Folder where the frame was annotated, with forward slashes; empty if not stated.
+        filename: Name of the annotated frame, empty if not stated.
+        folder: Folder of the annotated frame on the annotator's machine, with forward slashes; empty if not stated.
     """
 
     boxes: tuple[VocBox, ...]
@@ -55,22 +55,24 @@ def read_voc(path: Path) -> VocFile:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # No annotation has them; they are how XML is made to explode.
-        raise InputError(f"{path}: annotations with a document type are not read")
+    # No annotation needs entities, and nested ones expand to gigabytes ("billion laughs").
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise InputError(f"{path}: annotations with a document type are not supported")
     try:
         tree, lines = _parse(data)
     except expat.ExpatError as error:
         raise InputError(f"{path}: not an XML file ({error})") from error
-    place = (tree.findtext("path") or "").strip().replace("\\", "/")
-    if place.lower().endswith(IMAGE_ENDINGS):
-        place = place.rpartition("/")[0]
-    folder = place or (tree.findtext("folder") or "").strip()
+    # `path` names the full path where the tool wrote one, mostly from Windows; `folder` its last folder only.
+    location = (tree.findtext("path") or "").strip().replace("\\", "/")
+    if location.lower().endswith(IMAGE_ENDINGS):
+        location = location.rpartition("/")[0]
+    folder = location or (tree.findtext("folder") or "").strip()
     boxes = tuple(_box(path, element, line) for element, line in zip(tree.iter("object"), lines, strict=True))
     return VocFile(boxes, (tree.findtext("filename") or "").strip(), folder)
 
 
 def _parse(data: bytes) -> tuple[ElementTree.Element, list[int]]:
-    """Return the tree, and the lines at which its objects begin, which the standard reader does not tell."""
+    """Return the tree and the first line of each object, which the standard reader does not report."""
     builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
     lines: list[int] = []
 
