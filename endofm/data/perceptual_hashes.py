@@ -2,7 +2,7 @@
 
 A hash holds the signs of the 128 lowest frequencies (without the mean) of the cosine transform of the grey frame at
 32 x 32 pixels. Only the middle of the frame counts, because recordings of one scope share border and text panel.
-``python -m benchmarks frame-hashes`` measures the distances of copies and of other recordings; see ``docs/data/check.md``.
+``python -m benchmarks frame-hashes`` measures the distances of copies and of others; see ``docs/data/check.md``.
 
 ``hashes.npz``, next to a set's manifest, stores the hashes of its clips.
 """
