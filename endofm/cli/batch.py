@@ -163,7 +163,7 @@ def run_batch(
     report_precision(model, args)
     settings = {**_model_settings(model, args), **settings}
     if args.jobs > 1:
-        # Each worker holds a model of its own; this process needs its copy no longer.
+        # Each worker loads a model; this process no longer needs its copy.
         del model
         _load.cache_clear()
     report = run_job(

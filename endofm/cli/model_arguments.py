@@ -19,6 +19,7 @@ def configure_weights(parser: argparse.ArgumentParser, *, default: str | None = 
         parser: Parser of the command.
         default: Weights that are used without the option; None makes it required.
     """
+    # Not argparse's default: a command announces the weights that it takes without the option.
     text = "registry name, owner/repo[@revision], folder, .safetensors or .pth file"
     parser.add_argument("--weights", required=default is None, help=f"{text} (default: {default})" if default else text)
 

@@ -114,7 +114,7 @@ def run_job(
     overwrite: bool = False,
     progress: bool = True,
 ) -> JobReport:
-    """Process videos one after the other, or several at a time, and keep a manifest of what is done.
+    """Process videos one after the other, or several at a time, and keep a manifest of the finished ones.
 
     The manifest is rewritten after every video, and ``work`` writes its files atomically. A run that was interrupted in
     any way is resumed by the same call: only missing, failed and changed videos are processed.

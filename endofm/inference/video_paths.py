@@ -74,6 +74,7 @@ def read_list(path: str | Path) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[VideoItem]:
+    # Videos win over images: a folder of recordings may also hold thumbnails.
     videos, folders = walk(folder)
     if not videos and not folders:
         raise InputError(f"{folder}: there are no videos and no images in this folder or below it")

@@ -115,6 +115,7 @@ def clip_times(start: float, end: float, num_frames: int, frame_duration: float)
         raise InputError(f"a window needs start < end, got {start!r} and {end!r}")
     if not (math.isfinite(frame_duration) and frame_duration >= 0):
         raise InputError(f"frame_duration must be >= 0 seconds, got {frame_duration!r}")
+    # The last frame of the window begins one frame duration before its end.
     last = max(end - frame_duration, start)
     if num_frames == 1:
         return np.array([(start + last) / 2])
@@ -171,6 +172,7 @@ def sliding_indices(
     span = num_frames * stride
     hop = span if hop is None else hop
     _require_counts(hop=hop)
+    # Windows over a time line on which every frame lasts one second.
     windows = sliding_windows(total_frames, span, hop, min_tail=min_tail)
     full = np.arange(num_frames) * stride
     clips = []
@@ -215,6 +217,7 @@ def random_indices(
         InputError: If a count is smaller than 1.
     """
     _require_counts(total_frames=total_frames, num_frames=num_frames, stride=stride)
+    # Number of starts at which a full clip fits.
     room = total_frames - (num_frames - 1) * stride
     if room < 1:
         return uniform_indices(total_frames, num_frames)
@@ -334,6 +337,7 @@ def plan_windows(source: VideoSource, settings: WindowSettings) -> WindowPlan:
         after = np.minimum(indices[:, 0] + count * stride, len(times))
         return WindowPlan(times[indices[:, 0]], edges[after], times[indices])
     windows = sliding_windows(end, settings.window_seconds, settings.hop_seconds)
+    # The median, because one gap in the recording must not move the frames of every clip.
     frame_duration = float(np.median(np.diff(times, append=end)))
     return WindowPlan(
         np.array([window.start for window in windows]),

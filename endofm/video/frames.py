@@ -61,6 +61,7 @@ class FrameBatch:
     def stack(cls, frames: Iterable[Frame]) -> FrameBatch:
         """Join frames of equal size; an empty iterable gives a batch of shape ``(0, 0, 0, 3)``."""
         items = list(frames)
+        # np.stack refuses an empty list.
         data = np.stack([f.data for f in items]) if items else np.empty((0, 0, 0, 3), np.uint8)
         return cls(
             data,
@@ -157,6 +158,7 @@ def ascending(seconds: Iterable[float]) -> Iterator[float]:
     Raises:
         InputError: If a time is negative, is not a finite number, or is smaller than the one before.
     """
+    # A generator, so that times may be computed while the video is read.
     last = 0.0
     for position, value in enumerate(seconds):
         time = float(value)
@@ -170,6 +172,7 @@ def ascending(seconds: Iterable[float]) -> Iterator[float]:
 
 def describe_video(source: VideoSource) -> dict[str, Any]:
     """Return the metadata for a provenance: without the folders of the path, which often name patients or people."""
+    # The size identifies a file together with its name; a checksum would read hours of video.
     metadata, path = asdict(source.metadata), Path(source.metadata.name)
     size = path.stat().st_size if path.is_file() else None
     end = float(source.end_seconds())

@@ -105,6 +105,7 @@ def open_video(
         return _open_data(bytes(source), "bytes", fps, how)
     if callable(getattr(source, "read", None)):
         return _open_object(source, fps, how)
+    # By its methods and not by isinstance: VideoSource is a protocol, and programs may bring sources of their own.
     if all(hasattr(source, name) for name in ("sample", "frame_times", "metadata")):
         if fps is not None or decoder != "pyav":
             raise InputError(
@@ -116,6 +117,7 @@ def open_video(
 
     if isinstance(source, np.ndarray):
         return array_source(source, name="array", fps=fps)
+    # A tensor or PIL image can only exist if its library has been imported already; neither is imported here.
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
         return array_source(_channels_last(source), name="tensor", fps=fps)
@@ -132,6 +134,7 @@ def open_video(
 
 def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding) -> VideoSource:
     text = os.fspath(source)
+    # Otherwise FFmpeg would open the connection.
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise VideoError(f"{text}: addresses are not read; download the file and give its path")
     path = Path(text).expanduser()
@@ -189,6 +192,7 @@ def _open_object(file: Any, fps: float | None, how: _Decoding) -> VideoSource:
 def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, how: _Decoding) -> VideoSource:
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     file.seek(0)
+    # The first bytes decide between image and video, since data have no suffix.
     start = file.read(12)
     if not start:
         raise VideoError(f"{name}: there is no data in it (0 bytes)")
@@ -197,8 +201,8 @@ def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, how: _Decod
         from endofm.video.sequence_source import image_file_source
 
         file.seek(0)
-        whole = file.read()
-        images = image_file_source(lambda: open_image(io.BytesIO(whole)), name=name, fps=fps)
+        content = file.read()
+        images = image_file_source(lambda: open_image(io.BytesIO(content)), name=name, fps=fps)
         if images is not None:
             return images
     return _open_file(data, name, fps, how)

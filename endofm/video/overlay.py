@@ -104,6 +104,7 @@ def _encode(
     problems: list[str] = []
     tick = _tick(source, codec)
     with av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        # The rate is only a hint; frames have the times of the source, in its own ticks.
         stream = container.add_stream(codec, rate=_nominal_rate(source), options=CODECS[codec])
         context = stream.codec_context
         context.width, context.height = metadata.width + metadata.width % 2, metadata.height + metadata.height % 2

@@ -110,6 +110,7 @@ class SequenceSource:
         return Frame(data, float(self._times[index]), 1 / self._fps)
 
     def _nearest(self, index: int) -> Frame:
+        # As a viewer would see it: the last good frame stays on screen.
         for candidate in (*range(index, -1, -1), *range(index + 1, len(self._times))):
             frame = self._frame(candidate)
             if frame is not None:
@@ -136,6 +137,7 @@ def _check_array(array: np.ndarray[Any, Any], name: str, dimensions: tuple[int, 
         return
     shapes = {4: "(time, height, width, 3)", 3: "(height, width, 3)"}
     hint = ""
+    # The likeliest mistake decides the hint.
     if array.dtype.kind == "f":
         hint = "; values in [0, 1] become uint8 by (frames * 255).round().astype('uint8')"
     elif array.dtype != np.uint8:

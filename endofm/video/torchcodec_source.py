@@ -48,6 +48,7 @@ class TorchCodecSource(FileSource):
             assert reader.current is not None
             picture, stream = reader.current.picture.frame, reader.decoder.stream.index
             turned, guessed = orientation(picture), guesses_hd_matrix(picture)
+        # Swscale's default and not that of players: see matrix_of.
         if guessed:
             self._damage.note(
                 "matrix",
@@ -57,6 +58,7 @@ class TorchCodecSource(FileSource):
         try:
             self._refuse_unsuitable(turned.mirrored)
             self._decoder = self._open_decoder(stream)
+            # The two must agree on the list of frames, or every index would be wrong.
             count = self._decoder.metadata.num_frames
             if count != len(self.frame_times()):
                 raise VideoError(

@@ -60,6 +60,7 @@ class EndoFM(VideoTransformer, Pretrained):
         """Return the encoder of a model with a head, if it is a complete one."""
         tensors, config = loaded.state_dict or {}, replace(loaded.config, head=None)
         encoder = {name.removeprefix(_BACKBONE): t for name, t in tensors.items() if name.startswith(_BACKBONE)}
+        # The head's preprocessing stays: the encoder was fine-tuned on frames prepared this way.
         # Parts of the published segmentation network's encoder are in its head, so that it is no complete encoder.
         divided = config.encoder.attention_type == "divided_space_time"
         if not divided or set(encoder) != set(cls.shell(config).state_dict()):
@@ -139,4 +140,5 @@ class EndoFM(VideoTransformer, Pretrained):
             return stream.collect(weights=self.weights_provenance(), progress=progress)
 
     def _encode(self, clips: Tensor, *, level: str) -> EncoderOutput:
+        # At level "clip" the last block computes the class token alone, which is cheaper.
         return EncoderOutput(self(clips), None) if level == "clip" else self.forward_features(clips)

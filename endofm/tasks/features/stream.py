@@ -95,6 +95,7 @@ class FeatureStream:
             raise InputError(f"batch_size must be an integer >= 1, got {batch_size!r}")
         self._source, self._processor = source, processor
         self._device, self._precision = torch.device(device), precision
+        # Recording the kernel launches pays off on a GPU, where one clip is a thousand small ones.
         self._encode = GraphedEncoder(encode) if self._device.type == "cuda" else encode
         self._batch_size, self._level = batch_size, level
         self._problems: list[str] = []
