@@ -1,4 +1,4 @@
-"""The notice that every result carries: cards, reports, result files, overlays and the command line."""
+"""Notice on every result: model cards, reports, result files, overlays and the command line."""
 
 DISCLAIMER = "Research software: no result is medical advice."
-"""One sentence, short enough to be burned into a frame."""
+"""A single sentence, short enough to be drawn on a frame."""

@@ -39,19 +39,24 @@ class FeatureFileError(EndoFMError):
 
 
 class EncoderOutputError(EndoFMError):
-    """What an encoder returned cannot be used as features."""
+    """The output of an encoder cannot be used as features."""
 
 
 class JobError(EndoFMError):
-    """An output folder is in use, or was filled with other settings."""
+    """An output folder is in use by another process, or holds the results of other settings.
+
+    Raised by every job that fills a folder and can be resumed: extraction, prediction, preparation of data sets,
+    rendering, fine-tuning and training (:mod:`endofm.resume`). An output folder that cannot be created or written to
+    is an :class:`InputError`.
+    """
 
 
 class TrainingError(EndoFMError):
-    """A training run cannot go on: the loss is not finite, the network has collapsed, the data ran out."""
+    """A training run cannot continue: non-finite loss, collapsed network, or no data left."""
 
 
 class WeightsError(EndoFMError):
-    """Base class of everything that can go wrong between a weight name and a loaded model."""
+    """Base class of errors between the name of weights and a loaded model."""
 
 
 class WeightsNotFoundError(WeightsError, FileNotFoundError):
@@ -59,7 +64,7 @@ class WeightsNotFoundError(WeightsError, FileNotFoundError):
 
 
 class DownloadError(WeightsError, OSError):
-    """The weights exist but could not be fetched (network, server, permission)."""
+    """The weights exist but could not be downloaded (network, server, permission)."""
 
 
 class ChecksumError(WeightsError):
@@ -71,7 +76,7 @@ class UnsafeCheckpointError(WeightsError):
 
 
 class CheckpointFormatError(WeightsError):
-    """A file can be read but holds no weights of a layout that is known."""
+    """A file is readable but holds no weights of a supported layout."""
 
 
 class StateDictError(WeightsError):
@@ -83,18 +88,18 @@ class MissingExtraError(EndoFMError, ImportError):
 
 
 def require_extra(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional dependency or say how to install it.
+    """Import an optional dependency.
 
     Args:
         module: Name of the module to import, e.g. ``"h5py"``.
-        extra: Name of the extra of this package that brings it, e.g. ``"h5"``.
-        purpose: What needs it, as the subject of a sentence, e.g. ``"Writing HDF5 feature files"``.
+        extra: Name of the extra of this package that installs it, e.g. ``"h5"``.
+        purpose: Purpose, the subject of a sentence, e.g. ``"Writing HDF5 feature files"``.
 
     Returns:
         The imported module.
 
     Raises:
-        MissingExtraError: If the module is not installed.
+        MissingExtraError: If the module is not installed; the message names the command that installs it.
     """
     try:
         return importlib.import_module(module)

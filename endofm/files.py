@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writing: a reader sees the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 PARTIAL_PREFIX = ".partial-"
-"""How the name of a file begins while it is being written."""
+"""Prefix of a file's name while it is being written."""
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -19,11 +19,11 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def remove_partial(folder: Path, *, below: bool = False) -> None:
-    """Remove the files that a killed process left half written.
+    """Remove incomplete files of a killed process.
 
     Args:
-        folder: Where to look; nothing is done if it does not exist.
-        below: Look in all folders below it as well.
+        folder: Folder to search; it may be missing.
+        below: Search all folders below it as well.
     """
     for leftover in (folder.rglob if below else folder.glob)(f"{PARTIAL_PREFIX}*"):
         leftover.unlink(missing_ok=True)
@@ -31,10 +31,10 @@ def remove_partial(folder: Path, *, below: bool = False) -> None:
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``target``; on success rename it to ``target``, on failure remove it.
+    """Yield a temporary path next to ``target``; on success rename it to ``target``, on failure remove it.
 
-    The temporary name keeps the target's suffix, because many writers choose a format by it, and begins with
-    ``PARTIAL_PREFIX``, by which leftovers of a killed process can be told.
+    The temporary name keeps the target's suffix, by which many writers choose a format, and begins with
+    ``PARTIAL_PREFIX``, which identifies the leftovers of a killed process.
 
     Args:
         target: File to create or replace. Its folder is created if missing.
@@ -47,6 +47,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f"{PARTIAL_PREFIX}{uuid4().hex[:8]}-{target.name}")
     try:
         yield temporary
+        # The content has to be on disk before the name: after a power cut the new name could belong to an empty file.
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)

@@ -1,4 +1,4 @@
-"""Named results of the encoder, shared by the model that makes them and the code that streams videos through it."""
+"""Named outputs of the encoder, used by models and by the code that streams videos through them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class EncoderOutput(NamedTuple):
-    """What the encoder says about a batch of clips.
+    """Output of the encoder for a batch of clips.
 
     Attributes:
         cls_token: Clip embedding, the class token after the final norm, ``(batch, embed_dim)``.
         patch_tokens: Patch tokens after the final norm on their grid, ``(batch, time, height / patch_size,
-            width / patch_size, embed_dim)``; None where only the clip embedding was asked for.
+            width / patch_size, embed_dim)``; None if only the clip embedding was requested.
     """
 
     cls_token: Tensor

@@ -1,4 +1,4 @@
-"""Work over many sources on several processes, such that neither a crash nor an interruption takes the rest along."""
+"""Process pool that survives the crash of a worker, for jobs over many sources."""
 
 from __future__ import annotations
 
@@ -16,57 +16,59 @@ R = TypeVar("R")
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use.
+    """Return the number of processors that this process may use.
 
-    Linux can confine a process to some of them (containers, job schedulers); where the system keeps no such mask
-    (macOS, Windows), all processors count.
+    Linux can restrict a process to some of them (containers, job schedulers). On systems without such a mask (macOS,
+    Windows) it is the number of all processors.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class WorkerDied(Exception):
-    """The process that worked on a task was killed: a crash of the decoder, or memory that ran out."""
+    """The process of a task was killed, by a crash of the decoder or for lack of memory."""
 
 
 def run_tasks(work: Callable[[T], R], tasks: Sequence[T], jobs: int) -> Iterator[tuple[T, R | WorkerDied]]:
-    """Yield each task with its result, in the order in which they end.
+    """Yield each task with its result, in order of completion.
 
-    A task that takes its process down yields :class:`WorkerDied`; the others still run. Any exception of ``work``
-    itself is raised here, after the tasks that are under way have been stopped.
+    A task whose process dies yields :class:`WorkerDied`; the others still run. Any exception of ``work`` itself is
+    raised here, after the running tasks have been stopped.
 
     Args:
-        work: Function of a module, called in fresh (spawned) processes.
+        work: Module-level function, called in spawned processes.
         tasks: Its arguments.
-        jobs: Number of processes; with 1 too the work runs in a process of its own.
+        jobs: Number of processes; 1 also uses a separate process.
     """
-    left = dict(enumerate(tasks))
-    for place, result in _run(work, left, jobs):
-        yield left.pop(place), result
-    # A dead worker takes the whole pool with it. One task at a time shows which one it was.
-    for place, task in left.items():
-        outcome = [result for _, result in _run(work, {place: task}, 1)]
+    remaining = dict(enumerate(tasks))
+    for index, result in _run(work, remaining, jobs):
+        yield remaining.pop(index), result
+    # A dead worker breaks the whole pool without naming its task. Running the rest one at a time finds it.
+    for index, task in remaining.items():
+        outcome = [result for _, result in _run(work, {index: task}, 1)]
         yield task, outcome[0] if outcome else WorkerDied()
 
 
 def _run(work: Callable[[T], R], tasks: dict[int, T], jobs: int) -> Iterator[tuple[int, R]]:
-    """Yield results until all are there or a worker dies."""
+    """Yield results until all tasks are done or a worker dies."""
     if not tasks:
         return
     others = set(multiprocessing.active_children())
+    # Spawned, because a forked copy of torch's and FFmpeg's threads may deadlock.
     pool = ProcessPoolExecutor(
         min(jobs, len(tasks)), mp_context=multiprocessing.get_context("spawn"), initializer=_die_with_parent
     )
     try:
-        futures = {pool.submit(work, task): place for place, task in tasks.items()}
+        futures = {pool.submit(work, task): index for index, task in tasks.items()}
         for future in as_completed(futures):
-            place = futures.pop(future)
+            index = futures.pop(future)
             try:
                 result = future.result()
             except BrokenProcessPool:
                 continue
-            yield place, result
+            yield index, result
     except BaseException:
+        # shutdown() lets running tasks finish, which may take hours; their results are written atomically.
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
@@ -75,7 +77,7 @@ def _run(work: Callable[[T], R], tasks: dict[int, T], jobs: int) -> Iterator[tup
 
 
 def _die_with_parent() -> None:
-    """Stop this worker when the main process is killed; otherwise it would write on, beside the run that resumes."""
+    """Stop this worker when the main process is killed; otherwise it would keep writing while a new run resumes."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel

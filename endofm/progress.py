@@ -1,4 +1,4 @@
-"""The progress bar of the package."""
+"""Progress bar."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any
 def progress_bar(*, total: float | None, description: str, unit: str, disable: bool = False) -> Any:
     """Return a tqdm progress bar on standard error; use it as a context manager and call ``update``.
 
-    huggingface_hub's subclass of tqdm is used, a dependency already, so that ``HF_HUB_DISABLE_PROGRESS_BARS`` silences
-    every bar that a user sees.
+    This is huggingface_hub's subclass of tqdm, so that ``HF_HUB_DISABLE_PROGRESS_BARS`` silences every bar.
 
     Args:
-        total: Amount of work, or None if it is not known beforehand.
+        total: Amount of work, or None if unknown.
         description: Text before the bar.
-        unit: Name of one piece of work, e.g. ``"clip"``.
-        disable: Show nothing.
+        unit: Name of a unit of work, e.g. ``"clip"``.
+        disable: Show no bar.
     """
     from huggingface_hub.utils.tqdm import tqdm
 
-    # None, not False: tqdm then also stays silent when standard error is not a terminal being watched.
+    # None, not False: tqdm then shows nothing if standard error is not a terminal.
     bar: Callable[..., Any] = tqdm
     return bar(total=total, desc=description, unit=unit, disable=True if disable else None, dynamic_ncols=True)

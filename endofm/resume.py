@@ -1,14 +1,13 @@
-"""Where a long job resumes: an output folder that one process fills, with one set of settings, source by source.
+"""Resuming long jobs: one process fills an output folder with one set of settings.
 
-Extraction, preparation of data sets, rendering, fine-tuning over seeds and training all answer the question "what is
-already done here?" with the same three parts:
+Extraction, preparation of data sets, rendering, fine-tuning over seeds and training share three parts:
 
-- :func:`exclusive` holds the folder, so that two processes never fill it at once;
+- :func:`exclusive` locks the folder, so that two processes never fill it at once;
 - :func:`require_same_settings` refuses a folder that an earlier run filled with other settings;
-- :func:`file_state` tells whether a source has changed since its result was written.
+- :func:`file_state` detects whether a source has changed since its result was written.
 
-What counts as done is each job's own: a manifest row, a clip's record, a checkpoint. All of them are written to a
-temporary name and renamed (:mod:`endofm.files`), so that an interrupted job loses at most the item it was working on.
+Each job defines what counts as done: a manifest row, a clip's record, a checkpoint. All of them are written to a
+temporary name and renamed (:mod:`endofm.files`), so that an interrupted job loses at most the item in progress.
 """
 
 from __future__ import annotations
@@ -30,9 +29,8 @@ LOCK_NAME = ".endofm-lock"
 def exclusive(folder: str | Path) -> Iterator[None]:
     """Create an output folder if it is missing, and hold its lock.
 
-    The operating system releases the lock when the process ends in any way. The empty lock file is kept: removing it
-    could take it from under another process that is waiting for it. Files that a killed process left half written
-    are removed, in all folders below.
+    The operating system releases the lock when the process ends in any way. Incomplete files of a killed process are
+    removed, in all folders below.
 
     Args:
         folder: The output folder.
@@ -61,6 +59,7 @@ def exclusive(folder: str | Path) -> Iterator[None]:
         remove_partial(folder, below=True)
         yield
     finally:
+        # The empty lock file stays: another process may be waiting on it, and would then lock a deleted file.
         lock.__exit__(None, None, None)
 
 
@@ -73,7 +72,7 @@ def require_same_settings(
         folder: The output folder, for the message.
         stored: Settings of the earlier run, as read from JSON or YAML.
         requested: Settings of this run. They are compared as JSON, so that tuples equal lists.
-        remedy: What to do instead, the end of a sentence that begins "choose another folder, or".
+        remedy: Alternative, the end of a sentence that begins "choose another folder, or".
 
     Raises:
         JobError: Naming every setting that differs, with its old and its new value.
@@ -88,7 +87,7 @@ def require_same_settings(
 
 
 def file_state(path: Path) -> tuple[int, int]:
-    """Return what changes when a source changes.
+    """Return size and modification time of a source, which differ after a change.
 
     Returns:
         Size in bytes (-1 for a folder or a missing file) and time of the last change in nanoseconds (0 if missing).

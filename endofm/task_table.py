@@ -1,8 +1,8 @@
-"""The tasks by name, and where the parts of each are defined.
+"""Table of the tasks and their parts.
 
 A task is one folder in ``endofm/tasks`` and one row here. A row names its parts as ``"module:attribute"`` and imports
-nothing until a part is asked for, so that the configuration, the hub and the command line, which lie below the tasks,
-can find what belongs to one. A program adds a task of its own with :func:`register_task`.
+them on request, so that the configuration and the hub, which are on lower floors than the tasks, can use them. A
+program adds its own task with :func:`register_task`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FEATURES = "features"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Where the parts of a task are defined, each as ``"module:attribute"``.
+    """A task and its parts, each as ``"module:attribute"``.
 
     Attributes:
-        name: Name of the task, as ``config.json`` has it.
+        name: Name of the task, as in ``config.json``.
         model: Public model class, a :class:`~endofm.models.pretrained.Pretrained`.
         layout: Checkpoint layouts and text for the model card, a :class:`~endofm.hub.task_layout.TaskLayout`.
         head_config: Configuration of the head, a :class:`~endofm.config.HeadConfig`; None for the encoder alone.
@@ -46,6 +46,12 @@ class Task:
     def model_class(self) -> str:
         """Name of the public model class."""
         return self.model.partition(":")[2]
+
+    @property
+    def public_module(self) -> str:
+        """Module from which users import the model class."""
+        module = self.model.partition(":")[0]
+        return "endofm" if module.startswith("endofm.") else module
 
 
 _TASKS: dict[str, Task] = {
@@ -103,5 +109,5 @@ def get_task(name: str) -> Task:
     if name not in _TASKS:
         close = difflib.get_close_matches(str(name), _TASKS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ConfigError(f"unknown task {name!r}; {hint}this release knows {', '.join(_TASKS)}")
+        raise ConfigError(f"unknown task {name!r}; {hint}this release supports {', '.join(_TASKS)}")
     return _TASKS[name]

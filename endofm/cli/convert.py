@@ -1,33 +1,33 @@
-"""``endofm convert``: from a checkpoint of the original code to a model folder."""
+"""``endofm convert``: conversion of a published checkpoint to a model folder."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-SUMMARY = "turn an original .pth checkpoint into a safe model folder (safetensors, configuration, model card)"
+SUMMARY = "convert a published .pth checkpoint to a safe model folder (safetensors, configuration, model card)"
 EXAMPLES = ("endofm convert endo_fm.pth endofm-base/",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("checkpoint", type=Path, help="original checkpoint; read without running anything in it")
-    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("checkpoint", type=Path, help="published checkpoint; nothing in it is executed")
+    parser.add_argument("out", type=Path, help="output folder")
     parser.add_argument(
-        "--part", choices=("teacher", "student"), help="which network of a training checkpoint (default: teacher)"
+        "--part", choices=("teacher", "student"), help="network of a training checkpoint (default: teacher)"
     )
     parser.add_argument(
         "--num-heads", type=int, metavar="N", help="attention heads per block (default: heads of width 64)"
     )
-    parser.add_argument("--task", help="what to take: features leaves a head out (default: what the file was made for)")
+    parser.add_argument("--task", help="task of the model; features leaves a head out (default: as trained)")
     parser.add_argument(
         "--labels", metavar="A,B,...", help="names of the classes of a fine-tuned file (default: as registered)"
     )
-    parser.add_argument("--force", action="store_true", help="replace a model that is in the folder already")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model in the output folder")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, and say what was found, taken and left out."""
+    """Convert, and print what was found, read and left out."""
     from endofm.errors import InputError, WeightsNotFoundError
     from endofm.hub.convert import convert_checkpoint
     from endofm.hub.download import file_sha256
@@ -37,9 +37,10 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.checkpoint.is_file():
         raise WeightsNotFoundError(f"{args.checkpoint}: there is no such file")
+    # Before the conversion, which takes a minute for the published file.
     present = [name for name in (WEIGHTS_NAME, CONFIG_NAME, CARD_NAME) if (args.out / name).exists()]
-    if present and not args.force:
-        raise InputError(f"{args.out} holds {', '.join(present)} already; pass --force to replace them")
+    if present and not args.overwrite:
+        raise InputError(f"{args.out} holds {', '.join(present)} already; pass --overwrite to replace them")
 
     converted = convert_checkpoint(
         args.checkpoint,

@@ -1,11 +1,11 @@
-"""``endofm info``: what a model is and what it does to frames."""
+"""``endofm info``: architecture, preprocessing and provenance of a model."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
-SUMMARY = "show a model's architecture, preprocessing numbers and provenance"
+SUMMARY = "show a model's architecture, preprocessing and provenance"
 EXAMPLES = (
     "endofm info endofm-nano-4x96",
     "endofm info runs/polyps/export --json",
@@ -14,13 +14,14 @@ EXAMPLES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("weights", help="registry name, owner/repo[@revision], folder, .safetensors or .pth file")
-    parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
-    parser.add_argument("--json", action="store_true", help="print config.json instead of words")
+    parser.add_argument("weights", help="registered name, owner/repo[@revision], folder, .safetensors or .pth file")
+    parser.add_argument("--local-files-only", action="store_true", help="do not use the network")
+    parser.add_argument("--json", action="store_true", help="print config.json instead")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is known of the weights; a registry name is answered from its record, without a download."""
+    """Describe the weights; a registered name is described by its record, without a download."""
+    from endofm.disclaimer import DISCLAIMER
     from endofm.hub.registry import find_record
     from endofm.hub.resolve import load_weights
     from endofm.hub.task_layout import check_tensors, count_parameters, task_layout
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         loaded = load_weights(args.weights, local_files_only=args.local_files_only)
         config, provenance = loaded.config, dict(loaded.provenance)
         if loaded.state_dict is not None:
+            # A file whose tensors do not fit is refused here as it is when it is loaded.
             check_tensors(config, loaded.state_dict, source=provenance["file"])
     if args.json:
         print(json.dumps(config.to_dict(), indent=2))
@@ -57,5 +59,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"\npreprocessing\n{Processor(config.preprocess).describe()}")
     if record is not None:
         print(f"\n{record.description}")
-    print("\nResearch software: no result is medical advice.")
+    print(f"\n{DISCLAIMER}")
     return 0

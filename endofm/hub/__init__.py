@@ -1,1 +1,1 @@
-"""Weights: from a name to checked tensors and their configuration. Files and dictionaries only, no modules."""
+"""Weights: from a name to verified files, tensors and their configuration. No network is defined or described here."""

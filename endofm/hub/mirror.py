@@ -42,6 +42,7 @@ def mirrored_folder(record: WeightRecord, options: DownloadOptions) -> Path:
         DownloadError: If no mirror provided the file.
         ChecksumError: If the only mirror provided a wrong file, or the cache is damaged and downloads are off.
     """
+    # The cache comes first for every mirror, so that a second mirror's entry spares the first one's download.
     failures: list[WeightsError] = []
     for mirror in record.mirrors:
         entry = _entry(record, mirror, options)
@@ -94,11 +95,13 @@ def install_file(record: WeightRecord, file: str | Path, options: DownloadOption
             with file_lock(_sibling(entry, ".lock")):
                 _install(record, mirror, file, entry)
             return entry
+    # No mirror has this file; this raises the error that names the expected checksum.
     require_sha256(file, record.mirrors[0].sha256, source=str(file))
     raise AssertionError("unreachable: the checksum differs")
 
 
 def _entry(record: WeightRecord, mirror: Mirror, options: DownloadOptions) -> Path:
+    # The checksum in the name keeps the entries of different versions apart.
     cache = Path(options.cache_dir or constants.HF_ASSETS_CACHE)
     return cache / "endofm" / f"{record.name}-{mirror.sha256[:16]}"
 

@@ -56,15 +56,15 @@ def model_card(
         ],
     )
     title = config.name or layout.title
-    model_class = get_task(config.task).model_class
+    task = get_task(config.task)
     facts = layout.facts(config)
     parts = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {title}",
         *_summary(config, record),
         "## Use\n\n"
-        f"```python\nfrom endofm import {model_class}\n\n"
-        f'model = {model_class}.from_pretrained("{FOLDER_PLACEHOLDER}")\n'
+        f"```python\nfrom {task.public_module} import {task.model_class}\n\n"
+        f'model = {task.model_class}.from_pretrained("{FOLDER_PLACEHOLDER}")\n'
         f"{layout.usage(config)}\n```",
         f"**Intended for** {layout.intended_use}.\n\n"
         f"**Not for diagnosis.** {DISCLAIMER} It is not a medical device and must not guide the care of a patient.",

@@ -85,10 +85,10 @@ def test_convert_says_that_it_assumed_the_heads(endofm: Command, checkpoint: Pat
 
 def test_convert_does_not_overwrite_unasked(endofm: Command, checkpoint: Path, model_folder: Path) -> None:
     before = (model_folder / "model.safetensors").read_bytes()
-    with pytest.raises(InputError, match=r"holds model\.safetensors, config\.json, README\.md already; pass --force"):
+    with pytest.raises(InputError, match=r"holds model\.safetensors, config\.json, README\.md.*pass --overwrite"):
         endofm("convert", checkpoint, model_folder, "--num-heads", 4)
     assert (model_folder / "model.safetensors").read_bytes() == before
-    endofm("convert", checkpoint, model_folder, "--num-heads", 4, "--force")
+    endofm("convert", checkpoint, model_folder, "--num-heads", 4, "--overwrite")
     assert (model_folder / "model.safetensors").read_bytes() != before
 
 
@@ -140,7 +140,7 @@ def test_download_fetches_from_the_hub(endofm: Command, hub: LoopbackHub, model_
     assert path.is_relative_to(tmp_path / "mine")
     assert path.read_bytes() == (model_folder / "model.safetensors").read_bytes()
     assert load_weights("owner/model", cache_dir=tmp_path / "mine", revision=commit, local_files_only=True)
-    endofm("download", "owner/model", "--revision", commit, "--cache-dir", tmp_path / "mine", "--force")
+    endofm("download", "owner/model", "--revision", commit, "--cache-dir", tmp_path / "mine", "--force-download")
     assert len(hub.requests("GET /cdn/")) == 2
 
 
