@@ -10,10 +10,10 @@ from types import TracebackType
 
 from endofm.errors import InputError, VideoError
 from endofm.video.container import MediaSource, Origin, announced_seconds
-from endofm.video.frame_decoder import orientation
 from endofm.video.frame_reader import FrameReader
 from endofm.video.frames import Float64Array, Frame, VideoMetadata, ascending
 from endofm.video.packets import DamageLog, LazyIndex, PacketIndex, scan_packets
+from endofm.video.rgb_conversion import orientation
 
 
 class FileSource:

@@ -10,9 +10,10 @@ import numpy as np
 
 from endofm.errors import VideoError
 from endofm.video.container import MediaSource, Origin
-from endofm.video.frame_decoder import FrameDecoder, Picture, RgbConverter
+from endofm.video.frame_decoder import FrameDecoder, Picture
 from endofm.video.frames import TIME_TOLERANCE, Frame
 from endofm.video.packets import DamageLog, LazyIndex
+from endofm.video.rgb_conversion import RgbConverter
 
 # A jump costs a few frames of decoding, since the codec starts empty; shorter distances are decoded through.
 _MIN_JUMP_SECONDS = 1.0
