@@ -108,3 +108,17 @@ def require_extra(module: str, extra: str, purpose: str) -> ModuleType:
             f"{purpose} needs the package {module.split('.')[0]!r}, which is not installed. "
             f'Install it with:  pip install "endofm[{extra}]"'
         ) from error
+
+
+def quoted(value: object, *, limit: int = 200) -> str:
+    """Return ``repr(value)`` for a message, shortened if it is long.
+
+    Bad input can be a megabyte, or a value whose representation is; a message that repeats it helps nobody.
+
+    Args:
+        value: What was given.
+        limit: Largest number of characters.
+    """
+    # Long strings are cut before their representation is made; other values must be represented to know their length.
+    shown = repr(value[: limit + 1]) if isinstance(value, (str, bytes)) else repr(value)
+    return shown if len(shown) <= limit else f"{shown[: limit - 3]}..."

@@ -22,6 +22,7 @@ FLOORS = {
     "outputs": 2,
     "progress": 3,
     "files": 3,
+    "json_text": 0,
     "resume": 3,
     "disclaimer": 0,
     "pool": 3,
