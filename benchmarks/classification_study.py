@@ -22,9 +22,10 @@ from endofm.synthetic.set_plan import SetSettings, default_patients
 from endofm.synthetic.specs import RenderConfig
 from endofm.training.config_files import load_config
 from endofm.training.config_schema import to_dict
-from endofm.training.finetune.classification.config import ClassificationConfig
-from endofm.training.finetune.classification.run import finetune_classification
+from endofm.training.finetune.classification_config import ClassificationConfig
+from endofm.training.finetune.classification_recipe import RECIPE
 from endofm.training.finetune.configs import find_config
+from endofm.training.finetune.run import finetune
 
 TRANSFERS = ("full", "linear", "st-adapter")
 SCRATCH = "scratch"
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         for transfer in args.transfer or TRANSFERS:
             config = _config(data, weights, form, transfer, args)
             folder = args.out / "runs" / f"{backbone}-{transfer}"
-            result = finetune_classification(config, folder)
+            result = finetune(RECIPE, config, folder)
             if not result.finished:
                 return result.exit_status
             rows.append(_row(backbone, transfer, folder, args.seeds))

@@ -27,12 +27,20 @@ class Task:
         model: Public model class, a :class:`~endofm.models.pretrained.Pretrained`.
         layout: Checkpoint layouts and text for the model card, a :class:`~endofm.hub.task_layout.TaskLayout`.
         head_config: Configuration of the head, a :class:`~endofm.config.HeadConfig`; None for the encoder alone.
+        finetuning: Fine-tuning recipe, a :class:`~endofm.training.finetune.recipe.TaskRecipe`; None if the task cannot
+            be fine-tuned.
+        finetuning_config: Class of the recipe's settings, a
+            :class:`~endofm.training.finetune.shared_config.FineTuneConfig`.
+        evaluation: Module of ``endofm evaluate TASK``; None if there is no such command.
     """
 
     name: str
     model: str
     layout: str
     head_config: str | None = None
+    finetuning: str | None = None
+    finetuning_config: str | None = None
+    evaluation: str | None = None
 
     def load(self, part: str) -> Any:
         """Import and return a part, ``"model"`` for example; None if the task has no such part."""
@@ -67,18 +75,27 @@ _TASKS: dict[str, Task] = {
             model="endofm.tasks.classification.model:EndoFMForVideoClassification",
             layout="endofm.tasks.classification.layout:ClassificationLayout",
             head_config="endofm.tasks.classification.config:ClassificationHeadConfig",
+            finetuning="endofm.training.finetune.classification_recipe:RECIPE",
+            finetuning_config="endofm.training.finetune.classification_config:ClassificationConfig",
+            evaluation="endofm.cli.evaluate_classification",
         ),
         Task(
             name="detection",
             model="endofm.tasks.detection.model:EndoFMForDetection",
             layout="endofm.tasks.detection.layout:DetectionLayout",
             head_config="endofm.tasks.detection.config:DetectionHeadConfig",
+            finetuning="endofm.training.finetune.detection_recipe:RECIPE",
+            finetuning_config="endofm.training.finetune.detection_config:DetectionConfig",
+            evaluation="endofm.cli.evaluate_detection",
         ),
         Task(
             name="segmentation",
             model="endofm.tasks.segmentation.model:EndoFMForSegmentation",
             layout="endofm.tasks.segmentation.layout:SegmentationLayout",
             head_config="endofm.tasks.segmentation.config:SegmentationHeadConfig",
+            finetuning="endofm.training.finetune.segmentation_recipe:RECIPE",
+            finetuning_config="endofm.training.finetune.segmentation_config:SegmentationConfig",
+            evaluation="endofm.cli.evaluate_segmentation",
         ),
     )
 }

@@ -13,10 +13,11 @@ import torch
 from detection_settings import StudyConfig
 
 from endofm.errors import EndoFMError
+from endofm.evaluation.report import REPORT_FOLDER
 from endofm.files import atomic_path
 from endofm.training.config_schema import to_dict
-from endofm.training.finetune.detection.run import UNREFINED_FOLDER, finetune_detection
-from endofm.training.finetune.seeds import REPORT_FOLDER
+from endofm.training.finetune.detection_recipe import RECIPE, UNREFINED_FOLDER
+from endofm.training.finetune.run import finetune
 from endofm.training.pretrain import pretrain
 
 
@@ -73,7 +74,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     start = None if encoder is None else encoder / "export"
     run = cell.folder / "run"
     config = cell.study.fine_tuning(arm, cell.root / "boxes", start, cell.seed)
-    outcome = finetune_detection(config, run, progress=False)
+    outcome = finetune(RECIPE, config, run, progress=False)
     _require_finished(outcome.finished)
     reports = {name: _metrics(run / folder) for name, folder in _REPORTS.items()}
     result = {

@@ -15,8 +15,9 @@ from endofm.errors import ConfigError
 from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
 from endofm.training.config_schema import to_dict
-from endofm.training.finetune.detection.config import DataConfig, DetectionConfig, DetectorConfig, EvaluationConfig
-from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig
+from endofm.training.finetune.detection_config import DetectionConfig, DetectorData, DetectorEvaluation, DetectorStart
+from endofm.training.finetune.learning_rate import ScheduleConfig
+from endofm.training.finetune.optimizer_config import OptimizerConfig
 from endofm.training.pretrain_config import DataConfig as ClipsConfig
 from endofm.training.pretrain_config import Objective, PretrainConfig, PretrainModelConfig
 from endofm.training.run_config import RunConfig
@@ -177,7 +178,7 @@ class StudyConfig:
             seed: Seed of the run.
         """
         return DetectionConfig(
-            model=DetectorConfig(
+            model=DetectorStart(
                 source=None if encoder is None else str(encoder),
                 encoder=self.encoder if encoder is None else None,
                 size=self.size,
@@ -189,7 +190,7 @@ class StudyConfig:
                 name="study",
             ),
             transfer=arm.transfer,
-            data=DataConfig(root=str(boxes), train="train", validation="val", test="test", reach=4, every=self.every),
+            data=DetectorData(root=str(boxes), train="train", validation="val", test="test", reach=4, every=self.every),
             optimizer=OptimizerConfig(
                 learning_rate=self.learning_rate,
                 weight_decay=1e-4,
@@ -197,7 +198,7 @@ class StudyConfig:
                 clip_norm=5.0,
             ),
             schedule=ScheduleConfig(warmup_epochs=0.5),
-            evaluation=EvaluationConfig(every=self.every, batch_size=4, resamples=0, without_refinement=True),
+            evaluation=DetectorEvaluation(every=self.every, batch_size=4, resamples=0, without_refinement=True),
             run=RunConfig(
                 epochs=self.epochs,
                 batch_size=self.batch_size,

@@ -18,7 +18,8 @@ from endofm.files import atomic_path
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from endofm.training.config_files import load_config
 from endofm.training.config_schema import to_dict
-from endofm.training.finetune.segmentation.run import finetune_segmentation
+from endofm.training.finetune.run import finetune
+from endofm.training.finetune.segmentation_recipe import RECIPE
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import PretrainConfig
 
@@ -73,7 +74,7 @@ def run_cell(cell: Cell) -> dict[str, Any]:
         source = str(pretrained(cell.study, cell.root, how.start))
     config = cell.study.fine_tuning(cell.arm, cell.seed, cell.root, source)
     clock = time.perf_counter()
-    outcome = finetune_segmentation(config, cell.folder / "run", progress=False)
+    outcome = finetune(RECIPE, config, cell.folder / "run", progress=False)
     report = json.loads((cell.folder / "run/report/report.json").read_text(encoding="utf-8"))
     result = {
         "arm": cell.arm,

@@ -16,7 +16,7 @@ from endofm.synthetic.set_plan import SetSettings
 from endofm.synthetic.specs import RenderConfig
 from endofm.training.config_files import load_config
 from endofm.training.config_schema import to_dict
-from endofm.training.finetune.segmentation.config import SegmentationConfig
+from endofm.training.finetune.segmentation_config import SegmentationConfig
 from endofm.training.objectives.endofm.endofm_config import EndoFMFixedConfig, EndoFMPublishedConfig
 from endofm.training.objectives.vcl.vcl_config import VCLConfig
 

@@ -1,29 +1,29 @@
-"""``endofm evaluate classification``: a classifier on labelled videos that it has not learnt from."""
+"""``endofm evaluate classification``: scores of a classifier on labelled videos that it was not trained on."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from endofm.cli.model_arguments import configure_work, load_for_work
+from endofm.cli.evaluate import configure_report
+from endofm.cli.model_arguments import configure_weights, configure_work, load_for_work
 
 SUMMARY = "score a video classifier on labelled videos"
-EXAMPLES = ("endofm evaluate classification runs/polyps/export test.csv -o report/",)
+EXAMPLES = ("endofm evaluate classification test.csv --weights runs/polyps/export -o report/",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("weights", help="registry name, owner/repo[@revision], folder, .safetensors or .pth file")
     parser.add_argument("videos", nargs="+", metavar="LIST", help="list `path,label[,start,end]`, or prepared set")
-    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder for report, predictions and pictures")
+    configure_weights(parser)
+    configure_report(parser, resamples=1000, files="predictions.csv and pictures")
     parser.add_argument("--root", metavar="DIR", help="folder that the lists' paths are relative to")
-    parser.add_argument("--split", choices=("train", "val", "test"), help="take this subset of prepared sets only")
+    parser.add_argument("--split", choices=("train", "val", "test"), help="use this subset of prepared sets only")
     parser.add_argument("--views", type=int, default=1, metavar="N", help="windows per video, averaged (default: 1)")
     parser.add_argument("--crops", type=int, choices=(1, 3), default=1, help="crops per window (default: 1)")
     parser.add_argument(
-        "--upstream", action="store_true", help="choose frames by the original's rule, as published numbers rest on it"
+        "--published-frames", action="store_true", help="choose frames by the published rule, as for published scores"
     )
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     work = configure_work(parser, batch_size=8, unit="clips")
     work.add_argument("--num-workers", type=int, default=2, metavar="N", help="processes that read (default: 2)")
 
@@ -37,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
     from endofm.tasks.classification.model import EndoFMForVideoClassification
 
     require_extra("torchmetrics", "train", "Evaluating a classifier")
-    require_extra("yaml", "train", "Evaluating a classifier")
     from endofm.data.class_targets import Targets
     from endofm.evaluation.bootstrap import BootstrapSettings
     from endofm.evaluation.classification_report import ClassificationReport
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     model = load_for_work(EndoFMForVideoClassification, args)
     head = model.head_config
-    # Where several labels may hold, a list writes them together, so that its classes are not those of the model.
+    # With several labels per video a list writes "a+b", so that the labels in it are not the classes of the model.
     classes = None if head.multi_label else head.labels
     table = read_clips(*args.videos, classes=classes, root=args.root)
     if args.split is not None:
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         targets,
         head,
         model.config.preprocess,
-        published_frames=args.upstream,
+        published_frames=args.published_frames,
         views=args.views,
         crops=args.crops,
         batch_size=args.batch_size,
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     settings = {
         "weights": model.config.name or Path(args.weights).name,
         "weights_sha256": model.provenance.get("sha256", ""),
-        "views": {"time": args.views, "crops": args.crops, "rule": "upstream" if args.upstream else "even"},
+        "views": {"time": args.views, "crops": args.crops, "rule": "published" if args.published_frames else "even"},
         "clips": len(table),
         "precision": model.precision,
     }

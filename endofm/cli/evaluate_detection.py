@@ -1,30 +1,30 @@
-"""``endofm evaluate detection``: a detector on videos with boxes."""
+"""``endofm evaluate detection``: scores of a detector on videos with boxes."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from endofm.cli.model_arguments import configure_work, load_for_work
+from endofm.cli.evaluate import configure_report, finish_seeds, require_seeds
+from endofm.cli.model_arguments import configure_weights, configure_work, load_for_work
 
-SUMMARY = "a detector on videos with boxes: average precision, localisation, presence, alarms, lesions"
+SUMMARY = "score a detector on videos with boxes: average precision, localisation, presence, alarms, lesions"
 EXAMPLES = ("endofm evaluate detection prepared-kumc/ --split val --weights runs/boxes/export -o report/",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("data", type=Path, help="COCO .json, or a folder in the original layout")
+    parser.add_argument("data", type=Path, help="COCO .json, or a folder in the published layout")
     parser.add_argument("--split", default="", metavar="NAME", help="subset of a folder: train, val or test")
-    parser.add_argument("--weights", required=True, help="registry name, owner/repo, folder, .safetensors or .pth file")
-    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder for report, table and pictures")
+    configure_weights(parser)
+    configure_report(parser, resamples=500, files="videos.csv and pictures")
     parser.add_argument("--threshold", type=float, default=0.5, metavar="S", help="score that counts (default: 0.5)")
-    parser.add_argument("--fps", type=float, default=30.0, help="frames per second if the set does not tell")
-    parser.add_argument("--clip-boxes", action="store_true", help="cut true boxes at the rim rather than refuse them")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every n-th frame (default: 1)")
+    parser.add_argument("--fps", type=float, default=30.0, help="frame rate where the set gives none (default: 30)")
+    parser.add_argument("--clip-boxes", action="store_true", help="cut true boxes at the image edge, not refuse them")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="run on every n-th frame (default: 1)")
     parser.add_argument("--online", action="store_true", help="use earlier frames only")
     parser.add_argument("--no-refinement", action="store_true", help="use no supports")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="repeat random supports with N seeds")
-    parser.add_argument("--resamples", type=int, default=500, metavar="N", help="of the bootstrap (default: 500)")
     configure_work(parser, batch_size=2, unit="frames")
 
 
@@ -34,14 +34,11 @@ def run(args: argparse.Namespace) -> int:
 
     from endofm import EndoFMForDetection
     from endofm.data.detection.open_set import open_detection_set
-    from endofm.errors import InputError
     from endofm.evaluation.bootstrap import BootstrapSettings
     from endofm.evaluation.detection_report import DetectionReport
-    from endofm.evaluation.report import over_seeds, write_json
     from endofm.evaluation.run_detector import run_detector
 
-    if args.seeds < 1:
-        raise InputError(f"--seeds must be at least 1, got {args.seeds}")
+    require_seeds(args.seeds)
     model = load_for_work(EndoFMForDetection, args)
     data = open_detection_set(args.data, args.split, labels=model.labels, fps=args.fps, clip=args.clip_boxes)
     plan = replace(model.support_plan(), online=args.online)
@@ -79,9 +76,5 @@ def run(args: argparse.Namespace) -> int:
         if args.seeds == 1:
             print(report.summary())
     if args.seeds > 1:
-        table = over_seeds(reports)
-        for name, row in table.items():
-            print(f"{name:<26} {row['mean']:.3f} +- {row['sd']:.3f}")
-        if args.out is not None:
-            write_json(args.out / "seeds.json", {"metrics": table, "settings": reports[0]["settings"]})
+        finish_seeds(reports, args.out)
     return 0

@@ -1,9 +1,11 @@
-"""``endofm evaluate features``: how much of the labels simple classifiers find in saved features."""
+"""``endofm evaluate features``: scores of simple classifiers on saved features."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from endofm.cli.evaluate import configure_report, finish_seeds, require_seeds
 
 SUMMARY = "k-NN, linear probe or few-shot prototypes on saved features, split by patient or video"
 EXAMPLES = ("endofm evaluate features features/ --labels labels.csv --method linear -o report/",)
@@ -11,7 +13,7 @@ EXAMPLES = ("endofm evaluate features features/ --labels labels.csv --method lin
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("features", type=Path, help="folder that `endofm extract` wrote")
+    parser.add_argument("features", type=Path, help="folder written by `endofm extract`")
     parser.add_argument(
         "--labels", type=Path, required=True, metavar="LIST", help="manifest, or list `path,label[,start,end]`"
     )
@@ -22,16 +24,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", metavar="A,B,...", help="names of the classes in order (default: as listed)")
     parser.add_argument("--method", choices=("knn", "linear", "prototypes"), default="knn", help="(default: knn)")
     parser.add_argument("--k", type=int, default=20, metavar="N", help="neighbours of k-NN (default: 20)")
-    parser.add_argument("--shots", type=int, metavar="N", help="learn from N patients or videos per class only")
-    parser.add_argument("--folds", type=int, default=5, metavar="N", help="of the cross-validation (default: 5)")
+    parser.add_argument("--shots", type=int, metavar="N", help="train on N patients or videos per class only")
+    parser.add_argument("--folds", type=int, default=5, metavar="N", help="folds of the cross-validation (default: 5)")
     parser.add_argument(
-        "--unit", choices=("item", "clip"), default="item", help="what counts once: a labelled video, or each clip"
+        "--unit",
+        choices=("item", "clip"),
+        default="item",
+        help="unit that counts once: labelled video or clip (default: item)",
     )
     parser.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="repeat with N seeds, for mean and deviation (default: 1)"
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="repeat with N seeds, for mean and deviation (default: 1)",
     )
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
-    parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder for report, predictions and pictures")
+    configure_report(parser, resamples=1000, files="predictions.csv and pictures")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,10 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from endofm.errors import InputError
     from endofm.evaluation.feature_evaluation import FeatureEvaluation, evaluate_features
     from endofm.evaluation.labelled_features import load_labelled
-    from endofm.evaluation.report import over_seeds, write_json
 
-    if args.seeds < 1:
-        raise InputError(f"--seeds must be at least 1, got {args.seeds}")
+    require_seeds(args.seeds)
     classes = [name.strip() for name in args.classes.split(",")] if args.classes else None
     data = load_labelled(args.features, args.labels, classes=classes)
     test = None
@@ -68,9 +74,5 @@ def run(args: argparse.Namespace) -> int:
     if args.seeds == 1:
         print(report.summary())
     else:
-        table = over_seeds(reports)
-        for name, row in table.items():
-            print(f"{name:<18} {row['mean']:.3f} +- {row['sd']:.3f}")
-        if args.out is not None:
-            write_json(args.out / "seeds.json", {"metrics": table, "settings": reports[0]["settings"]})
+        finish_seeds(reports, args.out)
     return 0

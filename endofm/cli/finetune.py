@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+from endofm.task_table import Task, get_task, task_names
 
 SUMMARY = "fine-tune a model for a task on labelled videos; rerun the command to resume"
 EXAMPLES = (
@@ -16,72 +15,62 @@ EXAMPLES = (
     "endofm finetune classification --settings",
 )
 
-COMMANDS = (
-    ("classification", "finetune_classification"),
-    ("detection", "finetune_detection"),
-    ("segmentation", "finetune_segmentation"),
-)
-"""Task and module of ``endofm.cli`` of each subcommand."""
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the tasks."""
-    parsers = parser.add_subparsers(dest="finetune_task", metavar="TASK", required=True)
-    for name, module_name in COMMANDS:
-        module = importlib.import_module(f"endofm.cli.{module_name}")
-        sub = parsers.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
-        configure_task(sub)
-        sub.set_defaults(run_finetune=module.run)
+    """Declare a subcommand for every task that can be fine-tuned."""
+    parsers = parser.add_subparsers(metavar="TASK", required=True, prog=parser.prog)
+    for task in map(get_task, task_names()):
+        if task.finetuning is not None:
+            summary = f"fine-tune a model for {task.name}: a new head, adapters or all parameters"
+            sub = parsers.add_parser(task.name, help=summary, description=summary)
+            sub.set_defaults(run=run, task=task.name)
+            _configure_task(sub)
 
 
-def configure_task(parser: argparse.ArgumentParser) -> None:
-    """Declare what all tasks take."""
+def _configure_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "config", metavar="CONFIG", nargs="?", help="YAML file, or the name of a configuration of the package"
     )
     parser.add_argument(
-        "settings", metavar="KEY=VALUE", nargs="*", help="settings that win over the file's, e.g. transfer=lora"
+        "settings", metavar="KEY=VALUE", nargs="*", help="settings that override the file's, e.g. transfer=lora"
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", help="folder of the run; a stopped run is taken up there (default: runs/CONFIG)"
+        "--out", metavar="FOLDER", help="folder of the run; an interrupted run is resumed (default: runs/CONFIG)"
     )
-    parser.add_argument("--settings", action="store_true", dest="list_settings", help="list all settings and stop")
+    parser.add_argument("--settings", action="store_true", dest="list_settings", help="list all settings and exit")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the chosen task."""
-    status: int = args.run_finetune(args)
-    return status
+    """Fine-tune; the exit status is 130 if the run was interrupted, and 143 if it was terminated."""
+    from endofm.errors import ConfigError, require_extra
 
-
-def run_task(args: argparse.Namespace, task: str, config_class: type[Any], work: Callable[[Any, Path], Any]) -> int:
-    """Read the configuration and do the run; for the modules of the tasks.
-
-    Args:
-        args: What :func:`configure_task` declared.
-        task: Name of the task.
-        config_class: Dataclass of its settings.
-        work: Does the run in a folder.
-
-    Returns:
-        Exit status: 130 if the run was interrupted, and 143 if it was terminated.
-    """
-    from endofm.errors import ConfigError
-    from endofm.evaluation.report import read_summary
+    require_extra("yaml", "train", "Fine-tuning")
     from endofm.training.config_files import load_config
     from endofm.training.finetune.configs import config_names, find_config
     from endofm.training.settings_table import settings_table
 
+    task = get_task(args.task)
+    config_class = task.load("finetuning_config")
     if args.list_settings:
         print(settings_table(config_class))
         return 0
-
     if args.config is None:
-        raise ConfigError(f"give a configuration: a YAML file, or one of {', '.join(config_names(task))}")
-    file = find_config(task, args.config)
+        raise ConfigError(f"give a configuration: a YAML file, or one of {', '.join(config_names(task.name))}")
+    file = find_config(task.name, args.config)
     config = load_config(config_class, file, args.settings)
-    result = work(config, Path(args.out) if args.out else Path("runs") / file.stem)
+    return _finetune(task, config, Path(args.out) if args.out else Path("runs") / file.stem)
+
+
+def _finetune(task: Task, config: object, folder: Path) -> int:
+    # Imported after the settings have been checked: torch, Lightning and scikit-learn take seconds.
+    from endofm.errors import require_extra
+
+    for module in ("lightning_fabric", "torchmetrics", "sklearn"):
+        require_extra(module, "train", "Fine-tuning")
+    from endofm.evaluation.report import read_summary
+    from endofm.training.finetune.run import finetune
+
+    result = finetune(task.load("finetuning"), config, folder)
     for line in read_summary(result.folder) if result.finished else []:
         print(line)
-    status: int = result.exit_status
-    return status
+    return result.exit_status

@@ -49,13 +49,13 @@ def configure_windows(parser: argparse.ArgumentParser) -> None:
 
 
 def configure_work(
-    parser: argparse.ArgumentParser, *, batch_size: int, unit: str, int8: bool = False
+    parser: argparse.ArgumentParser, *, batch_size: int | None = None, unit: str = "", int8: bool = False
 ) -> argparse._ArgumentGroup:
     """Declare ``--device``, ``--precision``, ``--batch-size`` and ``--local-files-only``.
 
     Args:
         parser: Parser of the command.
-        batch_size: Default of ``--batch-size``.
+        batch_size: Default of ``--batch-size``; None for no such option.
         unit: What it counts, such as ``"clips"``.
         int8: Offer this precision.
 
@@ -71,13 +71,14 @@ def configure_work(
         help=f"exact (default), or faster: bfloat16{', int8 (CPU)' if int8 else ''}; "
         f"auto takes bfloat16 on a GPU that supports it",
     )
-    work.add_argument(
-        "--batch-size",
-        type=int,
-        default=batch_size,
-        metavar="N",
-        help=f"{unit} per forward pass (default: {batch_size})",
-    )
+    if batch_size is not None:
+        work.add_argument(
+            "--batch-size",
+            type=int,
+            default=batch_size,
+            metavar="N",
+            help=f"{unit} per forward pass (default: {batch_size})",
+        )
     work.add_argument("--local-files-only", action="store_true", help="never use the network")
     return work
 

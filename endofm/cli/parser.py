@@ -60,7 +60,7 @@ def add_commands(
 
     Args:
         parser: Parser that gets the commands.
-        modules: Name of the module in ``endofm.cli`` by the name of the command.
+        modules: Module of every command: a name in ``endofm.cli``, or a full name with dots.
         metavar: Placeholder of the command in the usage line.
         show: List the commands in the parser's help; otherwise its description does.
     """
@@ -68,7 +68,7 @@ def add_commands(
     # The name is given, because argparse would otherwise take all of the parser's usage line for it.
     parsers = parser.add_subparsers(metavar=metavar, required=True, prog=parser.prog, **options)
     for name, module_name in modules.items():
-        module = importlib.import_module(f"endofm.cli.{module_name}")
+        module = importlib.import_module(module_name if "." in module_name else f"endofm.cli.{module_name}")
         examples = getattr(module, "EXAMPLES", ())
         epilog = "\n".join(["examples:", *(f"  {example}" for example in examples)]) if examples else None
         sub = parsers.add_parser(name, help=module.SUMMARY, description=module.SUMMARY, epilog=epilog)

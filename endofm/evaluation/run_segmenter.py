@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from endofm.data.segmentation.mask_reading import MaskRule, constant_frames, read_frames, read_masks
+from endofm.data.segmentation import MaskRule
+from endofm.data.segmentation.mask_reading import constant_frames, read_frames, read_masks
 from endofm.data.segmentation.masked_clips import MaskedClip
 from endofm.errors import InputError, VideoError
 from endofm.evaluation.mask_metrics import ClipScores, score_clip

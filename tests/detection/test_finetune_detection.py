@@ -21,11 +21,11 @@ from endofm.errors import ConfigError, InputError
 from endofm.training.config_files import load_config
 from endofm.training.engine.training_task import Plan
 from endofm.training.finetune.configs import find_config
-from endofm.training.finetune.detection.config import DetectionConfig
-from endofm.training.finetune.detection.published import StepScheduleConfig, make_published_sgd
-from endofm.training.finetune.detection.run import build_detector, finetune_detection
-from endofm.training.finetune.detection.subsets import read_detection_subsets
-from endofm.training.finetune.recipe import make_optimizer
+from endofm.training.finetune.detection_config import DetectionConfig
+from endofm.training.finetune.detection_recipe import RECIPE, build_detector, read_subsets
+from endofm.training.finetune.learning_rate import StepScheduleConfig
+from endofm.training.finetune.optimizer import make_optimizer
+from endofm.training.finetune.run import finetune
 from helpers import detection_fill as fill
 from helpers.boxed_sets import coco_of, wandering, write_original
 
@@ -69,7 +69,7 @@ def test_learning_finds_what_is_there(boxes: Path, tmp_path: Path) -> None:
     config = settings(
         boxes, "run.epochs=6", "optimizer.learning_rate=3e-3", "evaluation.without_refinement=true", "run.monitor=ap50"
     )
-    result = finetune_detection(config, tmp_path / "run", progress=False)
+    result = finetune(RECIPE, config, tmp_path / "run", progress=False)
     assert result.finished
     report = json.loads((tmp_path / "run/report/report.json").read_text())
     assert report["metrics"]["ap50"]["value"] > 0.8
@@ -102,7 +102,7 @@ def test_learning_finds_what_is_there(boxes: Path, tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on_to_the_same_weights(boxes: Path, tmp_path: Path) -> None:
     config = settings(boxes, "run.epochs=2", "run.checkpoint_every_steps=1", "run.validate_every_epochs=9")
-    finetune_detection(config, tmp_path / "whole", progress=False)
+    finetune(RECIPE, config, tmp_path / "whole", progress=False)
     overrides = [*TINY, f"data.root={boxes}", "data.test=null", "data.every=1", "evaluation.every=1", "run.epochs=2"]
     overrides += ["run.checkpoint_every_steps=1", "run.validate_every_epochs=9"]
     command = [sys.executable, "-m", "endofm", "finetune", "detection", "nano", *overrides]
@@ -115,7 +115,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(boxes: Path, tmp_path: Path) -
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    result = finetune_detection(config, tmp_path / "killed", progress=False)
+    result = finetune(RECIPE, config, tmp_path / "killed", progress=False)
     assert result.finished
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -127,13 +127,13 @@ def test_the_published_preset_is_what_was_published(boxes: Path, goldens: fill.G
     assert model.config.preprocess.channels == "bgr"
     assert model.head_config.supports == "random"
     assert model.head_config.clip_frames == 1
-    assert config.data.order == "target-first"
-    assert not config.model.learn_offsets
+    assert config.published.target_first
+    assert config.published.fixed_offsets
     assert config.run.max_steps == 96_000
     assert config.run.precision == "32-true"
     schedule = config.schedule
     assert isinstance(schedule, StepScheduleConfig)
-    optimizer = make_published_sgd(model, config.optimizer)  # type: ignore[arg-type]
+    optimizer = make_optimizer(model, config.optimizer)
     plan = Plan(steps_per_epoch=1000, total_steps=96_000, batch_size=1)
     found = [
         [
@@ -155,8 +155,8 @@ def test_the_sound_preset_puts_it_right(boxes: Path) -> None:
     assert model.config.preprocess.crop == "fit"
     assert model.head_config.clip_frames == 3
     assert config.run.precision == "bf16-mixed"
-    assert config.data.order == "time"
-    optimizer = make_optimizer(model, config.optimizer)  # type: ignore[arg-type]
+    assert not config.published.target_first
+    optimizer = make_optimizer(model, config.optimizer)
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     names = dict(model.named_parameters())
     assert groups[id(names["backbone.blocks.0.attn.qkv.weight"])]["rate"] == pytest.approx(0.1)
@@ -174,7 +174,7 @@ def test_the_sound_preset_puts_it_right(boxes: Path) -> None:
 @pytest.mark.parametrize("word", ["linear", "lora", "st-adapter"])
 def test_transfer_words_work_here_too(word: str, boxes: Path, tmp_path: Path) -> None:
     config = settings(boxes, f"transfer={word}", "run.epochs=1", "run.max_steps=2", "run.monitor=null")
-    result = finetune_detection(config, tmp_path / "run", progress=False)
+    result = finetune(RECIPE, config, tmp_path / "run", progress=False)
     assert result.finished
     trained = weights(tmp_path / "run")
     torch.manual_seed(0)
@@ -187,19 +187,19 @@ def test_transfer_words_work_here_too(word: str, boxes: Path, tmp_path: Path) ->
 def test_offsets_learn_only_if_asked(boxes: Path, tmp_path: Path) -> None:
     name = "head.refinement.cls_align.conv_offset.weight"
     moved = {}
-    for learn in ("true", "false"):
+    for fixed in ("true", "false"):
         config = settings(
-            boxes, f"model.learn_offsets={learn}", "run.max_steps=2", "run.monitor=null", "data.together=false"
+            boxes, f"published.fixed_offsets={fixed}", "run.max_steps=2", "run.monitor=null", "data.together=false"
         )
-        folder = tmp_path / learn
-        finetune_detection(config, folder, progress=False)
-        moved[learn] = weights(folder)[name]
+        folder = tmp_path / fixed
+        finetune(RECIPE, config, folder, progress=False)
+        moved[fixed] = weights(folder)[name]
     assert not torch.equal(moved["true"], moved["false"])
 
 
 def test_a_detector_is_trained_further(boxes: Path, tmp_path: Path) -> None:
     base = settings(boxes, "run.max_steps=1", "run.monitor=null")
-    finetune_detection(base, tmp_path / "first", progress=False)
+    finetune(RECIPE, base, tmp_path / "first", progress=False)
     further = settings(
         boxes,
         "model.encoder=null",
@@ -210,19 +210,19 @@ def test_a_detector_is_trained_further(boxes: Path, tmp_path: Path) -> None:
     model = build_detector(further, ("adenomatous", "hyperplastic"))
     before = weights(tmp_path / "first")
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    finetune_detection(further, tmp_path / "second", progress=False)
+    finetune(RECIPE, further, tmp_path / "second", progress=False)
     assert not torch.equal(weights(tmp_path / "second")["backbone.cls_token"], before["backbone.cls_token"])
 
 
 def test_validation_is_held_out_by_patient_and_sets_stay_apart(boxes: Path) -> None:
     config = settings(boxes, "data.validation=null")
-    subsets = read_detection_subsets(config.data, seed=0, progress=False)
+    subsets = read_subsets(config, progress=False)
     assert len(subsets.train) == 2
     assert len(subsets.validation) == 1
     assert not {v.name for v in subsets.train.videos} & {v.name for v in subsets.validation.videos}
     same = settings(boxes, "data.validation=train")
     with pytest.raises(InputError, match="both in the training set and in the validation set"):
-        read_detection_subsets(same.data, seed=0, progress=False)
+        read_subsets(same, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from endofm.training.config_files import load_config
-from endofm.training.finetune.classification.config import ClassificationConfig
+from endofm.training.finetune.classification_config import ClassificationConfig
 from endofm.video.writer import write_video
 
 ENCODER = {"img_size": 32, "num_frames": 2, "embed_dim": 32, "depth": 2, "num_heads": 2}

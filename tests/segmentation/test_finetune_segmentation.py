@@ -27,8 +27,9 @@ from endofm.tasks.segmentation.stream import clip_probabilities
 from endofm.training.config_files import load_config
 from endofm.training.engine.training_task import Plan
 from endofm.training.finetune.configs import config_names, find_config
-from endofm.training.finetune.segmentation.config import SegmentationConfig
-from endofm.training.finetune.segmentation.run import build_segmenter, finetune_segmentation
+from endofm.training.finetune.run import finetune
+from endofm.training.finetune.segmentation_config import SegmentationConfig
+from endofm.training.finetune.segmentation_recipe import RECIPE, build_segmenter
 from helpers.masked_sets import clinic_set, folder_set
 from helpers.small_segmenter import small_segmenter
 
@@ -64,7 +65,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_learns_and_reports(clips: Path, tmp_path: Path) -> None:
     config = settings(clips, "run.epochs=6", "data.repeats=6", "optimizer.learning_rate=4e-3")
-    assert finetune_segmentation(config, tmp_path / "run", progress=False).finished
+    assert finetune(RECIPE, config, tmp_path / "run", progress=False).finished
     report = json.loads((tmp_path / "run/report/report.json").read_text())
     assert report["settings"]["set"] == "test"
     assert report["metrics"]["dice_clip"]["value"] > 0.6
@@ -88,7 +89,7 @@ def test_every_transfer_word(clips: Path, tmp_path: Path, word: str, network: st
     source = encoder.save_pretrained(tmp_path / "encoder")
     overrides = ["model.encoder=null", f"model.source={source}", f"transfer={word}", "run.max_steps=2"]
     config = settings(clips, *overrides, *(HYBRID if network == "hybrid" else []))
-    assert finetune_segmentation(config, tmp_path / "run", progress=False).finished
+    assert finetune(RECIPE, config, tmp_path / "run", progress=False).finished
     model = EndoFMForSegmentation.from_pretrained(tmp_path / "run/export")
     state, start = model.backbone.state_dict(), encoder.state_dict()
     same = [torch.equal(state[name], start[name]) for name in state if name in start]
@@ -101,7 +102,7 @@ def test_every_transfer_word(clips: Path, tmp_path: Path, word: str, network: st
 
 
 def test_frames_only_is_an_image_transformer(clips: Path) -> None:
-    model = build_segmenter(settings(clips, "model.frames_only=true").model, ("background", "polyp"))
+    model = build_segmenter(settings(clips, "model.frames_only=true"))
     model.eval()
     frames = torch.randn(1, 3, 3, 48, 48)
     with torch.no_grad():
@@ -117,7 +118,7 @@ def test_the_published_recipe_in_miniature(tmp_path: Path) -> None:
         find_config("segmentation", "cvc12k"),
         [f"data.train={root}", f"data.test={root}", encoder, *overrides],
     )
-    assert finetune_segmentation(config, tmp_path / "run", progress=False).step == 2
+    assert finetune(RECIPE, config, tmp_path / "run", progress=False).step == 2
     report = json.loads((tmp_path / "run/report/report.json").read_text())
     assert any("chosen on the test set" in note for note in report["notes"])
     model = EndoFMForSegmentation.from_pretrained(tmp_path / "run/export")
@@ -141,7 +142,8 @@ def test_the_published_schedule_is_one_step_late() -> None:
     overrides = ["data.train=x", "data.test=y"]
     config = load_config(SegmentationConfig, find_config("segmentation", "cvc12k"), overrides)
     plan = Plan(steps_per_epoch=20, total_steps=3000, batch_size=1)
-    rates = np.array([1e-4 * config.schedule.factor(plan, step) for step in range(3000)])
+    lag = config.published.schedule_lag
+    rates = np.array([1e-4 * config.schedule.factor(plan, max(step - lag, 0)) for step in range(3000)])
     expected = 1e-4 * (1 - np.maximum(np.arange(3000) - 1, 0) / 3000) ** 0.9
     np.testing.assert_allclose(rates, expected, rtol=1e-9)
     assert rates[-1] == pytest.approx(1.385e-7, rel=1e-3)
@@ -150,8 +152,8 @@ def test_the_published_schedule_is_one_step_late() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["data.num_frames=null"], "go one by one"),
-        (["data.augment=published"], "both published, or neither"),
+        (["data.num_frames=null"], "processed one by one"),
+        (["data.augment=published"], "must be one of clip, none"),
         (["data.select_on_test=true"], "needs a test"),
         (["data.labels=[polyp]"], "background first"),
         (["model.image_size=50"], "multiple of 16"),
@@ -195,7 +197,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(clips: Path, tmp_path: Path) -
 
 def test_seeds_are_averaged(clips: Path, tmp_path: Path) -> None:
     config = settings(clips, "seeds=[0, 1]", "run.max_steps=1")
-    finetune_segmentation(config, tmp_path / "runs", progress=False)
+    finetune(RECIPE, config, tmp_path / "runs", progress=False)
     seeds = json.loads((tmp_path / "runs/seeds.json").read_text())
     assert seeds["metrics"]["dice_clip"]["runs"] == 2
 

@@ -14,17 +14,17 @@ from endofm.config import PreprocessConfig
 from endofm.data.loader import ClipLoader
 from endofm.data.segmentation.masked_clips import read_list
 from endofm.tasks.segmentation.layout import published_preprocess
-from endofm.training.finetune.segmentation.config import AugmentConfig, DataConfig
-from endofm.training.finetune.segmentation.data import MaskedClipSource
-from endofm.training.finetune.segmentation.published_view import published_view
-from endofm.training.finetune.segmentation.views import MaskView, view_of
+from endofm.training.finetune.mask_views import MaskView, view_of
+from endofm.training.finetune.masked_clip_source import MaskedClipSource
+from endofm.training.finetune.published_mask_view import published_view
+from endofm.training.finetune.segmentation_config import ClipAugmentation, SegmenterData
 from endofm.transforms.processor import Processor
 from helpers.masked_sets import disc_clip, folder_set
 from helpers.segmentation_fill import frame_files
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 WHOLE = Processor(PreprocessConfig.whole_frame(64, **PLAIN))
-GREY = replace(AugmentConfig(), brightness=0.0, contrast=0.0, saturation=0.0)
+GREY = replace(ClipAugmentation(), brightness=0.0, contrast=0.0, saturation=0.0)
 
 
 @settings(max_examples=30, deadline=None)
@@ -84,7 +84,7 @@ def test_published_views_are_drawn_for_every_frame() -> None:
 
 def test_coherent_views_change_nothing_between_equal_frames() -> None:
     frame, mask = (array[:1].repeat(4, axis=0) for array in disc_clip(1))
-    view = MaskView.draw(AugmentConfig(), np.random.default_rng(5))
+    view = MaskView.draw(ClipAugmentation(), np.random.default_rng(5))
     pixels, labels = view_of(frame, mask // 255, view, WHOLE)
     assert all(torch.equal(pixels[:, 0], pixels[:, t]) and torch.equal(labels[0], labels[t]) for t in range(4))
 
@@ -102,9 +102,9 @@ def test_colours_change_as_said() -> None:
 
 
 def loader(root: object, **options: object) -> ClipLoader:
-    config = DataConfig(train=(str(root),), num_frames=3)
+    config = SegmenterData(train=(str(root),), num_frames=3)
     clips = read_list(str(root), part="train")
-    source = MaskedClipSource(clips, config, AugmentConfig(), WHOLE, seed=1)
+    source = MaskedClipSource(clips, config, ClipAugmentation(), WHOLE, seed=1)
     return ClipLoader(source, 2, **options)
 
 

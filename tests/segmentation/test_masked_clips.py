@@ -18,8 +18,9 @@ from endofm.data.segmentation.mask_reading import (
 )
 from endofm.data.segmentation.masked_clips import read_list
 from endofm.errors import InputError, VideoError
-from endofm.training.finetune.segmentation.config import DataConfig
-from endofm.training.finetune.segmentation.subsets import read_subsets
+from endofm.training.config_files import load_config
+from endofm.training.finetune.segmentation_config import SegmentationConfig
+from endofm.training.finetune.segmentation_recipe import read_subsets
 from helpers.masked_sets import clinic_set, disc_clip, folder_set, save_images, video_set
 
 SIZE = (48, 64)
@@ -183,21 +184,25 @@ def test_constant_frames_are_found() -> None:
 def test_a_validation_set_is_held_out_by_patient(tmp_path: Path) -> None:
     root = folder_set(tmp_path, clips=8)
     (root / "val.csv").unlink()
-    data = DataConfig(train=(str(root),), validation_fraction=0.4)
-    subsets = read_subsets(data, seed=0)
+
+    def config(seed: int) -> SegmentationConfig:
+        values = [f"data.train={root}", "data.validation_fraction=0.4", f"run.seed={seed}"]
+        return load_config(SegmentationConfig, None, values)
+
+    subsets = read_subsets(config(0))
     groups = [{clip.group for clip in part} for part in (subsets.train, subsets.validation)]
     assert not groups[0] & groups[1]
     assert (len(subsets.train), len(subsets.validation)) == (4, 2)
     assert subsets.test is not None
-    assert read_subsets(data, seed=0) == subsets
-    assert any(read_subsets(data, seed=seed) != subsets for seed in range(1, 6))
+    assert read_subsets(config(0)) == subsets
+    assert any(read_subsets(config(seed)) != subsets for seed in range(1, 6))
 
 
 def test_overlap_is_refused_or_named(tmp_path: Path) -> None:
     root = folder_set(tmp_path)
     (root / "test.csv").write_text((root / "train.csv").read_text())
-    data = DataConfig(train=(str(root),))
+    config = load_config(SegmentationConfig, None, [f"data.train={root}"])
     with pytest.raises(InputError, match=r"4 patients or videos are both in the training set and in the test set"):
-        read_subsets(data, seed=0)
-    allowed = DataConfig(train=(str(root),), allow_overlap=True)
-    assert "say little about new ones" in read_subsets(allowed, seed=0).notes[0]
+        read_subsets(config)
+    allowed = load_config(SegmentationConfig, None, [f"data.train={root}", "data.allow_overlap=true"])
+    assert "say little about new ones" in read_subsets(allowed).notes[0]

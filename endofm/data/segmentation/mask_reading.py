@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from endofm.data.prepare.frame_folders import read_frame
+from endofm.data.segmentation import MaskRule
 from endofm.data.segmentation.masked_clips import MaskedClip
 from endofm.errors import InputError, VideoError
 from endofm.video.frames import UInt8Array
 from endofm.video.images import open_image
 from endofm.video.open import open_video
-
-MaskRule = Literal["bright", "white", "classes"]
-"""Meaning of the values of a mask: ``bright``: class 1 above 127 (JPEG, video); ``white``: class 1 at 255 only, as
-published; ``classes``: the index of the class."""
 
 _HALF = 127
 

@@ -1,1 +1,1 @@
-"""Fine-tuning: recipe, transfer, export and seeds shared by all tasks, and a folder per task."""
+"""Fine-tuning of pretrained models on labelled data, one recipe per task."""

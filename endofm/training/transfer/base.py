@@ -5,7 +5,7 @@ This module and those of the methods import torch inside functions, so that a co
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -24,7 +24,7 @@ class Transfer(ABC):
     """A transfer method with its settings.
 
     A new method is one module with a subclass, and one entry in :mod:`endofm.training.transfer.methods`. By default
-    the encoder is frozen and the head learns.
+    nothing is inserted into the encoder.
 
     Attributes:
         name: Name of the method in configurations; each subclass narrows it to a ``Literal``.
@@ -58,9 +58,9 @@ class Transfer(ABC):
         """Add the modules that a model built from the configuration of a prepared one lacks."""
         return
 
+    @abstractmethod
     def trainable(self, backbone: nn.Module) -> Iterator[nn.Parameter]:
-        """Yield the parameters of the encoder that learn."""
-        return iter(())
+        """Yield the parameters of the encoder that learn; the head always learns."""
 
     def merge(self, model: Pretrained) -> None:
         """Turn a trained model into one without the modules that only training needs; its outputs do not change."""

@@ -34,6 +34,10 @@ class LinearTransfer(Transfer):
 
     name: Literal["linear"] = "linear"
 
+    def trainable(self, backbone: nn.Module) -> Iterator[nn.Parameter]:
+        """Yield nothing: the encoder is frozen."""
+        return iter(())
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttentiveTransfer(Transfer):
@@ -61,3 +65,7 @@ class AttentiveTransfer(Transfer):
         new = ClassificationHead(head, encoder.embed_dim, layer_norm_eps=encoder.layer_norm_eps)
         model.head = new.to(device=model.device, dtype=model.dtype)
         model.config = replace(model.config, head=head)
+
+    def trainable(self, backbone: nn.Module) -> Iterator[nn.Parameter]:
+        """Yield nothing: the encoder is frozen."""
+        return iter(())

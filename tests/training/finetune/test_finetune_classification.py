@@ -22,8 +22,8 @@ from endofm.data.listing import read_clips
 from endofm.errors import ConfigError, InputError
 from endofm.tasks.features.model import EndoFM
 from endofm.training.config_files import to_yaml
-from endofm.training.finetune.classification.run import build_classifier, finetune_classification
-from endofm.training.finetune.splits import read_subsets
+from endofm.training.finetune.classification_recipe import RECIPE, build_classifier, read_subsets
+from endofm.training.finetune.run import finetune
 from endofm.training.transfer.adapter_file import load_adapter
 from helpers.labelled_videos import ENCODER, settings
 
@@ -36,7 +36,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def run(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    result = finetune_classification(settings(videos), folder, progress=False)
+    result = finetune(RECIPE, settings(videos), folder, progress=False)
     assert (result.finished, result.exit_status) == (True, 0)
     return folder
 
@@ -65,7 +65,7 @@ def test_what_comes_out_loads_in_one_line_and_knows_its_labels(run: Path) -> Non
 
 def test_it_has_learnt_the_spots(videos: Path, tmp_path: Path) -> None:
     config = settings(videos, "run.epochs=10")
-    finetune_classification(config, tmp_path / "run", progress=False)
+    finetune(RECIPE, config, tmp_path / "run", progress=False)
     report = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     assert report["metrics"]["auroc"]["value"] > 0.9
 
@@ -101,7 +101,7 @@ def test_killed_and_resumed_nothing_changes_not_even_the_backbone(
     assert done.returncode == 0, done.stderr
     first, second = weights(whole), weights(killed)
     assert all(torch.equal(first[name], second[name]) for name in first)
-    fresh = build_classifier(settings(videos).model, ("normal", "polyp"), multi_label=False).state_dict()
+    fresh = build_classifier(settings(videos), ("normal", "polyp")).state_dict()
     moved = [name for name in first if name.startswith("backbone.blocks") and not torch.equal(first[name], fresh[name])]
     assert moved
     reports = [json.loads((folder / "report" / "report.json").read_text()) for folder in (whole, killed)]
@@ -112,12 +112,12 @@ def test_killed_and_resumed_nothing_changes_not_even_the_backbone(
 @pytest.mark.parametrize("word", ["linear", "attentive", "st-adapter", "lora"])
 def test_every_transfer_keeps_the_encoder_that_it_freezes(word: str, videos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = build_classifier(settings(videos).model, ("normal", "polyp"), multi_label=False)
+    model = build_classifier(settings(videos), ("normal", "polyp"))
     encoder = EndoFM.from_pretrained(model.save_pretrained(tmp_path / "start"))
     config = settings(
         videos, f"transfer={word}", "run.epochs=1", model={"source": str(tmp_path / "start"), "window_seconds": 0.8}
     )
-    finetune_classification(config, tmp_path / "run", progress=False)
+    finetune(RECIPE, config, tmp_path / "run", progress=False)
     trained = EndoFMForVideoClassification.from_pretrained(tmp_path / "run" / "export")
     own = encoder.state_dict()
     kept = all(torch.equal(t, trained.backbone.state_dict()[name]) for name, t in own.items())
@@ -132,13 +132,13 @@ def test_every_transfer_keeps_the_encoder_that_it_freezes(word: str, videos: Pat
 
 def test_several_seeds_are_averaged_and_go_on(videos: Path, tmp_path: Path) -> None:
     config = settings(videos, "seeds=[0, 3]", "run.epochs=1", "transfer=linear")
-    finetune_classification(config, tmp_path, progress=False)
+    finetune(RECIPE, config, tmp_path, progress=False)
     found = json.loads((tmp_path / "seeds.json").read_text())
     assert found["seeds"] == [0, 3]
     values = found["metrics"]["balanced_accuracy"]["values"]
     assert found["metrics"]["balanced_accuracy"]["mean"] == pytest.approx(np.mean(values))
     written = (tmp_path / "seed-0" / "export" / "model.safetensors").stat().st_mtime_ns
-    finetune_classification(config, tmp_path, progress=False)
+    finetune(RECIPE, config, tmp_path, progress=False)
     assert (tmp_path / "seed-0" / "export" / "model.safetensors").stat().st_mtime_ns == written
 
 
@@ -150,7 +150,7 @@ def test_several_labels_may_hold(videos: Path, tmp_path: Path) -> None:
     data = {"train": [str(tmp_path / "train.csv")], "test": [str(tmp_path / "test.csv")], "root": str(videos)}
     data |= {"multi_label": True, "class_weights": "balanced"}  # type: ignore[dict-item]
     config = settings(videos, "run.epochs=1", data=data)
-    finetune_classification(config, tmp_path / "run", progress=False)
+    finetune(RECIPE, config, tmp_path / "run", progress=False)
     model = EndoFMForVideoClassification.from_pretrained(tmp_path / "run" / "export")
     assert model.labels == ("blood", "polyp")
     assert model.head_config.multi_label
@@ -176,7 +176,8 @@ def test_the_command_says_what_came_out_and_what_is_wrong(videos: Path, tmp_path
 
 
 def test_a_model_is_scored_on_further_videos(run: Path, videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["evaluate", "classification", str(run / "export"), str(videos / "test.csv"), "--num-workers", "0"]
+    command = ["evaluate", "classification", str(videos / "test.csv"), "--weights", str(run / "export")]
+    command += ["--num-workers", "0"]
     several = ["--views", "2", "--crops", "3", "--precision", "bfloat16"]
     assert main([*command, *several, "--resamples", "0", "-o", str(run / "again")]) == 0
     assert "4 items" in capsys.readouterr().out
@@ -186,25 +187,27 @@ def test_a_model_is_scored_on_further_videos(run: Path, videos: Path, capsys: py
     values = [{name: row["value"] for name, row in report["metrics"].items()} for report in (first, second)]
     assert values[0] == values[1]  # the same views as in the run's own report
     (run / "other.csv").write_text("videos/0.mp4,cancer\n")
-    assert main([*command[:3], str(run / "other.csv"), "--root", str(videos)]) == 1
+    assert main([*command[:2], str(run / "other.csv"), *command[3:], "--root", str(videos)]) == 1
     assert "not among the classes" in capsys.readouterr().err
 
 
 def test_validation_is_held_out_by_video_and_both_classes_are_on_both_sides(videos: Path) -> None:
-    subsets = read_subsets((str(videos / "train.csv"),), (), (str(videos / "test.csv"),), fraction=0.3, seed=1)
+    config = settings(videos, "run.seed=1")
+    subsets = read_subsets(config)
     groups = [{t.group(i) for i in range(len(t))} for t in (subsets.train, subsets.validation)]
     assert not groups[0] & groups[1]
     assert set(subsets.train.label) == set(subsets.validation.label) == {0, 1}
     assert len(subsets.train) + len(subsets.validation) == 8
-    again = read_subsets((str(videos / "train.csv"),), (), (str(videos / "test.csv"),), fraction=0.3, seed=1)
-    assert list(again.validation.id) == list(subsets.validation.id)
+    assert list(read_subsets(config).validation.id) == list(subsets.validation.id)
 
 
 def test_a_video_on_two_sides_is_refused(videos: Path) -> None:
     train = str(videos / "train.csv")
     with pytest.raises(InputError, match=r"both in the training set and in the test set \(video videos/\d\.mp4"):
-        read_subsets((train,), (), (train,))
-    published = read_subsets((train,), (), (str(videos / "test.csv"),), select_on_test=True)
+        read_subsets(settings(videos, f"data.test={train}"))
+    allowed = read_subsets(settings(videos, f"data.test={train}", "data.allow_overlap=true"))
+    assert "say little about new ones" in allowed.notes[0]
+    published = read_subsets(settings(videos, "data.select_on_test=true"))
     assert published.validation is published.test
     assert "too good" in published.notes[0]
 
@@ -223,7 +226,7 @@ def test_targets(videos: Path) -> None:
 
 
 def test_starts(videos: Path) -> None:
-    frames = build_classifier(settings(videos, "model.frames_only=true").model, ("normal", "polyp"), multi_label=False)
+    frames = build_classifier(settings(videos, "model.frames_only=true"), ("normal", "polyp"))
     assert frames.config.encoder.attention_type == "space_only"
     with pytest.raises(ConfigError, match="not several"):
         settings(videos, "model.source=x")

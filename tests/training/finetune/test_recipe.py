@@ -14,10 +14,12 @@ from endofm.errors import ConfigError
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.training.config_files import load_config
 from endofm.training.engine.training_task import Plan
-from endofm.training.finetune.classification.config import ClassificationConfig
-from endofm.training.finetune.classification.task import ClassificationTask
+from endofm.training.finetune.classification_config import ClassificationConfig
+from endofm.training.finetune.classification_recipe import ClassificationTraining
 from endofm.training.finetune.configs import config_names, find_config
-from endofm.training.finetune.recipe import OptimizerConfig, ScheduleConfig, make_optimizer
+from endofm.training.finetune.learning_rate import ScheduleConfig
+from endofm.training.finetune.optimizer import make_optimizer
+from endofm.training.finetune.optimizer_config import OptimizerConfig
 from endofm.training.transfer.methods import apply_transfer
 from helpers import paths
 from helpers.golden_fill import normal_input, param
@@ -56,9 +58,9 @@ def published(*overrides: str) -> ClassificationConfig:
     return load_config(ClassificationConfig, find_config("classification", "polypdiag"), named)
 
 
-def published_task(model: EndoFMForVideoClassification, config: ClassificationConfig) -> ClassificationTask:
+def published_task(model: EndoFMForVideoClassification, config: ClassificationConfig) -> ClassificationTraining:
     transfer = apply_transfer(model, config.transfer)
-    return ClassificationTask(model, transfer, config, Targets.of(("0", "1"), multi_label=False))
+    return ClassificationTraining(model, transfer, config, Targets.of(("0", "1"), multi_label=False))
 
 
 def test_features_logits_and_loss_are_the_original_s() -> None:
@@ -117,8 +119,8 @@ def test_the_published_recipe_is_what_the_preset_says() -> None:
     assert (config.run.epochs, config.run.batch_size, config.run.precision) == (20, 4, "32-true")
     assert (config.optimizer.name, config.optimizer.momentum, config.optimizer.weight_decay) == ("sgd", 0.9, 0.0)
     assert config.optimizer.clip_norm is None
-    assert (config.model.drop_path_rate, config.model.preprocess) == (0.1, "published")
-    assert (config.data.clips, config.data.select_on_test, config.run.monitor) == ("upstream", True, "f1")
+    assert (config.model.drop_path_rate, config.published.preprocess) == (0.1, True)
+    assert (config.published.frames, config.data.select_on_test, config.run.monitor) == (True, True, "f1")
     model = tiny()
     assert all(group["rate"] == 1 for group in make_optimizer(model, config.optimizer).param_groups)
 

@@ -1,8 +1,8 @@
-"""The original's training views: crop, flip and turn drawn anew for every frame, in Pillow.
+"""Published training views of clips with masks: crop, flip and rotation per frame, in Pillow.
 
-Source: ``TransUNet/datasets/dataset_CVC_video.py`` and ``preprocess.py`` of med-air/Endo-FM, commit 206427e. A clip is
-not coherent in space then, which is kept to compare with published numbers. What is not kept: there each worker repeats
-the same flips in all epochs.
+Source: ``TransUNet/datasets/dataset_CVC_video.py`` and ``preprocess.py`` of med-air/Endo-FM, commit 206427e. Such a
+clip is not coherent in space, which is kept for comparison with published numbers. Not kept: in the published code each
+worker repeats the same flips in all epochs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _ANGLE = 5.0
 def published_view(
     frames: UInt8Array, masks: UInt8Array, processor: Processor, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return a random view of a clip by the original's rule.
+    """Return a random view of a clip by the published rule.
 
     Args:
         frames: uint8 ``(time, height, width, 3)``, RGB.
         masks: uint8 ``(time, height, width)``, classes.
         processor: The published preprocessing.
-        generator: Source of the draws.
+        generator: Random generator.
 
     Returns:
         float32 ``(3, time, size, size)`` and int64 ``(time, size, size)``.

@@ -10,20 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from endofm.training.finetune.segmentation.config import AugmentConfig
+from endofm.training.finetune.segmentation_config import ClipAugmentation
 from endofm.training.views.view_colours import LUMA
 from endofm.transforms.processor import Processor, stretch_values
 from endofm.video.frames import UInt8Array
 
-_SEVERAL = "frames and masks must be (time, height, width, 3) and (time, height, width)"
+_SHAPES = "frames and masks must be (time, height, width, 3) and (time, height, width)"
 
 
 @dataclass(frozen=True)
 class MaskView:
-    """What was drawn for one clip; all its frames share it.
+    """A random view of one clip; all its frames share it.
 
     Attributes:
-        matrix: Where a point of the view lies in the plain clip, as 2 x 3 numbers: both span [-1, 1] along x and y.
+        matrix: 2 x 3 affine map from points of the view to points of the unchanged clip; both span [-1, 1] along x
+            and y.
         brightness: Factor.
         contrast: Factor, about the mean grey value of each frame.
         saturation: Factor, about the grey value of each pixel.
@@ -35,12 +36,13 @@ class MaskView:
     saturation: float = 1.0
 
     @classmethod
-    def draw(cls, config: AugmentConfig, generator: np.random.Generator) -> MaskView:
-        """Draw a view: part of the frame, flips, turn, colours, in this order.
+    def draw(cls, config: ClipAugmentation, generator: np.random.Generator) -> MaskView:
+        """Draw a view: part of the frame, flips, rotation, colours, in this order.
 
-        A part that is turned may reach beyond the clip; there it shows the nearest pixels, and background.
+        A rotated part may extend beyond the clip; there it shows the nearest pixels, labelled as background.
         """
         area = generator.uniform(*config.scale)
+        # Uniform in the logarithm, so that a frame is stretched along either axis equally often.
         stretch = math.exp(generator.uniform(*np.log(config.aspect)))
         width = min(math.sqrt(area * stretch), 1.0)
         height = min(math.sqrt(area / stretch), 1.0)
@@ -50,12 +52,13 @@ class MaskView:
         cos, sin = math.cos(angle), math.sin(angle)
         a, b = float(width * flip_x), float(height * flip_y)
         factors = [1 + float(generator.uniform(-c, c)) for c in (config.brightness, config.contrast, config.saturation)]
+        # A point of the view is rotated, then scaled and flipped, then shifted.
         matrix = ((a * cos, -a * sin, float(x)), (b * sin, b * cos, float(y)))
         return cls(matrix, *factors)
 
 
 def view_of(frames: UInt8Array, masks: UInt8Array, view: MaskView, processor: Processor) -> tuple[Tensor, Tensor]:
-    """Return what a view shows of a clip, prepared for the model.
+    """Return a view of a clip, prepared for the model.
 
     Every pixel is interpolated once, from the source frame straight to the view: images bilinearly, masks by the
     nearest pixel.
@@ -63,24 +66,27 @@ def view_of(frames: UInt8Array, masks: UInt8Array, view: MaskView, processor: Pr
     Args:
         frames: uint8 ``(time, height, width, 3)``, RGB.
         masks: uint8 ``(time, height, width)``.
-        view: What was drawn.
+        view: The view.
         processor: Size, statistics and order of channels of the model's input.
 
     Returns:
         float32 ``(3, time, size, size)`` and int64 ``(time, size, size)``.
     """
-    assert frames.shape[:3] == masks.shape, _SEVERAL
+    assert frames.shape[:3] == masks.shape, _SHAPES
     _, height, width, _ = frames.shape
     geometry = processor.geometry(height, width)
     size = geometry.crop.height
+    # Pixel centres of the view.
     centres = (np.arange(size) + 0.5) / size * 2 - 1
     x, y = np.meshgrid(centres, centres)
     (a, b, c), (d, e, f) = view.matrix
-    inside = np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)  # in the plain clip, [-1, 1]
+    inside = np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)  # in the unchanged clip, [-1, 1]
     beyond = torch.from_numpy((np.abs(inside) > 1).any(-1))
     inside = inside.clip(-1, 1)
-    places = geometry.to_source((inside + 1) / 2 * size)
-    grid = torch.from_numpy(places / [width, height] * 2 - 1).float()
+    # From [-1, 1] to pixels of the clip, on to pixels of the source frame, and back to [-1, 1] for grid_sample, which
+    # thus interpolates the source once rather than a clip that was resized before.
+    points = geometry.to_source((inside + 1) / 2 * size)
+    grid = torch.from_numpy(points / [width, height] * 2 - 1).float()
     grid = grid.expand(len(frames), size, size, 2)
     source = torch.from_numpy(np.ascontiguousarray(frames))
     if processor.config.values == "frame":

@@ -1,4 +1,4 @@
-"""Training clips with masks, for :class:`~endofm.data.loader.ClipLoader`."""
+"""Source of training clips with masks for :class:`~endofm.data.loader.ClipLoader`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from endofm.data.epoch_order import epoch_order
 from endofm.data.segmentation.mask_reading import constant_frames, read_frames, read_masks
 from endofm.data.segmentation.masked_clips import MaskedClip
 from endofm.errors import VideoError
-from endofm.training.finetune.segmentation.config import AugmentConfig, DataConfig
-from endofm.training.finetune.segmentation.published_view import published_view
-from endofm.training.finetune.segmentation.views import MaskView, view_of
+from endofm.training.finetune.mask_views import MaskView, view_of
+from endofm.training.finetune.published_mask_view import published_view
+from endofm.training.finetune.segmentation_config import ClipAugmentation, SegmenterData
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import Int64Array, random_indices
 
 
 @dataclass(frozen=True, eq=False)
 class MaskedFrames:
-    """Prepared frames with the class of every pixel; of one clip, or joined.
+    """Prepared frames with the class of every pixel, of one clip or of a batch.
 
     Attributes:
         pixels: float32 ``([batch,] 3, time, height, width)``.
         labels: int64 ``([batch,] time, height, width)``.
-        notes: What is odd about the frames, as sentences.
+        notes: Frames that hold a single colour, one sentence per clip.
     """
 
     pixels: Tensor
@@ -39,7 +39,7 @@ class MaskedFrames:
 
     @classmethod
     def collate(cls, clips: Sequence[MaskedFrames]) -> MaskedFrames:
-        """Join clips of one length."""
+        """Stack clips of equal length."""
         return cls(
             torch.stack([clip.pixels for clip in clips]),
             torch.stack([clip.labels for clip in clips]),
@@ -47,37 +47,40 @@ class MaskedFrames:
         )
 
     def pin_memory(self) -> MaskedFrames:
-        """Return the same in pinned memory; called by ``DataLoader``."""
+        """Return a copy in pinned memory; called by ``DataLoader``."""
         return MaskedFrames(self.pixels.pin_memory(), self.labels.pin_memory(), self.notes)
 
 
 class MaskedClipSource:
     """Random views of clips with masks.
 
-    What is drawn for a clip depends on the seed, the epoch and the clip, not on workers or order.
+    The view of a clip depends on the seed, the epoch and the clip, not on workers or order.
 
     Args:
         clips: The clips.
-        config: Which frames, what masks mean, which views.
-        augment: How views are drawn under the rule ``clip``.
+        config: Frames of a clip, meaning of masks, kind of augmentation.
+        augment: Ranges of random views.
         processor: Frames to clip.
+        published_views: Draw views by the published rule instead.
         seed: Seed of the order and of the views.
     """
 
     def __init__(
         self,
         clips: Sequence[MaskedClip],
-        config: DataConfig,
-        augment: AugmentConfig,
+        config: SegmenterData,
+        augment: ClipAugmentation,
         processor: Processor,
         *,
+        published_views: bool = False,
         seed: int,
     ) -> None:
+        self.published_views = published_views
         self.clips, self.config, self.augment, self.processor, self.seed = clips, config, augment, processor, seed
         self._epoch = SharedEpoch()
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of everything random."""
+        """Set the epoch that random views and order depend on."""
         self._epoch.value = epoch
 
     def items_per_rank(self, world_size: int) -> int:
@@ -85,7 +88,7 @@ class MaskedClipSource:
         return len(self.clips) * self.config.repeats // world_size
 
     def tasks(self, *, shuffle: bool, rank: int, world_size: int, skip: int) -> Iterator[Any]:
-        """Yield positions in the list, several times over if clips are repeated, with the number of the epoch."""
+        """Yield indices of clips with the epoch; a repeated clip has an index for each repeat."""
         epoch = self._epoch.value
         order = epoch_order(
             len(self.clips) * self.config.repeats,
@@ -95,13 +98,14 @@ class MaskedClipSource:
             rank=rank,
             world_size=world_size,
         )
-        return ((int(place), epoch) for place in islice(order, skip, None))
+        return ((int(index), epoch) for index in islice(order, skip, None))
 
     def read(self, task: Any) -> ClipSample | SkippedClip:
-        """Return one view of a clip; a clip that cannot be read is passed over and named."""
-        place, epoch = task
-        repeat, position = divmod(place, len(self.clips))
+        """Return one view of a clip; a clip that cannot be read is skipped and named."""
+        index, epoch = task
+        repeat, position = divmod(index, len(self.clips))
         clip = self.clips[position]
+        # The first repeat draws what a source without repeats would draw.
         generator = clip_generator(self.seed, epoch, f"{clip.id}#{repeat}" if repeat else clip.id)
         try:
             frames = self._view(clip, generator)
@@ -116,7 +120,7 @@ class MaskedClipSource:
         frames = read_frames(clip, indices)
         size = (frames.shape[1], frames.shape[2])
         masks = read_masks(clip, indices, size, rule=config.masks, num_classes=len(config.labels))
-        if config.augment == "published":
+        if self.published_views:
             pixels, labels = published_view(frames, masks, self.processor, generator)
         else:
             view = MaskView.draw(self.augment, generator) if config.augment == "clip" else MaskView()
@@ -126,7 +130,7 @@ class MaskedClipSource:
         return MaskedFrames(pixels, labels, notes)
 
     def _indices(self, clip: MaskedClip, generator: np.random.Generator) -> Int64Array:
-        """Return positions of frames: a random run of them, or all; in a clip that is too short some repeat."""
+        """Return indices of frames: a random run of them, or all; in a clip that is too short some repeat."""
         count, stride = self.config.num_frames, self.config.frame_stride
         if count is None:
             return np.arange(0, clip.count, stride)

@@ -1,0 +1,100 @@
+"""``endofm evaluate segmentation``: scores of a segmentation model on clips with masks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from endofm.cli.evaluate import configure_report
+from endofm.cli.model_arguments import configure_weights, configure_work, load_for_work
+
+SUMMARY = "score a segmentation model on clips with masks: Dice, IoU, boundary distance, missed and false frames"
+EXAMPLES = ("endofm evaluate segmentation prepared/cvc-12k#test --weights runs/masks/export -o report/",)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "clips",
+        nargs="+",
+        metavar="LIST",
+        help="CSV file (columns frames,masks,patient), or prepared set[#list]",
+    )
+    configure_weights(parser)
+    configure_report(parser, resamples=1000, files="clips.csv and the worst frames")
+    parser.add_argument("--root", metavar="DIR", help="folder that the lists' paths are relative to")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test"), default="test", help="list of a prepared set (default: test)"
+    )
+    parser.add_argument(
+        "--masks",
+        choices=("bright", "white", "classes"),
+        default="bright",
+        help="meaning of mask values: class 1 above 127 (default), class 1 at 255 only, or the index of the class",
+    )
+    parser.add_argument(
+        "--at", choices=("frame", "network"), default="frame", help="size at which masks are compared (default: frame)"
+    )
+    parser.add_argument("--worst", type=int, default=12, metavar="N", help="frames on the contact sheet (default: 12)")
+    windows = parser.add_argument_group("windows")
+    windows.add_argument(
+        "--num-frames", type=int, metavar="N", help="frames that the model sees together (default: as the weights say)"
+    )
+    windows.add_argument("--overlap", type=int, default=2, metavar="N", help="frames that windows share (default: 2)")
+    configure_work(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the table."""
+    from endofm.data.segmentation.masked_clips import read_list
+    from endofm.errors import InputError, require_extra
+    from endofm.tasks.segmentation.model import EndoFMForSegmentation
+
+    require_extra("torchmetrics", "train", "Evaluating a segmentation model")
+    from endofm.evaluation.bootstrap import BootstrapSettings
+    from endofm.evaluation.run_segmenter import run_segmenter
+    from endofm.evaluation.segmentation_report import SegmentationReport
+    from endofm.evaluation.worst_frames import WorstFrames
+
+    clips = [clip for source in args.clips for clip in read_list(source, part=args.split, root=args.root)]
+    model = load_for_work(EndoFMForSegmentation, args)
+    num_frames = args.num_frames or model.config.preprocess.num_frames
+    # The default overlap does not fit windows of one or two frames.
+    overlap = min(args.overlap, num_frames - 1)
+    if overlap < 0 or args.worst < 0:
+        raise InputError(f"--overlap and --worst must be at least 0, got {args.overlap} and {args.worst}")
+    notes: list[str] = []
+    worst = WorstFrames(args.worst)
+    scores = run_segmenter(
+        model,
+        clips,
+        mask_rule=args.masks,
+        size=args.at,
+        num_frames=num_frames,
+        overlap=overlap,
+        worst=worst,
+        notes=notes,
+    )
+    if not model.config.trained:
+        notes.append("The model was not trained: this shows what chance gives.")
+    settings = {
+        "weights": model.config.name or Path(args.weights).name,
+        "weights_sha256": model.provenance.get("sha256", ""),
+        "masks": args.masks,
+        "at": args.at,
+        "num_frames": num_frames,
+        "overlap": overlap,
+        "precision": model.precision,
+    }
+    report = SegmentationReport.of(
+        scores,
+        model.labels,
+        settings=settings,
+        notes=notes,
+        bootstrap=BootstrapSettings(resamples=args.resamples),
+        worst=worst,
+    )
+    if args.out is not None:
+        report.save(args.out)
+    print(report.summary())
+    return 0
