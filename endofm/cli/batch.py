@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from endofm.cli.model_arguments import configure_source, configure_weights, configure_work, report_precision
 
 if TYPE_CHECKING:
-    from endofm.inference.job import JobReport, Work
+    from endofm.inference.job import ItemResult, JobReport, Work
     from endofm.inference.video_paths import VideoItem
     from endofm.models.pretrained import Pretrained
 
@@ -28,6 +28,7 @@ def configure_batch(
     unit: str,
     int8: bool = False,
     default_weights: str | None = None,
+    single: Sequence[str] = (),
 ) -> argparse._ArgumentGroup:
     """Declare what every command over many videos takes: inputs, output folder, weights, work, jobs, overwriting.
 
@@ -38,6 +39,7 @@ def configure_batch(
         unit: What ``--batch-size`` counts, such as ``"clips"``.
         int8: Offer this precision.
         default_weights: Weights that are used without ``--weights``; None makes the option required.
+        single: Suffixes of files that ``-o`` may name instead of a folder, for one video; see :func:`single_outputs`.
 
     Returns:
         The group of ``--device`` and ``--batch-size``, for further arguments of that kind.
@@ -48,7 +50,16 @@ def configure_batch(
     parser.add_argument(
         "--list", dest="lists", action="append", default=[], metavar="FILE", help="text file with one path per line"
     )
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="DIR", help=f"output folder of the {results}")
+    files = f"; or, for one video, a file ({', '.join(single)}), may be repeated" if single else ""
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        type=Path,
+        action="append" if single else "store",
+        metavar="DIR",
+        help=f"output folder of the {results}{files}",
+    )
     configure_weights(parser, default=default_weights)
     configure_source(parser)
     work = configure_work(parser, batch_size=batch_size, unit=unit, int8=int8)
@@ -76,6 +87,38 @@ def collect_videos(args: argparse.Namespace) -> list[VideoItem]:
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     return items
+
+
+def single_outputs(args: argparse.Namespace, items: Sequence[VideoItem], suffixes: Sequence[str]) -> tuple[Path, ...]:
+    """Return the output files of a command on one video; none if ``-o`` names a folder, to which ``args.out`` is set.
+
+    Args:
+        args: Arguments of :func:`configure_batch`.
+        items: The videos.
+        suffixes: Its ``single``.
+
+    Raises:
+        InputError: If files are named for several videos or mixed with folders, or a file exists without
+            ``--overwrite``.
+    """
+    from endofm.errors import InputError
+
+    files = tuple(out for out in args.out if out.suffix.lower() in suffixes and not out.is_dir())
+    if not files and len(args.out) == 1:
+        args.out = args.out[0]
+        if args.out.suffix and not args.out.exists():
+            raise InputError(
+                f"{args.out}: results are written as {', '.join(suffixes)}, or into a folder (a name without a suffix)"
+            )
+        return ()
+    if len(files) < len(args.out):
+        raise InputError(f"-o takes one folder, or files ({', '.join(suffixes)}); got {', '.join(map(str, args.out))}")
+    if len(items) > 1:
+        raise InputError(f"{files[0]}: {len(items)} videos cannot be written to one file; name a folder with -o")
+    for file in files:
+        if file.exists() and not args.overwrite:
+            raise InputError(f"{file} exists already; pass --overwrite to replace it")
+    return files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +225,38 @@ def run_batch(
     for entry in report.failed:
         print(f"endofm: failed: {entry.error}", file=sys.stderr)
     return report
+
+
+def run_single(
+    args: argparse.Namespace, item: VideoItem, loader: ModelLoader, work: Work, files: tuple[Path, ...]
+) -> ItemResult:
+    """Process one video into files of given names, without a manifest, and print notes about a damaged video.
+
+    Args:
+        args: Arguments of :func:`configure_batch`.
+        item: The video.
+        loader: Loader of the model.
+        work: As for :func:`run_batch`.
+        files: The files, as :func:`single_outputs` returns them.
+    """
+    report_precision(loader.load(), args)
+    result = work(item, files)
+    for problem in result.problems:
+        print(f"endofm: note: {item.path}: {problem}", file=sys.stderr)
+    return result
+
+
+def check_stream_options(model: Any, options: Mapping[str, Any]) -> None:
+    """Raise an error for invalid options of ``model.stream`` before anything is written.
+
+    Raises:
+        InputError: If an option is not valid.
+    """
+    import numpy as np
+
+    # A stream checks its options when it is built; a single black frame is enough for that.
+    with model.stream(np.zeros((1, 64, 64, 3), np.uint8), **options):
+        pass
 
 
 def summarize(report: JobReport, out: Path, total: str) -> str:

@@ -3,80 +3,116 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from endofm.cli.model_arguments import configure_work, load_for_work
+from endofm.cli.batch import (
+    ModelLoader,
+    collect_videos,
+    configure_batch,
+    run_batch,
+    run_single,
+    single_outputs,
+    summarize,
+)
+from endofm.cli.model_arguments import configure_windows
+from endofm.disclaimer import DISCLAIMER
 
-SUMMARY = "classify videos: probabilities with times as JSON or CSV, one file per video"
-EXAMPLES = ("endofm classify recordings/ -o results/ --weights runs/polyps/export",)
+if TYPE_CHECKING:
+    from endofm.inference.job import ItemResult
+    from endofm.inference.video_paths import VideoItem
+
+SUMMARY = "classify videos: probabilities with times as JSON or CSV, one file per video, restartable"
+
+SUFFIXES = (".json", ".csv", ".png")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "paths", nargs="+", metavar="VIDEO", help="videos, folders (searched through), folders of frames"
-    )
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="DIR", help="folder for the results")
-    parser.add_argument(
-        "--weights", required=True, help="registry name, owner/repo[@revision], folder, .safetensors or .pth file"
-    )
-    parser.add_argument(
-        "--window", type=float, metavar="SECONDS", help="length of a clip (default: as the weights say)"
-    )
-    parser.add_argument("--hop", type=float, metavar="SECONDS", help="step between clips (default: the length)")
-    parser.add_argument("--fps", type=float, help="rate of folders of frames, which have no times (default: 30)")
-    parser.add_argument(
-        "--field-of-view",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="crop to the endoscope's image, leaving out borders and text panels (default: as the weights say)",
-    )
-    parser.add_argument("--format", choices=("json", "csv"), default="json", help="of the files (default: json)")
-    parser.add_argument("--plot", action="store_true", help="draw each video's probabilities over time")
-    configure_work(parser, batch_size=4, unit="clips")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    configure_batch(parser, results="class probabilities", batch_size=4, unit="clips", single=SUFFIXES)
+    configure_windows(parser)
+    parser.add_argument("--format", choices=("json", "csv"), default="json", help="output format (default: json)")
+    parser.add_argument("--plot", action="store_true", help="draw each video's probabilities over time (.png)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Classify the videos; the status is 1 if one of them failed."""
-    from endofm.errors import VideoError, require_extra
-    from endofm.inference.video_paths import find_videos
-    from endofm.tasks.classification.model import EndoFMForVideoClassification
-    from endofm.video.open import open_video
+    from endofm.errors import require_extra
+    from endofm.video.clip_windows import WindowSettings
 
-    if args.plot:
-        require_extra("matplotlib", "viz", "Drawing probabilities (--plot)")
-    items = find_videos(args.paths)
-    model = load_for_work(EndoFMForVideoClassification, args)
-    failed = 0
-    for item in items:
-        try:
-            with open_video(item.path, fps=args.fps if item.path.is_dir() else None) as source:
-                result = model.predict(
-                    source,
-                    window_seconds=args.window,
-                    hop_seconds=args.hop,
-                    batch_size=args.batch_size,
-                    field_of_view=args.field_of_view,
-                    progress=not args.quiet,
-                )
-        except VideoError as error:
-            failed += 1
-            print(f"endofm: failed: {error}", file=sys.stderr)
-            continue
-        target = result.save(args.out / f"{item.output}.{args.format}")
-        if args.plot:
-            from endofm.visualize.classification import plot_classification
+    items = collect_videos(args)
+    files = single_outputs(args, items, SUFFIXES)
+    if args.plot or any(file.suffix.lower() == ".png" for file in files):
+        require_extra("matplotlib", "viz", "Drawing class probabilities")
+    options = {name: getattr(args, name) for name in ("window_seconds", "hop_seconds", "frame_stride", "hop_frames")}
+    loader = ModelLoader.from_arguments("classification", args)
+    model = loader.load()
+    WindowSettings.for_preprocess(model.config.preprocess, **options)
+    trained = model.config.trained
+    del model
+    classifier = Classifier(
+        loader=loader,
+        options={**options, "batch_size": args.batch_size, "field_of_view": args.field_of_view},
+        fps=args.fps,
+        progress=not args.quiet and args.jobs == 1,
+    )
+    failed = False
+    if files:
+        lines = [_describe(items[0].path, run_single(args, items[0], loader, classifier, files).summary)]
+    else:
+        suffixes = (f".{args.format}", *([f".{args.format}.png"] if args.plot else []))
+        report = run_batch(args, items, loader, classifier, suffixes=suffixes, settings=options)
+        lines = [_describe(Path(entry.source), entry.summary) for entry in report.entries if entry.status == "done"]
+        clips = sum(entry.summary.get("clips", 0) for entry in report.entries)
+        lines.append(summarize(report, args.out, f"{clips} clips"))
+        failed = bool(report.failed)
+    if not args.quiet:
+        print(*lines, sep="\n")
+        if not trained:
+            print("The weights are random: these probabilities mean nothing.")
+        print(DISCLAIMER)
+    return int(failed)
 
-            plot_classification(result, args.out / f"{item.output}.png")
-        for problem in result.problems:
-            print(f"endofm: note: {item.path}: {problem}", file=sys.stderr)
-        shares = ", ".join(
-            f"{label} {p:.3f}" for label, p in zip(result.labels, result.video_probabilities, strict=True)
-        )
-        print(f"{item.path}: {' + '.join(result.predicted_labels) or 'no label'} ({shares}) -> {target}")
-    if not model.config.trained:
-        print("The classifier was not trained: these probabilities mean nothing.")
-    print("Research software: no result is medical advice.")
-    return int(bool(failed))
+
+@dataclass(frozen=True)
+class Classifier:
+    """Picklable work on one video; each process loads the model once.
+
+    Attributes:
+        loader: Loader of the model.
+        options: Options of the model's ``stream``.
+        fps: Frame rate of folders of frames.
+        progress: Show a progress bar over the clips.
+    """
+
+    loader: ModelLoader
+    options: dict[str, Any]
+    fps: float | None
+    progress: bool
+
+    def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
+        """Classify one video and write its files; a ``.png`` is a drawing."""
+        from endofm.inference.job import ItemResult
+
+        fps = self.fps if item.path.is_dir() else None
+        result = self.loader.load().predict(item.path, fps=fps, progress=self.progress, **self.options)
+        for target in targets:
+            if target.suffix.lower() == ".png":
+                from endofm.visualize.classification import plot_classification
+
+                plot_classification(result, target)
+            else:
+                result.save(target)
+        summary = {
+            "clips": len(result),
+            "seconds": float(result.end_seconds[-1]),
+            "predicted": list(result.predicted_labels),
+            "probabilities": dict(zip(result.labels, result.video_probabilities.tolist(), strict=True)),
+        }
+        return ItemResult(summary=summary, problems=result.problems)
+
+
+def _describe(path: Path, summary: Any) -> str:
+    probabilities = ", ".join(f"{label} {value:.3f}" for label, value in summary["probabilities"].items())
+    return f"{path}: {' + '.join(summary['predicted']) or 'no label'} ({probabilities})"

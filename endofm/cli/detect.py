@@ -1,88 +1,145 @@
-"""``endofm detect``: boxes of objects in a video, as a table, as COCO JSON, or painted over it."""
+"""``endofm detect``: boxes of objects in videos, as COCO JSON or CSV, or painted over the video."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from endofm.cli.model_arguments import configure_work, load_for_work
+from endofm.cli.batch import (
+    ModelLoader,
+    check_stream_options,
+    collect_videos,
+    configure_batch,
+    run_batch,
+    run_single,
+    single_outputs,
+    summarize,
+)
+from endofm.disclaimer import DISCLAIMER
 
-SUMMARY = "find lesions in a video: boxes per frame, as .json, .csv or painted over the video (.mp4)"
-EXAMPLES = ("endofm detect procedure.mp4 -o overlay.mp4 -o boxes.json --weights runs/boxes/export",)
+if TYPE_CHECKING:
+    from endofm.inference.job import ItemResult
+    from endofm.inference.video_paths import VideoItem
 
-SUFFIXES = (".mp4", ".json", ".csv")
+SUMMARY = "detect lesions in videos: boxes per frame as .json or .csv, or painted over the video (.mp4); restartable"
+
+SUFFIXES = (".json", ".csv", ".mp4")
+OVERLAY_SUFFIX = ".overlay.mp4"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("video", metavar="VIDEO", help="video file, folder of frames, or image")
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        action="append",
-        required=True,
-        metavar="FILE",
-        help=f"{', '.join(SUFFIXES)}; may be given several times",
+    configure_batch(parser, results="boxes", batch_size=2, unit="frames", single=SUFFIXES)
+    parser.add_argument("--format", choices=("json", "csv"), default="json", help="output format (default: json)")
+    parser.add_argument("--paint", action="store_true", help=f"also paint the boxes over each video ({OVERLAY_SUFFIX})")
+    boxes = parser.add_argument_group("boxes")
+    boxes.add_argument(
+        "--min-score",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="smallest score of a box (default: 0.5, which suits painting; lower it to evaluate files)",
     )
-    parser.add_argument(
-        "--weights", required=True, help="registry name, owner/repo[@revision], folder, .safetensors or .pth file"
+    boxes.add_argument(
+        "--max-detections",
+        type=int,
+        metavar="N",
+        help="boxes per frame, best first (default: as the weights specify)",
     )
-    parser.add_argument("--min-score", type=float, default=0.5, metavar="S", help="smallest score (default: 0.5)")
-    parser.add_argument("--online", action="store_true", help="use earlier frames only, as with a live video")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every n-th frame (default: 1)")
-    parser.add_argument("--no-link", action="store_true", help="do not link boxes into tracks")
-    parser.add_argument("--fps", type=float, help="rate of folders of frames, which have no times (default: 30)")
-    parser.add_argument(
-        "--field-of-view",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="crop to the endoscope's image, leaving out borders and text panels (default: as the weights say)",
+    boxes.add_argument("--no-link", action="store_true", help="do not link boxes into tracks")
+    frames = parser.add_argument_group("frames")
+    frames.add_argument("--online", action="store_true", help="use earlier frames only, as with a live video")
+    frames.add_argument(
+        "--frame-stride", type=int, default=1, metavar="N", help="process every n-th frame (default: 1)"
     )
-    configure_work(parser, batch_size=2, unit="frames")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find boxes and write every file that was asked for."""
-    from endofm import EndoFMForDetection
-    from endofm.errors import InputError
-    from endofm.video.open import open_video
-
-    for out in args.out:
-        if out.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{out}: boxes are written as {', '.join(SUFFIXES)}, not {out.suffix!r}")
-    fps = args.fps if Path(args.video).is_dir() else None
-    # Opened before the model is loaded: a wrong path is told at once.
-    with open_video(args.video, fps=fps) as source:
-        model = load_for_work(EndoFMForDetection, args)
-        found = model.predict(
-            source,
-            min_score=args.min_score,
-            online=args.online,
-            frame_stride=args.every,
-            link=not args.no_link,
-            batch_size=args.batch_size,
-            field_of_view=args.field_of_view,
-            progress=not args.quiet,
-        )
-        notes = list(source.problems)
-        for out in args.out:
-            if out.suffix.lower() == ".mp4":
-                notes += found.paint(source, out, progress=not args.quiet).problems
-            else:
-                found.save(out)
-    for note in dict.fromkeys(notes):
-        print(f"endofm: note: {args.video}: {note}", file=sys.stderr)
+    """Detect objects in the videos; the status is 1 if one of them failed."""
+    items = collect_videos(args)
+    files = single_outputs(args, items, SUFFIXES)
+    loader = ModelLoader.from_arguments("detection", args)
+    options = {
+        "min_score": args.min_score,
+        "max_detections": args.max_detections,
+        "online": args.online,
+        "frame_stride": args.frame_stride,
+        "link": not args.no_link,
+    }
+    model = loader.load()
+    check_stream_options(model, options)
+    trained = model.config.trained
+    del model
+    detector = Detector(
+        loader=loader,
+        options={**options, "batch_size": args.batch_size, "field_of_view": args.field_of_view},
+        fps=args.fps,
+        progress=not args.quiet and args.jobs == 1,
+    )
+    failed = False
+    if files:
+        summary = run_single(args, items[0], loader, detector, files).summary
+        line = f"{_describe(summary)}; written to {', '.join(map(str, files))}"
+    else:
+        suffixes = (f".{args.format}", *([OVERLAY_SUFFIX] if args.paint else []))
+        report = run_batch(args, items, loader, detector, suffixes=suffixes, settings=options)
+        boxes = sum(entry.summary.get("boxes", 0) for entry in report.entries)
+        line = summarize(report, args.out, f"{boxes} boxes")
+        failed = bool(report.failed)
     if not args.quiet:
-        boxes, seen = sum(len(frame) for frame in found), sum(len(frame) > 0 for frame in found)
-        tracks = "" if args.no_link else f", {len(found.tracks())} tracks"
-        print(
-            f"{boxes} boxes in {seen} of {len(found)} frames{tracks}; written to "
-            f"{', '.join(str(out) for out in args.out)}"
-        )
-        print("Research software, not for diagnosis.")
-        if not model.config.trained:
+        print(line)
+        if not trained:
             print("The weights are random: these boxes mean nothing.")
-    return 0
+        print(DISCLAIMER)
+    return int(failed)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Picklable work on one video; each process loads the model once.
+
+    Attributes:
+        loader: Loader of the model.
+        options: Options of the model's ``stream``.
+        fps: Frame rate of folders of frames.
+        progress: Show progress bars over the frames.
+    """
+
+    loader: ModelLoader
+    options: dict[str, Any]
+    fps: float | None
+    progress: bool
+
+    def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
+        """Detect objects in one video and write its files; an ``.mp4`` is the video with boxes painted over it."""
+        from endofm.inference.job import ItemResult
+        from endofm.video.open import open_video
+
+        fps = self.fps if item.path.is_dir() else None
+        with open_video(item.path, fps=fps) as source:
+            result = self.loader.load().predict(source, progress=self.progress, **self.options)
+            problems = list(result.problems)
+            for target in targets:
+                if target.suffix.lower() == ".mp4":
+                    problems += result.paint(source, target, progress=self.progress).problems
+                else:
+                    result.save(target)
+        counts = dict.fromkeys(result.label_names, 0)
+        for frame in result:
+            for label in frame.labels.tolist():
+                counts[result.label_names[label]] += 1
+        summary = {
+            "frames": len(result),
+            "frames_with_boxes": sum(len(frame) > 0 for frame in result),
+            "boxes": result.num_boxes,
+            "boxes_by_label": counts,
+            "tracks": len(result.tracks()) if self.options["link"] else None,
+        }
+        return ItemResult(summary=summary, problems=tuple(dict.fromkeys(problems)))
+
+
+def _describe(summary: Any) -> str:
+    tracks = "" if summary["tracks"] is None else f", {summary['tracks']} tracks"
+    return f"{summary['boxes']} boxes in {summary['frames_with_boxes']} of {summary['frames']} frames{tracks}"

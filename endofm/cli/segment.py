@@ -1,81 +1,141 @@
-"""``endofm segment``: masks of a video, painted over it or as files."""
+"""``endofm segment``: masks of videos, as files or painted over the video."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from endofm.cli.model_arguments import configure_work, load_for_work
+from endofm.cli.batch import (
+    ModelLoader,
+    check_stream_options,
+    collect_videos,
+    configure_batch,
+    run_batch,
+    run_single,
+    single_outputs,
+    summarize,
+)
+from endofm.disclaimer import DISCLAIMER
 
-SUMMARY = "segment a video: masks painted over it (.mp4), as COCO run lengths (.json), or a folder of indexed PNG files"
-EXAMPLES = ("endofm segment procedure.mp4 -o overlay.mp4 --weights runs/masks/export",)
+if TYPE_CHECKING:
+    from endofm.inference.job import ItemResult
+    from endofm.inference.video_paths import VideoItem
+
+SUMMARY = "segment videos: masks as COCO run lengths (.json) or indexed PNG files, or painted over the video (.mp4)"
+
+SUFFIXES = (".json", ".mp4", ".masks")
+OVERLAY_SUFFIX = ".overlay.mp4"
+_FORMATS = {"json": ".json", "png": ".masks"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("video", metavar="VIDEO", help="video file, folder of frames, or image")
+    configure_batch(parser, results="masks", batch_size=1, unit="windows", single=SUFFIXES)
     parser.add_argument(
-        "-o", "--out", required=True, type=Path, metavar="OUT", help="overlay.mp4, masks.json or a folder"
+        "--format",
+        choices=tuple(_FORMATS),
+        default="json",
+        help="json (default): COCO run lengths; png: a folder of indexed PNG files per video (.masks)",
     )
+    parser.add_argument("--paint", action="store_true", help=f"also paint the masks over each video ({OVERLAY_SUFFIX})")
     parser.add_argument(
-        "--weights", required=True, help="registry name, owner/repo[@revision], folder, .safetensors or .pth file"
+        "--opacity", type=float, default=0.4, metavar="FRACTION", help="of the colour inside masks (default: 0.4)"
     )
     windows = parser.add_argument_group("windows")
-    windows.add_argument("--num-frames", type=int, metavar="N", help="looked at together (default: as the weights say)")
     windows.add_argument(
-        "--overlap", type=int, metavar="N", help="frames that windows share, blended (default: a quarter of them)"
+        "--num-frames", type=int, metavar="N", help="frames per window (default: as the weights specify)"
+    )
+    windows.add_argument(
+        "--overlap", type=int, metavar="N", help="frames that windows share, blended (default: a quarter of a window)"
     )
     windows.add_argument(
         "--frame-stride", type=int, default=1, metavar="N", help="segment every n-th frame (default: 1)"
     )
-    parser.add_argument("--fps", type=float, help="rate of folders of frames, which have no times (default: 30)")
-    parser.add_argument(
-        "--field-of-view",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="crop to the endoscope's image, leaving out borders and text panels (default: as the weights say)",
-    )
-    parser.add_argument(
-        "--opacity", type=float, default=0.4, metavar="SHARE", help="of the colour inside masks (default: 0.4)"
-    )
-    configure_work(parser, batch_size=1, unit="windows")
-    parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment one video."""
-    from endofm.errors import InputError
-    from endofm.tasks.segmentation.files import require_target
-    from endofm.tasks.segmentation.model import EndoFMForSegmentation
-    from endofm.video.open import open_video
+    """Segment the videos; the status is 1 if one of them failed."""
+    from endofm.tasks.segmentation.mask_painting import require_opacity
 
-    painted = args.out.suffix.lower() == ".mp4"
-    if not painted:
-        require_target(args.out)
-    if args.out.is_file() and not args.force:
-        raise InputError(f"{args.out} exists already; pass --force to replace it")
-    with open_video(args.video, fps=args.fps) as source:
-        model = load_for_work(EndoFMForSegmentation, args)
-        options: dict[str, Any] = {
-            "num_frames": args.num_frames,
-            "overlap": args.overlap,
-            "frame_stride": args.frame_stride,
-            "batch_size": args.batch_size,
-            "field_of_view": args.field_of_view,
-        }
-        masks = model.predict(source, progress=not args.quiet, **options)
-        count, problems = len(masks), masks.problems
-        if painted:
-            problems = masks.paint(source, args.out, opacity=args.opacity, progress=not args.quiet).problems
-        else:
-            masks.save(args.out)
-    for problem in problems:
-        print(f"endofm: note: {args.video}: {problem}", file=sys.stderr)
+    items = collect_videos(args)
+    files = single_outputs(args, items, SUFFIXES)
+    require_opacity(args.opacity)
+    loader = ModelLoader.from_arguments("segmentation", args)
+    options = {"num_frames": args.num_frames, "overlap": args.overlap, "frame_stride": args.frame_stride}
+    model = loader.load()
+    check_stream_options(model, options)
+    trained = model.config.trained
+    del model
+    segmenter = Segmenter(
+        loader=loader,
+        options={**options, "batch_size": args.batch_size, "field_of_view": args.field_of_view},
+        fps=args.fps,
+        opacity=args.opacity,
+        progress=not args.quiet and args.jobs == 1,
+    )
+    failed = False
+    if files:
+        summary = run_single(args, items[0], loader, segmenter, files).summary
+        line = f"{summary['frames']} frames; written to {', '.join(map(str, files))}"
+    else:
+        suffixes = (_FORMATS[args.format], *([OVERLAY_SUFFIX] if args.paint else []))
+        settings = {**options, "opacity": args.opacity} if args.paint else options
+        report = run_batch(args, items, loader, segmenter, suffixes=suffixes, settings=settings)
+        frames = sum(entry.summary.get("frames", 0) for entry in report.entries)
+        line = summarize(report, args.out, f"{frames} frames")
+        failed = bool(report.failed)
     if not args.quiet:
-        print(f"{count} frames in {args.out}. Not for diagnosis.")
-        if not model.config.trained:
+        print(line)
+        if not trained:
             print("The weights are random: these masks mean nothing.")
-    return 0
+        print(DISCLAIMER)
+    return int(failed)
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Picklable work on one video; each process loads the model once.
+
+    Attributes:
+        loader: Loader of the model.
+        options: Options of the model's ``stream``.
+        fps: Frame rate of folders of frames.
+        opacity: Fraction of the class colour inside painted masks.
+        progress: Show progress bars over the frames.
+    """
+
+    loader: ModelLoader
+    options: dict[str, Any]
+    fps: float | None
+    opacity: float
+    progress: bool
+
+    def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
+        """Segment one video and write its files; an ``.mp4`` is the video with masks painted over it."""
+        from endofm.inference.job import ItemResult
+        from endofm.video.open import open_video
+
+        fps = self.fps if item.path.is_dir() else None
+        with open_video(item.path, fps=fps) as source:
+            masks = self.loader.load().predict(source, progress=self.progress, **self.options)
+            problems = list(masks.problems)
+            for target in targets:
+                if target.suffix.lower() == ".mp4":
+                    report = masks.paint(source, target, opacity=self.opacity, progress=self.progress)
+                    problems += report.problems
+                    continue
+                if target.is_dir():
+                    # Masks of an earlier run: of a changed source, or replaced with --overwrite.
+                    shutil.rmtree(target)
+                masks.save(target)
+        # Frames that contain each class; the background is in nearly all of them and would say nothing about the video.
+        frames_by_label = {
+            label: sum(index in packed.runs for packed in masks.packed)
+            for index, label in enumerate(masks.labels)
+            if index
+        }
+        summary = {"frames": len(masks), "frames_by_label": frames_by_label}
+        return ItemResult(summary=summary, problems=tuple(dict.fromkeys(problems)))

@@ -131,14 +131,34 @@ def test_the_command(frames: np.ndarray, tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "one.mp4", frames, fps=10)
     (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
-    command = ["classify", str(tmp_path / "videos"), "-o", str(tmp_path / "out"), "--weights", str(folder), "--quiet"]
-    assert main([*command, "--plot", "--hop", "0.5"]) == 1
+    command = ["classify", str(tmp_path / "videos"), "-o", str(tmp_path / "out"), "--weights", str(folder)]
+    assert main([*command, "--hop-seconds", "-1"]) == 1
+    assert not (tmp_path / "out").exists()  # options are checked before anything is written
+    capsys.readouterr()
+    command += ["--plot", "--hop-seconds", "0.5"]
+    assert main(command) == 1
     printed = capsys.readouterr()
     assert "broken.mp4" in printed.err
     assert "one.mp4:" in printed.out
     assert "medical advice" in printed.out
     assert len(json.loads((tmp_path / "out" / "one.mp4.json").read_text())["clips"]) == 6
-    assert (tmp_path / "out" / "one.mp4.png").is_file()
+    assert (tmp_path / "out" / "one.mp4.json.png").is_file()
+    rows = json.loads((tmp_path / "out" / "manifest.json").read_text())["videos"]
+    done = next(row for row in rows if row["status"] == "done")
+    assert set(done["probabilities"]) == {"normal", "polyp", "blood"}
+    (tmp_path / "videos" / "broken.mp4").unlink()
+    assert main(command) == 0
+    assert "1 of 1 videos" in capsys.readouterr().out
+
+
+def test_the_command_writes_one_video_to_named_files(frames: np.ndarray, tmp_path: Path) -> None:
+    folder = classifier().save_pretrained(tmp_path / "model")
+    write_video(tmp_path / "one.mp4", frames, fps=10)
+    command = ["classify", str(tmp_path / "one.mp4"), "--weights", str(folder), "--quiet"]
+    files = [tmp_path / "clips.csv", tmp_path / "clips.json"]
+    assert main([*command, "-o", str(files[0]), "-o", str(files[1])]) == 0
+    assert all(file.is_file() for file in files)
+    assert main([*command, "-o", str(files[0])]) == 1
 
 
 def test_the_registered_small_classifier_says_that_it_means_nothing(frames: np.ndarray) -> None:

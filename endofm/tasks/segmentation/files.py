@@ -22,6 +22,9 @@ from endofm.tasks.segmentation.mask_painting import palette
 FRAMES_NAME = "frames.csv"
 """Table of a folder of masks: file name, index and time of each frame."""
 
+FOLDER_SUFFIX = ".masks"
+"""Suffix that a folder of masks may have."""
+
 PROVENANCE_NAME = "provenance.json"
 """How the masks of a folder were computed."""
 
@@ -80,7 +83,7 @@ def require_target(target: str | Path) -> None:
     target = Path(target)
     if target.suffix.lower() == ".json" and not target.is_dir():
         return
-    if target.suffix and not target.is_dir():
+    if target.suffix not in ("", FOLDER_SUFFIX) and not target.is_dir():
         raise InputError(f"{target}: masks are written as .json or into a folder (a name without a suffix)")
     if target.is_file():
         raise InputError(f"{target}: this is a file; masks that are not .json are written into a folder")
