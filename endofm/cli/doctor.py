@@ -1,4 +1,4 @@
-"""``endofm doctor``: what this installation can do, and what stands in its way."""
+"""``endofm doctor``: check of the installation and its capabilities."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; the status is 1 if one of them stops the package from working."""
+    """Print the findings; the status is 1 if one of them prevents the package from working."""
     findings: list[Finding] = []
     for check in (_packages, _devices, _codecs, _cache, _trial):
         try:
             findings.extend(check())
-        except Exception as error:  # a broken dependency may raise anything, and this command must report it
+        # A broken dependency may raise any exception, and this command has to report it.
+        except Exception as error:
             findings.append(Finding(check.__name__.strip("_"), "fail", f"{type(error).__name__}: {error}"))
     if args.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -80,13 +81,13 @@ def _devices() -> Iterator[Finding]:
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch, {capability}")
     if missing := native.why_no_attention():
-        yield Finding("attention", "note", f"no compiled kernels, PyTorch's are used: {missing}")
+        yield Finding("attention", "note", f"no compiled kernels, PyTorch's operators are used: {missing}")
     else:
         yield Finding("attention", "ok", "compiled kernels")
     if missing := native.why_no_products():
-        yield Finding("products", "note", f"float32 is multiplied by PyTorch's library: {missing}")
+        yield Finding("products", "note", f"no compiled float32 products, PyTorch's library is used: {missing}")
     else:
-        yield Finding("products", "ok", "float32 is multiplied by the matrix unit (AMX), compiled kernel")
+        yield Finding("products", "ok", "float32 products use the matrix unit (AMX), compiled kernel")
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield Finding("cuda", "ok", f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
@@ -102,13 +103,14 @@ def _codecs() -> Iterator[Finding]:
     missing = [name for name in DECODERS if name not in av.codecs_available]
     yield Finding("codecs", "ok", "decodes " + ", ".join(name for name in DECODERS if name not in missing))
     if missing:
-        yield Finding("codecs", "note", f"this build of PyAV cannot decode {', '.join(missing)}")
+        yield Finding("codecs", "note", f"this build of PyAV does not decode {', '.join(missing)}")
 
 
 def _cache() -> Iterator[Finding]:
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE)
+    # The cache folder is created at the first download; until then its nearest existing parent decides.
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free / 2**30
     writable = os.access(existing, os.W_OK)
@@ -122,7 +124,7 @@ def _cache() -> Iterator[Finding]:
     if constants.HF_HUB_OFFLINE:
         yield Finding("network", "note", "HF_HUB_OFFLINE is set: only weights in the cache or on disk can be loaded")
     else:
-        yield Finding("network", "ok", f"weights come from {constants.ENDPOINT} (not contacted now)")
+        yield Finding("network", "ok", f"weights are downloaded from {constants.ENDPOINT} (not contacted now)")
 
 
 def _trial() -> Iterator[Finding]:
@@ -135,6 +137,7 @@ def _trial() -> Iterator[Finding]:
     from endofm.errors import UntrainedWeightsWarning
     from endofm.video.writer import write_video
 
+    # Two seconds of a square that brightens, written, read and embedded as a user's video would be.
     frames = np.zeros((16, 64, 96, 3), np.uint8)
     frames[:, 16:48, 32:64] = np.linspace(0, 255, 16, dtype=np.uint8)[:, None, None, None]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

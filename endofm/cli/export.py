@@ -1,4 +1,4 @@
-"""``endofm export``: the encoder as a file for other programs."""
+"""``endofm export``: write the encoder as a file for other programs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", required=True, metavar="FILE", help="file to write: .onnx, .xml (OpenVINO, with .bin) or .pt2"
     )
-    parser.add_argument("--patch-tokens", action="store_true", help="return the patch tokens besides the embedding")
+    parser.add_argument("--patch-tokens", action="store_true", help="return patch tokens after the embedding")
     parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write and check the file."""
     from endofm import EndoFM
-    from endofm.export.export import export
-    from endofm.export.formats import check_format
+    from endofm.export import check_format, export_encoder
 
     target = Path(args.out)
     check_format(args.to, target)
     model = EndoFM.from_pretrained(args.weights, local_files_only=args.local_files_only)
-    parity = export(model, target, to=args.to, patch_tokens=args.patch_tokens)
+    parity = export_encoder(model, target, to=args.to, patch_tokens=args.patch_tokens)
     batches = " and ".join(str(batch) for batch in parity.batches)
     print(f"{target}: largest difference from the model {parity.difference:.1e} (batches of {batches})")
     return 0

@@ -2,9 +2,9 @@
 
 The operations are pure functions of frames ``(..., height, width, 3)``, uint8 or float, as numpy array or as tensor on
 any device; results are float32 tensors on the same device, in the same range as the frames. The pixel rules are those
-of the published evaluation (bilinear, half-pixel centres, no antialiasing), in a cheaper order: resizing and normalising
-commute, because the weights of a bilinear mean sum to one, so only the small image is normalised; and only pixels that
-survive the crop are computed.
+of the published evaluation (bilinear, half-pixel centres, no antialiasing), in a cheaper order: resizing and
+normalising commute, because the weights of a bilinear mean sum to one, so only the small image is normalised; and only
+pixels that survive the crop are computed.
 """
 
 from __future__ import annotations

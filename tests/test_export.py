@@ -1,4 +1,4 @@
-"""Exported files compute what the model does, and say what they are."""
+"""Exported files compute what the model does, and their metadata identify them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import torch
 from endofm.cli.main import main
 from endofm.config import EncoderConfig, ModelConfig
 from endofm.errors import EndoFMError, InputError
-from endofm.export import export as export_module
-from endofm.export.export import export
-from endofm.export.formats import FORMATS, PACKAGES, SUFFIXES, Format, load_runner
+from endofm.export import EXPORT_FORMATS, PACKAGES, SUFFIXES, ExportFormat, export_encoder, load_runner
 from endofm.tasks.features.model import EndoFM
 
 SMALL = EncoderConfig(img_size=224, num_frames=8, embed_dim=16, depth=1, num_heads=2)
@@ -29,20 +27,20 @@ def model() -> EndoFM:
     return made
 
 
-@pytest.mark.parametrize("to", FORMATS)
-def test_files_compute_what_the_model_does(model: EndoFM, to: Format, tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
+def test_files_compute_what_the_model_does(model: EndoFM, to: ExportFormat, tmp_path: Path) -> None:
     for package in PACKAGES[to]:
         pytest.importorskip(package)
     path = tmp_path / f"new folder/model{SUFFIXES[to]}"
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    parity = export(model, path, to=to, patch_tokens=True)
+    parity = export_encoder(model, path, to=to, patch_tokens=True)
     assert parity.difference < 1e-4
     clip = torch.randn(2, 3, 8, 224, 224)
     with torch.no_grad():
-        wanted = model.forward_features(clip)
+        expected = model.forward_features(clip)
     embedding, patches = load_runner(to, path)(clip)
-    torch.testing.assert_close(embedding, wanted.cls_token, atol=1e-4, rtol=0)
-    torch.testing.assert_close(patches, wanted.patch_tokens, atol=1e-4, rtol=0)
+    torch.testing.assert_close(embedding, expected.cls_token, atol=1e-4, rtol=0)
+    torch.testing.assert_close(patches, expected.patch_tokens, atol=1e-4, rtol=0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     kept = {file.name for file in path.parent.iterdir()}
     assert kept == {path.name, "model.bin"} if to == "openvino" else kept == {path.name}
@@ -54,23 +52,23 @@ def test_metadata_of_onnx(model: EndoFM, tmp_path: Path, capsys: pytest.CaptureF
     folder, path = model.save_pretrained(tmp_path / "weights"), tmp_path / "clip.onnx"
     assert main(["export", "--weights", str(folder), "--to", "onnx", "-o", str(path)]) == 0
     assert "largest difference from the model" in capsys.readouterr().out
-    found = onnx.load(path)
-    properties = {entry.key: entry.value for entry in found.metadata_props}
+    exported = onnx.load(path)
+    properties = {entry.key: entry.value for entry in exported.metadata_props}
     assert json.loads(properties["config"])["preprocess"]["crop_size"] == 224
-    assert [output.name for output in found.graph.output] == ["embedding"]
+    assert [output.name for output in exported.graph.output] == ["embedding"]
 
 
 def test_a_file_that_computes_something_else_is_not_kept(
     model: EndoFM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_module, "load_runner", lambda to, path: lambda clip: [torch.zeros(len(clip), 16)])
+    monkeypatch.setattr("endofm.export.load_runner", lambda to, path: lambda clip: [torch.zeros(len(clip), 16)])
     with pytest.raises(EndoFMError, match="does not compute what the model does"):
-        export(model, tmp_path / "model.pt2", to="torch-export")
+        export_encoder(model, tmp_path / "model.pt2", to="torch-export")
     assert not list(tmp_path.iterdir())
 
 
 def test_wrong_requests_are_refused(model: EndoFM, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ends in \.onnx"):
-        export(model, tmp_path / "model.bin", to="onnx")
+        export_encoder(model, tmp_path / "model.bin", to="onnx")
     with pytest.raises(InputError, match="must be one of onnx, openvino, torch-export"):
-        export(model, tmp_path / "model.bin", to="tflite")  # type: ignore[arg-type]
+        export_encoder(model, tmp_path / "model.bin", to="tflite")  # type: ignore[arg-type]

@@ -1,0 +1,259 @@
+"""Export of the encoder as ONNX, OpenVINO or ``torch.export`` file, checked against the model.
+
+Each format has one writer and one runner; the runner reads the written file as its users will.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from endofm._version import __version__
+from endofm.errors import EndoFMError, InputError, require_extra
+from endofm.kernels.backend import is_plain_linear
+from endofm.layers.block import DividedSpaceTimeBlock
+from endofm.models.encoder import VideoTransformer
+from endofm.tasks.features.model import EndoFM
+
+TOLERANCE = 1e-4
+"""Largest accepted difference of an output value (of order 1); other orders of summation give some 1e-5."""
+
+ExportFormat = Literal["onnx", "openvino", "torch-export"]
+EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+PACKAGES: dict[ExportFormat, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("openvino",),
+    "torch-export": (),
+}
+
+Runner = Callable[[Tensor], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Result of the comparison of an exported file with the model.
+
+    Attributes:
+        difference: Largest difference of any output value from the model's.
+        batches: Batch sizes that were compared.
+    """
+
+    difference: float
+    batches: tuple[int, ...]
+
+
+def export_encoder(model: EndoFM, target: str | Path, *, to: ExportFormat, patch_tokens: bool = False) -> Parity:
+    """Write a model's encoder as one file (OpenVINO: two) and run that file against the model.
+
+    The file takes clips ``(batch, 3, time, height, width)``, float32, as prepared by ``model.processor``, with the
+    frames and size of the model's configuration and any batch. Its metadata holds the preprocessing and the origin of
+    the weights.
+
+    Args:
+        model: Model to export; its precision does not matter, files are float32.
+        target: File to write; an existing one is replaced.
+        to: ``"onnx"``, ``"openvino"`` or ``"torch-export"``.
+        patch_tokens: Return the patch tokens ``(batch, time, rows, columns, embed_dim)`` after the embedding.
+
+    Returns:
+        Difference between the file and the model.
+
+    Raises:
+        InputError: If the format is unknown, the suffix belongs to another format, or a package is missing.
+        EndoFMError: If the file does not compute what the model does; no file is kept then.
+    """
+    target = Path(target)
+    check_format(to, target)
+    network = ExportedNetwork(model, patch_tokens=patch_tokens).eval()
+    metadata = {
+        "endofm_version": __version__,
+        "config": json.dumps(asdict(model.config)),
+        "provenance": json.dumps(model.weights_provenance()),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # In the target's folder, so that the finished files can be renamed into place.
+    with tempfile.TemporaryDirectory(prefix=".endofm-export-", dir=target.parent) as name:
+        draft = Path(name) / target.name
+        write(network, to, draft, metadata=metadata)
+        parity = check(network, to, draft)
+        # Written this way, a difference that is not a number fails too.
+        if not parity.difference <= TOLERANCE:
+            raise EndoFMError(
+                f"{target}: the exported file does not compute what the model does (difference "
+                f"{parity.difference:.1e}, allowed {TOLERANCE:g}), so it was not kept; try another version of the "
+                f"export packages"
+            )
+        # The file under the target's name comes last: when it exists, its companions do.
+        for file in sorted(Path(name).iterdir(), key=lambda path: path == draft):
+            file.replace(target.parent / file.name)
+    return parity
+
+
+def check(network: ExportedNetwork, to: ExportFormat, path: Path) -> Parity:
+    """Run a written file and the network on the same clips."""
+    # Two batch sizes, none of them the one that was traced: an exporter may have fixed it.
+    run, worst, batches = load_runner(to, path), 0.0, (1, 3)
+    for batch in batches:
+        clip = network.example(batch, seed=batch)
+        with torch.no_grad():
+            expected = network(clip)
+        for output, reference in zip(run(clip), expected, strict=True):
+            if output.shape != reference.shape or not output.isfinite().all():
+                return Parity(float("inf"), batches)
+            worst = max(worst, float((output - reference).abs().max()))
+    return Parity(worst, batches)
+
+
+def check_format(to: ExportFormat, target: Path) -> None:
+    """Raise unless the format is known, its packages are installed and the file has its suffix.
+
+    Raises:
+        InputError: If one of these does not hold.
+    """
+    if to not in EXPORT_FORMATS:
+        raise InputError(f"the format must be one of {', '.join(EXPORT_FORMATS)}, got {to!r}")
+    if target.suffix != SUFFIXES[to]:
+        raise InputError(f"{target}: a file of the format {to} ends in {SUFFIXES[to]}")
+    for package in PACKAGES[to]:
+        require_extra(package, "export", f"Writing and checking {to} files")
+
+
+def write(network: ExportedNetwork, to: ExportFormat, target: Path, *, metadata: dict[str, str]) -> None:
+    """Write the network for any batch size; frames, height and width are those of the configuration."""
+    with _quiet():
+        if to == "onnx":
+            _write_onnx(network, target, metadata)
+            return
+        program = _program(network)
+        if to == "torch-export":
+            torch.export.save(program, target, extra_files=dict(metadata))
+            return
+        import openvino
+
+        model = openvino.convert_model(program)
+        for output, name in zip(model.outputs, network.output_names, strict=True):
+            output.get_tensor().set_names({name})
+        for key, value in metadata.items():
+            model.set_rt_info(value, ["endofm", key])
+        openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def load_runner(to: ExportFormat, path: Path) -> Runner:
+    """Return a function that runs the file on clips, in float32 on the CPU."""
+    if to == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda clip: [torch.from_numpy(out) for out in session.run(None, {name: clip.numpy()})]
+    if to == "openvino":
+        import openvino
+
+        # By default OpenVINO computes in bfloat16 where the processor has it.
+        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return lambda clip: [torch.from_numpy(out.copy()) for out in compiled([clip.numpy()]).values()]
+    module = torch.export.load(path).module()
+
+    def run(clip: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            return list(module(clip))
+
+    return run
+
+
+class ExportedNetwork(nn.Module):
+    """A float32 copy of an encoder on the CPU, for export.
+
+    ``temporal_attn.proj`` and ``temporal_fc`` are folded into one linear map (exact up to rounding), because the
+    runtimes of the file formats do not fold them.
+
+    Args:
+        encoder: Encoder to copy.
+        patch_tokens: Return the patch tokens as well.
+    """
+
+    def __init__(self, encoder: VideoTransformer, *, patch_tokens: bool) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder).float().cpu().eval().requires_grad_(False)
+        self.encoder.precision = "exact"
+        self.patch_tokens = patch_tokens
+        for block in self.encoder.blocks:
+            _fold(cast(DividedSpaceTimeBlock, block))
+
+    def forward(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """Map clips to embeddings ``(batch, embed_dim)`` and, if requested, patch tokens."""
+        if not self.patch_tokens:
+            return (self.encoder(clip),)
+        output = self.encoder.forward_features(clip)
+        assert output.patch_tokens is not None
+        return output.cls_token, output.patch_tokens
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return ["embedding", "patch_tokens"] if self.patch_tokens else ["embedding"]
+
+    def example(self, batch: int, *, seed: int = 0) -> Tensor:
+        """Return clips of the configured size, always the same for a seed."""
+        config = self.encoder.encoder_config
+        generator = torch.Generator().manual_seed(seed)
+        shape = batch, config.in_chans, config.num_frames, config.img_size, config.img_size
+        return torch.randn(shape, generator=generator)
+
+
+def _fold(block: DividedSpaceTimeBlock) -> None:
+    """Replace the two consecutive linear maps of the temporal step by their product."""
+    proj, fc = block.temporal_attn.proj, block.temporal_fc
+    if not (is_plain_linear(proj) and is_plain_linear(fc)):
+        return
+    # fc(proj(x)) = W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2), in float64 up to one final rounding.
+    outer = fc.weight.double()
+    proj.weight = nn.Parameter((outer @ proj.weight.double()).float(), requires_grad=False)
+    proj.bias = nn.Parameter((outer @ proj.bias.double() + fc.bias.double()).float(), requires_grad=False)
+    block.temporal_fc = nn.Identity()  # type: ignore[assignment]
+
+
+def _program(network: ExportedNetwork) -> torch.export.ExportedProgram:
+    # Traced with two clips: PyTorch specialises a dimension of size 1.
+    batch = torch.export.Dim("batch", min=1)
+    return torch.export.export(network, (network.example(2),), dynamic_shapes=({0: batch},), strict=False)
+
+
+def _write_onnx(network: ExportedNetwork, target: Path, metadata: dict[str, str]) -> None:
+    program: Any = torch.onnx.export(
+        network,
+        (network.example(2),),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        input_names=["clip"],
+        output_names=network.output_names,
+        verbose=False,
+    )
+    program.model.metadata_props.update(metadata)
+    program.save(target, external_data=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the exporters' messages about their own code."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

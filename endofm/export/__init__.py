@@ -1,1 +1,0 @@
-"""The encoder in formats that other programs run: ONNX, OpenVINO, ``torch.export``."""
