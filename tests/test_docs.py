@@ -78,11 +78,15 @@ def test_few_snippets_are_not_run_and_each_says_why() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_snippets_parse(page: Path) -> None:
+def test_snippets_parse_and_import_what_exists(page: Path) -> None:
     parser = build_parser()
     for snippet in snippets(page):
         if snippet.language == "python":
-            ast.parse(snippet.code, filename=f"{page.name}:{snippet.line}")
+            for node in ast.walk(ast.parse(snippet.code, filename=f"{page.name}:{snippet.line}")):
+                if isinstance(node, ast.ImportFrom) and str(node.module).startswith("endofm"):
+                    module = importlib.import_module(str(node.module))
+                    missing = [name.name for name in node.names if not hasattr(module, name.name)]
+                    assert not missing, f"{page.name}:{snippet.line}: {node.module} has no {missing}"
         for command in snippet.commands():
             source = f"{page.name}:{snippet.line}: endofm {' '.join(command)}"
             try:
