@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import sys
 import warnings
@@ -74,7 +75,7 @@ def collect_videos(args: argparse.Namespace) -> list[VideoItem]:
     """Return the videos of the arguments of :func:`configure_batch`, after checking its numbers.
 
     Raises:
-        InputError: If there are none, a path does not exist, or a number is below 1.
+        InputError: If there are none, a path does not exist, or a number is out of range.
     """
     from endofm.errors import InputError
     from endofm.inference.video_paths import find_videos, read_list
@@ -86,6 +87,8 @@ def collect_videos(args: argparse.Namespace) -> list[VideoItem]:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    if args.fps is not None and not (math.isfinite(args.fps) and args.fps > 0):
+        raise InputError(f"--fps must be a number > 0, got {args.fps:g}")
     return items
 
 
@@ -219,6 +222,8 @@ def run_batch(
         overwrite=args.overwrite,
         progress=not args.quiet,
     )
+    # A program that runs another command in this process loads its weights again: the files may have changed.
+    _load.cache_clear()
     for entry in report.entries:
         for problem in entry.problems:
             print(f"endofm: note: {entry.source}: {problem}", file=sys.stderr)
@@ -270,9 +275,10 @@ def summarize(report: JobReport, out: Path, total: str) -> str:
     from endofm.inference.job import MANIFEST_NAME
 
     count = len(report.entries)
+    retry = "; rerun the command to retry the failed ones" if report.failed else ""
     return (
         f"{count - len(report.failed)} of {count} videos in {out} ({report.skipped} of them done before), {total}; "
-        f"details in {out / MANIFEST_NAME}"
+        f"details in {out / MANIFEST_NAME}{retry}"
     )
 
 

@@ -61,6 +61,10 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         require_extra("matplotlib", "viz", "Drawing a timeline (--plot)")
     require_feature_format(f"features.{args.format}")
+    if args.decoder == "torchcodec":
+        from endofm.video.torchcodec_source import require_torchcodec
+
+        require_torchcodec()
     if args.weights is None:
         args.weights = PUBLISHED_WEIGHTS
         if not args.quiet:

@@ -38,10 +38,7 @@ class TorchCodecSource(FileSource):
     """
 
     def __init__(self, medium: MediaSource, *, decoder_threads: int = 1, device: str = "cpu") -> None:
-        try:
-            require_extra("torchcodec", "torchcodec", "Decoding by torchcodec")
-        except (RuntimeError, OSError) as error:
-            raise _not_loadable() from error
+        require_torchcodec()
         super().__init__(medium, decoder_threads=decoder_threads)
         self._device, self._turn = device, threading.Lock()
         with self._borrow_reader() as reader:
@@ -149,6 +146,18 @@ class TorchCodecSource(FileSource):
         raise VideoError(
             f"{self.medium.name}: torchcodec cannot decode this video on {self._device} ({reason}); {_PYAV}"
         ) from error
+
+
+def require_torchcodec() -> None:
+    """Raise unless torchcodec can be used here.
+
+    Raises:
+        MissingExtraError: If it, or the FFmpeg that it needs, is not installed.
+    """
+    try:
+        require_extra("torchcodec", "torchcodec", "Decoding by torchcodec")
+    except (RuntimeError, OSError) as error:
+        raise _not_loadable() from error
 
 
 def _not_loadable() -> MissingExtraError:

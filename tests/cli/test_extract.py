@@ -1,4 +1,4 @@
-"""``endofm extract`` as a process: folders, one bad file, restarts, kills."""
+"""``endofm extract`` as a process: folders, formats, a bad file, restarts after kills, wrong arguments."""
 
 from __future__ import annotations
 
@@ -171,6 +171,7 @@ def test_two_runs_do_not_share_a_folder(weights: Path, recordings: Path, tmp_pat
         (["{recordings}/a/one.mp4", "{recordings}/b/one.mp4"], "would both be written as"),
         (["{recordings}", "--jobs", "0"], "--jobs must be at least 1"),
         (["{recordings}", "--batch-size", "0"], "--batch-size must be at least 1"),
+        (["{recordings}", "--fps", "0"], "--fps must be a number > 0, got 0"),
         (["{recordings}", "--hop-frames", "3"], "hop_frames goes with frame_stride"),
         (["{recordings}", "--window-seconds", "-1"], "window_seconds must be a number of seconds > 0"),
     ],
