@@ -59,6 +59,7 @@ def endofm_base_8x224(
             raise InputError(
                 f"pretrained=False requests fresh weights, but weights={str(weights)!r} are given; drop one"
             )
+        # Fresh weights are neither those of the record nor under its licence.
         config = replace(get_record(name).config, name="", license="", trained=False)
         return EndoFM(config).to(device or "cpu")
     return EndoFM.from_pretrained(

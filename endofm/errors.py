@@ -113,11 +113,11 @@ def require_extra(module: str, extra: str, purpose: str) -> ModuleType:
 def quoted(value: object, *, limit: int = 200) -> str:
     """Return ``repr(value)`` for a message, shortened if it is long.
 
-    Bad input can be a megabyte, or a value whose representation is; a message that repeats it helps nobody.
+    Invalid input can be a megabyte long, and a message that repeats it in full is unreadable.
 
     Args:
-        value: What was given.
-        limit: Largest number of characters.
+        value: The invalid value.
+        limit: Maximum number of characters.
     """
     # Long strings are cut before their representation is made; other values must be represented to know their length.
     shown = repr(value[: limit + 1]) if isinstance(value, (str, bytes)) else repr(value)

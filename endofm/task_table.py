@@ -47,6 +47,7 @@ class Task:
         reference = getattr(self, part)
         if reference is None:
             return None
+        # As in the entry points of setuptools: "package.module:attribute".
         module, _, attribute = reference.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
@@ -62,6 +63,7 @@ class Task:
         return "endofm" if module.startswith("endofm.") else module
 
 
+# The encoder alone is first, because a checkpoint is matched against the last task first.
 _TASKS: dict[str, Task] = {
     task.name: task
     for task in (

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     save_folder(args.out, config=config, state_dict=published.tensors, record=converted.record)
 
     registered = f"the published file of {converted.record.name}" if converted.record else "not a registered file"
+    # A wrong number of heads fits the tensors as well and would go unnoticed, so that a guess is reported.
     assumed = "" if args.num_heads or converted.record else " (assumed from the width; --num-heads overrides it)"
     values = sum(tensor.numel() for tensor in published.tensors.values())
     weights = args.out / WEIGHTS_NAME

@@ -57,6 +57,7 @@ class STAdapterConfig:
         require_choice(self, "placement", get_args(AdapterPlacement))
         require_choice(self, "activation", get_args(AdapterActivation))
         kernel = self.kernel
+        # Odd, so that padding by half the kernel keeps the size of the token grid.
         odd = isinstance(kernel, tuple) and len(kernel) == 3 and all(type(k) is int and k > 0 and k % 2 for k in kernel)
         if not odd:
             raise ConfigError(f"STAdapterConfig.kernel must hold 3 odd integers (time, rows, columns), got {kernel!r}")
@@ -73,6 +74,7 @@ class STAdapterConfig:
 
     def num_parameters(self, embed_dim: int) -> int:
         """Return the number of parameters of one adapter for tokens of the given width."""
+        # Two linear layers with biases, and a depthwise convolution: one kernel and one bias per channel.
         time, rows, columns = self.kernel
         return 2 * embed_dim * self.width + self.width * time * rows * columns + 2 * self.width + embed_dim
 
@@ -264,11 +266,13 @@ class ModelConfig:
         rest = dict(values)
         version = rest.pop("format_version", None)
         del rest["model_type"]
+        # Checked before the fields: those of a newer format would be reported as unknown keys.
         if version != FORMAT_VERSION:
             raise ConfigError(
                 f"{source}: format_version {version!r} cannot be read by this release, which reads "
                 f"{FORMAT_VERSION}; update endofm"
             )
+        # Nested parts are built from the inside out, each with its path in the message.
         encoder = rest.get("encoder")
         if isinstance(encoder, Mapping) and encoder.get("st_adapter") is not None:
             adapter = from_mapping(STAdapterConfig, encoder["st_adapter"], f"{source}: encoder: st_adapter")

@@ -64,6 +64,7 @@ class PreprocessConfig:
             raise ConfigError(
                 f"PreprocessConfig.short_side {self.short_side} is smaller than crop_size {self.crop_size}"
             )
+        # Without a crop there is one size; two different numbers would leave it open which one is meant.
         if self.crop in ("none", "fit") and self.short_side != self.crop_size:
             raise ConfigError(
                 f"PreprocessConfig.short_side {self.short_side} must equal crop_size {self.crop_size} where nothing is "

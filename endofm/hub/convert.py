@@ -76,6 +76,7 @@ def convert_checkpoint(
     """
     content = read_checkpoint(path)
     sha256 = file_sha256(path)
+    # The published file is recognised by its checksum, whatever its name and folder are.
     record = find_record_of_file(sha256)
     if record and num_heads not in (None, record.config.encoder.num_heads):
         raise InputError(
@@ -83,6 +84,7 @@ def convert_checkpoint(
             f"not {num_heads}"
         )
     layout = _select_layout(content, task, record, part, str(path))
+    # The licence covers the file, so that it holds for the student as well, which has no record.
     license_id = record.license if record else ""
     if record is not None and (record.config.task != layout.name or part == "student"):
         record = None  # another part of a registered file
@@ -102,6 +104,7 @@ def convert_checkpoint(
             license=license_id,
             source_sha256=sha256,
         )
+    # A layout only renames and infers; whether tensors are missing or left over is decided by the network.
     check_tensors(config, published.tensors, source=str(path))
     return ConvertedCheckpoint(config=config, sha256=sha256, record=record, published=published)
 

@@ -41,7 +41,9 @@ def model_card(
     from huggingface_hub import ModelCardData
 
     layout = task_layout(config.task)
+    # The configuration travels with the weights; a record may exist for their origin alone.
     license_id = config.license or (record.license if record else "")
+    # Private recordings are described in the text, but are no data sets that the hub could link to.
     datasets = [_slug(name) for name in record.datasets if not name.startswith("private")] if record else []
     metadata = ModelCardData(
         library_name="endofm",
@@ -122,6 +124,7 @@ def _preprocessing(preprocess: PreprocessConfig) -> str:
         }[preprocess.crop]
         steps.append(f"shorter side resized to {preprocess.short_side} pixels, {filters}")
         steps.append(f"{region}, {size}")
+    # The published code stretches twice, before and after resizing, which does not give the same values as once.
     if preprocess.values == "frame":
         steps.append("the values of every frame stretched to [0, 255] again")
     order = "red, green, blue" if preprocess.channels == "rgb" else "blue, green, red: the order of the network's input"

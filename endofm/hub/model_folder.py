@@ -71,6 +71,7 @@ def save_folder(
     if folder.is_file():
         raise InputError(f"{folder} is a file; give the name of a folder")
     check_tensors(config, state_dict, source=str(folder))
+    # A model that was loaded and is saved again keeps the card of its origin.
     if record is None and provenance:
         record = find_record(provenance.get("record", ""))
     config_file = folder / CONFIG_NAME
@@ -144,6 +145,7 @@ def write_tensors(path: Path, state_dict: Mapping[str, Tensor], config: ModelCon
         config: Configuration.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+    # touch() applies the user's umask, which the file gets back below.
     path.touch()
     mode = path.stat().st_mode
     save_file(tensors, path, metadata={"format": "pt", _CONFIG_KEY: json.dumps(config.to_dict())})

@@ -55,6 +55,7 @@ def get_record(name: str) -> WeightRecord:
     """
     records = _records()
     if name not in records:
+        # Below the usual cutoff of 0.6: names are long, and a guess that is wrong costs the reader little.
         close = difflib.get_close_matches(name, records, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(close)}?" if close else f"Registered names: {', '.join(records)}."
         raise WeightsNotFoundError(
@@ -77,6 +78,7 @@ def find_record_of_file(sha256: str) -> WeightRecord | None:
 
 
 def _records() -> dict[str, WeightRecord]:
+    # On first use, so that importing the registry imports no task.
     if not _REGISTRY:
         _REGISTRY.update({record.name: record for record in importlib.import_module(_TABLE).RECORDS})
     return _REGISTRY

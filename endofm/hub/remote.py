@@ -88,14 +88,17 @@ def hub_file(repo_id: str, filename: str, *, revision: str = "", options: Downlo
     try:
         cached = None if options.force_download else _cached(repo_id, filename, revision, options)
         # A cached file's checksum is the name of its blob. Systems without links have no blobs; there the hub is asked.
+        # A full commit hash never changes its content, so that a verified copy needs no request.
         settled = options.offline or (cached and cached.path.is_symlink() and _COMMIT.fullmatch(revision))
         if cached and settled and _is_intact(cached.path):
             return cached
         if options.offline:
             raise _offline_error(repo_id, filename, revision, cached)
         try:
+            # With a copy to fall back on, one attempt is enough; a slow hub should not delay every start.
             metadata = _metadata(repo_id, filename, revision, options, attempts=1 if cached else _ATTEMPTS)
         except NETWORK_ERRORS as error:
+            # A refusal (no access, no such revision) is an answer and must not be hidden by the cached copy.
             refused = isinstance(error, HfHubHTTPError) and not is_transient(error)
             if cached and not refused and _is_intact(cached.path):
                 warnings.warn(
@@ -108,6 +111,7 @@ def hub_file(repo_id: str, filename: str, *, revision: str = "", options: Downlo
             raise
         commit, etag = str(metadata.commit_hash), str(metadata.etag)
         if not options.force_download:
+            # The branch may have moved to a commit that is in the cache under its hash.
             cached = _cached(repo_id, filename, commit, options)
             if cached and matches_etag(cached.path, etag):
                 return replace(cached, sha256=_sha256(etag))
@@ -133,6 +137,7 @@ def hub_error(error: BaseException, repo_id: str, *, revision: str = "main", fil
         return WeightsNotFoundError(f"there is no repository {repo_id} on {host} (or no access to it). {login}")
     if isinstance(error, RevisionNotFoundError):
         return WeightsNotFoundError(f"{repo_id} has no revision {revision!r}; see {host}/{repo_id}/commits/main")
+    # LocalEntryNotFoundError is an EntryNotFoundError without an answer of the hub; it is a network error.
     if isinstance(error, EntryNotFoundError) and isinstance(error, HfHubHTTPError):
         return WeightsNotFoundError(
             f"{repo_id} has no file {filename} at revision {revision!r}, so it does not hold weights of this package. "
@@ -190,6 +195,7 @@ def _metadata(repo_id: str, filename: str, revision: str, options: DownloadOptio
             backoff(attempt)
         else:
             break
+    # A proxy's error page, for example, has neither header.
     if metadata.commit_hash is None or metadata.etag is None:
         raise FileMetadataError(f"the answer for {url} is not that of a hub; check HF_ENDPOINT and the proxy")
     return metadata
@@ -224,6 +230,7 @@ def _download(
                 size=metadata.size,
                 label=filename,
             )
+    # The blob is complete, so this creates the snapshot's link and the reference of the branch without a transfer.
     path = Path(hf_hub_download(repo_id, filename, revision=revision, cache_dir=options.cache_dir, token=options.token))
     if not path.is_symlink():
         blob.unlink(missing_ok=True)  # it was copied

@@ -133,6 +133,7 @@ def _local_path(source: str | Path) -> Path | None:
             "own server can be registered (endofm.hub.registry.register)"
         )
     path = Path(text).expanduser()
+    # A name that could mean two things is refused: which weights are loaded must not depend on the current folder.
     if text in list_models() and not isinstance(source, Path):
         if path.exists():
             raise InputError(
@@ -186,6 +187,7 @@ def _load_safetensors(path: Path, source: str, num_heads: int | None) -> LoadedW
 
 
 def _load_hub(repo_id: str, revision: str, source: str, options: DownloadOptions) -> LoadedWeights:
+    # The configuration first: it is small, and a repository without one is refused before the large download.
     config_file = hub_file(repo_id, CONFIG_NAME, revision=revision, options=options)
     # The commit, not the branch: the branch may move between the two downloads.
     weights = hub_file(repo_id, WEIGHTS_NAME, revision=config_file.commit, options=options)
@@ -211,6 +213,7 @@ def _load_record(record: WeightRecord, revision: str | None, options: DownloadOp
             raise
         return _load_mirrored(record, options)
     sha256 = weights.sha256 or file_sha256(weights.path)
+    # Another revision that was requested has its own checksum; the record states that of its own revision alone.
     if revision is None and record.sha256 and sha256 != record.sha256:
         raise ChecksumError(
             f"{record.hub_id}/{record.filename} at {weights.commit} has the sha256 {sha256}, but {record.sha256} is "

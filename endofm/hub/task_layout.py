@@ -1,4 +1,4 @@
-"""What the hub needs of a task: the layout of its published checkpoints, and text for the model card.
+"""Layouts of published checkpoints and text for the model card, one class per task.
 
 Every task has a subclass of :class:`TaskLayout` in ``endofm/tasks/<task>/layout.py``, which
 :mod:`endofm.task_table` names. A layout renames tensors and reads the architecture off them; whether they are complete
@@ -160,11 +160,13 @@ def check_tensors(config: ModelConfig, state_dict: Mapping[str, Tensor], *, sour
     Raises:
         StateDictError: Naming the first few tensors that are missing, unexpected or of another shape.
     """
+    # By the table, because models are on a higher floor than the hub.
     get_task(config.task).load("model").check_tensors(config, state_dict, source=source)
 
 
 def count_parameters(encoder: EncoderConfig) -> int:
     """Return the number of parameters of an encoder."""
+    # The encoder's class needs torch alone, whatever the task is; a detector would import torchvision to be counted.
     count: int = get_task(FEATURES).load("model").count_parameters(encoder)
     return count
 

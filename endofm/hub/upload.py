@@ -54,14 +54,17 @@ def push_folder(
         InputError: If the repository's name or the model card's metadata is not valid.
     """
     folder = Path(folder)
+    # Refuses a folder whose files do not belong together, before a repository is created for it.
     read_folder_config(folder)
     contents: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG_NAME, WEIGHTS_NAME)}
     if (folder / CARD_NAME).is_file():
         card = (folder / CARD_NAME).read_text(encoding="utf-8")
+        # Only now does the model have the name that the card's example loads.
         contents[CARD_NAME] = card.replace(FOLDER_PLACEHOLDER, repo_id).encode()
     api = HfApi(token=token, library_name="endofm", library_version=__version__)
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
+        # One commit, so that no revision of the repository holds new weights with an old configuration.
         commit = api.create_commit(
             repo_id,
             operations=[
@@ -75,7 +78,7 @@ def push_folder(
         raise InputError(f"{repo_id!r} is not the name of a hub repository: {error}") from error
     except NETWORK_ERRORS as error:
         raise hub_error(error, repo_id, revision=revision or "main") from error
-    except ValueError as error:
+    except ValueError as error:  # huggingface_hub validates the card's metadata before the upload
         raise InputError(f"the hub does not accept {folder / CARD_NAME}: {error}") from error
     return str(commit.pr_url or commit.commit_url)
 

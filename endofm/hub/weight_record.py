@@ -49,6 +49,7 @@ class Mirror:
             raise ConfigError(f"Mirror.layout must be 'safetensors' or 'checkpoint', got {self.layout!r}")
         if not self.url and not self.page:
             raise ConfigError("a Mirror needs a url (which answers with the file) or a page (for a browser)")
+        # Other schemes (file:, javascript:) in a record from elsewhere could do harm when it is opened.
         for address in (self.url, self.page):
             if address and not address.startswith(("https://", "http://")):
                 raise ConfigError(f"a Mirror's address must begin with https:// or http://, got {address!r}")
@@ -130,6 +131,7 @@ class WeightRecord:
                 f"WeightRecord {self.name!r}: give either a random_seed, or a location of the file (hub_id, mirrors or "
                 "packaged)"
             )
+        # Features of random weights mean nothing; the flag in the configuration is what warns about it.
         if self.config.trained == (self.random_seed is not None):
             raise ConfigError(f"WeightRecord {self.name!r}: config.trained must be false exactly for random weights")
 

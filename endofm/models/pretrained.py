@@ -116,6 +116,7 @@ class Pretrained(nn.Module):
         """
         from endofm.hub.resolve import load_weights
 
+        # Before the download, which may take minutes.
         resolve_precision(precision, usable_device(device))
         loaded = load_weights(
             source,
@@ -359,6 +360,7 @@ def usable_device(device: str | torch.device | None) -> torch.device:
     """
     try:
         target = torch.device(device or "cpu")
+        # torch.device() accepts any index; only an allocation shows whether the device exists.
         torch.empty(0, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

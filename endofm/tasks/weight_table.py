@@ -88,9 +88,10 @@ _ENDOFM_BASE = WeightRecord(
     ),
 )
 
+# No checksum: the file is part of the same commit as this record, and its card states its own.
 _ENDOFM_NANO = WeightRecord(
     name="endofm-nano-4x96",
-    description="Part of the package: small, trained in under an hour on rendered endoscopy; to try things offline",
+    description="Ships with the package: small, trained in under an hour on rendered endoscopy, to try the software",
     config=ModelConfig(
         encoder=EncoderConfig(img_size=96, num_frames=4, embed_dim=192, depth=4, num_heads=3),
         preprocess=PreprocessConfig.for_image_size(96, num_frames=4),
@@ -107,9 +108,10 @@ _ENDOFM_NANO = WeightRecord(
         "github.com/luiscarlosgph/videosum) and a robot in a bowel phantom (RViMLab)",
     ),
     notes=(
-        "It is for trying the software. It has seen next to no video of patients: do not draw conclusions from it.",
-        "Self-supervised first, then taught masks and labels of rendered polyps: what it tells of those is no measure "
-        "of self-supervision.",
+        "It is for trying the software. Its training data contain almost no video of patients: do not draw "
+        "conclusions from it.",
+        "Self-supervised first, then trained on masks and labels of rendered polyps: its scores on those are no "
+        "measure of self-supervision.",
     ),
 )
 

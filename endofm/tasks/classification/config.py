@@ -43,6 +43,7 @@ class ClassificationHeadConfig(HeadConfig):
         require_choice(self, "pooling", get_args(ClassificationPooling))
         require_int(self, "attentive_heads")
         require_number(self, "dropout", low=0, high=1, open_high=True)
+        # The softmax of a single logit is always 1.
         if not self.multi_label and self.num_classes < 2:
             raise ConfigError(
                 f"ClassificationHeadConfig.labels: a single label ({self.labels[0]!r}) always has probability 1; "

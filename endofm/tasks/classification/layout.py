@@ -31,6 +31,7 @@ def published_preprocess(encoder: EncoderConfig) -> PreprocessConfig:
     size = encoder.img_size
     return PreprocessConfig(
         num_frames=encoder.num_frames,
+        # Every 32nd frame of a recording at 30 frames per second.
         window_seconds=32 * encoder.num_frames / 30,
         short_side=size,
         crop_size=size,
@@ -66,11 +67,13 @@ class ClassificationLayout(TaskLayout):
                 f"{source}: a published classifier has the entries {BACKBONE} and {LINEAR} (the linear layer); this "
                 "file does not"
             )
+        # This entry alone, so that the linear layer's is not reported as left out.
         found = find_encoder({BACKBONE: content[BACKBONE]}, source=source)
         linear = plain_tensors(content[LINEAR], source)
         tensors: dict[str, Tensor] = {f"backbone.{name}": tensor for name, tensor in found.tensors.items()}
         tensors |= {_RENAMED[name.removeprefix(_WRAPPER)]: tensor for name, tensor in linear.items()}
         require_finite(tensors, source)
+        # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
         if registered is not None:
             encoder, head = registered.encoder, registered.head
         else:

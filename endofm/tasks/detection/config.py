@@ -62,6 +62,7 @@ class DetectionHeadConfig(HeadConfig):
         require_bool(self, "nms_across_classes", "last_pixel_inside")
         require_int(self, "num_supports", low=0)
         require_number(self, "score_threshold", "nms_iou", low=0, high=1)
+        # Both split the channels into groups of equal size.
         for name in ("norm_groups", "offset_groups"):
             if self.channels % getattr(self, name):
                 raise ConfigError(

@@ -60,6 +60,7 @@ def published_preprocess() -> PreprocessConfig:
         num_frames=1,
         antialias=True,
         channels="bgr",
+        # The published code subtracts a mean from values of 0 to 255 and divides by 1; here frames are scaled first.
         mean=(122.7717 / 255, 115.9465 / 255, 102.9801 / 255),
         std=(1 / 255, 1 / 255, 1 / 255),
     )
@@ -82,6 +83,7 @@ class DetectionLayout(TaskLayout):
         from endofm.hub.encoder_tensors import infer_encoder_config, plain_tensors, require_finite
 
         source, registered = options.source, options.registered
+        # Only training checkpoints have a teacher and a student.
         options.refuse_part("a detector's file")
         entry, entries = _tensors(content)
         if not _is_published(entries):
@@ -92,6 +94,7 @@ class DetectionLayout(TaskLayout):
         renamed, unused = from_published(entries)
         tensors = plain_tensors(renamed, source)
         require_finite(tensors, source)
+        # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
         if registered is not None:
             encoder, head = registered.encoder, registered.head
         else:

@@ -31,6 +31,7 @@ class FeaturesLayout(TaskLayout):
 
         source = options.source
         found = find_encoder(content, part=options.part, source=source)
+        # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
         if options.registered is not None:
             encoder = options.registered.encoder
         else:
