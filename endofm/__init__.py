@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from endofm.config import EncoderConfig as EncoderConfig
     from endofm.config import ModelConfig as ModelConfig
     from endofm.config import PreprocessConfig as PreprocessConfig
+    from endofm.demo import demo_video as demo_video
     from endofm.hub.registry import list_models as list_models
     from endofm.models.auto import load_model as load_model
     from endofm.models.encoder import VideoTransformer as VideoTransformer
@@ -54,6 +55,7 @@ _MODULES = {
     "VideoFeatures": "endofm.tasks.features.results",
     "VideoMasks": "endofm.tasks.segmentation.results",
     "VideoTransformer": "endofm.models.encoder",
+    "demo_video": "endofm.demo",
     "list_models": "endofm.hub.registry",
     "load_model": "endofm.models.auto",
     "open_video": "endofm.video.open",

@@ -1,6 +1,6 @@
 """From a video file to a saved feature file, with a progress bar.
 
-python examples/quickstart.py                  # on a clip that is rendered first
+python examples/quickstart.py                  # on the demo video of the package
 python examples/quickstart.py procedure.mp4    # on your own recording
 """
 
@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from endofm import EndoFM, VideoFeatures
-from endofm.synthetic.demo import render_demo
+from endofm import EndoFM, VideoFeatures, demo_video
 
 WEIGHTS = "endofm-nano-4x96"
 
@@ -19,9 +18,8 @@ def main() -> None:
     if len(sys.argv) > 1:
         video = Path(sys.argv[1])
     else:
-        video = Path("out/synthetic-demo.mp4")
-        print(f"No video given: rendering a synthetic one, {video}")
-        render_demo(video)
+        video = demo_video()
+        print(f"No video given, using the demo: {video}")
 
     model = EndoFM.from_pretrained(WEIGHTS)
     features = model.extract_features(video, window_seconds=2.0)

@@ -24,6 +24,7 @@ FLOORS = {
     "files": 3,
     "json_text": 0,
     "resume": 3,
+    "demo": 0,
     "disclaimer": 0,
     "pool": 3,
     "kernels": 3,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -63,6 +63,7 @@ def write_video(
     fps: float | Fraction,
     *,
     codec: str | None = None,
+    options: Mapping[str, str] | None = None,
     comment: str = "",
 ) -> None:
     """Write frames as an mp4 file, at a constant rate.
@@ -78,6 +79,7 @@ def write_video(
             at a time.
         fps: Frames per second, > 0.
         codec: Encoder; None takes what :func:`choose_codec` returns.
+        options: Options of the encoder, in place of those in :data:`CODECS`.
         comment: String for the file's metadata, e.g. that the frames are synthetic.
 
     Raises:
@@ -98,9 +100,10 @@ def write_video(
     if first is None:
         raise InputError(f"{path}: there are no frames to write")
     first = _check(first, None, 0, path)
+    options = CODECS[codec] if options is None else options
     with atomic_path(path) as temporary:
         try:
-            _encode(temporary, path, chain([first], iterator), first.shape, Fraction(fps), codec, comment)
+            _encode(temporary, path, chain([first], iterator), first.shape, Fraction(fps), codec, options, comment)
         except av.FFmpegError as error:
             raise VideoError(f"{path}: encoding with {codec} failed ({error})") from error
 
@@ -112,6 +115,7 @@ def _encode(
     shape: tuple[int, ...],
     fps: Fraction,
     codec: str,
+    options: Mapping[str, str],
     comment: str,
 ) -> None:
     height, width = shape[:2]
@@ -120,7 +124,7 @@ def _encode(
         if comment:
             container.metadata["comment"] = comment
         # 65535 is the largest denominator that MPEG-4 part 2 stores.
-        stream = container.add_stream(codec, rate=fps.limit_denominator(65535), options=CODECS[codec])
+        stream = container.add_stream(codec, rate=fps.limit_denominator(65535), options=dict(options))
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         context.thread_count = 1
