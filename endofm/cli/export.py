@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from endofm import EndoFM
     from endofm.export import check_format, export_encoder
 
+    # A wrong suffix or a missing package is reported before weights are loaded.
     target = Path(args.out)
     check_format(args.to, target)
     model = EndoFM.from_pretrained(args.weights, local_files_only=args.local_files_only)

@@ -1,14 +1,14 @@
 /*
  * Softmax attention without gradients on x86-64 processors with AVX-512, for heads of 64 channels.
  *
- * Kernels that are put together from general products spend much of their time around them: in a call for every short
- * sequence, in copies between layouts, in passes over scores that have left the core's cache. Here a core works off one
- * head of one sequence at a time. Its keys and values are packed once; then a few queries at a time meet all keys, the
- * softmax and all values while their scores lie in the first cache. Scores and sums are float32; in bfloat16 the inputs
- * of both products are rounded to bfloat16, softmax weights among them.
+ * Attention built from general products spends much of its time around them: in a call for every short sequence, in
+ * copies between layouts, in passes over scores that have left the core's cache. Here a core processes one head of one
+ * sequence at a time. Its keys and values are packed once; then a few queries at a time are multiplied by all keys,
+ * normalised by the softmax and multiplied by all values while their scores are in the first-level cache. Scores and
+ * sums are float32; in bfloat16 the inputs of both products, including the softmax weights, are rounded to bfloat16.
  *
- * The file needs a C compiler and nothing else: native.py loads it with ctypes and hands attend_float32 and
- * attend_bfloat16 to PyTorch, which calls them from its own threads. attention_level says which of them there are.
+ * The file depends on nothing but a C compiler: native.py loads it with ctypes and passes attend_float32 and
+ * attend_bfloat16 to PyTorch, which calls them from its own threads. attention_level returns which of them work.
  */
 #include <stdint.h>
 
@@ -22,13 +22,13 @@
 
 enum {
     HEAD_DIM = 64,
-    COLUMNS = HEAD_DIM / LANES, /* registers that hold the sums of one query */
-    PANELS = 4,                 /* registers of keys at once */
-    ROWS = 6,                   /* queries at once: 6 x 4 sums, 4 keys and a query fit the 32 registers */
+    COLUMNS = HEAD_DIM / LANES, /* registers for the output sums of one query */
+    PANELS = 4,                 /* registers of keys at a time */
+    ROWS = 6,                   /* queries at a time: 6 x 4 sums, 4 keys and one query fit the 32 registers */
 };
 #define SCALE 0.125f /* 1 / sqrt(HEAD_DIM) */
 
-/* What a call is told; the same in native.py. Strides are in bytes, and those of the three inputs equal. */
+/* Arguments of a call, the same structure as in native.py. Strides are in bytes and equal for the three inputs. */
 typedef struct {
     const char *queries, *keys, *values;
     char *out;
@@ -38,16 +38,19 @@ typedef struct {
     int64_t out_of_memory;
 } attention_job;
 
-/* Memory of a thread: the keys and values of a head, and a few queries with their scores and weights. */
+/* Memory of one thread: the keys and values of a head, and a few queries with their scores and weights. */
 typedef struct {
     char *queries, *keys, *values, *weights;
     float *scores;
-    int64_t tokens, padded; /* padded: tokens, filled up to whole registers */
+    int64_t tokens, padded; /* padded: tokens, rounded up to full registers */
 } workspace;
 
-/* ---- what both types share ---- */
+/* ---- shared by both types ---- */
 
-/* Transpose 16 x 16 numbers of 32 bits. */
+/*
+ * Transpose 16 x 16 numbers of 32 bits, in four rounds that double the size of the blocks in place: pairs of numbers,
+ * pairs of 64 bits, then twice the quarters of the registers.
+ */
 FLOAT32 INLINE void transpose(__m512i r[LANES]) {
     __m512i s[LANES], t[LANES];
     UNROLLED (int i = 0; i < 16; i += 2) {
@@ -70,7 +73,10 @@ FLOAT32 INLINE void transpose(__m512i r[LANES]) {
     }
 }
 
-/* Pack keys of so many 32-bit words as packed[key / 16][word][key % 16]; those that fill up the last 16 are zero. */
+/*
+ * Pack keys of `words` 32-bit words each as packed[key / 16][word][key % 16], so that one register holds the same word
+ * of 16 keys and a query is multiplied by 16 keys at once. Keys missing from the last 16 are zero.
+ */
 FLOAT32 INLINE void pack_keys(const workspace *own, const char *keys, int64_t stride, int words) {
     for (int64_t key = 0; key < own->tokens; key += LANES) {
         int64_t here = own->tokens - key;
@@ -85,7 +91,7 @@ FLOAT32 INLINE void pack_keys(const workspace *own, const char *keys, int64_t st
     }
 }
 
-/* Put the next queries side by side, zero where there are none left. */
+/* Copy the next queries next to each other; missing ones are zero. */
 FLOAT32 INLINE void pack_queries(const workspace *own, const char *queries, int64_t stride, int64_t here, int bytes) {
     for (int i = 0; i < ROWS; i++)
         for (int at = 0; at < bytes; at += WIDTH)
@@ -93,7 +99,11 @@ FLOAT32 INLINE void pack_queries(const workspace *own, const char *queries, int6
                                i < here ? _mm512_loadu_si512(queries + i * stride + at) : _mm512_setzero_si512());
 }
 
-/* Replace a query's scores by the numerators of their softmax; return one over the denominator. */
+/*
+ * Replace the scores s of a query by e^(SCALE (s - max s)) and return one over their sum. The largest score is
+ * subtracted so that no exponential overflows, which leaves the softmax unchanged. The denominator is applied later, to
+ * the 64 outputs instead of to every score. Padding beyond the last token counts as -infinity.
+ */
 FLOAT32 INLINE float softmax(const workspace *own, float *scores) {
     int64_t last = own->padded - LANES;
     __mmask16 there = (__mmask16)(0xffff >> (own->padded - own->tokens));
@@ -110,7 +120,7 @@ FLOAT32 INLINE float softmax(const workspace *own, float *scores) {
     return 1.0f / _mm512_reduce_add_ps(sum);
 }
 
-/* Have `scores` work off all keys: whole groups of registers, then the rest with as many as that has. */
+/* Call `scores` for all keys: for full groups of PANELS registers, then for the remaining 1 to 3. */
 #define FOR_ALL_KEYS(own, scores)                                                                      \
     {                                                                                                  \
         int64_t key = 0;                                                                               \
@@ -122,14 +132,14 @@ FLOAT32 INLINE float softmax(const workspace *own, float *scores) {
         }                                                                                              \
     }
 
-/* What differs between the types. */
+/* Functions that differ between the types. */
 typedef void pack_function(const workspace *own, const char *keys, const char *values, int64_t stride);
 typedef void rows_function(const workspace *own, const char *queries, int64_t stride, int64_t here, char *out,
                            int64_t out_stride);
 
 static int64_t whole_registers(int64_t bytes) { return (bytes + WIDTH - 1) / WIDTH * WIDTH; }
 
-/* Work off the heads from `begin` to `end`, counted over the heads of all sequences. */
+/* Process the heads from `begin` to `end`, counted over the heads of all sequences. */
 static void work_off(int64_t begin, int64_t end, attention_job *job, int size, pack_function *pack,
                      rows_function *attend) {
     workspace own = {.tokens = job->tokens, .padded = (job->tokens + LANES - 1) / LANES * LANES};
@@ -168,7 +178,7 @@ FLOAT32 static void pack_float32(const workspace *own, const char *keys, const c
     }
 }
 
-/* Scores of the queries for so many registers of keys. */
+/* Scores of the queries for `panels` registers of keys, one product of ROWS x 16 panels. */
 FLOAT32 INLINE void scores_float32(const workspace *own, int64_t key, const int panels) {
     const float *queries = (const float *)own->queries, *keys = (const float *)own->keys + key * HEAD_DIM;
     __m512 sums[ROWS][PANELS];
@@ -208,9 +218,9 @@ FLOAT32 static void rows_float32(const workspace *own, const char *queries, int6
                 _mm512_storeu_ps(out + i * out_stride + c * WIDTH, _mm512_mul_ps(sums[i][c], _mm512_set1_ps(share[i])));
 }
 
-/* ---- bfloat16: as above, with two channels, or two tokens, in one product ---- */
+/* ---- bfloat16: as above; one instruction multiplies and adds two channels, or two tokens ---- */
 
-/* Values are packed by pairs of tokens: 16 channels, each of both tokens; a missing last token is zero. */
+/* Values are packed by pairs of tokens: per register 16 channels, each of both tokens; a missing last token is zero. */
 BFLOAT16 static void pack_bfloat16(const workspace *own, const char *keys, const char *values, int64_t stride) {
     pack_keys(own, keys, stride, HEAD_DIM / 2);
     const __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37,
@@ -277,7 +287,7 @@ BFLOAT16 static void rows_bfloat16(const workspace *own, const char *queries, in
                                     (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(sums[i][c], _mm512_set1_ps(share[i]))));
 }
 
-/* ---- what is called from outside ---- */
+/* ---- exported functions ---- */
 
 /* 0: this processor has neither kernel; 1: attend_float32; 2: attend_bfloat16 as well. */
 int attention_level(void) {

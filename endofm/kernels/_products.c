@@ -1,17 +1,18 @@
 /*
- * Linear layers in float32 on x86-64 processors whose matrix unit (AMX) multiplies bfloat16 alone.
+ * Linear layers in float32 on x86-64 processors whose matrix unit (AMX) multiplies only bfloat16.
  *
- * A float32 number is the sum of three bfloat16 numbers, of which each holds 8 of its 24 bits. Of the nine products of
- * two such sums the six largest are formed, by the matrix unit and with sums in float32; the other three are smaller than
- * the rounding of a float32 product (Henry, Tang and Heinecke, arXiv 1904.06376). That takes six times the products and
- * is still ahead, because the unit multiplies sixteen times as fast as the vector units.
+ * A float32 number is the sum of three bfloat16 numbers, each of which holds 8 of its 24 bits: x = x0 + x1 + x2, where
+ * x1 is about 2^-8 and x2 about 2^-16 of x0. Of the nine products x_i w_j of two such sums, which are about 2^-8(i + j)
+ * of the first, the six with i + j <= 2 are formed by the matrix unit and added in float32; the other three are about
+ * the rounding of a float32 product (Henry, Tang and Heinecke, arXiv 1904.06376). That is six times as many products,
+ * and still faster, because the unit multiplies sixteen times as fast as the vector units.
  *
- * Weights come split and in the unit's order. A core splits some rows of the input at a time, which then stay in its
- * second cache while the weights pass by. Bias, GELU and residual sum are applied while a piece of the result lies in
- * the first cache.
+ * Weights are passed split and in the unit's order. A core splits some rows of the input at a time, which then stay in
+ * its second-level cache while the weights stream past. Bias, GELU and residual are applied while a block of the result
+ * is in the first-level cache.
  *
- * The file needs a C compiler and nothing else: native.py loads it with ctypes and hands `multiply` to
- * PyTorch, which calls it from its own threads. products_level says whether it can be called.
+ * The file depends on nothing but a C compiler: native.py loads it with ctypes and passes `multiply` to PyTorch, which
+ * calls it from its own threads. products_level returns whether it works.
  */
 #include <stdint.h>
 
@@ -28,15 +29,15 @@
 
 enum {
     SIDE = 16,             /* rows of a tile; it is 64 bytes wide */
-    BLOCK = 2 * SIDE,      /* rows and columns of the result that are worked out at once, in 2 x 2 tiles */
-    STEP = 32,             /* inputs that a tile holds */
+    BLOCK = 2 * SIDE,      /* rows and columns of the result computed at a time, in 2 x 2 tiles */
+    STEP = 32,             /* inputs per tile */
     PARTS = 3,             /* bfloat16 numbers that make up one float32 */
     TILE = SIDE * STEP,    /* numbers in a tile */
-    STEPS = 24,            /* steps whose split rows are kept; more inputs are added up in several rounds */
+    STEPS = 24,            /* steps whose split rows are kept; more inputs are summed in several rounds */
     STRIPS = 6,            /* blocks of rows that are kept: 6 x 24 steps x 6 kB = 0.9 MB of the second cache's 2 MB */
 };
 
-/* What a call is told; the same in native.py. All rows lie side by side. */
+/* Arguments of a call, the same structure as in native.py. All matrices are contiguous. */
 typedef struct {
     const float *input;      /* rows x inputs */
     const uint16_t *weights; /* [outputs / 32][inputs / 32][part][half of the outputs][pair of inputs][output][2] */
@@ -44,7 +45,7 @@ typedef struct {
     const float *residual;   /* rows x outputs, or NULL */
     float *out;              /* rows x outputs */
     int64_t rows, inputs, outputs;
-    int64_t groups; /* of outputs, that threads may share out among them beside the rows */
+    int64_t groups; /* groups of outputs: threads divide these among them as well as the rows */
     int64_t gelu;
     int64_t out_of_memory;
 } product_job;
@@ -57,7 +58,10 @@ typedef struct {
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Split 32 numbers into three parts, each the nearest bfloat16 to what is left. */
+/*
+ * Split 32 numbers into three parts: each part is the bfloat16 nearest to the remainder, and is subtracted from it. The
+ * subtraction is exact. A bfloat16 number is the upper half of a float32 number, hence the shift by 16 bits.
+ */
 MATRIX INLINE void split(__m512 low, __m512 high, uint16_t *to) {
     UNROLLED (int part = 0; part < PARTS; part++) {
         __m512i rounded = (__m512i)_mm512_cvtne2ps_pbh(high, low);
@@ -68,7 +72,7 @@ MATRIX INLINE void split(__m512 low, __m512 high, uint16_t *to) {
     }
 }
 
-/* Split a block of rows as [step][part][half of the rows][row][input]; rows that are missing are zero. */
+/* Split a block of rows as [step][part][half of the rows][row][input]; missing rows are zero. */
 MATRIX static void split_rows(const float *input, int64_t stride, int64_t rows, int64_t steps, uint16_t *to) {
     for (int64_t row = 0; row < BLOCK; row++) {
         uint16_t *at = to + row / SIDE * TILE + row % SIDE * STEP;
@@ -80,7 +84,7 @@ MATRIX static void split_rows(const float *input, int64_t stride, int64_t rows, 
     }
 }
 
-/* Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 weights, each with both halves of the block. */
+/* Tiles 0 to 3 hold the sums of the 2 x 2 tiles, 4 and 5 the halves of the rows, 6 and 7 those of the weights. */
 #define LOAD_ROWS(part)                                           \
     {                                                             \
         const uint16_t *from = rows + (part) * 2 * TILE;          \
@@ -108,13 +112,14 @@ MATRIX static void multiply_block(const uint16_t *rows, const uint16_t *weights,
     _tile_zero(2);
     _tile_zero(3);
     for (; steps > 0; steps--, rows += 2 * PARTS * TILE, weights += 2 * PARTS * TILE) {
-        /* In an order in which one of the two factors stays. */
-        LOAD_ROWS(0) LOAD_WEIGHTS(2) MULTIPLY
-        LOAD_WEIGHTS(1) MULTIPLY
-        LOAD_ROWS(1) MULTIPLY
-        LOAD_WEIGHTS(0) MULTIPLY
-        LOAD_ROWS(2) MULTIPLY
-        LOAD_ROWS(0) MULTIPLY
+        /* The six products of parts i of the rows and j of the weights with i + j <= 2, the largest last, in an order in
+           which one of the two factors stays loaded. */
+        LOAD_ROWS(0) LOAD_WEIGHTS(2) MULTIPLY /* 0, 2 */
+        LOAD_WEIGHTS(1) MULTIPLY              /* 0, 1 */
+        LOAD_ROWS(1) MULTIPLY                 /* 1, 1 */
+        LOAD_WEIGHTS(0) MULTIPLY              /* 1, 0 */
+        LOAD_ROWS(2) MULTIPLY                 /* 2, 0 */
+        LOAD_ROWS(0) MULTIPLY                 /* 0, 0 */
     }
     const int64_t stride = BLOCK * sizeof(float);
     _tile_stored(0, sums, stride);
@@ -124,8 +129,9 @@ MATRIX static void multiply_block(const uint16_t *rows, const uint16_t *weights,
 }
 
 /*
- * x (1 + erf(x / sqrt 2)) / 2, with 1 - erf(z) = (a1 t + ... + a5 t^5) e^(-z^2) and t = 1 / (1 + p z) for z >= 0, wrong by
- * at most 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26).
+ * GELU: x (1 + erf(x / sqrt 2)) / 2, with 1 - erf(z) = (a1 t + ... + a5 t^5) e^(-z^2) and t = 1 / (1 + p z) for z >= 0,
+ * whose error is at most 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26). With
+ * Q = (1 - erf(|x| / sqrt 2)) / 2, the upper tail of the normal distribution, GELU is x - x Q for x > 0, else x Q.
  */
 FLOAT32 INLINE __m512 gelu(__m512 x) {
     __m512 one = _mm512_set1_ps(1), z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678f));
@@ -136,11 +142,11 @@ FLOAT32 INLINE __m512 gelu(__m512 x) {
     p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
     p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
     p = _mm512_mul_ps(_mm512_mul_ps(p, t), exponential(_mm512_mul_ps(z, _mm512_sub_ps(_mm512_setzero_ps(), z))));
-    __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f)), tail = _mm512_mul_ps(half, p); /* x Q(|x|), Q = 1 - Phi */
+    __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f)), tail = _mm512_mul_ps(half, p); /* x Q */
     return _mm512_mask_sub_ps(tail, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), x, tail);
 }
 
-/* Write the sums of a block where they belong, after adding and applying what is asked for. */
+/* Add the sums of a block to the output; in the last round add the bias, apply the GELU and add the residual. */
 MATRIX static void finish(const product_job *job, const float *sums, int64_t row, int64_t column, int first, int last) {
     int64_t here = smaller(BLOCK, job->rows - row);
     for (int64_t i = 0; i < here; i++) {
@@ -158,7 +164,7 @@ MATRIX static void finish(const product_job *job, const float *sums, int64_t row
     }
 }
 
-/* Work out some columns, counted in blocks, of some rows: at most as many as `held` has room for. */
+/* Compute some columns, counted in blocks, of some rows: at most as many as `held` has room for. */
 MATRIX static void multiply_rows(const product_job *job, int64_t row, int64_t strips, int64_t column, int64_t columns,
                                  uint16_t *held, float *sums) {
     const int64_t all = job->inputs / STEP, rounds = (all + STEPS - 1) / STEPS;
@@ -180,7 +186,7 @@ MATRIX static void multiply_rows(const product_job *job, int64_t row, int64_t st
     }
 }
 
-/* Work off the tasks from `begin` to `end`: blocks of rows, for one group of outputs after the other. */
+/* Process the tasks from `begin` to `end`: blocks of rows, for one group of outputs after the other. */
 MATRIX static void work_off(int64_t begin, int64_t end, product_job *job) {
     const int64_t strips = (job->rows + BLOCK - 1) / BLOCK, columns = job->outputs / BLOCK;
     const int64_t split_bytes = STRIPS * STEPS * 2 * PARTS * TILE * (int64_t)sizeof(uint16_t);
@@ -195,7 +201,8 @@ MATRIX static void work_off(int64_t begin, int64_t end, product_job *job) {
     for (int64_t task = begin, count; task < end; task += count) {
         int64_t group = task / strips, strip = task % strips;
         int64_t column = columns * group / job->groups, stop = columns * (group + 1) / job->groups;
-        count = smaller(strips - strip, end - task); /* left in this group; in equal portions, as weights pass for each */
+        /* The strips left in this group, in equal portions: the weights are read once for each portion. */
+        count = smaller(strips - strip, end - task);
         const int64_t portions = (count + STRIPS - 1) / STRIPS;
         count = (count + portions - 1) / portions;
         multiply_rows(job, strip * BLOCK, count, column, stop - column, (uint16_t *)memory,
@@ -207,7 +214,10 @@ MATRIX static void work_off(int64_t begin, int64_t end, product_job *job) {
 
 void multiply(int64_t begin, int64_t end, void *job) { work_off(begin, end, job); }
 
-/* 1 if this processor has the matrix unit and this process may use it, else 0. */
+/*
+ * 1 if this processor has the matrix unit (AMX-TILE and AMX-BF16) and AVX512-BF16, and Linux lets this process use the
+ * unit, which a process has to request; else 0.
+ */
 int products_level(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 22) || !(d & 1u << 24)) return 0;

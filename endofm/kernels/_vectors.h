@@ -1,4 +1,4 @@
-/* What the compiled kernels share: vectors of 16 float32 numbers on x86-64 processors with AVX-512. */
+/* Shared by the compiled kernels: vectors of 16 float32 numbers on x86-64 processors with AVX-512. */
 #ifndef ENDOFM_VECTORS_H
 #define ENDOFM_VECTORS_H
 
@@ -18,13 +18,15 @@ enum {
 };
 
 /*
- * e^x for x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, then 2^n times the Taylor polynomial of e^r. Below -104 float32
- * has nothing but zero, and n would lose its meaning; what is not a number stays so.
+ * e^x for x <= 0: x = n ln 2 + r with an integer n and |r| <= ln 2 / 2, so e^x = 2^n e^r. e^r is its Taylor polynomial
+ * of degree 7: the first omitted term, r^8 / 8!, is below 6e-9, a tenth of float32's rounding. Below -104 e^x is 0 in
+ * float32, and x is clamped so that n stays a valid exponent; the order of the operands of max keeps not-a-number.
  */
 FLOAT32 INLINE __m512 exponential(__m512 x) {
     x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x);
     __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(0x1.715476p+0f)), _MM_FROUND_TO_NEAREST_INT);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), x); /* ln 2 in two parts: n times the first is exact */
+    /* ln 2 in two parts, of which n times the first is exact. */
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e4p-1f), x);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);
     __m512 p = _mm512_set1_ps(1.0f / 5040);
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));

@@ -122,6 +122,7 @@ class PatchTransformer(Transformer):
         """
         require_clip(clip, in_chans=self.encoder_config.in_chans, patch_size=self.patch_size)
         batch, _, time, height, width = clip.shape
+        # Time becomes the leading axis, so that attention over space and over time are views of the same tokens.
         frames = clip.to(self.pos_embed.dtype).permute(2, 0, 1, 3, 4).flatten(0, 1)  # (T B) C H W
         patches = self.patch_embed(frames).unflatten(0, (time, batch))  # T B N D
         return patches, (height // self.patch_size, width // self.patch_size)
@@ -166,6 +167,7 @@ class VideoTransformer(PatchTransformer):
         Truncated normals of standard deviation 0.02; ``time_embed`` and every ``temporal_fc`` start at zero, so that
         the new network is a per-frame ViT whose class token is averaged over frames.
         """
+        # All layers are reset, so that the result does not depend on the weights before.
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -247,6 +249,7 @@ class VideoTransformer(PatchTransformer):
         Raises:
             InputError: If the clip has another form or a block does not exist.
         """
+        # Negative indices count from the last block, as in a sequence.
         depth = len(self.blocks)
         indices = list(range(depth - n, depth)) if isinstance(n, int) else [i + depth if i < 0 else i for i in n]
         if not indices or min(indices) < 0 or max(indices) >= depth:
@@ -322,6 +325,7 @@ def resize_position_embedding(embedding: Tensor, grid: tuple[int, int]) -> Tenso
     Returns:
         ``(1, 1 + rows * columns, embed_dim)``.
     """
+    # As published, the shape of the grid is not compared, only the number of patches.
     height, width = grid
     rows = embedding.shape[1] - 1
     if height * width == rows:

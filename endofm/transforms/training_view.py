@@ -56,6 +56,7 @@ class TrainingView:
             crop_size: Side of the crop in pixels.
             short_sides: Smallest and largest shorter side in pixels.
         """
+        # The order of the draws is part of the published behaviour: a recorded sequence gives the same view.
         short_side = round(generator.uniform(*short_sides))
         rows, columns = resized_shape(height, width, short_side)
         top = int(generator.integers(0, rows - crop_size)) if rows > crop_size else 0

@@ -1,4 +1,4 @@
-"""Numbers of the original code (tests/golden/, made by med-air/Endo-FM at 206427e) against our encoder."""
+"""The encoder against stored results of the published code (tests/golden/, from med-air/Endo-FM at 206427e)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def filled(config: EncoderConfig) -> VideoTransformer:
     return model
 
 
-def upstream_order(patch_tokens: torch.Tensor, cls_token: torch.Tensor) -> np.ndarray:
-    """Class token first, then patches by (y, x, t) with time fastest, as the original keeps them."""
+def published_order(patch_tokens: torch.Tensor, cls_token: torch.Tensor) -> np.ndarray:
+    """Class token first, then patches by (y, x, t) with time fastest, as published."""
     patches = patch_tokens.permute(0, 2, 3, 1, 4).flatten(1, 3)
     return torch.cat((cls_token[:, None], patches), dim=1).detach().numpy()
 
@@ -85,7 +85,7 @@ def test_tiny(tiny: VideoTransformer, tiny_golden: dict[str, np.ndarray], case: 
         features = tiny.forward_features(clip)
     np.testing.assert_allclose(cls_token.detach(), tiny_golden[f"{case}/cls"], rtol=0, atol=TINY_TOLERANCE)
     assert features.patch_tokens is not None
-    tokens = upstream_order(features.patch_tokens, features.cls_token)
+    tokens = published_order(features.patch_tokens, features.cls_token)
     np.testing.assert_allclose(tokens, tiny_golden[f"{case}/tokens"], rtol=0, atol=TINY_TOLERANCE)
 
 
@@ -93,12 +93,12 @@ def test_tiny_every_block(tiny: VideoTransformer, tiny_golden: dict[str, np.ndar
     clip = torch.from_numpy(normal_input("tiny/base", TINY_CASES["base"]))
     with torch.no_grad():
         tokens, grid = tiny.embed(clip)
-        embedded = upstream_order(tokens[:, :, 1:].unflatten(2, grid).movedim(0, 1), tokens[0, :, 0])
+        embedded = published_order(tokens[:, :, 1:].unflatten(2, grid).movedim(0, 1), tokens[0, :, 0])
         np.testing.assert_allclose(embedded, tiny_golden["base/embedded"], rtol=0, atol=TINY_TOLERANCE)
         layers = tiny.get_intermediate_layers(clip, n=3, norm=False)
     for i, layer in enumerate(layers):
         assert layer.patch_tokens is not None
-        block = upstream_order(layer.patch_tokens, layer.cls_token)
+        block = published_order(layer.patch_tokens, layer.cls_token)
         np.testing.assert_allclose(block, tiny_golden[f"base/block{i}"], rtol=0, atol=TINY_TOLERANCE)
 
 
@@ -140,7 +140,7 @@ def test_vitb(vitb: VideoTransformer, vitb_golden: dict[str, np.ndarray], case: 
         features = vitb.forward_features(clip)
     np.testing.assert_allclose(cls_token, vitb_golden[f"{case}/cls"], rtol=0, atol=VITB_TOLERANCE)
     assert features.patch_tokens is not None
-    tokens = upstream_order(features.patch_tokens, features.cls_token)
+    tokens = published_order(features.patch_tokens, features.cls_token)
     start, step, channel = vitb_golden[f"{case}/tokens_step"]
     np.testing.assert_allclose(
         tokens[:, start::step, ::channel], vitb_golden[f"{case}/tokens_sub"], rtol=0, atol=VITB_TOLERANCE
@@ -155,7 +155,7 @@ def test_vitb_every_block(vitb: VideoTransformer, vitb_golden: dict[str, np.ndar
     with torch.no_grad():
         layers = vitb.get_intermediate_layers(clip, n=12, norm=False)
     assert all(layer.patch_tokens is not None for layer in layers)
-    tokens = [upstream_order(layer.patch_tokens, layer.cls_token) for layer in layers]  # type: ignore[arg-type]
+    tokens = [published_order(layer.patch_tokens, layer.cls_token) for layer in layers]  # type: ignore[arg-type]
     measured = [(t.mean(dtype=np.float64), t.astype(np.float64).std(ddof=1)) for t in tokens]
     np.testing.assert_allclose(measured, vitb_golden["base/block_mean_std"], rtol=1e-5, atol=1e-6)
 

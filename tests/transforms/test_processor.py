@@ -36,11 +36,11 @@ def test_resize_is_interpolation(
     kept = frames.clone()
     top, left = (data.draw(st.integers(0, side - 1)) for side in target)
     below, right = (data.draw(st.integers(a + 1, side)) for a, side in zip((top, left), target, strict=True))
-    found = resize(frames, target, Box(top, left, below - top, right - left))
+    result = resize(frames, target, Box(top, left, below - top, right - left))
     planes = frames.reshape(-1, height, width, channels).permute(0, 3, 1, 2).float()
-    wanted = torch.nn.functional.interpolate(planes, size=target, mode="bilinear", align_corners=False)
-    wanted = wanted[..., top:below, left:right].permute(0, 2, 3, 1)
-    assert found.dtype == torch.float32
-    assert found.shape == (*leading, below - top, right - left, channels)
-    torch.testing.assert_close(found.reshape(wanted.shape), wanted, atol=2e-4 if bytes_ else 1e-6, rtol=0)
+    expected = torch.nn.functional.interpolate(planes, size=target, mode="bilinear", align_corners=False)
+    expected = expected[..., top:below, left:right].permute(0, 2, 3, 1)
+    assert result.dtype == torch.float32
+    assert result.shape == (*leading, below - top, right - left, channels)
+    torch.testing.assert_close(result.reshape(expected.shape), expected, atol=2e-4 if bytes_ else 1e-6, rtol=0)
     assert torch.equal(frames, kept)
