@@ -146,7 +146,7 @@ def test_lists_formats_and_pictures(weights: Path, recordings: Path, tmp_path: P
         assert len(picture) > 10_000
 
 
-def test_a_picture_can_be_asked_for_later(weights: Path, recordings: Path, tmp_path: Path) -> None:
+def test_a_picture_can_be_requested_later(weights: Path, recordings: Path, tmp_path: Path) -> None:
     video, out = recordings / "two.mp4", tmp_path / "out"
     assert extract(video, "-o", out, "--weights", weights).returncode == 0
     assert outputs(out) == ["manifest.json", "two.mp4.safetensors"]

@@ -170,7 +170,7 @@ def test_batches_are_the_clips_stacked(count: int, batch_size: int) -> None:
         assert all(len(item.pixels) == 0 for item in part)
 
 
-def test_a_clip_is_let_go_once_it_is_in_its_batch() -> None:
+def test_a_clip_is_released_once_it_is_in_its_batch() -> None:
     alive: list[weakref.ref[torch.Tensor]] = []
     most = 0
 

@@ -21,7 +21,7 @@ from endofm.video.clip_windows import (
 )
 
 
-def test_windows_of_a_video_by_hand() -> None:
+def test_windows_of_example_videos() -> None:
     assert sliding_windows(12, 5) == [(0, 5), (5, 10)]
     assert sliding_windows(12, 5, min_tail=0) == [(0, 5), (5, 10), (10, 12)]
     assert sliding_windows(13, 5) == [(0, 5), (5, 10), (10, 13)]
@@ -32,7 +32,7 @@ def test_windows_of_a_video_by_hand() -> None:
     assert sliding_windows(300 / 30 + 1e-9, 5) == [(0, 5), (5, 10)]
 
 
-def test_times_and_indices_by_hand() -> None:
+def test_times_and_indices_of_examples() -> None:
     np.testing.assert_allclose(clip_times(2, 7, 6, 0.5), [2, 2.9, 3.8, 4.7, 5.6, 6.5])
     np.testing.assert_allclose(clip_times(2, 2.1, 3, 0.5), [2, 2, 2])
     np.testing.assert_allclose(clip_times(2, 7, 1, 0), [4.5])
@@ -52,9 +52,9 @@ def test_random_windows_lie_in_the_video(duration: float, window: float, seed: i
 lengths = st.floats(0.1, 500)
 
 
-@given(duration=lengths, window=lengths, share=st.floats(0.1, 2))
-def test_windows_cover_the_video(duration: float, window: float, share: float) -> None:
-    hop = max(window * share, duration / 500)
+@given(duration=lengths, window=lengths, fraction=st.floats(0.1, 2))
+def test_windows_cover_the_video(duration: float, window: float, fraction: float) -> None:
+    hop = max(window * fraction, duration / 500)
     windows = sliding_windows(duration, window, hop)
     starts = [w.start for w in windows]
     np.testing.assert_allclose(starts, np.arange(len(windows)) * hop)
@@ -64,9 +64,9 @@ def test_windows_cover_the_video(duration: float, window: float, share: float) -
         assert windows[-1].end == pytest.approx(duration)
 
 
-@given(start=st.floats(0, 100), length=st.floats(0.01, 100), frames=st.integers(1, 40), share=st.floats(0, 1))
-def test_times_lie_in_their_window(start: float, length: float, frames: int, share: float) -> None:
-    times = clip_times(start, start + length, frames, share * length)
+@given(start=st.floats(0, 100), length=st.floats(0.01, 100), frames=st.integers(1, 40), fraction=st.floats(0, 1))
+def test_times_lie_in_their_window(start: float, length: float, frames: int, fraction: float) -> None:
+    times = clip_times(start, start + length, frames, fraction * length)
     assert len(times) == frames
     assert (np.diff(times) >= 0).all()
     assert times[0] >= start - 1e-9

@@ -1,4 +1,4 @@
-"""Time stamps in all their varieties: uneven, shifted, negative, missing, joined, damaged."""
+"""Time stamps of every kind: uneven, shifted, negative, missing, joined, damaged."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_an_edit_list_drops_frames(tmp_path: Path) -> None:
 
 
 def test_a_program_stream_with_few_stamps_is_even(tmp_path: Path) -> None:
-    """Many small frames share one stamp; between them, libavformat's guesses are out of order."""
+    """Many small frames fraction one stamp; between them, libavformat's guesses are out of order."""
     path = write_clip(
         tmp_path / "small_frames.mpg",
         codec="mpeg2video",

@@ -1,4 +1,4 @@
-"""Every container and codec: the right frames at the right times, however they are reached."""
+"""Every container and codec: correct frames at correct times, by every way of access."""
 
 from __future__ import annotations
 

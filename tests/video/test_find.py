@@ -1,4 +1,4 @@
-"""Natural order, and what a folder holds."""
+"""Natural order, and videos and image folders below a folder."""
 
 from __future__ import annotations
 

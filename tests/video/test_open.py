@@ -1,4 +1,4 @@
-"""Everything that ``open_video`` takes, and what it says to what it does not take."""
+"""``open_video``: every kind of source, and errors for everything else."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_asking_for_the_time_of_a_frame_gives_that_frame(fps: float) -> None:
         assert [f.pts_seconds for f in video.sample(number * step for number in range(500))] == steps
 
 
-def test_an_open_source_is_returned_as_it_is(clip: Callable[[str], Path]) -> None:
+def test_an_open_source_is_returned_unchanged(clip: Callable[[str], Path]) -> None:
     with open_video(clip("h264.mp4")) as video:
         assert open_video(video) is video
         with pytest.raises(InputError, match="open already"):
@@ -230,7 +230,7 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
         open_video(path)
 
 
-def test_sampling_goes_on_where_the_last_one_ended(
+def test_sampling_resumes_where_the_last_one_ended(
     clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from endofm.video.container import MediaSource

@@ -1,4 +1,4 @@
-"""Real endoscopic recordings, where they are at hand."""
+"""Real endoscopic recordings, where they are available."""
 
 from __future__ import annotations
 

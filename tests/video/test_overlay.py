@@ -1,4 +1,4 @@
-"""Painting over videos: frames, times and sound of the source, nothing half, flat memory."""
+"""Overlay videos: frames, times and sound of the source, no incomplete file, constant memory."""
 
 from __future__ import annotations
 

@@ -56,11 +56,11 @@ def faststart(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["h264.mkv", "h264_fragmented.mp4", "h264.ts", "mpeg2.mpg", "vp8.webm", "h264.flv"])
-@pytest.mark.parametrize("share", [0.7, 0.4])
-def test_a_file_that_was_cut_off(clip: Callable[[str], Path], name: str, share: float) -> None:
+@pytest.mark.parametrize("fraction", [0.7, 0.4])
+def test_a_file_that_was_cut_off(clip: Callable[[str], Path], name: str, fraction: float) -> None:
     data = clip(name).read_bytes()
-    frames, problems = _read(data[: int(share * len(data))])
-    assert 0.5 * share * NUM_FRAMES < len(frames) < NUM_FRAMES
+    frames, problems = _read(data[: int(fraction * len(data))])
+    assert 0.5 * fraction * NUM_FRAMES < len(frames) < NUM_FRAMES
     assert _right(frames) >= len(frames) - 2  # The last one may be half there.
     assert frames[-1].pts_seconds < 3.2
     if name in ("h264.mkv", "vp8.webm"):
@@ -85,7 +85,7 @@ def test_an_mp4_without_its_index_says_so(clip: Callable[[str], Path]) -> None:
         open_video(data[: len(data) // 2])
 
 
-def test_after_an_error_decoding_goes_on_at_the_next_key_frame(faststart: Path) -> None:
+def test_after_an_error_decoding_resumes_at_the_next_key_frame(faststart: Path) -> None:
     data = bytearray(faststart.read_bytes())
     packets = _packets(faststart)
     keys = [index for index, (_, _, key) in enumerate(packets) if key]
@@ -164,7 +164,7 @@ def test_a_recording_that_begins_in_the_middle_of_a_group(clip: Callable[[str], 
         assert [read_number(f.data) for f in video.sample([0.0, 1.4])] == [numbers[0], numbers[35]]
 
 
-def test_frames_missing_from_the_container_are_told_of(clip: Callable[[str], Path], tmp_path: Path) -> None:
+def test_frames_missing_from_the_container_are_reported(clip: Callable[[str], Path], tmp_path: Path) -> None:
     path = tmp_path / "hole.mkv"
     with av.open(str(clip("mjpeg.avi"))) as source, av.open(str(path), "w") as container:
         stream: Any = container.add_stream_from_template(source.streams.video[0])
@@ -189,7 +189,7 @@ def test_a_picture_that_changes_its_size_in_the_middle(tmp_path: Path) -> None:
     assert any("picture size changes to 64 x 48" in problem for problem in problems)
 
 
-def test_a_stream_that_begins_on_the_way(clip: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_stream_that_begins_after_the_header(clip: Callable[[str], Path], tmp_path: Path) -> None:
     """Sound that is switched on in the middle of a transport stream; PyAV loses count of the streams at its end."""
     later = tmp_path / "sound.ts"
     with av.open(str(later), "w") as container:
@@ -259,7 +259,7 @@ def test_any_damage_ends_in_frames_or_an_error_of_ours(
         assert {frame.data.shape for frame in frames} == {(96, 128, 3)}
         times = video.frame_times()
         assert bool((np.diff(times) >= 0).all())
-        # A broken header can make the decoder hand pictures out in the wrong order; late ones then share a time.
+        # A broken header can make the decoder hand pictures out in the wrong order; late ones then fraction a time.
         assert len(set(stamps)) <= len(times) + 1
         assert all(isinstance(problem, str) and problem for problem in video.problems)
         assert len(list(video.sample([0.0, 0.8, 1.6, 2.4]))) <= 4

@@ -18,7 +18,7 @@ CASES = json.loads((paths.GOLDEN / "decoding_indices.json").read_text())["clip"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
-def test_indices_of_the_original(case: dict) -> None:
+def test_indices_are_those_of_the_published_code(case: dict) -> None:
     count, tick = case["n"], case["tick"]
     draws = iter(case["uniform_draws"])
 
@@ -48,7 +48,7 @@ def test_the_last_bit_is_that_of_torch(start: float, span: float, frames: int) -
     assert pick_indices(start, start + span, frames, 4001).tolist() == expected.tolist()
 
 
-def test_frames_of_upstream_evaluation_in_words() -> None:
+def test_frames_of_published_evaluation() -> None:
     """classification.md: 30 fps videos that are long enough, and two that are too short."""
     expected = {
         900: [0, 36, 72, 109, 145, 182, 218, 255],

@@ -1,4 +1,4 @@
-"""torchcodec as the decoder of a file: the frames and times of PyAV's, or a refusal that says what to do."""
+"""torchcodec as the decoder of a file: the frames and times of PyAV, or an error with the next step."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_bytes_and_turned_pictures(tmp_path: Path) -> None:
         ((128, 96), None, False),
     ],
 )
-def test_colours_that_are_off_are_told_of(
+def test_deviating_colours_are_reported(
     tmp_path: Path, size: tuple[int, int], colour: tuple[int, int] | None, told: bool
 ) -> None:
     path = write_clip(tmp_path / "clip.mp4", numbers=range(2), size=size, colour=colour)
@@ -82,7 +82,7 @@ def test_colours_that_are_off_are_told_of(
 
 
 @pytest.mark.usefixtures("torchcodec")
-def test_what_it_would_get_wrong_is_refused(clip: Clip, tmp_path: Path) -> None:
+def test_files_that_it_would_decode_wrongly_are_refused(clip: Clip, tmp_path: Path) -> None:
     mirrored = write_clip(tmp_path / "mirrored.mp4", rotation=(0, True, False), numbers=range(4))
     with pytest.raises(VideoError, match=r"mirrored\.mp4: torchcodec does not mirror .* PyAV"):
         open_video(mirrored, decoder="torchcodec")
@@ -125,7 +125,7 @@ def test_other_sources_have_nothing_to_decode(tmp_path: Path) -> None:
         open_video(tmp_path, decoder="nvdec")  # type: ignore[arg-type]
 
 
-def test_what_is_missing_is_said(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_torchcodec_is_explained(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchcodec", None)
     with pytest.raises(MissingExtraError, match=r'pip install "endofm\[torchcodec\]"'):
         open_video(clip("h264.mp4"), decoder="torchcodec")

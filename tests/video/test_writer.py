@@ -1,4 +1,4 @@
-"""Writing mp4 files: what is read back, equal bytes, and no half files."""
+"""Writing mp4 files: frames and times survive, equal frames give equal bytes, no incomplete file."""
 
 from __future__ import annotations
 

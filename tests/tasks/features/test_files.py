@@ -163,7 +163,7 @@ def test_unknown_suffix() -> None:
         VideoFeatures.load("a.pt")
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FeatureFileError, match="cannot be written"):
         made_features().save(tmp_path / "file" / "a.npz")

@@ -1,4 +1,4 @@
-"""``EndoFM`` as users meet it: loading, saving, and features of videos."""
+"""``EndoFM``: loading, saving, and features of videos."""
 
 from __future__ import annotations
 

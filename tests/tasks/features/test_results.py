@@ -54,7 +54,7 @@ def test_normalized_and_similarity() -> None:
         features.similarity(made_features(dim=5))
 
 
-def test_words() -> None:
+def test_text_of_features() -> None:
     features = made_features(3, provenance={"video": {"name": "x.mp4"}, "weights": {"config": {"trained": False}}})
     assert len(features) == 3
     assert features.level == "patch"

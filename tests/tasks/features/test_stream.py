@@ -1,4 +1,4 @@
-"""Extraction: same features however it is batched, threads that end, errors that surface, memory that stays."""
+"""Feature streams: independent of batching, threads that end, errors that surface, bounded memory."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_batch_size_changes_nothing(batch_size: int, window: float, hop: float |
         )
 
 
-def test_each_clip_equals_the_clip_made_by_hand() -> None:
+def test_each_clip_equals_one_that_is_prepared_separately() -> None:
     frames = noise(35)
     with open_video(frames, fps=10) as source:
         features = features_of(source, hop_seconds=0.5, level="patch", batch_size=3)
@@ -141,7 +141,7 @@ def test_provenance_says_how() -> None:
     assert features.problems == ()
 
 
-def test_a_short_file_is_told() -> None:
+def test_a_short_file_is_reported() -> None:
     features = features_of(regular(100, readable=62), window_seconds=2)
     assert len(features) == 4
     assert features.problems == ("frames could be decoded only up to 6.100 s; 10.000 s were expected",)
@@ -165,8 +165,8 @@ def test_field_of_view_is_found_once_and_used() -> None:
     assert features.provenance["field_of_view"]["width"] == box.width < 220
     assert whole.provenance["field_of_view"] is None
     assert not np.allclose(features.embeddings, whole.embeddings)
-    by_hand = encode(cropped(frames[:4], box)[None], level="clip").cls_token
-    assert np.allclose(features.embeddings[0], by_hand[0])
+    expected = encode(cropped(frames[:4], box)[None], level="clip").cls_token
+    assert np.allclose(features.embeddings[0], expected[0])
 
 
 def test_embeddings_are_float32_whatever_the_encoder_computes_in() -> None:
