@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,15 @@ def test_imports_point_downwards(path: Path) -> None:
         other = home(dotted)
         allowed = other == own or FLOORS[other] < FLOORS[own] or other in SHARED
         assert allowed, f"{path.relative_to(PACKAGE)} (floor {FLOORS[own]}) imports {dotted} (floor {FLOORS[other]})"
+
+
+def test_only_the_command_line_imports_the_renderer() -> None:
+    importers = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in modules()
+        if re.search(r"^\s*(?:from|import) endofm\.synthetic", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert importers == {"cli", "synthetic"}
 
 
 def loaded_by(code: str) -> set[str]:
