@@ -112,8 +112,8 @@ MATRIX static void multiply_block(const uint16_t *rows, const uint16_t *weights,
     _tile_zero(2);
     _tile_zero(3);
     for (; steps > 0; steps--, rows += 2 * PARTS * TILE, weights += 2 * PARTS * TILE) {
-        /* The six products of parts i of the rows and j of the weights with i + j <= 2, the largest last, in an order in
-           which one of the two factors stays loaded. */
+        /* The six products of parts i of the rows and j of the weights with i + j <= 2, the largest last, in an order
+           in which one of the two factors stays loaded. */
         LOAD_ROWS(0) LOAD_WEIGHTS(2) MULTIPLY /* 0, 2 */
         LOAD_WEIGHTS(1) MULTIPLY              /* 0, 1 */
         LOAD_ROWS(1) MULTIPLY                 /* 1, 1 */
