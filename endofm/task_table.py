@@ -70,12 +70,12 @@ _TASKS: dict[str, Task] = {
         Task(
             name=FEATURES,
             model="endofm.tasks.features.model:EndoFM",
-            layout="endofm.tasks.features.layout:FeaturesLayout",
+            layout="endofm.tasks.features.layout:FeaturesTaskLayout",
         ),
         Task(
             name="classification",
             model="endofm.tasks.classification.model:EndoFMForVideoClassification",
-            layout="endofm.tasks.classification.layout:ClassificationLayout",
+            layout="endofm.tasks.classification.layout:ClassificationTaskLayout",
             head_config="endofm.tasks.classification.config:ClassificationHeadConfig",
             finetuning="endofm.training.finetune.classification_recipe:RECIPE",
             finetuning_config="endofm.training.finetune.classification_config:ClassificationConfig",
@@ -84,7 +84,7 @@ _TASKS: dict[str, Task] = {
         Task(
             name="detection",
             model="endofm.tasks.detection.model:EndoFMForDetection",
-            layout="endofm.tasks.detection.layout:DetectionLayout",
+            layout="endofm.tasks.detection.layout:DetectionTaskLayout",
             head_config="endofm.tasks.detection.config:DetectionHeadConfig",
             finetuning="endofm.training.finetune.detection_recipe:RECIPE",
             finetuning_config="endofm.training.finetune.detection_config:DetectionConfig",
@@ -93,7 +93,7 @@ _TASKS: dict[str, Task] = {
         Task(
             name="segmentation",
             model="endofm.tasks.segmentation.model:EndoFMForSegmentation",
-            layout="endofm.tasks.segmentation.layout:SegmentationLayout",
+            layout="endofm.tasks.segmentation.layout:SegmentationTaskLayout",
             head_config="endofm.tasks.segmentation.config:SegmentationHeadConfig",
             finetuning="endofm.training.finetune.segmentation_recipe:RECIPE",
             finetuning_config="endofm.training.finetune.segmentation_config:SegmentationConfig",

@@ -11,7 +11,7 @@ from endofm.tasks.detection.cells import PyramidLevel
 from endofm.tasks.detection.decoding import decode
 from endofm.tasks.detection.detection_losses import detection_losses
 from endofm.tasks.detection.detector import join_levels
-from endofm.tasks.detection.layout import DetectionLayout, from_published
+from endofm.tasks.detection.layout import DetectionTaskLayout, from_published
 from endofm.tasks.detection.refinement import RefinedLevel
 from helpers import detection_fill as fill
 from helpers.detection_maps import check_level
@@ -144,7 +144,7 @@ def test_every_published_name_has_one_of_ours(published_detector: EndoFMForDetec
 def test_names_are_renamed_back(prefix: str) -> None:
     shapes = fill.published_shapes()
     wrapped = {prefix + name: shape for name, shape in shapes.items()}
-    assert DetectionLayout().matches(wrapped)
+    assert DetectionTaskLayout().matches(wrapped)
     renamed, unused = from_published(wrapped)
     back = to_published_detector(renamed)
     assert back == {n: s for n, s in shapes.items() if prefix + n not in unused}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endofm.tasks.segmentation.hybrid import HybridSegmentationHead
-from endofm.tasks.segmentation.layout import SegmentationLayout, from_published
+from endofm.tasks.segmentation.layout import SegmentationTaskLayout, from_published
 from endofm.tasks.segmentation.light import LightSegmentationHead
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
 from helpers.published_names import to_published_segmentation
@@ -106,7 +106,7 @@ def test_light_head_works_frame_by_frame() -> None:
 def test_names_go_to_the_published_ones_and_back(hybrid: EndoFMForSegmentation) -> None:
     ours = hybrid.state_dict()
     published = to_published_segmentation(ours)
-    assert SegmentationLayout().matches(published)
-    assert not SegmentationLayout().matches(ours)
+    assert SegmentationTaskLayout().matches(published)
+    assert not SegmentationTaskLayout().matches(ours)
     assert not any(name.startswith(("backbone.", "head.")) for name in published)
     assert list(from_published(published)) == list(ours)

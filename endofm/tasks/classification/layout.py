@@ -41,7 +41,7 @@ def published_preprocess(encoder: EncoderConfig) -> PreprocessConfig:
     )
 
 
-class ClassificationLayout(TaskLayout):
+class ClassificationTaskLayout(TaskLayout):
     """Clip to a probability per class."""
 
     name = ClassificationHeadConfig.task

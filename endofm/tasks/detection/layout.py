@@ -66,7 +66,7 @@ def published_preprocess() -> PreprocessConfig:
     )
 
 
-class DetectionLayout(TaskLayout):
+class DetectionTaskLayout(TaskLayout):
     """Video to boxes per frame."""
 
     name = DetectionHeadConfig.task

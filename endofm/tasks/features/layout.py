@@ -10,7 +10,7 @@ from endofm.hub.task_layout import PublishedModel, ReadOptions, TaskLayout
 from endofm.task_table import FEATURES
 
 
-class FeaturesLayout(TaskLayout):
+class FeaturesTaskLayout(TaskLayout):
     """Clip to one embedding and patch tokens."""
 
     name = FEATURES

@@ -54,7 +54,7 @@ def published_preprocess(size: int = 224) -> PreprocessConfig:
     )
 
 
-class SegmentationLayout(TaskLayout):
+class SegmentationTaskLayout(TaskLayout):
     """Clip to a mask per frame."""
 
     name = SegmentationHeadConfig.task

@@ -1,50 +1,22 @@
-"""``endofm convert``, ``download`` and ``models``: in this process for speed, and once each as a user runs them."""
+"""``endofm convert``."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import importlib
-import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from endofm.errors import InputError, WeightsNotFoundError
-from endofm.hub import registry
-from endofm.hub.registry import get_record, list_models, register
 from endofm.hub.resolve import load_weights
-from endofm.hub.weight_record import Mirror, WeightRecord
 from helpers.loopback_hub import LoopbackHub
-from helpers.small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint, with_head
+from helpers.small_encoder import ENCODER, same, tensors, with_head
 
 Command = Callable[..., str]
-
-
-@pytest.fixture
-def endofm(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run one command and return what it printed."""
-
-    def run(command: str, *arguments: object) -> str:
-        module = importlib.import_module(f"endofm.cli.{command}")
-        parser = argparse.ArgumentParser()
-        module.configure(parser)
-        assert module.run(parser.parse_args([str(argument) for argument in arguments])) == 0
-        return capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    path = tmp_path / "endo_fm.pth"
-    torch.save(training_checkpoint(), path)
-    return path
 
 
 def lines(output: str) -> dict[str, str]:
@@ -97,29 +69,6 @@ def test_convert_reports_a_missing_file(endofm: Command, tmp_path: Path) -> None
         endofm("convert", tmp_path / "missing.pth", tmp_path / "out")
 
 
-@pytest.fixture
-def registered(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> WeightRecord:
-    """Register the small encoder, with a file that only a browser can fetch."""
-    list_models()
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-    record = WeightRecord(
-        name="small",
-        description="Small",
-        config=replace(CONFIG, name="small", license="mit"),
-        license="mit",
-        mirrors=(
-            Mirror(
-                page="https://drive.example.org/view",
-                sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
-                layout="checkpoint",
-                filename="endo_fm.pth",
-            ),
-        ),
-    )
-    register(record)
-    return record
-
-
 @pytest.mark.usefixtures("registered")
 def test_convert_knows_a_registered_file(endofm: Command, checkpoint: Path, tmp_path: Path) -> None:
     said = lines(endofm("convert", checkpoint, tmp_path / "out"))
@@ -132,39 +81,6 @@ def test_convert_knows_a_registered_file(endofm: Command, checkpoint: Path, tmp_
     endofm("convert", checkpoint, tmp_path / "student", "--part", "student", "--num-heads", 4)
     student = load_weights(tmp_path / "student").config
     assert (student.name, student.license) == ("", "mit")
-
-
-def test_download_fetches_from_the_hub(endofm: Command, hub: LoopbackHub, model_folder: Path, tmp_path: Path) -> None:
-    commit = hub.commit_folder("owner/model", model_folder)
-    path = Path(endofm("download", "owner/model", "--revision", commit, "--cache-dir", tmp_path / "mine").strip())
-    assert path.is_relative_to(tmp_path / "mine")
-    assert path.read_bytes() == (model_folder / "model.safetensors").read_bytes()
-    assert load_weights("owner/model", cache_dir=tmp_path / "mine", revision=commit, local_files_only=True)
-    endofm("download", "owner/model", "--revision", commit, "--cache-dir", tmp_path / "mine", "--force-download")
-    assert len(hub.requests("GET /cdn/")) == 2
-
-
-@pytest.mark.usefixtures("hub", "registered")
-def test_download_takes_a_file_that_was_fetched_by_hand(endofm: Command, checkpoint: Path) -> None:
-    with pytest.raises(WeightsNotFoundError, match=r"endofm download small --from endo_fm\.pth"):
-        endofm("download", "small")
-    path = endofm("download", "small", "--from", checkpoint).strip()
-    assert load_weights("small", local_files_only=True).provenance["file"] == path
-
-
-def test_download_of_random_weights_has_nothing_to_do(endofm: Command) -> None:
-    assert endofm("download", "endofm-tiny-8x224-random") == ""
-
-
-def test_models_lists_every_record(endofm: Command) -> None:
-    head, *rows = endofm("models").splitlines()
-    assert head.split()[:3] == ["Name", "Input", "Width"]
-    assert [row.split()[0] for row in rows] == list_models()
-    assert all("mean nothing" in row for row in rows if "-random" in row)
-    described = json.loads(endofm("models", "--json"))
-    assert [record["name"] for record in described] == list_models()
-    assert described[0]["mirrors"][0]["sha256"] == get_record("endofm-base-8x224").mirrors[0].sha256
-    assert described[0]["num_parameters"] == 121_258_752
 
 
 def test_as_a_user_runs_them(hub: LoopbackHub, model_folder: Path, tmp_path: Path) -> None:
