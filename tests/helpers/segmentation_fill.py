@@ -1,4 +1,4 @@
-"""Weights and inputs of the segmentation goldens; ``golden_fill`` with what the mask model adds.
+"""Weights and inputs of the segmentation goldens; ``golden_fill`` with what the segmentation model adds.
 
 The golden file tests/golden/segmentation.npz was made by med-air/Endo-FM at 206427e from exactly these arrays.
 """
@@ -23,7 +23,7 @@ def generator(key: str) -> np.random.Generator:
 
 
 def segmentation_param(name: str, shape: Sequence[int]) -> npt.NDArray[Any]:
-    """Return a tensor of the mask model by its published name."""
+    """Return a tensor of the segmentation model by its published name."""
     if name.endswith("num_batches_tracked"):
         return np.zeros(tuple(shape), np.int64)
     if name.endswith("running_var"):

@@ -1,4 +1,4 @@
-"""A mask model that is small enough for every test."""
+"""A segmentation model that is small enough for every test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published mask model at full size, with 140 million parameters: written, converted and loaded once a session."""
+"""The published segmentation model at full size, with 140 million parameters, loaded once a session."""
 
 from __future__ import annotations
 

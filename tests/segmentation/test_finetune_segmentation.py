@@ -1,4 +1,4 @@
-"""Fine-tuning mask models: presets, every transfer word, learning, kill and resume, reports."""
+"""Fine-tuning segmentation models: presets, every transfer word, learning, kill and resume, reports."""
 
 from __future__ import annotations
 

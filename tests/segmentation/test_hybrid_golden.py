@@ -1,4 +1,4 @@
-"""Numbers of the original mask model (tests/golden/segmentation.npz, med-air/Endo-FM at 206427e) against ours."""
+"""The published segmentation network against stored numbers (tests/golden/segmentation.npz, med-air/Endo-FM)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of the mask networks, at small sizes."""
+"""Laws of the segmentation networks, at small sizes."""
 
 from __future__ import annotations
 

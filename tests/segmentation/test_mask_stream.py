@@ -34,7 +34,7 @@ CROPPED = PreprocessConfig(short_side=64, crop_size=48, num_frames=4, **PLAIN)
 
 
 def bright(clips: Tensor) -> Tensor:
-    """A mask model without weights: what is brighter than half is the square."""
+    """A segmentation model without weights: what is brighter than half is the square."""
     value = clips.mean(1)
     return 20 * torch.stack([-value, value], dim=1)
 

@@ -1,4 +1,4 @@
-"""The mask model on real files, through Python and the command line."""
+"""The segmentation model on real files, through Python and the command line."""
 
 from __future__ import annotations
 

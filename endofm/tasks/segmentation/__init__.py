@@ -1,1 +1,1 @@
-"""Mask networks: the faithful hybrid of the published segmentation model, and a light head on patch tokens."""
+"""Segmentation: the published hybrid network, a light head on patch tokens, masks of videos."""

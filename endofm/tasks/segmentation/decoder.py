@@ -1,4 +1,4 @@
-"""From tokens and the stem's maps to masks: the cascaded decoder of TransUNet (arXiv 2102.04306, section 3.2)."""
+"""The cascaded decoder of TransUNet: tokens and the stem's maps to masks (arXiv 2102.04306, section 3.2)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def _conv_norm_relu(in_chans: int, out_chans: int) -> nn.Sequential:
 
 
 class DecoderStage(nn.Module):
-    """Doubles the sides, appends a skip where there is one, and convolves twice.
+    """Doubles the sides, appends a skip connection if there is one, and convolves twice.
 
     Args:
-        in_chans: Channels that come in.
-        skip_chans: Channels of the skip, 0 for none.
-        out_chans: Channels that go out.
+        in_chans: Input channels.
+        skip_chans: Channels of the skip connection, 0 for none.
+        out_chans: Output channels.
     """
 
     def __init__(self, in_chans: int, skip_chans: int, out_chans: int) -> None:
@@ -31,6 +31,7 @@ class DecoderStage(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """Map ``(frames, in_chans, h, w)`` to ``(frames, out_chans, 2 h, 2 w)``."""
+        # With aligned corners, as published; the rest of the package resizes with half-pixel centres.
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
         if skip is not None:
             x = torch.cat((x, skip), dim=1)
@@ -59,6 +60,7 @@ class SkipDecoder(nn.Module):
         super().__init__()
         self.out_chans = widths[-1]
         self.conv_more = _conv_norm_relu(embed_dim, widths[0])
+        # The last doubling, to full size, has no map of the stem to add.
         skips = (*skip_chans, 0)
         self.blocks = nn.ModuleList(
             DecoderStage(before, skip, after) for before, skip, after in zip(widths, skips, widths[1:], strict=False)

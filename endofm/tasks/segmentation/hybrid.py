@@ -1,4 +1,4 @@
-"""The published mask model: convolutional stem, Endo-FM blocks over the frames of a clip, skip decoder.
+"""The published segmentation network: convolutional stem, Endo-FM blocks over the frames of a clip, skip decoder.
 
 "R50 + ViT-B/16" of TransUNet (arXiv 2102.04306) with its image transformer replaced by the divided space-time blocks of
 Endo-FM (arXiv 2306.16741), as github.com/med-air/Endo-FM at 206427e computes it.
@@ -23,13 +23,13 @@ MIN_SIDE = 32
 
 
 class TokenTransformer(Transformer):
-    """The encoder without its way in: class token, blocks and final norm, over tokens that come from elsewhere.
+    """The encoder without its patch embedding: class token, blocks and final norm, over tokens from a stem.
 
-    Its parameters have the names of the encoder, so that pre-trained weights fit; the encoder's patch embedding,
-    position and time tables have no counterpart here. The class token gets no position.
+    Its parameters have the names of the encoder, so that pre-trained weights fit; the encoder's patch, position and
+    time embeddings have no counterpart here. The class token has no position.
 
     Args:
-        config: Architecture; ``img_size``, ``num_frames`` and ``in_chans`` play no part.
+        config: Architecture; ``img_size``, ``num_frames`` and ``in_chans`` are not used.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
@@ -52,10 +52,10 @@ class TokenTransformer(Transformer):
         nn.init.trunc_normal_(self.cls_token, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Let the tokens of each clip exchange what they know.
+        """Run the blocks on the tokens of each clip.
 
         Args:
-            tokens: ``(time, batch, patches, embed_dim)``; no order of the frames is told, so none matters.
+            tokens: ``(time, batch, patches, embed_dim)``; without a time embedding the order of frames has no effect.
 
         Returns:
             Normed tokens of the same shape.
@@ -71,12 +71,12 @@ class TokenTransformer(Transformer):
 
 
 class HybridSegmentationHead(nn.Module):
-    """What the published mask model has around the transformer: the way in (stem) and the way out (decoder).
+    """Stem and decoder of the published segmentation network: everything but the transformer.
 
     Args:
         embed_dim: Width of the transformer's tokens.
         num_classes: Channels of the output, background included.
-        grid_size: Side of the square grid of tokens that the position table is made for; 14 for 224 pixels.
+        grid_size: Side of the square grid of tokens of the position embedding; 14 for 224 pixels.
         in_chans: Channels of a frame.
         stem_width: Width of the stem, a multiple of 32.
         stem_units: Bottlenecks per stage of the stem.
@@ -124,10 +124,10 @@ class HybridSegmentationHead(nn.Module):
         return out
 
     def _positions(self, height: int, width: int) -> Tensor:
-        """Return the position table on another grid, ``(1, height, width, embed_dim)``; bilinear, half-pixel centres.
+        """Return the position embedding on another grid, ``(1, height, width, embed_dim)``, resized bilinearly.
 
-        The original takes 224 x 224 alone. It resizes image transformers' tables linearly when it reads them, hence
-        bilinear here and not the encoder's nearest neighbour.
+        The published code only takes 224 x 224. It resizes the embeddings of image transformers linearly when it reads
+        them, hence bilinear here and not the encoder's nearest neighbour.
         """
         side = self.grid_size
         table = self.pos_embed.view(1, side, side, -1)
@@ -140,16 +140,16 @@ class HybridSegmentationHead(nn.Module):
 def hybrid_logits(
     backbone: TokenTransformer, head: HybridSegmentationHead, clip: Tensor, autocast: torch.autocast | None = None
 ) -> Tensor:
-    """Run the whole published network on a batch of clips.
+    """Run the complete published network on a batch of clips.
 
-    In evaluation mode a batch gives what its clips give one by one. In training the batch norms of the decoder take
-    their statistics over all frames of the batch.
+    In evaluation mode a batch gives the same results as its clips one by one. In training the batch norms of the
+    decoder take their statistics over all frames of the batch.
 
     Args:
         backbone: The transformer.
-        head: What is around it.
+        head: Stem and decoder.
         clip: ``(batch, channels, time, height, width)``, any number of frames, sides multiples of 16.
-        autocast: Context for the convolutions around the transformer, which is entered without it.
+        autocast: Context for the convolutions around the transformer, which applies its precision by itself.
 
     Returns:
         Logits ``(batch, classes, time, height, width)``.
@@ -159,7 +159,7 @@ def hybrid_logits(
     around = autocast or nullcontext()
     with around:
         tokens, skips = head.embed(frames)
-    # The position table has kept the tokens in the parameters' type.
+    # Adding the position embedding has returned the tokens to the type of the parameters.
     x = backbone(tokens.reshape(time, batch, -1, tokens.shape[-1]))  # T B N D
     with around:
         logits = head.decode(x.reshape(tokens.shape), skips).to(clip.dtype)  # (T B) K H W

@@ -1,4 +1,4 @@
-"""A light mask head on the patch tokens of the plain encoder, so that one pass of it can serve several tasks."""
+"""A light segmentation head on the patch tokens of the plain encoder, whose single pass can serve several tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _GROUPS = 8
 
 
 class LightSegmentationHead(nn.Module):
-    """Patch tokens to masks without a second look at the pixels.
+    """Patch tokens to masks, without another path from the pixels.
 
     A 1 x 1 convolution narrows the tokens; two learned doublings (transposed convolution, group norm, GELU, 3 x 3
     convolution) bring 1/16 to 1/4 of the frame's sides; the logits there are enlarged bilinearly. That is the "simple
@@ -56,7 +56,7 @@ class LightSegmentationHead(nn.Module):
         """Return logits of masks.
 
         Args:
-            patch_tokens: ``(batch, time, h, w, embed_dim)``, as the encoder's ``forward_features`` gives them.
+            patch_tokens: ``(batch, time, h, w, embed_dim)``, as the encoder's ``forward_features`` returns them.
 
         Returns:
             ``(batch, classes, time, h * patch_size, w * patch_size)``.

@@ -1,4 +1,4 @@
-"""The convolutional stem of the hybrid mask model.
+"""The convolutional stem of the hybrid segmentation network.
 
 A ResNet-50-like network cut after its third stage, with weight standardisation and group norm (the "R50" of TransUNet,
 arXiv 2102.04306, after Big Transfer, arXiv 1912.11370), as github.com/med-air/Endo-FM at 206427e computes it. The
@@ -22,10 +22,10 @@ _SHORTCUT_NORM_EPS = 1e-5
 
 
 class StemMaps(NamedTuple):
-    """What the stem makes of frames.
+    """Output of the stem.
 
     Attributes:
-        top: ``(frames, 16 * width, height / 16, width / 16)``, what becomes tokens.
+        top: Map that becomes tokens, ``(frames, 16 * width, height / 16, width / 16)``.
         skips: The finer maps that the decoder adds, coarsest first: ``8 * width`` channels at 1/8 of the image's
             sides, ``4 * width`` at 1/4 and ``width`` at 1/2.
     """
@@ -36,7 +36,7 @@ class StemMaps(NamedTuple):
 
 def _conv(in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> nn.Module:
     """Return a convolution without bias whose filters are standardised at every pass (biased variance)."""
-    from timm.layers.std_conv import StdConv2d  # here, because encoders need neither timm nor the second it takes
+    from timm.layers.std_conv import StdConv2d  # imported here: encoders do not need timm, which takes a second
 
     conv: nn.Module = StdConv2d(in_chans, out_chans, kernel, stride=stride, padding=kernel // 2, eps=_WEIGHT_EPS)
     return conv
@@ -59,8 +59,8 @@ class Unit(nn.Module):
     """Bottleneck with norms after its convolutions, and a ReLU after the shortcut was added.
 
     Args:
-        in_chans: Channels that come in.
-        out_chans: Channels that go out; the middle ones are a quarter of them.
+        in_chans: Input channels.
+        out_chans: Output channels; the bottleneck has a quarter of them.
         stride: Stride of the 3 x 3 convolution and of the shortcut.
         project: Whether the shortcut is a convolution with a norm of one group per channel.
     """
@@ -88,7 +88,7 @@ class Unit(nn.Module):
 
 
 class HybridStem(nn.Module):
-    """Frames to a map of 1/16 of the sides and three finer maps; every frame by itself.
+    """Frames to a map of 1/16 of the sides and three finer maps; each frame independently.
 
     Args:
         in_chans: Channels of a frame.
@@ -124,8 +124,8 @@ class HybridStem(nn.Module):
             frames: ``(frames, channels, height, width)``; height and width are multiples of 16 and at least 32.
         """
         half = self.root(frames)
-        # Pooling without padding loses a row and a column; skip 1 gets them back as zeros. Both as published: padding
-        # the pooling instead moves the published logits by 0.2.
+        # Pooling without padding loses a row and a column; the second skip restores them as zeros. Both as published:
+        # padding the pooling instead moves the published logits by 0.2.
         quarter = self.block1(F.max_pool2d(half, 3, stride=2))
         eighth = self.block2(quarter)
         padded = F.pad(
