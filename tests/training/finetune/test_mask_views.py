@@ -19,8 +19,15 @@ from endofm.training.finetune.masked_clip_source import MaskedClipSource
 from endofm.training.finetune.published_mask_view import published_view
 from endofm.training.finetune.segmentation_config import ClipAugmentation, SegmenterData
 from endofm.transforms.processor import Processor
+from helpers import paths
 from helpers.masked_sets import disc_clip, folder_set
 from helpers.segmentation_fill import frame_files
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    return dict(np.load(paths.GOLDEN / "segmentation.npz"))
+
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 WHOLE = Processor(PreprocessConfig.whole_frame(64, **PLAIN))

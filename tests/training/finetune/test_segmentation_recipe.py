@@ -1,4 +1,4 @@
-"""Fine-tuning segmentation models: presets, every transfer word, learning, kill and resume, reports."""
+"""Fine-tuning segmentation models: splits, presets, transfer methods, learning, kill and resume, reports."""
 
 from __future__ import annotations
 
@@ -10,57 +10,61 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from endofm import EncoderConfig, EndoFM, EndoFMForSegmentation, ModelConfig
 from endofm.cli.main import main
-from endofm.data.segmentation.masked_clips import read_list
-from endofm.errors import ConfigError
-from endofm.evaluation.run_segmenter import run_segmenter
-from endofm.evaluation.worst_frames import WorstFrames
-from endofm.tasks.segmentation.stream import clip_probabilities
+from endofm.errors import InputError
 from endofm.training.config_files import load_config
-from endofm.training.engine.training_task import Plan
-from endofm.training.finetune.configs import config_names, find_config
+from endofm.training.finetune.configs import find_config
 from endofm.training.finetune.run import finetune
 from endofm.training.finetune.segmentation_config import SegmentationConfig
-from endofm.training.finetune.segmentation_recipe import RECIPE, build_segmenter
+from endofm.training.finetune.segmentation_recipe import RECIPE, build_segmenter, read_subsets
 from helpers.masked_sets import clinic_set, folder_set
-from helpers.small_segmenter import small_segmenter
+from helpers.small_segmentation_run import SMALL, settings
 
-SMALL: dict[str, Any] = {
-    "model": {
-        "encoder": {"img_size": 48, "num_frames": 3, "embed_dim": 32, "depth": 2, "num_heads": 2},
-        "network": "light",
-        "light_width": 32,
-        "num_frames": 3,
-        "name": "small",
-    },
-    "data": {"num_frames": 3},
-    "optimizer": {"learning_rate": 2e-3},
-    "evaluation": {"num_frames": 3, "overlap": 1, "resamples": 20, "worst": 4},
-    "run": {"epochs": 2, "batch_size": 2, "num_workers": 0, "monitor": "dice_clip", "loggers": ["csv"]},
-}
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_set(tmp_path_factory.mktemp("clips"))
+
+
+def test_a_validation_set_is_held_out_by_patient(tmp_path: Path) -> None:
+    root = folder_set(tmp_path, clips=8)
+    (root / "val.csv").unlink()
+
+    def config(seed: int) -> SegmentationConfig:
+        values = [f"data.train={root}", "data.validation_fraction=0.4", f"run.seed={seed}"]
+        return load_config(SegmentationConfig, None, values)
+
+    subsets = read_subsets(config(0))
+    groups = [{clip.group for clip in part} for part in (subsets.train, subsets.validation)]
+    assert not groups[0] & groups[1]
+    assert (len(subsets.train), len(subsets.validation)) == (4, 2)
+    assert subsets.test is not None
+    assert read_subsets(config(0)) == subsets
+    assert any(read_subsets(config(seed)) != subsets for seed in range(1, 6))
+
+
+def test_overlap_is_refused_or_named(tmp_path: Path) -> None:
+    root = folder_set(tmp_path)
+    (root / "test.csv").write_text((root / "train.csv").read_text())
+    config = load_config(SegmentationConfig, None, [f"data.train={root}"])
+    with pytest.raises(InputError, match=r"4 patients or videos are both in the training set and in the test set"):
+        read_subsets(config)
+    allowed = load_config(SegmentationConfig, None, [f"data.train={root}", "data.allow_overlap=true"])
+    assert "say little about new ones" in read_subsets(allowed).notes[0]
+
+
 HYBRID = [
     "model.network=hybrid",
     "model.stem_width=32",
     "model.stem_units=[1, 1, 1]",
     "model.decoder_widths=[16, 16, 8, 8, 8]",
 ]
-
-
-def settings(data: Path | str, *overrides: str) -> SegmentationConfig:
-    return load_config(SegmentationConfig, SMALL, [f"data.train={data}", *overrides])
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_set(tmp_path_factory.mktemp("clips"))
 
 
 def test_it_learns_and_reports(clips: Path, tmp_path: Path) -> None:
@@ -125,47 +129,6 @@ def test_the_published_recipe_in_miniature(tmp_path: Path) -> None:
     assert (model.config.preprocess.channels, model.config.preprocess.values) == ("bgr", "frame")
 
 
-def test_presets_can_be_read_and_say_what_they_are() -> None:
-    assert config_names("segmentation") == ["cvc12k", "nano", "sound"]
-    for name in config_names("segmentation"):
-        overrides = ["data.train=x", "data.test=y"]
-        config = load_config(SegmentationConfig, find_config("segmentation", name), overrides)
-        assert config.run.monitor == ("published_dice" if name == "cvc12k" else "dice_clip")
-    sound = load_config(SegmentationConfig, find_config("segmentation", "sound"), ["data.train=x"])
-    assert not sound.optimizer.decay_all
-    assert sound.data.augment == "clip"
-    assert sound.run.precision == "bf16-mixed"
-
-
-def test_the_published_schedule_is_one_step_late() -> None:
-    # Facts: 1e-4 at steps 0 and 1, then 1e-4 (1 - (k - 1) / 3000) ** 0.9; 1.385e-7 at the end.
-    overrides = ["data.train=x", "data.test=y"]
-    config = load_config(SegmentationConfig, find_config("segmentation", "cvc12k"), overrides)
-    plan = Plan(steps_per_epoch=20, total_steps=3000, batch_size=1)
-    lag = config.published.schedule_lag
-    rates = np.array([1e-4 * config.schedule.factor(plan, max(step - lag, 0)) for step in range(3000)])
-    expected = 1e-4 * (1 - np.maximum(np.arange(3000) - 1, 0) / 3000) ** 0.9
-    np.testing.assert_allclose(rates, expected, rtol=1e-9)
-    assert rates[-1] == pytest.approx(1.385e-7, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["data.num_frames=null"], "processed one by one"),
-        (["data.augment=published"], "must be one of clip, none"),
-        (["data.select_on_test=true"], "needs a test"),
-        (["data.labels=[polyp]"], "background first"),
-        (["model.image_size=50"], "multiple of 16"),
-        (["transfer=attentive"], "full, linear, st-adapter, lora"),
-        (["evaluation.overlap=3"], "smaller than num_frames"),
-    ],
-)
-def test_settings_that_contradict_each_other(overrides: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        settings("x", *overrides)
-
-
 def test_a_killed_run_goes_on_to_the_same_weights(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(json.dumps(SMALL))  # JSON is YAML
     values = [f"data.train={clips}", "run.epochs=6", "run.checkpoint_every_steps=1"]
@@ -200,45 +163,3 @@ def test_seeds_are_averaged(clips: Path, tmp_path: Path) -> None:
     finetune(RECIPE, config, tmp_path / "runs", progress=False)
     seeds = json.loads((tmp_path / "runs/seeds.json").read_text())
     assert seeds["metrics"]["dice_clip"]["runs"] == 2
-
-
-@pytest.mark.parametrize("at", ["frame", "network"])
-def test_a_perfect_model_scores_perfectly(clips: Path, at: str) -> None:
-    model = small_segmenter("light")
-    model.forward = lambda pixels: 50 * torch.stack([-pixels.mean(1), pixels.mean(1)], dim=1)  # type: ignore[method-assign]
-    worst = WorstFrames(3)
-    scores = run_segmenter(
-        model,
-        read_list(clips, part="test"),
-        mask_rule="bright",
-        size=at,
-        num_frames=4,
-        overlap=1,
-        worst=worst,
-    )
-    assert scores[0].clip_dice > 0.9
-    assert len(worst) == 3
-
-
-def test_constant_and_unreadable_frames_are_told_of(tmp_path: Path) -> None:
-    root = folder_set(tmp_path, clips=5)
-    Image.fromarray(np.full((48, 64, 3), 9, np.uint8)).save(root / "frames/2/4.png")
-    (root / "frames/3/2.png").write_bytes(b"no picture")
-    notes: list[str] = []
-    scores = run_segmenter(small_segmenter("light"), read_list(root, part="train"), mask_rule="bright", notes=notes)
-    assert [score.id for score in scores] == ["frames/2", "frames/4"]
-    assert "frames/2: 1 frames are one single colour, the first is frame 3." in notes
-    assert any("frames/3 was left out" in note and "frames/3/2.png" in note for note in notes)
-
-
-@pytest.mark.parametrize(("length", "window", "overlap"), [(7, 3, 1), (6, 4, 2), (3, 8, 2), (5, None, 0), (4, 4, 1)])
-def test_windows_in_memory_are_those_of_the_stream(length: int, window: int | None, overlap: int) -> None:
-    model = small_segmenter()
-    draws = np.random.default_rng(0)
-    frames = draws.integers(0, 256, (length, 64, 64, 3), dtype=np.uint8)
-    with torch.no_grad():
-        maps = clip_probabilities(model, model.processor(frames), num_frames=window, overlap=overlap)
-    assert maps.sum(0).allclose(torch.ones(()))
-    window = window or length
-    masks = model.predict(frames, num_frames=window, overlap=min(overlap, window - 1), progress=False)
-    np.testing.assert_array_equal(masks.to_array(), maps.argmax(0).numpy())

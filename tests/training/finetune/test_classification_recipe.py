@@ -1,4 +1,4 @@
-"""Fine-tuning from lists of videos to a model that loads in one line, also when it is killed on the way."""
+"""Fine-tuning classifiers: from lists of videos to a model that loads in one line, also when killed on the way."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ import torch
 
 from endofm import EndoFMForVideoClassification
 from endofm.cli.main import main
-from endofm.data.class_targets import Targets
-from endofm.data.listing import read_clips
 from endofm.errors import ConfigError, InputError
 from endofm.tasks.features.model import EndoFM
 from endofm.training.config_files import to_yaml
@@ -210,19 +208,6 @@ def test_a_video_on_two_sides_is_refused(videos: Path) -> None:
     published = read_subsets(settings(videos, "data.select_on_test=true"))
     assert published.validation is published.test
     assert "too good" in published.notes[0]
-
-
-def test_targets(videos: Path) -> None:
-    table = read_clips(videos / "train.csv")
-    targets = Targets.of(("normal", "polyp"), multi_label=False)
-    np.testing.assert_allclose(targets.weights(table.take([0, 1, 3, 5])), [2.0, 2 / 3])
-    several = Targets.of(("a", "a+b", "none"), multi_label=True)
-    assert several.labels == ("a", "b")
-    assert several.rows.tolist() == [[1, 0], [1, 1], [0, 0]]
-    with pytest.raises(InputError, match="two classes"):
-        Targets.of(("a",), multi_label=False)
-    with pytest.raises(InputError, match="labels b are not among"):
-        Targets.of(("a+b",), multi_label=True, classes=("a",))
 
 
 def test_starts(videos: Path) -> None:

@@ -1,4 +1,4 @@
-"""Transfer by one word, adapter-only files, and merging."""
+"""Transfer methods by name: trainable parameters, training mode, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,33 +10,13 @@ import torch
 from torch import nn
 
 from endofm import EndoFM, EndoFMForVideoClassification
-from endofm.errors import CheckpointFormatError, ConfigError, StateDictError
-from endofm.training.transfer.adapter_file import load_adapter, save_adapter
-from endofm.training.transfer.base import count_trainable, trainable_parameters
+from endofm.errors import ConfigError
+from endofm.training.transfer.base import count_trainable
 from endofm.training.transfer.head_only import AttentiveTransfer
-from endofm.training.transfer.lora import LoraTransfer, lora_parameters, merge_lora
+from endofm.training.transfer.lora import LoraTransfer, lora_parameters
 from endofm.training.transfer.methods import TRANSFERS, apply_transfer, named_transfer, set_training
 from helpers.small_classifier import CONFIG, classifier, clip
-
-
-def trained(word: str) -> EndoFMForVideoClassification:
-    """Return a classifier that has learnt a little in the given way."""
-    torch.manual_seed(0)
-    model = classifier()
-    apply_transfer(model, word)
-    set_training(model)
-    optimizer = torch.optim.SGD([p for _, p in trainable_parameters(model)], lr=0.05)
-    for _ in range(3):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(clip(3)), torch.tensor([0, 1, 2])).backward()
-        optimizer.step()
-    return model.eval()
-
-
-def base() -> EndoFM:
-    encoder = EndoFM(replace(CONFIG, head=None)).eval()
-    encoder.load_state_dict(classifier().backbone.state_dict())
-    return encoder
+from helpers.transferred_classifier import base, trained
 
 
 def frozen(model: EndoFMForVideoClassification) -> dict[str, torch.Tensor]:
@@ -85,58 +65,6 @@ def test_only_what_learns_is_in_training_mode(word: str) -> None:
         assert not torch.equal(model(clip()), model(clip()))
     set_training(model, False)
     assert not any(module.training for module in model.modules())
-
-
-@pytest.mark.parametrize("word", ["linear", "attentive", "st-adapter", "lora"])
-def test_what_was_learnt_is_saved_alone_and_fits_its_encoder_only(word: str, tmp_path: Path) -> None:
-    model = trained(word)
-    path = save_adapter(model, named_transfer(word), tmp_path)
-    whole = sum(t.numel() for t in model.state_dict().values()) * 4
-    assert path.stat().st_size < (0.9 if word in ("st-adapter", "lora") else 0.3) * whole
-    loaded = load_adapter(tmp_path, base())
-    assert torch.equal(loaded(clip()), model(clip()))
-    assert load_adapter(path, base(), precision="bfloat16").precision == "bfloat16"
-    other = base()
-    with torch.no_grad():
-        other.blocks[0].mlp.fc1.bias[3] += 1e-6  # type: ignore[union-attr,index]
-    with pytest.raises(StateDictError, match="other weights of the same shapes"):
-        load_adapter(tmp_path, other)
-    with pytest.raises(StateDictError, match="weights without a name"):
-        load_adapter(tmp_path)
-
-
-def test_an_adapter_finds_its_encoder_by_name(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="mean nothing"):
-        encoder = EndoFM.from_pretrained("endofm-tiny-8x224-random")
-    assert CONFIG.head is not None
-    model = EndoFMForVideoClassification.from_backbone(encoder, CONFIG.head)  # type: ignore[arg-type]
-    transfer = apply_transfer(model, "linear")
-    save_adapter(model, transfer, tmp_path)
-    with pytest.warns(UserWarning, match="mean nothing"):
-        loaded = load_adapter(tmp_path)
-    assert torch.equal(loaded.backbone.cls_token, encoder.cls_token)  # type: ignore[union-attr]
-
-
-def test_files_that_are_no_adapters_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointFormatError, match="no such adapter"):
-        load_adapter(tmp_path, base())
-    folder = classifier().save_pretrained(tmp_path / "whole")
-    with pytest.raises(CheckpointFormatError, match="not an adapter"):
-        load_adapter(folder / "model.safetensors", base())
-    (tmp_path / "adapter.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(CheckpointFormatError, match="damaged"):
-        load_adapter(tmp_path, base())
-
-
-def test_low_rank_additions_merge_into_a_plain_model(tmp_path: Path) -> None:
-    model = trained("lora")
-    before = model(clip())
-    assert merge_lora(model) == 8
-    torch.testing.assert_close(model(clip()), before, atol=1e-5, rtol=1e-5)
-    assert set(model.state_dict()) == set(classifier().state_dict())
-    loaded = EndoFMForVideoClassification.from_pretrained(model.save_pretrained(tmp_path))
-    assert torch.equal(loaded(clip()), model(clip()))
-    assert merge_lora(model) == 0
 
 
 @pytest.mark.parametrize("word", ["attentive", "st-adapter"])

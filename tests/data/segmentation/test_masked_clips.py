@@ -1,4 +1,4 @@
-"""Lists of clips with masks, reading them, and every way in which they can be wrong."""
+"""Lists of clips with masks: every layout that is read, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,21 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from endofm.cli.main import main
 from endofm.data.segmentation.mask_reading import (
-    constant_frames,
-    mask_classes,
     read_frames,
     read_masks,
     require_readable,
 )
 from endofm.data.segmentation.masked_clips import read_list
-from endofm.errors import InputError, VideoError
-from endofm.training.config_files import load_config
-from endofm.training.finetune.segmentation_config import SegmentationConfig
-from endofm.training.finetune.segmentation_recipe import read_subsets
+from endofm.errors import InputError
 from helpers.masked_sets import clinic_set, disc_clip, folder_set, save_images, video_set
 
 SIZE = (48, 64)
@@ -123,86 +117,3 @@ def test_original_lists_that_are_wrong(tmp_path: Path) -> None:
     (root / "lists/train.txt").write_text("one two\n")
     with pytest.raises(InputError, match=r"line 1: expected `<folder> <first> <number> -1`"):
         read_list(root / "lists/train.txt", part="train")
-
-
-def test_masks_that_are_wrong(tmp_path: Path) -> None:
-    root = folder_set(tmp_path, clips=3)
-    clip = read_list(root, part="train")[0]
-    path = root / "masks/2/1.png"
-
-    def problem(mask: np.ndarray) -> str:
-        Image.fromarray(mask).save(path)
-        with pytest.raises(VideoError) as caught:
-            read_masks(clip, [0], SIZE, rule="bright", num_classes=2)
-        assert str(path) in str(caught.value)
-        return str(caught.value)
-
-    assert "is 64 x 40 pixels, its frame 64 x 48" in problem(np.zeros((40, 64), np.uint8))
-    assert "coloured" in problem(np.full((48, 64, 3), (255, 0, 0), np.uint8))
-    assert "data.masks=classes" in problem(np.eye(48, 64, dtype=np.uint8))
-    path.write_bytes(b"not an image")
-    with pytest.raises(InputError, match=r"frames/2: .*masks/2/1.png: this is not an image"):
-        require_readable([clip], rule="bright", num_classes=2)
-
-
-def test_what_values_of_masks_mean() -> None:
-    values = np.array([[0, 127, 128, 254, 255]], np.uint8)
-    assert mask_classes(values, "mask", rule="bright", num_classes=2).tolist() == [[0, 0, 1, 1, 1]]
-    assert mask_classes(values, "mask", rule="white", num_classes=2).tolist() == [[0, 0, 0, 0, 1]]
-    numbers = np.array([[0, 2, 1]], np.uint8)
-    assert mask_classes(numbers, "mask", rule="classes", num_classes=3).tolist() == [[0, 2, 1]]
-    with pytest.raises(VideoError, match=r"mask: this mask holds the value 2, but the classes are 0 to 1"):
-        mask_classes(numbers, "mask", rule="classes", num_classes=2)
-
-
-def test_indexed_images_count_by_number(tmp_path: Path) -> None:
-    root = folder_set(tmp_path, clips=3)
-    image = Image.fromarray(np.eye(48, 64, dtype=np.uint8))
-    image.putpalette([0, 0, 0, 10, 200, 30])
-    image.save(root / "masks/2/1.png")
-    clip = read_list(root, part="train")[0]
-    assert read_masks(clip, [0], SIZE, rule="classes", num_classes=2).sum() == 48
-
-
-def test_frames_that_are_wrong(tmp_path: Path) -> None:
-    root = folder_set(tmp_path, clips=3)
-    clip = read_list(root, part="train")[0]
-    save_images(root / "frames/2", [np.zeros((40, 64, 3), np.uint8)], first=3)
-    with pytest.raises(VideoError, match=r"frames/2/3.png is 64 x 40 pixels, but .*frames/2/1.png is 64 x 48"):
-        read_frames(clip, [0, 2])
-    (root / "frames/2/2.png").write_bytes(b"")
-    with pytest.raises(VideoError, match=r"frames/2/2.png"):
-        read_frames(clip, [1])
-
-
-def test_constant_frames_are_found() -> None:
-    frames = disc_clip(0)[0]
-    frames[2] = 13
-    assert constant_frames(frames) == [2]
-
-
-def test_a_validation_set_is_held_out_by_patient(tmp_path: Path) -> None:
-    root = folder_set(tmp_path, clips=8)
-    (root / "val.csv").unlink()
-
-    def config(seed: int) -> SegmentationConfig:
-        values = [f"data.train={root}", "data.validation_fraction=0.4", f"run.seed={seed}"]
-        return load_config(SegmentationConfig, None, values)
-
-    subsets = read_subsets(config(0))
-    groups = [{clip.group for clip in part} for part in (subsets.train, subsets.validation)]
-    assert not groups[0] & groups[1]
-    assert (len(subsets.train), len(subsets.validation)) == (4, 2)
-    assert subsets.test is not None
-    assert read_subsets(config(0)) == subsets
-    assert any(read_subsets(config(seed)) != subsets for seed in range(1, 6))
-
-
-def test_overlap_is_refused_or_named(tmp_path: Path) -> None:
-    root = folder_set(tmp_path)
-    (root / "test.csv").write_text((root / "train.csv").read_text())
-    config = load_config(SegmentationConfig, None, [f"data.train={root}"])
-    with pytest.raises(InputError, match=r"4 patients or videos are both in the training set and in the test set"):
-        read_subsets(config)
-    allowed = load_config(SegmentationConfig, None, [f"data.train={root}", "data.allow_overlap=true"])
-    assert "say little about new ones" in read_subsets(allowed).notes[0]

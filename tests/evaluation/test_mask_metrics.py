@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from endofm.errors import InputError
 from endofm.evaluation.mask_metrics import hd95, mask_metrics, published_scores, score_clip
+from helpers import paths
 from helpers.segmentation_fill import METRIC_CASES, metric_case
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    return dict(np.load(paths.GOLDEN / "segmentation.npz"))
 
 
 @pytest.mark.parametrize("name", METRIC_CASES)

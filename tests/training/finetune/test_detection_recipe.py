@@ -121,7 +121,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(boxes: Path, tmp_path: Path) -
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_published_preset_is_what_was_published(boxes: Path, goldens: fill.Goldens) -> None:
+def test_the_published_preset_is_what_was_published(boxes: Path) -> None:
+    goldens = fill.Goldens()
     config = settings(boxes, "model.source=null", "model.channels=64", "run.batch_size=1", preset="kumc")
     model = build_detector(config, ("adenomatous", "hyperplastic"))
     assert model.config.preprocess.channels == "bgr"
