@@ -229,7 +229,7 @@ def test_validation_is_held_out_by_patient_and_sets_stay_apart(boxes: Path) -> N
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["data.root=null"], "name the videos to learn from"),
+        (["data.root=null"], "name the videos to train on"),
         (["model.source=x"], "give one of source"),
         (["model.sise=3"], "did you mean 'size'"),
         (["transfer=attentive"], "transfer"),

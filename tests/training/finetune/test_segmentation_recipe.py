@@ -83,6 +83,11 @@ def test_it_learns_and_reports(clips: Path, tmp_path: Path) -> None:
     assert model.config.trained
     assert model.config.name == "small"
     assert len(model.predict(clips / "frames/0", progress=False)) == 6
+    # The same clips through the command.
+    command = ["evaluate", "segmentation", str(clips), "--weights", str(tmp_path / "run/export"), "--overlap", "1"]
+    assert main([*command, "--resamples", "0", "-o", str(tmp_path / "again")]) == 0
+    again = json.loads((tmp_path / "again/report.json").read_text())
+    assert again["metrics"]["dice_clip"]["value"] == pytest.approx(report["metrics"]["dice_clip"]["value"], abs=1e-6)
 
 
 @pytest.mark.parametrize("word", ["full", "linear", "st-adapter", "lora"])
