@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     plan = replace(model.support_plan(), online=args.online)
     if args.no_refinement:
         plan = replace(plan, pattern="spread", count=0)
+    # Published supports are drawn at random: several seeds show how much the scores depend on the draw.
     reports = []
     for seed in range(args.seeds):
         plan = replace(plan, seed=seed)

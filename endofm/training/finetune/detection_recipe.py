@@ -292,7 +292,8 @@ def _detect(
         return results
     gathered: list[Any] = [None] * processes
     dist.all_gather_object(gathered, (videos, results.videos))
-    by_index = {index: video for some, found in gathered for index, video in zip(some, found, strict=True)}
+    # Back into the order of the set, so that reports do not depend on the number of processes.
+    by_index = {index: video for part, results_of in gathered for index, video in zip(part, results_of, strict=True)}
     return DetectionResults(source.labels, tuple(by_index[index] for index in sorted(by_index)))
 
 

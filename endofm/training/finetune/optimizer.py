@@ -24,6 +24,7 @@ def make_optimizer(model: Pretrained, config: OptimizerConfig | PublishedSgdConf
     if isinstance(config, PublishedSgdConfig):
         return _published_sgd(model, config)
     exempt = set() if config.decay_all else set(split_by_decay(model, decay_embeddings=False).not_decayed)
+    # One group per combination of rate and decay: a handful, however many parameters there are.
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     rates = layer_rates(model, backbone_rate=config.backbone_rate, layer_decay=config.layer_decay)
     for name, parameter, rate in rates:

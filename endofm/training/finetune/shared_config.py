@@ -40,6 +40,7 @@ class StartConfig:
 
     def __post_init__(self) -> None:
         require_number(self, "drop_path_rate", low=0, high=0.99)
+        # Silently preferring one of them would train another model than the user thinks.
         if sum(getattr(self, name) is not None for name in self.alternatives) > 1:
             raise ConfigError(f"give one of {', '.join(self.alternatives)}, not several")
 

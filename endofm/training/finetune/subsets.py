@@ -64,6 +64,7 @@ class Subsets(Generic[Labelled]):
             notes.append("The epoch was chosen on the test set, as published: these numbers are too good.")
         elif validation is None:
             train, validation = hold_out(train)
+        # A validation set that is the test set overlaps with it by intention.
         sets = {"training": groups_of(train)}
         if not select_on_test:
             sets["validation"] = groups_of(validation)

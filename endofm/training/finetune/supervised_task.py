@@ -59,6 +59,7 @@ class FineTuningTask(TrainingTask):
 
     def schedule(self, optimizer: torch.optim.Optimizer, step: int) -> Mapping[str, float]:
         """Set the learning rate of every group."""
+        # A function of the step alone, so that a resumed run has the rates of an uninterrupted one.
         factor = self.config.schedule.factor(self.plan, max(step - self.schedule_lag, 0))
         rate = self.config.optimizer.peak(self.plan.batch_size) * factor
         for group in optimizer.param_groups:

@@ -101,6 +101,7 @@ def load_adapter(
         model=f"the encoder that {path} belongs to",
     )
     backbone.load_state_dict({name: given[name] for name in expected})
+    # Prepared like the saved model, so that the frozen tensors and the learned ones have the names of the file.
     apply_transfer(model, transfer)
     frozen = _frozen_tensors(model)
     if _digest(frozen) != about["base"]["digest"]:

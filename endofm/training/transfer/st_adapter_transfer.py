@@ -71,6 +71,7 @@ class STAdapterTransfer(Transfer):
         with torch.device(model.device):
             insert_st_adapters(blocks_of(model), encoder.embed_dim, config)
         describe_encoder(model, replace(encoder, st_adapter=config))
+        # New parameters are float32, whatever the precision of the model.
         model.to(dtype=model.dtype)
 
     def trainable(self, backbone: nn.Module) -> Iterator[nn.Parameter]:
