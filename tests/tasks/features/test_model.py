@@ -169,7 +169,7 @@ def test_six_lines_of_the_readme(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", lines]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == "(12, 192)\n[0. 2. 4.]"
+    assert result.stdout.strip() == "(10, 192)\n[0. 2. 4.]"
     assert (tmp_path / "demo.safetensors").is_file()
 
 
