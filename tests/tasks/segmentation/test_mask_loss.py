@@ -1,3 +1,5 @@
+"""The loss, against the published code and by properties."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,9 +1,8 @@
-"""From a video to boxes: coordinates, times, supports, batches, memory, tracks."""
+"""From a video to boxes: coordinates, times, supports, batches, memory."""
 
 from __future__ import annotations
 
 import weakref
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from endofm import DetectionHeadConfig, EndoFM, EndoFMForDetection, PreprocessConfig, open_video
-from endofm.errors import EncoderOutputError, InputError
+from endofm import EndoFMForDetection, PreprocessConfig, open_video
+from endofm.errors import InputError
 from endofm.tasks.detection.cells import FrameBoxes
 from endofm.tasks.detection.stream import DetectionStream
 from endofm.tasks.detection.supports import SupportPlan
-from endofm.tasks.detection.tracks import TrackLinker
 from endofm.transforms.processor import Processor
-from helpers.tiny_detector import LABELS, footage, tiny_detector
+from helpers.tiny_detector import footage, tiny_detector
 
 
 class BrightSquare:
@@ -155,14 +153,6 @@ def test_supports_change_the_result_and_seeds_repeat_it() -> None:
     assert np.array_equal(predict(model, frames[5:])[0].boxes, predict(model, frames[5:])[0].boxes)
 
 
-def test_weights_that_give_no_numbers_are_an_error() -> None:
-    model = tiny_detector()
-    with torch.no_grad():
-        model.head.first.cls_logits.bias[0] = float("nan")
-    with pytest.raises(EncoderOutputError, match="not numbers"):
-        predict(model, footage(2))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -202,77 +192,3 @@ def test_memory_does_not_grow_with_the_video() -> None:
     found = list(DetectionStream(Counting(), open_video(frames), processor, plan=plan, batch_size=batch))
     assert len(found) == 90
     assert 2 * plan.reach + 1 <= most <= 2 * plan.reach + 1 + batch
-
-
-def test_tracks_follow_objects_through_gaps_but_not_over_jumps() -> None:
-    linker = TrackLinker(min_iou=0.3, max_gap_seconds=0.3)
-    near = np.array([[0, 0, 10, 10]], np.float32)
-    both = np.array([[50, 50, 60, 60], [1, 1, 11, 11]], np.float32)
-    assert linker.link(near, 0.0).tolist() == [0]
-    assert linker.link(both, 0.1).tolist() == [1, 0]
-    assert linker.link(np.zeros((0, 4), np.float32), 0.2).tolist() == []
-    assert linker.link(near, 0.4).tolist() == [0]  # unseen for 0.3 s
-    assert linker.link(both[:1], 0.5).tolist() == [2]  # unseen for 0.4 s
-    # Two boxes compete for one track: the larger overlap wins, the other begins a track.
-    assert linker.link(np.array([[4, 4, 14, 14], [1, 0, 11, 10]], np.float32), 0.5).tolist() == [3, 0]
-
-
-def test_results_are_written_and_read_back(tmp_path: Path) -> None:
-    found = tiny_detector().predict(footage(5), min_score=0.3, fps=10, progress=False)
-    assert found.label_names == LABELS
-    path = found.save(tmp_path / "boxes.json")
-    again = type(found).load(path)
-    assert len(again) == 5
-    for a, b in zip(found, again, strict=True):
-        np.testing.assert_allclose(a.boxes, b.boxes, atol=2e-4)
-        np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
-        assert a.labels.tolist() == b.labels.tolist()
-        assert a.tracks.tolist() == b.tracks.tolist()
-        assert a.seconds == b.seconds
-    coco = pytest.importorskip("pycocotools.coco")
-    loaded = coco.COCO(str(path))
-    assert len(loaded.getAnnIds()) == sum(len(frame) for frame in found)
-    lines = found.save(tmp_path / "boxes.csv").read_text().splitlines()
-    assert lines[0] == "frame,seconds,track,label,score,x1,y1,x2,y2"
-    assert len(lines) - 1 == sum(len(frame) for frame in found)
-    with pytest.raises(InputError, match=r"\.json or \.csv"):
-        found.save(tmp_path / "boxes.xml")
-    (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(InputError, match=r"other\.json"):
-        type(found).load(tmp_path / "other.json")
-
-
-def test_tracks_sum_up_their_boxes() -> None:
-    found = tiny_detector().predict(footage(6), min_score=0.0, fps=10, progress=False)
-    tracks = found.tracks()
-    assert sum(track.frames for track in tracks) == sum(len(frame) for frame in found)
-    assert all(track.end_seconds > track.start_seconds for track in tracks)
-    assert found.above(2.0).tracks() == []
-    assert found.at(0.15).index == 1
-    with pytest.raises(InputError, match="no frame at"):
-        found.at(9.0)
-
-
-def test_models_are_saved_and_loaded(tmp_path: Path) -> None:
-    model = tiny_detector()
-    model.save_pretrained(tmp_path / "model")
-    with pytest.warns(UserWarning, match="its boxes mean nothing"):
-        again = EndoFMForDetection.from_pretrained(tmp_path / "model")
-    assert again.config == model.config
-    with pytest.warns(UserWarning, match="mean nothing"):
-        encoder = EndoFM.from_pretrained(tmp_path / "model")  # the encoder alone, to train further
-    assert torch.equal(encoder.cls_token, model.backbone.cls_token)
-    wanted = DetectionHeadConfig(labels=("polyp",), channels=16, norm_groups=4)
-    other = EndoFMForDetection.from_backbone(encoder, wanted, preprocess=model.config.preprocess)
-    assert torch.equal(other.backbone.cls_token, model.backbone.cls_token)
-    assert other.labels == ("polyp",)
-    frames = footage(3)
-    for a, b in zip(predict(model, frames), predict(again, frames), strict=True):
-        assert np.array_equal(a.boxes, b.boxes)
-
-
-def test_bfloat16_finds_about_the_same() -> None:
-    model, frames = tiny_detector(), footage(4)
-    exact, rough = predict(model, frames), predict(model, frames, precision="bfloat16")
-    for a, b in zip(exact, rough, strict=True):
-        np.testing.assert_allclose(a.scores[:5], b.scores[:5], atol=0.03)

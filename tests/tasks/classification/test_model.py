@@ -1,8 +1,7 @@
-"""The classifier as users meet it: the original's file in, time-stamped probabilities out."""
+"""The classifier as users load it: the published file in, probabilities with times out."""
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +13,17 @@ import torch
 from endofm import EndoFMForVideoClassification, open_video
 from endofm.cli.main import main
 from endofm.config import EncoderConfig
-from endofm.errors import InputError, UntrainedWeightsWarning
+from endofm.errors import UntrainedWeightsWarning
 from endofm.tasks.classification.config import ClassificationHeadConfig
-from endofm.tasks.classification.results import VideoClassification
 from endofm.video.writer import write_video
-from endofm.visualize.classification import plot_classification
 from helpers import paths
 from helpers.golden_fill import normal_input, param
 from helpers.small_classifier import CONFIG, classifier
 from helpers.small_encoder import encoder_shapes
 
 GOLDEN = np.load(paths.GOLDEN / "classification.npz")
+
+
 TINY = EncoderConfig(img_size=64, num_frames=4, embed_dim=64, depth=3, num_heads=4)
 
 
@@ -92,73 +91,6 @@ def test_several_labels_may_hold(frames: np.ndarray) -> None:
         np.testing.assert_allclose(result.probabilities[0], model(clip[None]).sigmoid()[0], atol=1e-5)
     assert "a" in result.predicted_labels
     assert result.predicted.shape == (4, 3)
-
-
-def made(**changes: object) -> VideoClassification:
-    values: dict[str, object] = {
-        "probabilities": np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]),
-        "start_seconds": np.array([0.0, 5.0, 10.0]),
-        "end_seconds": np.array([5.0, 10.0, 12.0]),
-        "head": ClassificationHeadConfig(labels=("normal", "polyp"), thresholds=(0.45, 0.55)),
-        "provenance": {"video": {"name": "x.mp4"}},
-    }
-    return VideoClassification(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def test_a_result_is_written_and_drawn(tmp_path: Path) -> None:
-    result = made()
-    assert repr(result) == "VideoClassification(3 clips, 0:00-0:12, normal 0.51)"
-    assert made(provenance={"weights": {"config": {"trained": False}}}).untrained
-    values = json.loads(result.save(tmp_path / "r.json").read_text())
-    assert values["clips"][1] == {
-        "start_seconds": 5.0, "end_seconds": 10.0, "said": ["polyp"], "probabilities": [0.2, 0.8]
-    }  # fmt: skip
-    assert "medical advice" in values["note"]
-    with result.save(tmp_path / "r.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["said"] for row in rows] == ["normal", "polyp", "polyp"]
-    assert rows[2]["p(polyp)"] == "0.700000"
-    for name, drawn in (("a.png", result), ("b.svg", made(start_seconds=np.array([0.0, 4.0, 8.0])))):
-        assert plot_classification(drawn, tmp_path / name).stat().st_size > 1000
-    with pytest.raises(InputError, match=r"\.json or \.csv"):
-        result.save(tmp_path / "r.txt")
-    with pytest.raises(InputError, match="at least one clip"):
-        made(probabilities=np.zeros((2, 2)))
-
-
-def test_the_command(frames: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = classifier().save_pretrained(tmp_path / "model")
-    (tmp_path / "videos").mkdir()
-    write_video(tmp_path / "videos" / "one.mp4", frames, fps=10)
-    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
-    command = ["classify", str(tmp_path / "videos"), "-o", str(tmp_path / "out"), "--weights", str(folder)]
-    assert main([*command, "--hop-seconds", "-1"]) == 1
-    assert not (tmp_path / "out").exists()  # options are checked before anything is written
-    capsys.readouterr()
-    command += ["--plot", "--hop-seconds", "0.5"]
-    assert main(command) == 1
-    printed = capsys.readouterr()
-    assert "broken.mp4" in printed.err
-    assert "one.mp4:" in printed.out
-    assert "medical advice" in printed.out
-    assert len(json.loads((tmp_path / "out" / "one.mp4.json").read_text())["clips"]) == 6
-    assert (tmp_path / "out" / "one.mp4.json.png").is_file()
-    rows = json.loads((tmp_path / "out" / "manifest.json").read_text())["videos"]
-    done = next(row for row in rows if row["status"] == "done")
-    assert set(done["probabilities"]) == {"normal", "polyp", "blood"}
-    (tmp_path / "videos" / "broken.mp4").unlink()
-    assert main(command) == 0
-    assert "1 of 1 videos" in capsys.readouterr().out
-
-
-def test_the_command_writes_one_video_to_named_files(frames: np.ndarray, tmp_path: Path) -> None:
-    folder = classifier().save_pretrained(tmp_path / "model")
-    write_video(tmp_path / "one.mp4", frames, fps=10)
-    command = ["classify", str(tmp_path / "one.mp4"), "--weights", str(folder), "--quiet"]
-    files = [tmp_path / "clips.csv", tmp_path / "clips.json"]
-    assert main([*command, "-o", str(files[0]), "-o", str(files[1])]) == 0
-    assert all(file.is_file() for file in files)
-    assert main([*command, "-o", str(files[0])]) == 1
 
 
 def test_the_registered_small_classifier_says_that_it_means_nothing(frames: np.ndarray) -> None:

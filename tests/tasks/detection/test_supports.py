@@ -1,4 +1,4 @@
-"""Which frames support which, against the original's queue and by rules."""
+"""Selection of supports, against the published queue and by properties."""
 
 from __future__ import annotations
 

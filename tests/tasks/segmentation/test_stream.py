@@ -1,26 +1,18 @@
-"""From videos to masks: windows, blending, the way back to the frame, files, painting."""
+"""From a video to masks: windows, blending, the mapping back to the frame."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 from torch import Tensor
 
 from endofm.config import PreprocessConfig
-from endofm.errors import EncoderOutputError, InputError, VideoError
-from endofm.tasks.segmentation import run_lengths
-from endofm.tasks.segmentation.files import FRAMES_NAME, write_masks
-from endofm.tasks.segmentation.mask_painting import paint_labels, palette
+from endofm.errors import EncoderOutputError, InputError
 from endofm.tasks.segmentation.results import VideoMasks
 from endofm.tasks.segmentation.stream import MaskStream
 from endofm.transforms.geometry import Box
@@ -28,8 +20,14 @@ from endofm.transforms.processor import Processor
 from endofm.video.open import open_video
 
 LABELS = ("background", "square")
+
+
 PLAIN = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+
 WHOLE = PreprocessConfig.whole_frame(64, num_frames=4, **PLAIN)
+
+
 CROPPED = PreprocessConfig(short_side=64, crop_size=48, num_frames=4, **PLAIN)
 
 
@@ -166,103 +164,6 @@ def test_arguments_are_checked(options: dict[str, int], message: str) -> None:
         segment(np.zeros((2, 64, 64, 3), np.uint8), WHOLE, **options)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    height=st.integers(1, 40),
-    width=st.integers(1, 40),
-    seed=st.integers(0, 10**6),
-    share=st.sampled_from([0, 0.02, 0.5, 1]),
-)
-def test_run_lengths_are_those_of_pycocotools(height: int, width: int, seed: int, share: float) -> None:
-    mask = np.random.default_rng(seed).random((height, width)) < share
-    text = run_lengths.encode(mask)
-    assert text == coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-    np.testing.assert_array_equal(run_lengths.decode(text, height, width), mask)
-
-
-@pytest.mark.parametrize("text", ["0", "!", "o", "9" * 40])
-def test_damaged_run_lengths_are_refused(text: str) -> None:
-    with pytest.raises(InputError):
-        run_lengths.decode(text, 5, 7)
-
-
 @pytest.fixture
 def found() -> VideoMasks:
     return segment(scene(40, 60, [Box(3 * i, 5, 10, 20) for i in range(3)] + [Box(0, 0, 1, 1)]), WHOLE)
-
-
-def test_json_is_coco_and_comes_back(found: VideoMasks, tmp_path: Path) -> None:
-    path = tmp_path / "masks.json"
-    found.save(path)
-    again = VideoMasks.load(path)
-    np.testing.assert_array_equal(again.to_array(), found.to_array())
-    assert again.labels == found.labels
-    assert again.packed[1].scores == found.packed[1].scores
-    np.testing.assert_array_equal(again.pts_seconds, found.pts_seconds)
-    assert again.provenance == json.loads(json.dumps(found.provenance))
-    coco = COCO(str(path))
-    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["square"]
-    annotations = coco.loadAnns(coco.getAnnIds())
-    assert annotations
-    for annotation in annotations:
-        mask = found[annotation["image_id"] - 1].labels == 1
-        np.testing.assert_array_equal(coco.annToMask(annotation), mask)
-        assert annotation["area"] == mask.sum()
-        assert annotation["bbox"] == coco_mask.toBbox(annotation["segmentation"]).tolist()
-
-
-def test_folder_of_indexed_images(found: VideoMasks, tmp_path: Path) -> None:
-    folder = tmp_path / "masks"
-    found.save(folder)
-    rows = (folder / FRAMES_NAME).read_text().splitlines()
-    assert rows[0] == "file,frame_index,pts_seconds,duration_seconds"
-    assert len(rows) == 1 + len(found)
-    for mask, row in zip(found, rows[1:], strict=True):
-        with Image.open(folder / row.split(",")[0]) as image:
-            assert image.mode == "P"
-            np.testing.assert_array_equal(np.array(image), mask.labels)
-            assert image.getpalette()[3:6] == palette(2)[1].tolist()
-    with pytest.raises(InputError, match="not empty"):
-        found.save(folder)
-
-
-@pytest.mark.parametrize("name", ["masks.json", "masks"])
-def test_nothing_is_written_half(found: VideoMasks, tmp_path: Path, name: str) -> None:
-    def breaking() -> object:
-        yield found[0]
-        raise VideoError("the disk of the recorder went away")
-
-    with pytest.raises(VideoError, match="recorder"):
-        write_masks(tmp_path / name, breaking(), labels=LABELS, size=(40, 60), provenance=dict)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"info": {"format": "coco"}}', '{"info": 3}'])
-def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "other.json"
-    path.write_text(content)
-    with pytest.raises(InputError, match=r"other.json: this is not a file of masks"):
-        VideoMasks.load(path)
-
-
-def test_other_targets_are_refused(found: VideoMasks, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="json or into a folder"):
-        found.save(tmp_path / "masks.zip")
-
-
-def test_painting_tints_inside_and_leaves_the_rest() -> None:
-    picture = np.full((60, 80, 3), 100, np.uint8)
-    labels = np.zeros((60, 80), np.uint8)
-    labels[20:40, 30:60] = 1
-    painted = paint_labels(picture, labels, opacity=0.5)
-    assert (painted[labels == 0] == 100).all()
-    inside = np.rint(100 + 0.5 * (palette(2)[1].astype(float) - 100))
-    assert (painted[25, 40] == inside).all()
-    assert (painted[20, 30:60] == palette(2)[1]).all()
-    assert (painted[39, 30:60] == palette(2)[1]).all()
-    assert (picture == 100).all()
-
-
-def test_painting_refuses_another_size() -> None:
-    with pytest.raises(InputError, match="does not fit"):
-        paint_labels(np.zeros((6, 8, 3), np.uint8), np.zeros((8, 6), np.uint8))

@@ -1,12 +1,16 @@
-"""The whole detector with the encoder of the paper, against the original. Slow: one session-wide model."""
+"""The detector as users load it, and the published network at full size."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from endofm import EndoFMForDetection
+from endofm import DetectionHeadConfig, EndoFM, EndoFMForDetection
+from endofm.errors import EncoderOutputError
 from endofm.tasks.detection.cells import PyramidLevel
 from endofm.tasks.detection.decoding import decode
 from endofm.tasks.detection.detection_losses import detection_losses
@@ -16,6 +20,7 @@ from endofm.tasks.detection.refinement import RefinedLevel
 from helpers import detection_fill as fill
 from helpers.detection_maps import check_level
 from helpers.published_names import to_published_detector
+from helpers.tiny_detector import footage, tiny_detector
 
 
 def test_frames_one_by_one_equal_the_original(published_detector: EndoFMForDetection, goldens: fill.Goldens) -> None:
@@ -148,3 +153,40 @@ def test_names_are_renamed_back(prefix: str) -> None:
     renamed, unused = from_published(wrapped)
     back = to_published_detector(renamed)
     assert back == {n: s for n, s in shapes.items() if prefix + n not in unused}
+
+
+def predict(model: EndoFMForDetection, frames: np.ndarray[Any, Any], **options: Any) -> list[Any]:
+    return list(model.predict(frames, min_score=0.0, progress=False, **options))
+
+
+def test_weights_that_give_no_numbers_are_an_error() -> None:
+    model = tiny_detector()
+    with torch.no_grad():
+        model.head.first.cls_logits.bias[0] = float("nan")
+    with pytest.raises(EncoderOutputError, match="not numbers"):
+        predict(model, footage(2))
+
+
+def test_models_are_saved_and_loaded(tmp_path: Path) -> None:
+    model = tiny_detector()
+    model.save_pretrained(tmp_path / "model")
+    with pytest.warns(UserWarning, match="its boxes mean nothing"):
+        again = EndoFMForDetection.from_pretrained(tmp_path / "model")
+    assert again.config == model.config
+    with pytest.warns(UserWarning, match="mean nothing"):
+        encoder = EndoFM.from_pretrained(tmp_path / "model")  # the encoder alone, to train further
+    assert torch.equal(encoder.cls_token, model.backbone.cls_token)
+    wanted = DetectionHeadConfig(labels=("polyp",), channels=16, norm_groups=4)
+    other = EndoFMForDetection.from_backbone(encoder, wanted, preprocess=model.config.preprocess)
+    assert torch.equal(other.backbone.cls_token, model.backbone.cls_token)
+    assert other.labels == ("polyp",)
+    frames = footage(3)
+    for a, b in zip(predict(model, frames), predict(again, frames), strict=True):
+        assert np.array_equal(a.boxes, b.boxes)
+
+
+def test_bfloat16_finds_about_the_same() -> None:
+    model, frames = tiny_detector(), footage(4)
+    exact, rough = predict(model, frames), predict(model, frames, precision="bfloat16")
+    for a, b in zip(exact, rough, strict=True):
+        np.testing.assert_allclose(a.scores[:5], b.scores[:5], atol=0.03)

@@ -1,4 +1,4 @@
-"""Pyramid, first stage and refinement on made-up features, against the original."""
+"""Pyramid, first stage and refinement on stored features, against the published code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preprocessing of the published segmentation model against the original's test-mode data set."""
+"""Preprocessing of the published segmentation model."""
 
 from __future__ import annotations
 

@@ -1,0 +1,47 @@
+"""Class probabilities of a video: files and drawings."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from endofm.errors import InputError
+from endofm.tasks.classification.config import ClassificationHeadConfig
+from endofm.tasks.classification.results import VideoClassification
+from endofm.visualize.classification import plot_classification
+
+
+def made(**changes: object) -> VideoClassification:
+    values: dict[str, object] = {
+        "probabilities": np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]),
+        "start_seconds": np.array([0.0, 5.0, 10.0]),
+        "end_seconds": np.array([5.0, 10.0, 12.0]),
+        "head": ClassificationHeadConfig(labels=("normal", "polyp"), thresholds=(0.45, 0.55)),
+        "provenance": {"video": {"name": "x.mp4"}},
+    }
+    return VideoClassification(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_result_is_written_and_drawn(tmp_path: Path) -> None:
+    result = made()
+    assert repr(result) == "VideoClassification(3 clips, 0:00-0:12, normal 0.51)"
+    assert made(provenance={"weights": {"config": {"trained": False}}}).untrained
+    values = json.loads(result.save(tmp_path / "r.json").read_text())
+    assert values["clips"][1] == {
+        "start_seconds": 5.0, "end_seconds": 10.0, "said": ["polyp"], "probabilities": [0.2, 0.8]
+    }  # fmt: skip
+    assert "medical advice" in values["note"]
+    with result.save(tmp_path / "r.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["said"] for row in rows] == ["normal", "polyp", "polyp"]
+    assert rows[2]["p(polyp)"] == "0.700000"
+    for name, drawn in (("a.png", result), ("b.svg", made(start_seconds=np.array([0.0, 4.0, 8.0])))):
+        assert plot_classification(drawn, tmp_path / name).stat().st_size > 1000
+    with pytest.raises(InputError, match=r"\.json or \.csv"):
+        result.save(tmp_path / "r.txt")
+    with pytest.raises(InputError, match="at least one clip"):
+        made(probabilities=np.zeros((2, 2)))

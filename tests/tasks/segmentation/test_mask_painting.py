@@ -1,0 +1,27 @@
+"""Masks painted over pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from endofm.errors import InputError
+from endofm.tasks.segmentation.mask_painting import paint_labels, palette
+
+
+def test_painting_tints_inside_and_leaves_the_rest() -> None:
+    picture = np.full((60, 80, 3), 100, np.uint8)
+    labels = np.zeros((60, 80), np.uint8)
+    labels[20:40, 30:60] = 1
+    painted = paint_labels(picture, labels, opacity=0.5)
+    assert (painted[labels == 0] == 100).all()
+    inside = np.rint(100 + 0.5 * (palette(2)[1].astype(float) - 100))
+    assert (painted[25, 40] == inside).all()
+    assert (painted[20, 30:60] == palette(2)[1]).all()
+    assert (painted[39, 30:60] == palette(2)[1]).all()
+    assert (picture == 100).all()
+
+
+def test_painting_refuses_another_size() -> None:
+    with pytest.raises(InputError, match="does not fit"):
+        paint_labels(np.zeros((6, 8, 3), np.uint8), np.zeros((8, 6), np.uint8))
