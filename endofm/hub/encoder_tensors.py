@@ -157,10 +157,10 @@ def infer_encoder_config(
                 f"{source}: there is no tensor {name!r}, so this is not a divided space-time encoder; "
                 f"{_first_names(tensors)}"
             )
-        found = tuple(tensors[name].shape)
-        if len(found) != rank or 0 in found:
-            raise CheckpointFormatError(f"{source}: tensor {name!r} has the unusable shape {found}")
-        return found
+        dimensions = tuple(tensors[name].shape)
+        if len(dimensions) != rank or 0 in dimensions:
+            raise CheckpointFormatError(f"{source}: tensor {name!r} has the unusable shape {dimensions}")
+        return dimensions
 
     width, in_chans, patch_height, patch_width = shape("patch_embed.proj.weight", 4)
     if patch_height != patch_width:

@@ -59,7 +59,7 @@ _ENDOFM_BASE = WeightRecord(
     ),
     datasets_held_out=("CVC-12k", "KUMC"),
     overlaps=(
-        "PolypDiag is put together from videos of Hyper-Kvasir and LDPolypVideo. The authors confirm (issue 9 of their "
+        "PolypDiag is compiled from videos of Hyper-Kvasir and LDPolypVideo. The authors confirm (issue 9 of their "
         "repository) that these videos were not taken out of pre-training, so PolypDiag scores are not scores on "
         "unseen videos.",
     ),
@@ -82,7 +82,7 @@ _ENDOFM_BASE = WeightRecord(
     paper=_PAPER,
     notes=(
         "The scores are the authors' and belong to models fine-tuned from this backbone. They were not measured again.",
-        "The PolypDiag scores are the best of 20 epochs, chosen on the list that is reported.",
+        "The PolypDiag scores are the best of 20 epochs, selected on the reported list.",
         "The weights are the teacher of the training checkpoint, which is what the authors' own tasks use.",
         "Most of the training videos come from one hospital and show the colon.",
     ),
@@ -169,8 +169,8 @@ _RANDOM_CLASSIFIER = WeightRecord(
     notes=(
         "Nothing was learned: the probabilities mean nothing, and no result from them says anything about a video.",
         "Head, labels and preprocessing of the authors' polypdiag.pth, which is read with `endofm convert`. That file "
-        "has no record of its own, because its checksum is not known here.",
-        "Scores on PolypDiag are not scores on unseen videos: it is put together from videos of Hyper-Kvasir and "
+        "has no record, because its checksum is unknown.",
+        "Scores on PolypDiag are not scores on unseen videos: it is compiled from videos of Hyper-Kvasir and "
         "LDPolypVideo, which Endo-FM was pre-trained on.",
     ),
 )
@@ -179,7 +179,7 @@ _SEGMENTATION_NOTES = {
     "hybrid": (
         "Architecture and preprocessing of the authors' cvc.pth, which is read with `endofm convert`: blue comes "
         "first, and the values of every frame are stretched to the full range twice.",
-        "That file has no record of its own, because its checksum is not known here. Seven of the nine clips of the "
+        "That file has no record, because its checksum is unknown. Seven of the nine clips of the "
         "list that its published Dice was measured on are in the authors' training list as well.",
     ),
     "light": (),

@@ -1,4 +1,4 @@
-"""What all model classes share: one file loads as what it is, and as nothing else."""
+"""Loading and saving, common to all model classes: a file loads with the class of its task alone."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ def test_a_configuration_of_another_task_is_refused() -> None:
         EndoFM(CONFIG)
 
 
-def test_places_that_are_not_to_be_had(folder: Path) -> None:
+def test_an_unavailable_device_or_precision_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="auto, exact, bfloat16"):
         load_model(folder, precision="float8")
     with pytest.raises(InputError, match="cuda:99"):
         load_model(folder, device="cuda:99")
 
 
-def test_the_card_tells_labels_and_limits(folder: Path) -> None:
+def test_the_card_states_labels_and_limits(folder: Path) -> None:
     card = (folder / "README.md").read_text()
     for fact in (
         "pipeline_tag: video-classification",

@@ -68,16 +68,16 @@ class ClassificationTaskLayout(TaskLayout):
                 "file does not"
             )
         # This entry alone, so that the linear layer's is not reported as left out.
-        found = find_encoder({BACKBONE: content[BACKBONE]}, source=source)
+        selected = find_encoder({BACKBONE: content[BACKBONE]}, source=source)
         linear = plain_tensors(content[LINEAR], source)
-        tensors: dict[str, Tensor] = {f"backbone.{name}": tensor for name, tensor in found.tensors.items()}
+        tensors: dict[str, Tensor] = {f"backbone.{name}": tensor for name, tensor in selected.tensors.items()}
         tensors |= {_RENAMED[name.removeprefix(_WRAPPER)]: tensor for name, tensor in linear.items()}
         require_finite(tensors, source)
         # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
         if registered is not None:
             encoder, head = registered.encoder, registered.head
         else:
-            encoder = infer_encoder_config(found.tensors, num_heads=options.num_heads, source=source)
+            encoder = infer_encoder_config(selected.tensors, num_heads=options.num_heads, source=source)
             head = ClassificationHeadConfig(labels=_labels(tensors["head.linear.weight"], options))
         return PublishedModel(
             tensors=tensors,
@@ -86,7 +86,7 @@ class ClassificationTaskLayout(TaskLayout):
             head=head,
             layout="fine-tuned classifier (encoder and linear layer)",
             part=f"{BACKBONE} and {LINEAR}",
-            left_out_tensors=found.left_out_tensors,
+            left_out_tensors=selected.left_out_tensors,
             left_out_entries=tuple(str(name) for name in content if name not in (BACKBONE, LINEAR)),
         )
 
@@ -109,7 +109,7 @@ class ClassificationTaskLayout(TaskLayout):
         """Return the lines that classify a video."""
         return (
             'result = model.predict("procedure.mp4")\n'
-            "result.labels, result.video_probabilities  # of the whole video\n"
+            "result.labels, result.video_probabilities  # of the complete video\n"
             "result.start_seconds, result.probabilities  # clip by clip"
         )
 

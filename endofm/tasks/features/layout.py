@@ -30,22 +30,22 @@ class FeaturesTaskLayout(TaskLayout):
         from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config, require_finite
 
         source = options.source
-        found = find_encoder(content, part=options.part, source=source)
+        selected = find_encoder(content, part=options.part, source=source)
         # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
         if options.registered is not None:
             encoder = options.registered.encoder
         else:
-            encoder = infer_encoder_config(found.tensors, num_heads=options.num_heads, source=source)
-        require_finite(found.tensors, source)
+            encoder = infer_encoder_config(selected.tensors, num_heads=options.num_heads, source=source)
+        require_finite(selected.tensors, source)
         return PublishedModel(
-            tensors=found.tensors,
+            tensors=selected.tensors,
             encoder=encoder,
             preprocess=default_preprocess(encoder),
             head=None,
-            layout=found.layout,
-            part=found.part,
-            left_out_tensors=found.left_out_tensors,
-            left_out_entries=found.left_out_entries,
+            layout=selected.layout,
+            part=selected.part,
+            left_out_tensors=selected.left_out_tensors,
+            left_out_entries=selected.left_out_entries,
         )
 
     def usage(self, config: ModelConfig) -> str:
