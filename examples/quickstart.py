@@ -1,7 +1,7 @@
-"""From a video file to a saved feature file, with a progress bar.
+"""From a video to a saved feature file, and a first question to it: which moments look alike?
 
-python examples/quickstart.py                  # on the demo video of the package
-python examples/quickstart.py procedure.mp4    # on your own recording
+python examples/quickstart.py                  # the rendered procedure that is part of the package
+python examples/quickstart.py procedure.mp4    # a recording of your own
 """
 
 from __future__ import annotations
@@ -9,27 +9,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from endofm import EndoFM, VideoFeatures, demo_video
-
-WEIGHTS = "endofm-nano-4x96"
+import endofm
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        video = Path(sys.argv[1])
-    else:
-        video = demo_video()
-        print(f"No video given, using the demo: {video}")
-
-    model = EndoFM.from_pretrained(WEIGHTS)
+    """Embed a video, save the features, and print for every window the most similar one elsewhere in the video."""
+    video = Path(sys.argv[1]) if len(sys.argv) > 1 else endofm.demo_video()
+    model = endofm.EndoFM.from_pretrained("endofm-nano-4x96")
+    print(f"{video.name} with {model.config.name}, a small model for trying things out")
     features = model.extract_features(video, window_seconds=2.0)
-    print(features)
 
     path = features.save(Path("out") / f"{video.stem}.safetensors")
-    again = VideoFeatures.load(path)
-    print(f"saved to {path}: {again.embeddings.shape[0]} clips x {again.embeddings.shape[1]} numbers")
-    for start, end, similarity in zip(again.start_seconds, again.end_seconds, again.similarity()[0], strict=True):
-        print(f"  {start:6.2f} s to {end:6.2f} s   cosine to the first clip {similarity:+.3f}")
+    print(f"{path}: {len(features)} windows x {features.embed_dim} numbers")
+
+    # Neighbouring windows are alike anyway, so only those at least two windows away are compared.
+    similarity = features.similarity()
+    for window, row in enumerate(similarity):
+        others = [other for other in range(len(features)) if abs(other - window) > 1]
+        if others:
+            best = max(others, key=lambda other: row[other])
+            print(
+                f"{features.start_seconds[window]:5.1f} s to {features.end_seconds[window]:5.1f} s   looks most like "
+                f"{features.start_seconds[best]:5.1f} s (cosine {row[best]:.3f})"
+            )
 
 
 if __name__ == "__main__":

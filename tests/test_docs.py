@@ -45,8 +45,6 @@ def snippets_of(pages: list[Path]) -> list[Snippet]:
 @pytest.fixture(scope="session")
 def session_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with what a reader has: a recording and a folder of recordings."""
-    if not hasattr(endofm, "demo_video"):
-        pytest.skip("needs the demo video")
     folder = tmp_path_factory.mktemp("reader")
     (folder / "recordings").mkdir()
     for name in ("procedure.mp4", "recordings/one.mp4", "recordings/two.mp4"):
