@@ -42,16 +42,10 @@ SUFFIXES = (".py", ".md", ".yaml", ".yml")
 # Not edited yet: whoever has brought a row to zero findings removes it.
 PENDING: tuple[str, ...] = (
     "benchmarks",
-    "docs",
-    "endofm/cli",
-    "endofm/evaluation",
-    "endofm/tasks",
-    "endofm/training",
-    "endofm/visualize",
-    "endofm/weights",
+    "docs/pretraining_study.md",
+    "docs/segmentation_study.md",
     "recipes",
     "studies",
-    "tests/",
 )
 
 

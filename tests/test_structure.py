@@ -13,18 +13,15 @@ FILES_FROM_NAME_TO_MODEL = 15
 FILES_FROM_VIDEO_TO_FEATURE_FILE = 28
 
 
-@pytest.mark.skip(reason="not met yet: the package is being rearranged")
 def test_few_files_share_a_name() -> None:
     shared = structure.shared_names()
     assert sum(map(len, shared.values())) <= SHARED_FILE_NAMES, sorted(shared)
 
 
-@pytest.mark.skip(reason="not met yet: the package is being rearranged")
 def test_no_two_public_classes_share_a_name() -> None:
     assert not structure.shared_classes()
 
 
-@pytest.mark.skip(reason="not met yet: the package is being rearranged")
 def test_code_is_commented() -> None:
     assert structure.comment_density(structure.modules()) >= COMMENTS_PER_100_LINES
 
@@ -35,7 +32,6 @@ def test_modules_stay_small() -> None:
     assert lengths[largest] < LINES_OF_A_MODULE, largest
 
 
-@pytest.mark.skip(reason="not met yet: the package is being rearranged")
 @pytest.mark.parametrize(
     ("call", "limit"),
     [

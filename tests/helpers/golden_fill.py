@@ -1,6 +1,6 @@
 """Weights and inputs of the golden tests, drawn from their names so that none has to be stored.
 
-Each array comes from numpy's Philox generator, keyed by the CRC-32 of a text; numbers are drawn in float64 and
+Each array comes from numpy's Philox generator, keyed by the CRC-32 of a string; numbers are drawn in float64 and
 cast at the end. The golden files in ``tests/golden`` were made from exactly these arrays.
 """
 

@@ -26,7 +26,7 @@ FOLDER_SUFFIX = ".masks"
 """Suffix that a folder of masks may have."""
 
 PROVENANCE_NAME = "provenance.json"
-"""How the masks of a folder were computed."""
+"""File of a mask folder with the settings that its masks were computed with."""
 
 Provenance = Callable[[], dict[str, Any]]
 

@@ -72,7 +72,7 @@ def test_it_has_learnt_the_spots(videos: Path, tmp_path: Path) -> None:
 def test_killed_and_resumed_nothing_changes_not_even_the_backbone(
     run: Path, videos: Path, tmp_path: Path, processes: int
 ) -> None:
-    """The original forgets its backbone here: it goes on from the pre-trained one."""
+    """The original forgets its backbone here: it starts again from the pre-trained one."""
     file = tmp_path / "config.yaml"
     file.write_text(to_yaml(settings(videos)))
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
