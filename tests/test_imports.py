@@ -24,6 +24,7 @@ FLOORS = {
     "progress": 3,
     "files": 3,
     "json_text": 0,
+    "arguments": 1,
     "resume": 3,
     "demo": 0,
     "disclaimer": 0,

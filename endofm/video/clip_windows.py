@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from endofm.arguments import integer_argument, number_argument
 from endofm.config import PreprocessConfig
 from endofm.errors import InputError
 from endofm.video.frames import Float64Array, VideoSource
@@ -22,6 +23,15 @@ Int64Array = npt.NDArray[np.int64]
 
 MIN_TAIL = 0.5
 """Smallest fraction of a full window at which a last, shorter window is kept."""
+
+MAX_WINDOWS = 2_000_000
+"""Most windows of one video: 55 hours in steps of a tenth of a second."""
+
+MIN_SECONDS, MAX_SECONDS = 1e-3, 1e7
+"""Limits on the length of a window and the step between windows: a millisecond, 115 days."""
+
+MAX_FRAMES = 1_000_000
+"""Limit on frames per clip, stride and step between windows in frames."""
 
 _ROUNDING = 1e-6
 """Fraction of a window by which times may differ through rounding and still count as equal."""
@@ -72,11 +82,17 @@ def sliding_windows(
         At least one window.
 
     Raises:
-        InputError: If a length is not a positive number.
+        InputError: If a length is not a positive number, or there would be more than ``MAX_WINDOWS``.
     """
     hop_seconds = window_seconds if hop_seconds is None else hop_seconds
     _require_positive(duration_seconds=duration_seconds, window_seconds=window_seconds, hop_seconds=hop_seconds)
     _require_fraction(min_tail)
+    # Checked before the list is built, so that a hop of a microsecond is a message and not hours of work.
+    if duration_seconds / hop_seconds > MAX_WINDOWS:
+        raise InputError(
+            f"a step of {hop_seconds:g} between windows gives more than {MAX_WINDOWS:,} of them over a length of "
+            f"{duration_seconds:g}; choose a longer step"
+        )
     # Rounding may make the remainder a little longer than a window; without slack, an empty window would follow.
     slack = _ROUNDING * window_seconds
     shortest = max(min_tail * window_seconds, 2 * slack) - slack
@@ -245,13 +261,14 @@ class WindowSettings:
     def __post_init__(self) -> None:
         for name in ("window_seconds", "hop_seconds"):
             seconds = getattr(self, name)
-            number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-            if seconds is not None and not (number and math.isfinite(seconds) and seconds > 0):
-                raise InputError(f"{name} must be a number of seconds > 0, got {seconds!r}")
+            if seconds is not None:
+                limits = {"low": MIN_SECONDS, "high": MAX_SECONDS}
+                # The dataclass is frozen; numbers of NumPy become plain ones, which JSON can hold.
+                object.__setattr__(self, name, number_argument(seconds, name, unit="seconds", **limits))
         for name in ("num_frames", "frame_stride", "hop_frames"):
             count = getattr(self, name)
-            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-                raise InputError(f"{name} must be an integer >= 1, got {count!r}")
+            if count is not None:
+                object.__setattr__(self, name, integer_argument(count, name, high=MAX_FRAMES))
         if self.frame_stride is None and self.hop_frames is not None:
             raise InputError("hop_frames goes with frame_stride; windows in seconds take hop_seconds")
         if self.frame_stride is not None and self.hop_seconds is not None:

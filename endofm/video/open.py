@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Union, cas
 import numpy as np
 import numpy.typing as npt
 
+from endofm.arguments import integer_argument, number_argument
 from endofm.errors import InputError, VideoError
 from endofm.video.frames import VideoSource
 
@@ -92,10 +92,9 @@ def open_video(
         ...     [frame.pts_seconds for frame in video.sample([0.5, 1.0])]
         [0.48, 1.0]
     """
-    if fps is not None and not (isinstance(fps, (int, float)) and math.isfinite(fps) and fps > 0):
-        raise InputError(f"fps must be a number > 0, got {fps!r}")
-    if not isinstance(decoder_threads, int) or decoder_threads < 1:
-        raise InputError(f"decoder_threads must be an integer >= 1, got {decoder_threads!r}")
+    if fps is not None:
+        fps = number_argument(fps, "fps", low=1e-3, high=1e6, unit="frames per second")
+    decoder_threads = integer_argument(decoder_threads, "decoder_threads", high=1024)
     if decoder not in get_args(Decoder):
         raise InputError(f"decoder must be one of {', '.join(get_args(Decoder))}, got {decoder!r}")
     how = _Decoding(decoder, decoder_threads, device)

@@ -98,10 +98,10 @@ def test_wrong_values() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"window_seconds": 0}, "window_seconds must be a number of seconds > 0, got 0"),
+        ({"window_seconds": 0}, "window_seconds must be a number of seconds from 0.001"),
         ({"window_seconds": math.nan}, "window_seconds"),
         ({"hop_seconds": -1.0}, "hop_seconds"),
-        ({"frame_stride": 0}, "frame_stride must be an integer >= 1"),
+        ({"frame_stride": 0}, "frame_stride must be an integer from 1"),
         ({"frame_stride": 1.5}, "frame_stride"),
         ({"hop_frames": 2}, "goes with frame_stride"),
         ({"frame_stride": 2, "hop_seconds": 1.0}, "hop_frames instead"),
@@ -119,3 +119,9 @@ def test_settings_describe_the_defaults() -> None:
         "frame_stride": 3,
         "hop_frames": 24,
     }
+
+
+def test_a_step_that_makes_millions_of_windows_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match="gives more than 2,000,000 of them"):
+        sliding_windows(3600.0, 1.0, 1e-3)
+    assert len(sliding_windows(100.0, 1.0, 0.01)) > 9000

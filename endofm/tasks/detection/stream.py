@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from endofm.arguments import integer_argument, number_argument
 from endofm.errors import InputError, VideoError
 from endofm.inference.streaming import read_ahead
 from endofm.inference.video_stream import VideoStream
@@ -23,6 +24,7 @@ from endofm.tasks.detection.supports import SupportPlan, with_supports
 from endofm.tasks.detection.tracks import TrackLinker
 from endofm.transforms.geometry import Geometry
 from endofm.transforms.processor import Processor
+from endofm.video.clip_windows import MAX_FRAMES
 from endofm.video.frames import Frame, VideoSource, describe_video
 
 _BATCHES_AHEAD = 2
@@ -114,16 +116,12 @@ class DetectionStream(VideoStream[FrameDetections, VideoDetections]):
         last_pixel_inside: bool = False,
         linker: TrackLinker | None = None,
     ) -> None:
-        for name, value in (
-            ("batch_size", batch_size),
-            ("clip_frames", clip_frames),
-            ("frame_stride", frame_stride),
-            ("max_detections", 1 if max_detections is None else max_detections),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be an integer >= 1, got {value!r}")
-        if not isinstance(min_score, (int, float)) or not 0 <= min_score <= 1:
-            raise InputError(f"min_score must be between 0 and 1, got {min_score!r}")
+        batch_size = integer_argument(batch_size, "batch_size")
+        clip_frames = integer_argument(clip_frames, "clip_frames", high=MAX_FRAMES)
+        frame_stride = integer_argument(frame_stride, "frame_stride", high=MAX_FRAMES)
+        if max_detections is not None:
+            max_detections = integer_argument(max_detections, "max_detections")
+        min_score = number_argument(min_score, "min_score", low=0, high=1)
         if plan.online and clip_frames > 1:
             raise InputError(
                 f"the encoder of this model processes {clip_frames} successive frames together, so a frame waits for "

@@ -9,6 +9,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
+from endofm.arguments import integer_argument
 from endofm.errors import InputError
 
 T = TypeVar("T")
@@ -46,9 +47,8 @@ class SupportPlan:
         if self.pattern not in get_args(SupportPattern):
             raise InputError(f"pattern must be one of {', '.join(get_args(SupportPattern))}, got {self.pattern!r}")
         for name, least in (("count", 0), ("reach", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InputError(f"{name} of the supports must be an integer >= {least}, got {value!r}")
+            value = integer_argument(getattr(self, name), f"{name} of the supports", low=least)
+            object.__setattr__(self, name, value)  # The dataclass is frozen.
 
     @property
     def ahead(self) -> int:

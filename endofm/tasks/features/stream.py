@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from endofm._version import __version__
+from endofm.arguments import integer_argument
 from endofm.errors import EncoderOutputError, InputError, VideoError
 from endofm.inference.streaming import Clip, batch_clips, read_ahead, stream_clips
 from endofm.kernels.cuda_graphs import GraphedEncoder
@@ -91,16 +92,17 @@ class FeatureStream:
     ) -> None:
         if level not in get_args(FeatureLevel):
             raise InputError(f"level must be one of {', '.join(get_args(FeatureLevel))}, got {level!r}")
-        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-            raise InputError(f"batch_size must be an integer >= 1, got {batch_size!r}")
+        batch_size = integer_argument(batch_size, "batch_size")
         self._source, self._processor = source, processor
         self._device, self._precision = torch.device(device), precision
         # Recording the kernel launches pays off on a GPU, where one clip is a thousand small ones.
         self._encode = GraphedEncoder(encode) if self._device.type == "cuda" else encode
-        self._batch_size, self._level = batch_size, level
+        self._level = level
         self._problems: list[str] = []
         self._windows = windows or WindowSettings.for_preprocess(processor.config)
         self.plan = plan_windows(source, self._windows)
+        # Memory for a batch is allocated at once, and no batch holds more clips than there are.
+        self._batch_size = min(batch_size, len(self.plan))
         self.box = processor.find_field_of_view_of(source)
 
     def __iter__(self) -> Generator[VideoFeatures, None, None]:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from endofm.errors import EncoderOutputError, InputError, VideoError
+from endofm.arguments import integer_argument
+from endofm.errors import EncoderOutputError, VideoError
 from endofm.inference.streaming import read_ahead
 from endofm.inference.video_stream import VideoStream
 from endofm.tasks.segmentation.files import write_masks
@@ -22,6 +23,7 @@ from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
 from endofm.tasks.segmentation.results import VideoMasks
 from endofm.transforms.masks import covered_box, maps_to_source
 from endofm.transforms.processor import Processor
+from endofm.video.clip_windows import MAX_FRAMES
 from endofm.video.frames import VideoSource
 
 Segment = Callable[[Tensor], Tensor]
@@ -94,12 +96,11 @@ class MaskStream(VideoStream[FrameMask, VideoMasks]):
         batch_size: int = 1,
     ) -> None:
         num_frames = processor.config.num_frames if num_frames is None else num_frames
-        for name, value in (("num_frames", num_frames), ("frame_stride", frame_stride), ("batch_size", batch_size)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be an integer >= 1, got {value!r}")
+        num_frames = integer_argument(num_frames, "num_frames", high=MAX_FRAMES)
+        frame_stride = integer_argument(frame_stride, "frame_stride", high=MAX_FRAMES)
+        batch_size = integer_argument(batch_size, "batch_size")
         overlap = num_frames // 4 if overlap is None else overlap
-        if not isinstance(overlap, int) or isinstance(overlap, bool) or not 0 <= overlap < num_frames:
-            raise InputError(f"overlap must be an integer from 0 to num_frames - 1 = {num_frames - 1}, got {overlap!r}")
+        overlap = integer_argument(overlap, "overlap", low=0, high=num_frames - 1)
         super().__init__(source, processor, device=device, precision=precision, weights=weights)
         self.labels = labels
         self.num_frames, self.overlap, self.frame_stride = num_frames, overlap, frame_stride

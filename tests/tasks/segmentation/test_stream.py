@@ -154,8 +154,8 @@ def test_values_that_are_not_numbers_are_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_frames": 0}, "num_frames must be an integer >= 1"),
-        ({"num_frames": 4, "overlap": 4}, "overlap must be an integer from 0 to num_frames - 1 = 3"),
+        ({"num_frames": 0}, "num_frames must be an integer from 1"),
+        ({"num_frames": 4, "overlap": 4}, "overlap must be an integer from 0 to 3"),
         ({"frame_stride": 0}, "frame_stride"),
     ],
 )
