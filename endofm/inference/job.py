@@ -7,6 +7,7 @@ are the same for all of them.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from endofm.errors import EndoFMError, InputError
+from endofm.errors import EndoFMError, InputError, JobError
 from endofm.files import atomic_path
 from endofm.inference.video_paths import VideoItem
 from endofm.pool import WorkerDied, run_tasks
@@ -134,7 +135,7 @@ def run_job(
 
     Raises:
         InputError: If the folder cannot be created or holds a manifest of another kind.
-        JobError: If the folder holds results of other settings, or another process is writing to it.
+        JobError: If the folder holds results of other settings, another process is writing to it, or the disk is full.
     """
     out = Path(out)
     if jobs < 1:
@@ -178,10 +179,15 @@ def _process(item: VideoItem, *, work: Work, out: Path, suffixes: tuple[str, ...
     size, modified = file_state(item.path)
     try:
         result = work(item, tuple(out / (item.output + suffix) for suffix in suffixes))
-    except EndoFMError as error:
-        return _failure(item, suffixes[0], str(error))
-    except (OSError, MemoryError, RuntimeError, ValueError) as error:
-        # A message from elsewhere needs its kind and the file; the other videos must not suffer.
+    except Exception as error:
+        # Every further video would fail in the same way, after all the work on it.
+        if _disk_is_full(error):
+            raise JobError(
+                f"{out}: the disk is full; finished videos are kept. Make room and rerun the command to resume"
+            ) from error
+        if isinstance(error, EndoFMError):
+            return _failure(item, suffixes[0], str(error))
+        # A message from elsewhere needs its kind and the file. Whatever it is, the other videos must not suffer.
         return _failure(item, suffixes[0], f"{item.path}: unexpected {type(error).__name__}: {error}")
     return Entry(
         source=str(item.path),
@@ -192,6 +198,15 @@ def _process(item: VideoItem, *, work: Work, out: Path, suffixes: tuple[str, ...
         summary=dict(result.summary),
         problems=result.problems,
     )
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it was raised from, is that of a full disk or an exhausted quota."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _failure(item: VideoItem, suffix: str, error: str) -> Entry:

@@ -121,6 +121,8 @@ class PatchTransformer(Transformer):
             InputError: If the clip has another form.
         """
         require_clip(clip, in_chans=self.encoder_config.in_chans, patch_size=self.patch_size)
+        if clip.device != self.pos_embed.device:
+            raise InputError(f"the clip is on {clip.device}, the model on {self.pos_embed.device}; move one of them")
         batch, _, time, height, width = clip.shape
         # Time becomes the leading axis, so that attention over space and over time are views of the same tokens.
         frames = clip.to(self.pos_embed.dtype).permute(2, 0, 1, 3, 4).flatten(0, 1)  # (T B) C H W
@@ -360,14 +362,16 @@ def require_clip(clip: Tensor, *, in_chans: int, patch_size: int) -> None:
     expected = "(batch, channels, time, height, width)"
     if not isinstance(clip, Tensor):
         raise InputError(f"a clip is a tensor {expected}, got {type(clip).__name__}")
+    if clip.is_nested or clip.layout != torch.strided:
+        raise InputError(f"a clip is an ordinary dense tensor {expected}; convert it with .to_dense()")
     if clip.ndim != 5:
         raise InputError(f"a clip has 5 axes {expected}, got shape {tuple(clip.shape)}")
     if not clip.is_floating_point():
         raise InputError(f"a clip is normalised and floating point, got {clip.dtype}; use the model's processor")
     if clip.shape[1] != in_chans:
         raise InputError(f"this encoder takes {in_chans} channels in axis 1 of {expected}, got {tuple(clip.shape)}")
-    if clip.shape[2] < 1:
-        raise InputError(f"a clip has at least one frame, got shape {tuple(clip.shape)}")
+    if clip.shape[0] < 1 or clip.shape[2] < 1:
+        raise InputError(f"a batch has at least one clip of at least one frame, got shape {tuple(clip.shape)}")
     height, width = clip.shape[3:]
     if height % patch_size or width % patch_size or not height or not width:
         raise InputError(

@@ -230,6 +230,11 @@ def _channels_last(tensor: Tensor) -> npt.NDArray[Any]:
             f"tensor: expected uint8 RGB frames, got {tensor.dtype} {tuple(tensor.shape)}; values in [0, 1] become "
             f"uint8 by (frames * 255).round().to(torch.uint8)"
         )
+    if tensor.is_nested or str(tensor.layout) != "torch.strided" or tensor.is_meta:
+        kind = "nested" if tensor.is_nested else "meta" if tensor.is_meta else str(tensor.layout)
+        raise InputError(
+            f"tensor: frames must be an ordinary dense tensor, got a {kind} one; use .to_dense() or .cpu()"
+        )
     array: npt.NDArray[Any] = tensor.detach().cpu().numpy()
     if array.ndim in (3, 4) and array.shape[-1] != 3 and array.shape[-3] == 3:
         return np.moveaxis(array, -3, -1)

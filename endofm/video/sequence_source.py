@@ -135,6 +135,8 @@ class SequenceSource:
 def _check_array(array: np.ndarray[Any, Any], name: str, dimensions: tuple[int, ...]) -> None:
     if array.dtype == np.uint8 and array.ndim in dimensions and array.shape[-1] == 3 and 0 not in array.shape:
         return
+    # Four axes with three or four in the second, or three axes with three in the first, are channels first.
+    channels_first = (array.ndim == 4 and array.shape[1] in (3, 4)) or (array.ndim == 3 and array.shape[0] == 3)
     shapes = {4: "(time, height, width, 3)", 3: "(height, width, 3)"}
     hint = ""
     # The likeliest mistake decides the hint.
@@ -144,6 +146,10 @@ def _check_array(array: np.ndarray[Any, Any], name: str, dimensions: tuple[int, 
         hint = "; convert it to 8 bits per channel"
     elif 0 in array.shape:
         hint = "; it holds no pixels"
+    elif array.ndim not in (2, 3, 4):
+        hint = "; the frames of one video are one array"
+    elif channels_first and array.shape[-1] not in (3, 4):
+        hint = "; channels are the last axis: np.moveaxis(frames, -3, -1)"
     elif array.shape[-1] == 4:
         hint = "; leave out the alpha channel with frames[..., :3]"
     else:

@@ -75,7 +75,7 @@ def test_every_command_has_help_with_examples_that_parse() -> None:
         ["classify", "v.mp4", "-o", "out", "--weights", "w"],
         ["detect", "v.mp4", "-o", "out.json", "--weights", "w"],
         ["segment", "v.mp4", "-o", "out.json", "--weights", "w"],
-        ["evaluate", "classification", "w", "list.csv"],
+        ["evaluate", "classification", "list.csv", "--weights", "w"],
         ["evaluate", "detection", "set", "--weights", "w"],
     ],
     ids=lambda argv: "-".join(argv[:2]) if argv[0] == "evaluate" else argv[0],

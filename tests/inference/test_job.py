@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,12 @@ def copy_upper(item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
     if "bad" in text:
         raise VideoError(f"{item.path}: cannot be decoded")
     if "bug" in text:
-        raise RuntimeError("unforeseen")
+        raise TypeError("unforeseen")
+    if "full" in text:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise VideoError(f"{item.path}: cannot be written") from error
     for target in targets:
         target.write_text(text.upper())
     return ItemResult(summary={"letters": len(text), "status": "a task cannot change this"}, problems=("noise",))
@@ -76,7 +83,7 @@ def test_failures_are_recorded_and_do_not_stop_the_others(items: list[VideoItem]
     assert failed.error.endswith("two: cannot be decoded")
     items[0].path.write_text("bug")
     (failed,) = run(items, tmp_path / "out").failed
-    assert "unexpected RuntimeError: unforeseen" in failed.error
+    assert "unexpected TypeError: unforeseen" in failed.error
     assert [entry.output for entry in read_entries(tmp_path / "out")] == ["one.txt"]
 
 
@@ -102,3 +109,24 @@ def test_foreign_manifests_and_wrong_arguments_are_refused(items: list[VideoItem
         run(items, tmp_path)
     with pytest.raises(InputError, match="not the manifest"):
         read_entries(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_full_disk_stops_the_job_and_keeps_what_is_finished(
+    items: list[VideoItem], tmp_path: Path, jobs: int
+) -> None:
+    run(items[:1], tmp_path / "out")
+    items[1].path.write_text("full")
+    with pytest.raises(JobError, match="the disk is full; finished videos are kept"):
+        run(items, tmp_path / "out", jobs=jobs)
+    assert [entry.output for entry in read_entries(tmp_path / "out")] == ["two.txt"]
+    items[1].path.write_text("one")
+    assert run(items, tmp_path / "out").failed == ()
+
+
+def test_a_name_that_is_not_utf8_is_an_ordinary_name(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.avi")
+    path.write_text("abc")
+    report = run([VideoItem(path, path.name)], tmp_path / "out")
+    assert report.failed == ()
+    assert run([VideoItem(path, path.name)], tmp_path / "out").skipped == 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
@@ -229,3 +230,18 @@ def test_position_embedding_is_resized_by_nearest_neighbour(side: int, height: i
         assert resized[1:] == [
             1 + (y * side // height) * side + x * side // width for y in range(height) for x in range(width)
         ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda clip: clip.to_sparse(), "ordinary dense tensor"),
+        (lambda clip: clip.to("meta"), "the clip is on meta, the model on cpu"),
+        (lambda clip: clip[:0], "at least one clip of at least one frame"),
+        (lambda clip: clip[:, :, :0], "at least one clip of at least one frame"),
+    ],
+)
+def test_clips_of_another_kind_are_refused(change: Callable[[Tensor], Tensor], message: str) -> None:
+    model = VideoTransformer(EncoderConfig.preset("tiny"))
+    with pytest.raises(InputError, match=message):
+        model(change(torch.zeros(1, 3, 2, 32, 32)))

@@ -328,3 +328,20 @@ def test_ffmpeg_stays_silent_on_damage(clip: Callable[[str], Path], tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stderr == ""
     assert int(done.stdout) > 20
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda frames: frames.to("meta"), "got a meta one"),
+        (lambda frames: frames.to_sparse(), "got a torch.sparse_coo one"),
+        (lambda frames: torch.nested.nested_tensor(list(frames)), "got a nested one"),
+        (lambda frames: frames[0, 0, 0, 0], r"got uint8 \(\)"),
+        (lambda frames: np.array(1, np.uint8), r"got uint8 \(\)"),
+        (lambda frames: np.zeros((5, 3, 40, 48), np.uint8), "channels are the last axis"),
+        (lambda frames: np.zeros((1, 5, 40, 48, 3), np.uint8), "the frames of one video are one array"),
+    ],
+)
+def test_frames_of_another_form_are_refused(make: Callable[[torch.Tensor], Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_video(make(torch.zeros(5, 40, 48, 3, dtype=torch.uint8)))

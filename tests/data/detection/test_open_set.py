@@ -210,7 +210,8 @@ def test_what_is_no_set_is_refused(tmp_path: Path) -> None:
         open_detection_set(tmp_path / "x.json")
 
 
-def test_published_transform_with_and_without_the_flip(tmp_path: Path, goldens: fill.Goldens) -> None:
+def test_published_transform_with_and_without_the_flip(tmp_path: Path) -> None:
+    goldens = fill.Goldens()
     path = tmp_path / "1.png"
     Image.fromarray(uint8_clip("detection/picture", (1, 96, 120, 3))[0]).save(path)
     boxes = np.array(fill.PICTURE_BOXES, np.float32)
