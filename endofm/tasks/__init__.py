@@ -1,1 +1,1 @@
-"""Task heads: pure networks on top of the encoder, without files, videos or configuration of a run."""
+"""The tasks, one folder each: model, network, results, files and checkpoint layout."""
