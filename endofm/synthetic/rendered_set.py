@@ -225,7 +225,7 @@ def _write_manifest(root: Path, settings: SetSettings, records: Sequence[ClipRec
 def _write_sheet(root: Path, settings: SetSettings, indices: Sequence[int], records: Sequence[ClipRecord]) -> None:
     tiles = []
     for index in indices:
-        with Image.open(_tile_file(root, index)) as picture:
+        with Image.open(_tile_file(root, index), formats=["PNG"]) as picture:
             tiles.append(Tile(np.asarray(picture.convert("RGB")), _caption(records[index])))
     render = settings.render
     title = (

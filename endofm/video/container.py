@@ -21,8 +21,27 @@ from av.video.stream import VideoStream
 
 from endofm.errors import VideoError
 
-# Demuxers that turn plain text or a list of other files into "video"; a file must not make the reader open others.
-_NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "hls", "dash", "concat", "imf", "image2", "lavfi", "vapoursynth"}
+# Demuxers that libavformat may choose, by its own names. It consults the list after recognising a format and before
+# reading any further, so that playlists, session descriptions and lists of files (hls, dash, concat, sdp, rtsp, imf,
+# image2 ...) are refused before they can open a file or a socket. Sound is on it for the message that it is only sound.
+_FORMATS = (
+    "3g2,3gp,apng,asf,asf_o,av1,avi,avs2,avs3,cavsvideo,cine,dhav,dirac,dnxhd,dv,evc,f4v,film_cpk,filmstrip,flic,"
+    "flv,gif,gxf,h261,h263,h264,hevc,ivf,ivr,kux,live_flv,lxf,m4v,matroska,webm,mjpeg,mjpeg_2000,mov,mp4,m4a,mj2,"
+    "mpeg,mpegts,mpegvideo,mpjpeg,mtv,mxf,nsv,nut,nuv,obu,ogg,pva,rm,ser,smjpeg,swf,ty,vc1,vc1test,vivo,vvc,wtv,"
+    "yuv4mpegpipe,bmp_pipe,j2k_pipe,jpeg_pipe,jpegls_pipe,png_pipe,ppm_pipe,pgm_pipe,tiff_pipe,webp_pipe,"
+    "aac,ac3,aiff,amr,au,caf,eac3,flac,mp3,w64,wav"
+)
+
+# Beginnings of texts that name other files or addresses, for the message.
+_REFERRING = {
+    b"#EXTM3U": "an HLS playlist",
+    b"ffconcat": "a list of files for FFmpeg",
+    b"v=0": "a session description (SDP)",
+    b"[playlist]": "a playlist",
+    b"<asx": "a playlist",
+    b"<?xml": "an XML document (a DASH or other manifest)",
+    b"<MPD": "a DASH manifest",
+}
 
 # A time stamp so far beyond the length in the header is damage. Accepted, one flipped bit would make a video of weeks.
 _BEYOND_SECONDS = 10.0
@@ -51,22 +70,13 @@ class MediaSource:
             VideoError: If this is not a readable video container.
         """
         try:
-            if isinstance(self._source, Path):
-                # Plain files only: a playlist in disguise must not access the network.
-                container = av.open(
-                    str(self._source.absolute()),
-                    "r",
-                    options={"protocol_whitelist": "file"},
-                    metadata_errors="replace",
-                )
-            else:
-                container = av.open(self._bytes(), "r", metadata_errors="replace")
+            path = isinstance(self._source, Path)
+            # Bytes come without a protocol; whatever asks for one wants something else than these bytes.
+            options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file" if path else "none"}
+            target = str(self._source.absolute()) if isinstance(self._source, Path) else self._bytes()
+            container = av.open(target, "r", options=options, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError, EOFError) as error:
             raise VideoError(self._why_unreadable(error)) from error
-        if set(container.format.name.split(",")) & _NOT_VIDEO:
-            kind = container.format.long_name
-            container.close()
-            raise VideoError(f"{self.name}: this is not a video file but {kind}")
         return container
 
     def raw(self) -> Path | BinaryIO:
@@ -82,7 +92,7 @@ class MediaSource:
     def _start(self) -> bytes:
         try:
             with self._source.open("rb") if isinstance(self._source, Path) else self._bytes() as file:
-                return file.read(12)
+                return file.read(64)
         except OSError:
             return b""
 
@@ -94,6 +104,9 @@ class MediaSource:
         start = self._start()
         if not start:
             return f"{self.name}: the file is empty (0 bytes)"
+        for text, kind in _REFERRING.items():
+            if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(text):
+                return f"{self.name}: not a video but {kind}, which is not followed; give the video file itself"
         if start[4:8] == b"ftyp":
             return (
                 f"{self.name}: this MP4 or MOV file has no index (its 'moov' part), as if the recording was cut off "

@@ -14,6 +14,9 @@ from endofm.video.find import natural_key
 from endofm.video.frames import UInt8Array
 
 _EXIF_ORIENTATION = 0x0112
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""Formats that are read, by Pillow's names. Pillow goes by content and would start Ghostscript on a PostScript file."""
+
 _READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 """Exceptions that Pillow raises for damaged files, among them SyntaxError for some PNG chunks."""
 
@@ -30,7 +33,7 @@ def open_image(source: Path | BinaryIO) -> Image.Image:
         VideoError: If it is not an image.
     """
     try:
-        return Image.open(source)
+        return Image.open(source, formats=IMAGE_FORMATS)
     except UnidentifiedImageError as error:
         raise VideoError(f"{_name(source)}: this is not an image, or a damaged one") from error
     except _READ_ERRORS as error:

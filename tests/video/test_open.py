@@ -152,7 +152,7 @@ def test_files_that_are_no_video_are_explained(tmp_path: Path) -> None:
         "missing.mp4": "no such file or folder",
         "empty.mp4": "empty",
         "text.mp4": "not a video",
-        "notes.txt": "not a video file",
+        "notes.txt": "not a video",
         "noise.avi": "not a video",
         "playlist.mp4": "not a video",
         "list.ffconcat": "not a video",

@@ -26,6 +26,7 @@ from endofm.data.prepare.voc import VocFile, read_voc
 from endofm.errors import InputError, VideoError
 from endofm.files import write_text
 from endofm.video.find import natural_key, walk
+from endofm.video.images import open_image
 
 CLASSES = {"adenomatous": 1, "hyperplastic": 2}
 PIECES = ("train2019", "val2019", "test2019")
@@ -126,7 +127,7 @@ def _coco(out: Path, rows: Sequence[ClipRow]) -> dict[str, list[dict[str, object
         videos.append({"id": video_id, "name": row.video, "width": row.width, "height": row.height})
         for frame_id in range(1, row.num_frames + 1):
             file = PurePosixPath(row.path) / f"{frame_id}.jpg"
-            with Image.open(out / file) as image:
+            with open_image(out / file) as image:
                 width, height = image.size
             image_id = len(images) + 1
             images.append(
