@@ -40,13 +40,7 @@ FOLDERS = (".github", "benchmarks", "docs", "endofm", "examples", "recipes", "st
 SUFFIXES = (".py", ".md", ".yaml", ".yml")
 
 # Not edited yet: whoever has brought a row to zero findings removes it.
-PENDING: tuple[str, ...] = (
-    "benchmarks",
-    "docs/pretraining_study.md",
-    "docs/segmentation_study.md",
-    "recipes",
-    "studies",
-)
+PENDING: tuple[str, ...] = ("benchmarks",)
 
 
 class Finding(NamedTuple):
