@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
@@ -30,6 +30,12 @@ _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _ATTEMPTS = 4
 _RANGE_NOT_SATISFIABLE = 416
 _CHUNK = 1 << 20
+
+# Bounds on what a server may send, whatever it answers. Without a stated size, no weights file is larger than this.
+_LARGEST_BYTES = 50 * 10**9
+# Time that a download may take as a whole: a fixed part, and the file at the slowest average rate that is accepted.
+_GRACE_SECONDS = 600.0
+_SLOWEST_BYTES_PER_SECOND = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +163,8 @@ def fetch(
         label: Name to show in the progress bar.
 
     Raises:
-        DownloadError: If the server cannot be reached, refuses, or keeps failing.
+        DownloadError: If the server cannot be reached, refuses, keeps failing, sends more than the stated size, or
+            takes longer than any usable connection would.
         ChecksumError: If a wrong file arrived twice.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -178,19 +185,26 @@ def fetch(
 def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: int | None, label: str) -> None:
     """Append the missing bytes to ``partial``, retrying failures that may be temporary."""
     failures = 0
+    deadline = time.monotonic() + _GRACE_SECONDS + (size or _LARGEST_BYTES) / _SLOWEST_BYTES_PER_SECOND
     while True:
         with partial.open("ab") as file:
             start = file.tell()
             try:
                 http_get(
                     url,
-                    file,
+                    cast(BinaryIO, _BoundedFile(file, url, limit=size or _LARGEST_BYTES, deadline=deadline)),
+                    # A silent server is given up here, where failures are counted, not in http_get once more.
+                    _nb_retries=0,
                     resume_size=start,
                     # Byte ranges of a compressed transfer would not be those of the file.
                     headers={**(headers or {}), "Accept-Encoding": "identity"},
                     expected_size=size,
                     displayed_filename=label or partial.name,
                 )
+            except _OutOfBounds as error:
+                # What a server sent beyond the stated size cannot be continued by the next attempt.
+                file.truncate(0)
+                raise DownloadError(str(error)) from error
             except NETWORK_ERRORS as error:
                 if start and status_code(error) == _RANGE_NOT_SATISFIABLE:
                     return  # the file is complete already; the checksum decides
@@ -201,6 +215,43 @@ def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: in
             else:
                 return
         backoff(failures)
+
+
+class _OutOfBounds(Exception):
+    """A server sends more, or takes longer, than is accepted."""
+
+
+class _BoundedFile:
+    """File of a download that refuses to grow beyond a size or to be written to after a point in time."""
+
+    def __init__(self, file: BinaryIO, url: str, *, limit: int, deadline: float) -> None:
+        self._file, self._url, self._limit, self._deadline = file, url, limit, deadline
+
+    def write(self, data: bytes) -> int:
+        """Append data that was received."""
+        if self._file.tell() + len(data) > self._limit:
+            raise _OutOfBounds(
+                f"{self._url} sends more than the {self._limit:,} bytes that are stated for it; the download was "
+                "stopped. Check HF_ENDPOINT, the mirror and the proxy"
+            )
+        if time.monotonic() > self._deadline:
+            raise _OutOfBounds(
+                f"{self._url} has taken longer than a connection of {_SLOWEST_BYTES_PER_SECOND // 1000} kB/s would; "
+                "the download was stopped. Try again later"
+            )
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()
+
+    def seek(self, offset: int) -> int:
+        """Move to a position from the start."""
+        return self._file.seek(offset)
+
+    def truncate(self) -> int:
+        """Cut the file at the position; the server ignored the request for a part and sends everything."""
+        return self._file.truncate()
 
 
 def _patience(error: BaseException) -> int:

@@ -7,12 +7,13 @@ every file is compared with its checksum before use, even one from the cache.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     FileMetadataError,
@@ -33,7 +34,9 @@ from endofm.errors import (
     EndoFMWarning,
     InputError,
     WeightsNotFoundError,
+    quoted,
 )
+from endofm.files import write_text
 from endofm.hub.download import (
     NETWORK_ERRORS,
     DownloadOptions,
@@ -47,6 +50,7 @@ from endofm.hub.download import (
 )
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA256_DIGITS = 64
 _ATTEMPTS = 4
 
@@ -85,6 +89,9 @@ def hub_file(repo_id: str, filename: str, *, revision: str = "", options: Downlo
         InputError: If the repository's name is not valid.
     """
     revision = revision or constants.DEFAULT_REVISION
+    # The name of a branch is that of a file in the cache.
+    if any(part in ("", ".", "..") for part in revision.split("/")):
+        raise InputError(f"{repo_id}: {quoted(revision)} is not the name of a branch, tag or commit")
     try:
         cached = None if options.force_download else _cached(repo_id, filename, revision, options)
         # A cached file's checksum is the name of its blob. Systems without links have no blobs; there the hub is asked.
@@ -198,6 +205,14 @@ def _metadata(repo_id: str, filename: str, revision: str, options: DownloadOptio
     # A proxy's error page, for example, has neither header.
     if metadata.commit_hash is None or metadata.etag is None:
         raise FileMetadataError(f"the answer for {url} is not that of a hub; check HF_ENDPOINT and the proxy")
+    # Both become names of files and folders in the cache, and the ETag is what the content is verified with. A hub
+    # states digests (40 digits of a git object, 64 of a sha256); anything else could be a path, or verify nothing.
+    for what, value in (("commit", metadata.commit_hash), ("ETag", metadata.etag)):
+        if not (_COMMIT.fullmatch(value) or (what == "ETag" and _SHA256.fullmatch(value))):
+            raise DownloadError(
+                f"{url}: the server states a {what} that is not a digest ({quoted(value, limit=80)}), as a hub would. "
+                "Nothing was written. Check HF_ENDPOINT and the proxy"
+            )
     return metadata
 
 
@@ -230,11 +245,36 @@ def _download(
                 size=metadata.size,
                 label=filename,
             )
-    # The blob is complete, so this creates the snapshot's link and the reference of the branch without a transfer.
-    path = Path(hf_hub_download(repo_id, filename, revision=revision, cache_dir=options.cache_dir, token=options.token))
-    if not path.is_symlink():
-        blob.unlink(missing_ok=True)  # it was copied
+        path = _link(cache / folder, blob, filename, revision=revision, commit=commit)
     return replace(_described(path, filename), sha256=_sha256(etag))
+
+
+def _link(folder: Path, blob: Path, filename: str, *, revision: str, commit: str) -> Path:
+    """Make a verified blob the file of a commit, in the layout of huggingface_hub's cache.
+
+    Its own function for this asks the server once more, whose second answer would have to be verified like the first.
+
+    Args:
+        folder: Folder of the repository in the cache.
+        blob: The file.
+        filename: Path of the file in the repository.
+        revision: Branch or tag to record as this commit.
+        commit: Commit hash.
+
+    Returns:
+        ``snapshots/<commit>/<filename>``: a link, or a copy on systems without links.
+    """
+    path = folder / "snapshots" / commit / filename
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not (path.is_symlink() and path.exists() and path.samefile(blob)):
+        path.unlink(missing_ok=True)
+        try:
+            path.symlink_to(os.path.relpath(blob, path.parent))
+        except OSError:
+            blob.replace(path)
+    if revision != commit:
+        write_text(folder / "refs" / revision, commit)
+    return path
 
 
 def _offline_error(repo_id: str, filename: str, revision: str, cached: HubFile | None) -> EndoFMError:

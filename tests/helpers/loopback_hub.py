@@ -46,6 +46,9 @@ class Fault:
     reset: bool = False
     corrupt: bool = False
     ignore_range: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    endless: bool = False
+    extra_length: int = 0
 
 
 @dataclass(frozen=True)
@@ -284,6 +287,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._reply(416, headers={"Content-Range": f"bytes */{total}"})
             content, status = content[start:], 206
             extra["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
+        if fault and fault.endless and self.command == "GET":
+            return self._endless()
+        if fault and fault.extra_length:
+            self.close_connection = True
+            return self._reply(status, content, headers=extra, length=len(content) + fault.extra_length)
         if fault and fault.corrupt:
             content = bytes([content[0] ^ 1]) + content[1:]
         if fault and fault.cut_after is not None and self.command == "GET":
@@ -293,6 +301,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         return self._reply(status, content, headers=extra)
+
+    def _endless(self) -> None:
+        """Send 64 MiB without a stated length."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(1024):
+                self.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+        self.close_connection = True
 
     def _create(self) -> None:
         wanted = json.loads(self.body)
@@ -372,7 +390,8 @@ class _Handler(BaseHTTPRequestHandler):
         length: int | None = None,
     ) -> None:
         self.send_response(status)
-        for key, value in (headers or {}).items():
+        # A fault's headers take the place of the right ones.
+        for key, value in {**(headers or {}), **(self.fault.headers if self.fault else {})}.items():
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()

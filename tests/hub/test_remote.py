@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -365,3 +366,38 @@ def test_two_processes_at_once(hub: LoopbackHub, commit: str, tmp_path: Path) ->
     assert len(digests.pop()) == 64
     assert len(hub.requests(f"GET {WEIGHTS}")) == 2  # one transfer, in two pieces
     assert not list((tmp_path / "shared").rglob("*.incomplete"))
+
+
+@pytest.mark.usefixtures("commit")
+class TestHostileServers:
+    @pytest.mark.parametrize("etag", ["{outside}", "../../../outside", "opaque", "..", ""])
+    def test_an_etag_is_a_digest_or_refused(self, hub: LoopbackHub, tmp_path: Path, etag: str) -> None:
+        outside = tmp_path / "outside"
+        hub.fault(HEAD_CONFIG, times=9, headers={"ETag": f'"{etag.format(outside=outside)}"'})
+        with pytest.raises(DownloadError):
+            load_weights("owner/model")
+        assert not list(tmp_path.rglob("outside*"))
+        assert not list((tmp_path / "home").rglob("blobs/*"))
+
+    @pytest.mark.parametrize("commit_hash", ["../../../../outside", "main", "a" * 39])
+    def test_a_commit_is_a_hash_or_refused(self, hub: LoopbackHub, tmp_path: Path, commit_hash: str) -> None:
+        hub.fault(HEAD_CONFIG, times=9, headers={"X-Repo-Commit": commit_hash})
+        with pytest.raises(DownloadError, match="states a commit that is not a digest"):
+            load_weights("owner/model")
+        assert not list(tmp_path.rglob("outside*"))
+
+    @pytest.mark.parametrize("what", [{"endless": True}, {"extra_length": 5000}])
+    def test_a_transfer_ends_at_the_stated_size(
+        self, hub: LoopbackHub, tmp_path: Path, model_folder: Path, what: dict[str, object]
+    ) -> None:
+        hub.fault(rf"GET .*{WEIGHTS}", times=50, **what)
+        size = (model_folder / "model.safetensors").stat().st_size
+        # Refused, or all that arrived within the stated size is the file.
+        with suppress(DownloadError):
+            assert is_whole(load_weights("owner/model"))
+        largest = max(path.stat().st_size for path in (tmp_path / "home").rglob("*") if path.is_file())
+        assert largest <= max(size, 100_000)
+
+    def test_a_branch_is_no_path(self, hub: LoopbackHub, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="is not the name of a branch"):
+            load_weights("owner/model@../../outside")
