@@ -228,3 +228,31 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     broken["norm.bias"][3] = float("nan")
     with pytest.raises(CheckpointFormatError, match=r"'norm\.bias' holds values that are not finite"):
         convert_checkpoint(saved(tmp_path / "x.pth", broken), num_heads=4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_bit_is_noticed(tmp_path: Path, seed: int) -> None:
+    path = saved(tmp_path / "model.pth", {"model": tensors()})
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    position = int(rng.integers(len(data)))
+    data[position] ^= 1 << int(rng.integers(8))
+    path.write_bytes(data)
+    try:
+        content = read_checkpoint(path)
+    except (CheckpointFormatError, UnsafeCheckpointError):
+        return
+    # Padding between the parts and some fields of the directory carry nothing.
+    assert same(content["model"], tensors())
+
+
+@pytest.mark.parametrize("offset", [6, 8])
+def test_a_damaged_directory_of_the_archive_is_noticed(tmp_path: Path, offset: int) -> None:
+    path = saved(tmp_path / "model.pth", {"model": tensors()})
+    data = bytearray(path.read_bytes())
+    # Flags (an encrypted part) and compression method (an unknown one), in the directory and in the part's header.
+    for signature, shift in ((b"PK\x01\x02", 2), (b"PK\x03\x04", 0)):
+        data[data.find(signature) + offset + shift] ^= 1 if offset == 6 else 99
+    path.write_bytes(data)
+    with pytest.raises(CheckpointFormatError, match="damaged"):
+        read_checkpoint(path)
