@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from endofm import json_text
 from endofm.json_text import MAX_DEPTH, parse_json, read_json
+
+PACKAGE = Path(json_text.__file__).parent
 
 
 def test_ordinary_values_are_read_with_and_without_a_byte_order_mark(tmp_path: Path) -> None:
@@ -43,3 +46,12 @@ def test_a_file_that_is_too_long_is_not_parsed(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "a.json").write_text("[" + "1," * 1000 + "1]")
     with pytest.raises(ValueError, match="longer than"):
         read_json(tmp_path / "a.json")
+
+
+def test_every_json_text_from_outside_is_parsed_here() -> None:
+    direct = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"json\.loads?\((?!json\.dumps)", path.read_text(encoding="utf-8"))
+    }
+    assert direct == {"json_text.py"}

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from endofm.config.checks import (
+    LARGEST_COUNT,
+    LARGEST_SIZE,
     from_mapping,
     require_bool,
     require_choice,
@@ -17,7 +19,8 @@ from endofm.config.checks import (
     require_str,
 )
 from endofm.config.preprocess import PreprocessConfig
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
+from endofm.json_text import read_json
 from endofm.task_table import FEATURES, get_task, task_names
 
 AttentionType = Literal["divided_space_time", "space_only"]
@@ -60,7 +63,7 @@ class STAdapterConfig:
         # Odd, so that padding by half the kernel keeps the size of the token grid.
         odd = isinstance(kernel, tuple) and len(kernel) == 3 and all(type(k) is int and k > 0 and k % 2 for k in kernel)
         if not odd:
-            raise ConfigError(f"STAdapterConfig.kernel must hold 3 odd integers (time, rows, columns), got {kernel!r}")
+            raise ConfigError(f"STAdapterConfig.kernel must be 3 odd integers (time, rows, columns): {quoted(kernel)}")
 
     def slots(self, depth: int) -> list[tuple[int, str]]:
         """Return the index of the block and the block's attribute of every adapter.
@@ -118,13 +121,14 @@ class EncoderConfig:
     st_adapter: STAdapterConfig | None = None
 
     def __post_init__(self) -> None:
-        require_int(self, "img_size", "patch_size", "num_frames", "in_chans", "embed_dim", "depth", "num_heads")
+        require_int(self, "img_size", "patch_size", "in_chans", "embed_dim", "num_heads", high=LARGEST_SIZE)
+        require_int(self, "num_frames", "depth", high=LARGEST_COUNT)
         require_number(self, "mlp_ratio", "layer_norm_eps", low=0, open_low=True)
         require_bool(self, "qkv_bias")
         require_number(self, "drop_path_rate", low=0, high=1, open_high=True)
         require_choice(self, "attention_type", get_args(AttentionType))
         if self.st_adapter is not None and not isinstance(self.st_adapter, STAdapterConfig):
-            raise ConfigError(f"EncoderConfig.st_adapter must be None or an STAdapterConfig, got {self.st_adapter!r}")
+            raise ConfigError(f"EncoderConfig.st_adapter must be an STAdapterConfig or None: {quoted(self.st_adapter)}")
         if self.img_size % self.patch_size:
             raise ConfigError(
                 f"EncoderConfig.img_size {self.img_size} is not a multiple of patch_size {self.patch_size}"
@@ -156,11 +160,11 @@ class EncoderConfig:
             ConfigError: If the name is unknown or a changed field is not valid.
         """
         if name not in ENCODER_PRESETS:
-            raise ConfigError(f"unknown encoder preset {name!r}; choose one of {', '.join(ENCODER_PRESETS)}")
+            raise ConfigError(f"unknown encoder preset {quoted(name)}; choose one of {', '.join(ENCODER_PRESETS)}")
         try:
             return replace(ENCODER_PRESETS[name], **changes)
         except TypeError as error:
-            raise ConfigError(f"EncoderConfig.preset({name!r}): {error}") from error
+            raise ConfigError(f"EncoderConfig.preset({quoted(name)}): {error}") from error
 
 
 ENCODER_PRESETS: dict[str, EncoderConfig] = {
@@ -186,11 +190,11 @@ class HeadConfig:
     def __post_init__(self) -> None:
         name = f"{type(self).__name__}.labels"
         if not isinstance(self.labels, tuple) or not all(isinstance(label, str) for label in self.labels):
-            raise ConfigError(f"{name} must be a list of strings, got {self.labels!r}")
+            raise ConfigError(f"{name} must be a list of strings, got {quoted(self.labels)}")
         if not self.labels or "" in (label.strip() for label in self.labels):
-            raise ConfigError(f"{name} needs at least one label, and none may be empty; got {self.labels!r}")
+            raise ConfigError(f"{name} needs at least one label, and none may be empty; got {quoted(self.labels)}")
         if len(set(self.labels)) < len(self.labels):
-            raise ConfigError(f"{name} contains a label twice: {self.labels!r}")
+            raise ConfigError(f"{name} contains a label twice: {quoted(self.labels)}")
 
     @property
     def num_classes(self) -> int:
@@ -225,7 +229,7 @@ class ModelConfig:
         require_str(self, "name", "license", "source_sha256")
         if self.head is not None and not _is_head(self.head):
             heads = ", ".join(name for name in task_names() if name != FEATURES)
-            raise ConfigError(f"ModelConfig.head must be None or the head configuration of {heads}; got {self.head!r}")
+            raise ConfigError(f"ModelConfig.head must be None or the configuration of {heads}; got {quoted(self.head)}")
 
     @property
     def task(self) -> str:
@@ -269,7 +273,7 @@ class ModelConfig:
         # Checked before the fields: those of a newer format would be reported as unknown keys.
         if version != FORMAT_VERSION:
             raise ConfigError(
-                f"{source}: format_version {version!r} cannot be read by this release, which reads "
+                f"{source}: format_version {quoted(version)} cannot be read by this release, which reads "
                 f"{FORMAT_VERSION}; update endofm"
             )
         # Nested parts are built from the inside out, each with its path in the message.
@@ -287,10 +291,10 @@ class ModelConfig:
             except ConfigError as error:
                 raise ConfigError(f"{source}: {error}") from error
             if head is None:
-                raise ConfigError(f"{source}: the task {task!r} needs a description of its head")
+                raise ConfigError(f"{source}: the task {quoted(task)} needs a description of its head")
             rest["head"] = from_mapping(head_config, head, f"{source}: head")
         elif head is not None:
-            raise ConfigError(f"{source}: the task {task!r} has no head, but one is described")
+            raise ConfigError(f"{source}: the task {quoted(task)} has no head, but one is described")
         return from_mapping(cls, rest, source)
 
     @classmethod
@@ -302,7 +306,7 @@ class ModelConfig:
         """
         path = Path(path)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path)
         except FileNotFoundError as error:
             raise ConfigError(f"{path}: there is no such configuration file") from error
         except (OSError, ValueError) as error:

@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from endofm.config.checks import is_number, require_bool, require_choice, require_int, require_number
-from endofm.errors import ConfigError
+from endofm.config.checks import (
+    LARGEST_COUNT,
+    LARGEST_SIZE,
+    is_number,
+    require_bool,
+    require_choice,
+    require_int,
+    require_number,
+)
+from endofm.errors import ConfigError, quoted
 
 CropMode = Literal["center", "published", "none", "fit"]
 ChannelOrder = Literal["rgb", "bgr"]
@@ -55,7 +63,8 @@ class PreprocessConfig:
     channels: ChannelOrder = "rgb"
 
     def __post_init__(self) -> None:
-        require_int(self, "num_frames", "short_side", "crop_size")
+        require_int(self, "num_frames", high=LARGEST_COUNT)
+        require_int(self, "short_side", "crop_size", high=LARGEST_SIZE)
         require_number(self, "window_seconds", low=0, open_low=True)
         require_choice(self, "crop", get_args(CropMode))
         require_choice(self, "values", get_args(ValueRange))
@@ -78,9 +87,9 @@ class PreprocessConfig:
         for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) != 3 or not all(is_number(v) for v in values):
-                raise ConfigError(f"PreprocessConfig.{name} must hold 3 numbers, got {values!r}")
+                raise ConfigError(f"PreprocessConfig.{name} must hold 3 numbers, got {quoted(values)}")
         if min(self.std) <= 0:
-            raise ConfigError(f"PreprocessConfig.std must be positive, got {self.std!r}")
+            raise ConfigError(f"PreprocessConfig.std must be positive, got {quoted(self.std)}")
         require_bool(self, "field_of_view", "antialias")
 
     @classmethod

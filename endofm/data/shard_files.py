@@ -17,6 +17,7 @@ import numpy as np
 from endofm.data.clip_table import ClipTable
 from endofm.errors import InputError, JobError, VideoError, require_extra
 from endofm.files import atomic_path, write_text
+from endofm.json_text import parse_json
 from endofm.progress import progress_bar
 from endofm.resume import exclusive
 
@@ -178,7 +179,7 @@ def read_index(folder: str) -> ShardIndex:
     source = f"{folder.rstrip('/')}/{INDEX_NAME}"
     try:
         with _open(source) as file:
-            content = json.loads(file.read())
+            content = parse_json(file.read())
         shards = [(f"{folder.rstrip('/')}/{shard['name']}", int(shard["clips"])) for shard in content["shards"]]
         names, clips = zip(*shards, strict=True)
         return ShardIndex(names, clips, tuple(content["classes"]))
@@ -237,7 +238,7 @@ def _clips(shard: str, tar: tarfile.TarFile) -> Iterator[PackedClip | BrokenShar
 
 def _join(name: str, parts: dict[str, bytes]) -> PackedClip | BrokenShard:
     try:
-        about = json.loads(parts.pop("json"))
+        about = parse_json(parts.pop("json"))
         if not about.keys() >= _REQUIRED:
             raise KeyError(", ".join(sorted(_REQUIRED - about.keys())))
         (video,) = parts.values()

@@ -20,6 +20,7 @@ from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError
 from endofm.evaluation.bootstrap import BootstrapSettings, Interval, Statistic, bootstrap
 from endofm.files import atomic_path
+from endofm.json_text import read_json
 
 REPORT_NAME = "report.json"
 REPORT_FOLDER = "report"
@@ -144,7 +145,7 @@ def read_summary(run: str | Path) -> list[str]:
     path = Path(run) / REPORT_FOLDER / REPORT_NAME
     if not path.is_file():
         return []
-    report = json.loads(path.read_text(encoding="utf-8"))
+    report = read_json(path)
     rows = {name: row for name, row in report["metrics"].items() if row["value"] is not None}
     width = max(map(len, rows), default=0)
     lines = [f"report: {path}"]

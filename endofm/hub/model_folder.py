@@ -21,6 +21,7 @@ from endofm.hub.model_card import model_card
 from endofm.hub.registry import find_record
 from endofm.hub.task_layout import check_tensors
 from endofm.hub.weight_record import WeightRecord
+from endofm.json_text import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -181,7 +182,7 @@ def read_config(path: Path) -> ModelConfig | None:
     if text is None:
         return None
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError as error:
         raise CheckpointFormatError(f"{path}: the configuration in the file's header is damaged ({error})") from error
     return ModelConfig.from_dict(values, source=f"{path} (header)")

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from endofm.errors import EndoFMError, InputError, JobError
 from endofm.files import atomic_path
 from endofm.inference.video_paths import VideoItem
+from endofm.json_text import read_json
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
 from endofm.resume import exclusive, file_state, require_same_settings
@@ -236,7 +237,7 @@ def _read_manifest(out: Path) -> tuple[dict[str, Any], list[Entry]]:
     """Return the settings and the videos of a folder's manifest."""
     path = out / MANIFEST_NAME
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         return dict(values["settings"]), [Entry.from_row(row) for row in values["videos"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from endofm.files import write_text
+from endofm.json_text import read_json
 from endofm.synthetic.render import Box, SyntheticClip
 from endofm.synthetic.set_plan import PlannedClip, Split
 
@@ -95,7 +96,7 @@ class ClipRecord:
     def load(cls, path: Path) -> ClipRecord | None:
         """Read a record; None if it is missing or damaged, so that its clip is rendered again."""
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path)
             frames = tuple(
                 None if f is None else FrameRecord(tuple(f["box"]), f["area"], f["name"]) for f in values["frames"]
             )

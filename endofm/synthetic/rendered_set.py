@@ -16,6 +16,7 @@ from PIL import Image
 from endofm._version import __version__
 from endofm.errors import ConfigError, EndoFMError, JobError
 from endofm.files import write_text
+from endofm.json_text import read_json
 from endofm.pool import WorkerDied, run_tasks, usable_processors
 from endofm.progress import progress_bar
 from endofm.resume import LOCK_NAME, exclusive, require_same_settings
@@ -136,7 +137,7 @@ def _claim(root: Path, settings: SetSettings, overwrite: bool) -> None:
         _write_json(file, requested)
     elif file.exists():
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
+            stored = read_json(file)
         except ValueError:
             raise JobError(f"{file} is damaged; start over with --overwrite") from None
         require_same_settings(root, stored, requested, remedy="start over with --overwrite")

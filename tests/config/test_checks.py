@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from endofm.config import EncoderConfig, PreprocessConfig
 from endofm.config.checks import (
     from_mapping,
     require_bool,
@@ -63,3 +64,23 @@ def test_mappings_become_dataclasses() -> None:
         from_mapping(Settings, {"zzz": 1}, "x.json")
     with pytest.raises(ConfigError, match="expected a JSON object"):
         from_mapping(Settings, [1], "x.json")
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        (EncoderConfig, {"depth": 10**9}),
+        (EncoderConfig, {"num_frames": 10**18}),
+        (EncoderConfig, {"embed_dim": 2**63}),
+        (EncoderConfig, {"layer_norm_eps": 10**400}),
+        (EncoderConfig, {"mlp_ratio": float("nan")}),
+        (PreprocessConfig, {"num_frames": 10**9}),
+        (PreprocessConfig, {"short_side": 10**400}),
+        (PreprocessConfig, {"window_seconds": "x" * 10**6}),
+        (PreprocessConfig, {"std": [1] * 10**5}),
+    ],
+)
+def test_absurd_values_are_refused_in_a_short_message(part: Any, values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as error:
+        from_mapping(part, values, "config.json")
+    assert len(str(error.value)) < 600

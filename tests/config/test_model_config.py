@@ -42,7 +42,7 @@ def test_file_round_trip(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda d: d["encoder"].update(embed_dimm=3), "did you mean 'embed_dim'"),
-        (lambda d: d["encoder"].update(depth=0), "depth must be an integer >= 1, got 0"),
+        (lambda d: d["encoder"].update(depth=0), "depth must be an integer >= 1 and <= 4096, got 0"),
         (lambda d: d["encoder"].update(depth=True), "depth must be"),
         (lambda d: d["encoder"].update(num_heads=5), "not a multiple of num_heads 5"),
         (lambda d: d["encoder"].update(img_size=225), "not a multiple of patch_size"),
@@ -116,7 +116,7 @@ def test_wrong_heads_are_named(change: Callable[[dict[str, Any]], Any], message:
 
 
 def test_only_known_heads_are_taken() -> None:
-    with pytest.raises(ConfigError, match=r"None or the head configuration of classification, detection, segmentation"):
+    with pytest.raises(ConfigError, match=r"None or the configuration of classification, detection, segmentation"):
         ModelConfig(head=HeadConfig(labels=("a",)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from endofm.data.detection.detection_set import (
     make_frame,
 )
 from endofm.errors import InputError
+from endofm.json_text import read_json
 
 _TRACK_KEYS = ("track_id", "instance_id")
 
@@ -96,7 +96,7 @@ def _video(number: Any, videos: Mapping[Any, Any], frames: list[LabelledFrame], 
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
     except (OSError, ValueError) as error:

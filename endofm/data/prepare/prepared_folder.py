@@ -16,6 +16,7 @@ from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
 from endofm.errors import JobError
 from endofm.files import write_text
+from endofm.json_text import read_json
 from endofm.resume import require_same_settings
 from endofm.video.find import natural_key
 
@@ -172,7 +173,7 @@ class PreparedFolder:
     @staticmethod
     def _read(path: Path) -> Any:
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_json(path)
         except (OSError, ValueError):
             return None
 

@@ -12,6 +12,7 @@ from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.sources import SourceItem, list_images
 from endofm.files import write_text
+from endofm.json_text import read_json
 from endofm.resume import file_state
 
 
@@ -41,7 +42,7 @@ class SourceRecord:
     def from_file(cls, path: Path) -> SourceRecord | None:
         """Read a record; None if it is missing or damaged."""
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            values: dict[str, Any] = read_json(path)
             return cls(
                 SourceItem(**values["item"]),
                 tuple(ClipRow(**row) for row in values["clips"]),

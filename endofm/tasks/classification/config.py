@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, get_args
 
 from endofm.config.checks import is_number, require_bool, require_choice, require_int, require_number
 from endofm.config.model_config import HeadConfig
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 
 ClassificationPooling = Literal["cls", "attentive"]
 
@@ -54,5 +54,5 @@ class ClassificationHeadConfig(HeadConfig):
         if not valid or len(thresholds) not in (0, self.num_classes):
             raise ConfigError(
                 f"ClassificationHeadConfig.thresholds must be empty or hold {self.num_classes} numbers between 0 and "
-                f"1, one per label; got {thresholds!r}"
+                f"1, one per label; got {quoted(thresholds)}"
             )

@@ -14,6 +14,7 @@ from endofm._version import __version__
 from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError
 from endofm.files import atomic_path
+from endofm.json_text import read_json
 from endofm.tasks.detection.frame_detections import FrameDetections
 
 FILE_SUFFIXES = (".json", ".csv")
@@ -105,7 +106,7 @@ def read_detections(path: Path) -> DetectionRecord:
         InputError: If the file cannot be read or has another format.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         boxes: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in values["images"]}
         for annotation in values["annotations"]:
             boxes[annotation["image_id"]].append(annotation)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from endofm.errors import EndoFMError, FeatureFileError, InputError, require_extra
 from endofm.files import atomic_path
+from endofm.json_text import parse_json
 
 FORMAT = {"format": "endofm-features", "format_version": "1"}
 """Strings that identify a feature file; the version is raised when an older reader would misread a newer file."""
@@ -54,7 +55,7 @@ def _read_safetensors(path: Path) -> tuple[Arrays, Strings]:
     # of header length, the header as JSON, then the arrays at the offsets that it gives.
     with path.open("rb") as raw:
         header_size = int.from_bytes(raw.read(8), "little")
-        entry = json.loads(raw.read(header_size))["patch_tokens"]
+        entry = parse_json(raw.read(header_size))["patch_tokens"]
     if entry["dtype"] != "F32":
         raise ValueError(f"patch_tokens are {entry['dtype']}, not F32")
     begin = 8 + header_size + entry["data_offsets"][0]
@@ -107,7 +108,7 @@ def _read_parquet(path: Path) -> tuple[Arrays, Strings]:
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         strings = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-        shapes = json.loads(strings.pop("row_shapes", "{}"))
+        shapes = parse_json(strings.pop("row_shapes", "{}"))
         rows = file.metadata.num_rows
         arrays: Arrays = {}
         for name, shape in shapes.items():

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.errors import FeatureFileError, InputError
+from endofm.json_text import parse_json
 from endofm.tasks.features.files import Spool, read_arrays, write_arrays
 from endofm.video.frames import Float64Array
 
@@ -211,7 +212,7 @@ class VideoFeatures:
         try:
             return cls(
                 **{name: arrays.get(name) for name in _FORMS},  # type: ignore[arg-type]
-                provenance=json.loads(texts.get("provenance", "{}")),
+                provenance=parse_json(texts.get("provenance", "{}")),
             )
         except ValueError as error:
             raise FeatureFileError(f"{path}: incomplete or damaged ({error}); extract the features again") from error

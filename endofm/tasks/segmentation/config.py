@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, get_args
 
 from endofm.config.checks import require_choice, require_int, require_number
 from endofm.config.model_config import HeadConfig
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 
 MaskNetwork = Literal["hybrid", "light"]
 
@@ -59,7 +59,7 @@ class SegmentationHeadConfig(HeadConfig):
             values = getattr(self, name)
             positive = isinstance(values, tuple) and all(type(v) is int and v >= 1 for v in values)
             if not positive or len(values) != count:
-                raise ConfigError(f"SegmentationHeadConfig.{name} must hold {count} integers >= 1, got {values!r}")
+                raise ConfigError(f"SegmentationHeadConfig.{name} must be {count} integers >= 1: {quoted(values)}")
         if self.num_classes > MAX_CLASSES:
             raise ConfigError(
                 f"SegmentationHeadConfig.labels: masks are stored as bytes, which distinguish {MAX_CLASSES} classes; "

@@ -16,6 +16,7 @@ import numpy as np
 
 from endofm.errors import InputError
 from endofm.files import PARTIAL_PREFIX, atomic_path
+from endofm.json_text import read_json
 from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
 from endofm.tasks.segmentation.mask_painting import palette
 
@@ -171,7 +172,7 @@ def read_coco(path: str | Path) -> MaskRecord:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         info = content["info"]
         if info.pop("format") != "endofm-masks":
             raise KeyError("format")

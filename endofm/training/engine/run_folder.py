@@ -26,6 +26,7 @@ import torch
 from endofm._version import __version__
 from endofm.errors import InputError
 from endofm.files import atomic_path
+from endofm.json_text import read_json
 from endofm.resume import exclusive, require_same_settings
 from endofm.training.config_files import read_yaml, to_yaml
 from endofm.training.config_schema import to_dict, without_resume_safe
@@ -82,7 +83,7 @@ class RunFolder:
     def identity(self) -> Mapping[str, Any]:
         """Return the content of ``run.json``."""
         try:
-            info: dict[str, Any] = json.loads(self.info.read_text(encoding="utf-8"))
+            info: dict[str, Any] = read_json(self.info)
         except (OSError, ValueError) as error:
             raise InputError(f"{self.info}: cannot be read ({error})") from error
         return info

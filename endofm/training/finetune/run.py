@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from endofm.evaluation.report import REPORT_FOLDER, REPORT_NAME, over_seeds, write_json
+from endofm.json_text import read_json
 from endofm.training.config_schema import to_dict
 from endofm.training.engine.devices import choose_accelerator
 from endofm.training.engine.distributed import rank
@@ -65,7 +65,7 @@ def finetune(
     assert result is not None
     if rank() == 0:
         files = [folder / f"seed-{seed}" / REPORT_FOLDER / REPORT_NAME for seed in config.seeds]
-        reports = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        reports = [read_json(file) for file in files]
         write_json(folder / SEEDS_NAME, {"seeds": list(config.seeds), "metrics": over_seeds(reports)})
     return result
 

@@ -18,6 +18,7 @@ from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.files import atomic_path
 from endofm.hub.model_folder import check_shapes
+from endofm.json_text import parse_json
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.auto import model_class
 from endofm.models.pretrained import Pretrained, usable_device
@@ -148,7 +149,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt", device="cpu") as file:
             text = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        about = json.loads(text or "{}")
+        about = parse_json(text or "{}")
     except FileNotFoundError as error:
         raise CheckpointFormatError(f"{path}: there is no such adapter") from error
     except (SafetensorError, OSError, ValueError) as error:
