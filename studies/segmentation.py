@@ -27,7 +27,7 @@ from endofm.training.finetune.segmentation_config import SegmentationConfig
 from endofm.training.finetune.segmentation_recipe import RECIPE
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import Objective, PretrainConfig
-from studies.study import Cell, PretrainingClips, Result, Study, StudySettings, require_finished
+from studies.study import Cell, PretrainingClips, Result, Study, StudySettings, digest, require_finished
 from studies.study_report import Series, markdown_table, over_seeds, plot_arms, plus_minus
 
 SCRATCH = "scratch"
@@ -183,10 +183,16 @@ class SegmentationStudy(Study):
             "stills": self._score_stills(folder, config),
         }
 
+    def encoder_folder(self, objective: str) -> Path:
+        """Return the folder of an objective's pre-training run, which all arms and seeds that start from it share."""
+        # The name changes with the settings: a finished encoder is reused without reading its settings again.
+        values = to_dict(self.settings)
+        shared = [values["data"], values["encoder"], values["pretrain"], values["objectives"][objective]]
+        return self.root / "pretrained" / f"{objective}-{digest(shared)}"
+
     def _pretrained(self, objective: str) -> Path:
         """Return the encoder of an objective; trains it, or resumes its training, if it is not there."""
-        settings = self.settings
-        folder = self.root / "pretrained" / objective
+        settings, folder = self.settings, self.encoder_folder(objective)
         if not (folder / "export").is_dir():
             values = {
                 "objective": to_dict(settings.objectives[objective]),

@@ -71,3 +71,16 @@ def test_an_arm_starts_from_a_known_objective() -> None:
 
     with pytest.raises(ConfigError, match=r"arm 'a' starts from 'dino'; there are scratch, vcl"):
         load_config(SegmentationStudySettings, {**TINY, "arms": {"a": {"start": "dino"}}})
+
+
+def test_other_pretraining_settings_have_another_encoder_folder(tmp_path: Path) -> None:
+    from studies.segmentation import SegmentationStudy, SegmentationStudySettings
+
+    def encoder_folder(*overrides: str) -> Path:
+        settings = load_config(SegmentationStudySettings, CONFIGS / "mini.yaml", overrides)
+        return SegmentationStudy(settings, tmp_path).encoder_folder("vcl")
+
+    usual = encoder_folder()
+    assert encoder_folder("objectives.vcl.learning_rate=0.1") != usual
+    assert encoder_folder("pretrain.epochs=2") != usual
+    assert encoder_folder("steps=7", "seeds=[3]", "objectives.endofm.learning_rate=0.1") == usual
