@@ -26,7 +26,9 @@ def remove_partial(folder: Path, *, below: bool = False) -> None:
         below: Search all folders below it as well.
     """
     for leftover in (folder.rglob if below else folder.glob)(f"{PARTIAL_PREFIX}*"):
-        leftover.unlink(missing_ok=True)
+        # A folder of such a name is not a half-written file.
+        if not leftover.is_dir():
+            leftover.unlink(missing_ok=True)
 
 
 @contextmanager

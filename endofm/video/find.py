@@ -37,12 +37,30 @@ def walk(root: Path) -> tuple[list[str], list[str]]:
         (``"."`` for ``root`` itself). Hidden files and folders are left out.
     """
     videos, folders = [], []
+    # Links are followed, and a folder is searched once: a link to a folder above it would repeat everything for ever.
+    visited = {_identity(root)}
     for current, subfolders, files in os.walk(root, followlinks=True):
-        # In place: os.walk then does not descend into hidden folders.
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        # In place: os.walk then does not descend into hidden folders. In order, so that the first of several names of
+        # a folder is the same on every system.
+        subfolders[:] = [name for name in naturally(subfolders) if not name.startswith(".")]
+        new = {name: _identity(Path(current, name)) for name in subfolders}
+        for name, identity in list(new.items()):
+            if identity in visited:
+                del new[name]
+            visited.add(identity)
+        subfolders[:] = list(new)
         relative = Path(current).relative_to(root)
         suffixes = [(name, Path(name).suffix.lower()) for name in files if not name.startswith(".")]
         videos += [(relative / name).as_posix() for name, suffix in suffixes if suffix in VIDEO_SUFFIXES]
         if any(suffix in IMAGE_SUFFIXES for _, suffix in suffixes):
             folders.append(relative.as_posix())
     return naturally(videos), naturally(folders)
+
+
+def _identity(folder: Path) -> tuple[int, int] | str:
+    """Return what a folder is, whatever the path to it: device and number, or its resolved path without these."""
+    try:
+        state = folder.stat()
+    except OSError:
+        return str(folder)
+    return (state.st_dev, state.st_ino) if state.st_ino else str(folder.resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,3 +27,13 @@ def test_videos_and_folders_of_frames(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert walk(tmp_path) == (["b/9.MP4", "b/10.mp4", "top.avi"], ["frames"])
+
+
+@pytest.mark.parametrize("links", [1, 2])
+def test_a_folder_that_links_to_itself_is_searched_once(tmp_path: Path, links: int) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "video.mp4").touch()
+    for index in range(links):
+        (tmp_path / "a" / "b" / f"link{index}").symlink_to("..")
+        (tmp_path / f"z{index}").symlink_to("a")
+    assert walk(tmp_path) == (["a/b/video.mp4"], [])

@@ -7,7 +7,9 @@ so that an array on disk (:class:`numpy.memmap`) is never read into memory at on
 from __future__ import annotations
 
 import json
+import math
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -29,6 +31,11 @@ MEMORY_LIMIT = 64 * 2**20
 
 Arrays = dict[str, npt.NDArray[Any]]
 Strings = dict[str, str]
+
+
+_UNSUSPICIOUS_BYTES = 64 * 2**20
+_LARGEST_RATIO = 1000
+"""Compression that features can have: none as written by this package, some in Parquet files of equal rows."""
 
 
 def _pieces(rows: int, row_bytes: int) -> Iterator[slice]:
@@ -73,6 +80,8 @@ def _write_npz(path: Path, arrays: Arrays, strings: Strings) -> None:
 
 def _read_npz(path: Path) -> tuple[Arrays, Strings]:
     arrays, strings = {}, {}
+    with zipfile.ZipFile(path) as archive:
+        _require_plausible(path, sum(part.file_size for part in archive.infolist()))
     with np.load(path, allow_pickle=False) as file:
         for name in file.files:
             if name.startswith("text_"):
@@ -110,6 +119,7 @@ def _read_parquet(path: Path) -> tuple[Arrays, Strings]:
         strings = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
         shapes = parse_json(strings.pop("row_shapes", "{}"))
         rows = file.metadata.num_rows
+        _require_plausible(path, 8 * sum(rows * math.prod(shape) for shape in shapes.values()))
         arrays: Arrays = {}
         for name, shape in shapes.items():
             kind = schema.field(name).type
@@ -142,8 +152,35 @@ def _read_h5(path: Path) -> tuple[Arrays, Strings]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        strings = {name: value.asstr()[()] for name, value in file.get("texts", {}).items()}
-        return {name: value[...] for name, value in file.items() if name != "texts"}, strings
+        group = file.get("texts", {})
+        sets = {name: _own_dataset(file, name) for name in file if name != "texts"}
+        texts = {name: _own_dataset(group, name) for name in group}
+        _require_plausible(path, sum(each.nbytes for each in (*sets.values(), *texts.values())))
+        strings = {name: each.asstr()[()] for name, each in texts.items()}
+        return {name: each[...] for name, each in sets.items()}, strings
+
+
+def _own_dataset(group: Any, name: str) -> Any:
+    """Return a data set whose numbers are in the file itself.
+
+    HDF5 can take them from any other file that the process may read: through a link, as external storage, or as a
+    virtual data set.
+    """
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name!r} is a link; the file must hold its own data")
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise ValueError(f"{name!r} takes its data from elsewhere; the file must hold its own data")
+    return dataset
+
+
+def _require_plausible(path: Path, stated: int) -> None:
+    """Raise ValueError if a file states far more numbers than it can hold, before memory is reserved for them."""
+    size = path.stat().st_size
+    if stated > max(_UNSUSPICIOUS_BYTES, _LARGEST_RATIO * size):
+        raise ValueError(f"it states {stated:,} bytes of data and is {size:,} bytes long")
 
 
 class _FileKind(NamedTuple):

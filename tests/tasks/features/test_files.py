@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -190,3 +192,51 @@ def test_spool_refuses_rows_of_another_form() -> None:
         spool.append(np.zeros((1, 3), np.float32))
     with pytest.raises(ValueError, match="without rows"):
         Spool().finish()
+
+
+def _rewritten(path: Path, change: Callable[[Any], None]) -> Path:
+    """Return a copy of an HDF5 file with something changed."""
+    h5py = pytest.importorskip("h5py")
+    other = path.with_name("other.h5")
+    shutil.copy(path, other)
+    with h5py.File(other, "r+") as file:
+        change(file)
+    return other
+
+
+def test_an_hdf5_file_reads_nothing_but_itself(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    features = made_features()
+    features.save(tmp_path / "f.h5")
+    shape = features.embeddings.shape
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(features.embeddings.nbytes))
+
+    def external(file: Any) -> None:
+        del file["embeddings"]
+        file.create_dataset("embeddings", shape=shape, dtype="<f4", external=[(str(secret), 0, secret.stat().st_size)])
+
+    def linked(file: Any) -> None:
+        del file["embeddings"]
+        file["embeddings"] = h5py.ExternalLink(str(tmp_path / "f.h5"), "embeddings")
+
+    def virtual(file: Any) -> None:
+        del file["embeddings"]
+        layout = h5py.VirtualLayout(shape=shape, dtype="<f4")
+        layout[...] = h5py.VirtualSource(str(tmp_path / "f.h5"), "embeddings", shape=shape)
+        file.create_virtual_dataset("embeddings", layout)
+
+    for change in (external, linked, virtual):
+        with pytest.raises(FeatureFileError, match="must hold its own data"):
+            VideoFeatures.load(_rewritten(tmp_path / "f.h5", change))
+
+
+def test_a_small_file_does_not_fill_the_memory(tmp_path: Path) -> None:
+    made_features().save(tmp_path / "f.h5")
+
+    def huge(file: Any) -> None:
+        del file["embeddings"]
+        file.create_dataset("embeddings", shape=(5_000_000, 192), dtype="f4", chunks=True)
+
+    with pytest.raises(FeatureFileError, match=r"states 3,840,[0-9,]+ bytes"):
+        VideoFeatures.load(_rewritten(tmp_path / "f.h5", huge))
