@@ -1,4 +1,4 @@
-"""``endofm pretrain`` from clips to a model that loads, on moving squares of 32 pixels."""
+"""``endofm pretrain`` from clips to a loadable model, on moving squares of 32 pixels."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from endofm.training.config_files import load_config
 from endofm.training.configs import config_names, find_config
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import PretrainConfig
-from endofm.training.settings_table import settings_table
 from endofm.video.writer import write_video
-from helpers import paths
 
 CONFIG = """
 objective:
@@ -104,7 +102,7 @@ def test_clips_become_a_model(trained: Path) -> None:
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in teacher.items())
 
 
-def test_the_card_tells_what_was_done(trained: Path) -> None:
+def test_the_card_documents_the_run(trained: Path) -> None:
     card = (trained / "export/README.md").read_text(encoding="utf-8")
     for text in (
         "- clips (9 clips)",
@@ -120,7 +118,7 @@ def test_the_card_tells_what_was_done(trained: Path) -> None:
     assert recipe == load_config(PretrainConfig, trained / "config.yaml")
 
 
-def test_neighbours_are_watched(trained: Path) -> None:
+def test_nearest_neighbours_are_evaluated(trained: Path) -> None:
     found = rows(trained / "logs/validation.csv")
     assert [row["epoch"] for row in found] == ["0", "1"]
     for row in found:
@@ -130,7 +128,7 @@ def test_neighbours_are_watched(trained: Path) -> None:
     assert (trained / "run.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_vcl_is_one_word(folder: Path, tmp_path: Path) -> None:
+def test_vcl_is_selected_by_name(folder: Path, tmp_path: Path) -> None:
     objective = "{name: vcl, concepts: 8, hidden_dim: 12, contrast_dim: 8, clip_frames: 2, crop_size: 32}"
     extra = ["objective.queue_size=8", "objective.top_concepts=4", "objective.warmup_epochs=0"]
     result = pretrain(config(folder, f"objective={objective}", *extra), tmp_path / "vcl", progress=False)
@@ -194,7 +192,7 @@ def test_recomputed_blocks_change_nothing_but_memory(folder: Path, tmp_path: Pat
     assert all(torch.allclose(value, found[1][name], atol=1e-6) for name, value in found[0].items())
 
 
-def test_two_processes_share_model_data_and_watch(folder: Path, trained: Path, tmp_path: Path) -> None:
+def test_two_processes_share_model_data_and_evaluation(folder: Path, trained: Path, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "endofm"),
         *("pretrain", str(folder / "tiny.yaml"), "--out", str(tmp_path / "run"), f"data.clips={folder / 'clips'}"),
@@ -208,7 +206,7 @@ def test_two_processes_share_model_data_and_watch(folder: Path, trained: Path, t
     assert EndoFM.from_pretrained(tmp_path / "run/export").embed_dim == 24
 
 
-def test_damaged_clips_are_left_out_and_told_of(tmp_path: Path, folder: Path) -> None:
+def test_damaged_clips_are_skipped_and_counted(tmp_path: Path, folder: Path) -> None:
     clips = write_clips(tmp_path / "clips", 6)
     (clips / "03.mp4").write_bytes(b"not a video")
     settings = config(folder, f"data.clips={clips}", "run.batch_size=1", "run.epochs=1")
@@ -237,9 +235,7 @@ def test_killed_and_started_again(folder: Path, tmp_path: Path) -> None:
     assert all(torch.equal(value, two.state_dict()[name]) for name, value in one.state_dict().items())
 
 
-def test_a_job_whose_time_is_over_saves_and_goes_on(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_terminated_job_saves_and_resumes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """SIGTERM to all processes, workers among them, as clusters send it, is no worse than one to the main process."""
     settings = ["run.epochs=12", "run.num_workers=2"]
     command = [
@@ -307,12 +303,3 @@ def test_the_command_reports_mistakes(folder: Path, tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize("name", config_names())
 def test_the_configurations_of_the_package_are_valid(name: str) -> None:
     load_config(PretrainConfig, find_config(name), ["data.clips=x"])
-
-
-def test_the_reference_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
-    table = settings_table(PretrainConfig)
-    page = (paths.REPOSITORY / "docs/training.md").read_text(encoding="utf-8")
-    assert table in page, "docs/training.md: replace the table by the output of `endofm pretrain --settings`"
-    assert not [row for row in table.splitlines() if row.endswith("|  |")], "a setting lacks its documentation"
-    assert main(["pretrain", "--settings"]) == 0
-    assert capsys.readouterr().out == table + "\n"

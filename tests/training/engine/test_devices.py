@@ -1,4 +1,4 @@
-"""Several processes over gloo: DDP and FSDP compute what one process does, and stay in step."""
+"""Runs on several processes over gloo: DDP and FSDP compute the same as one process, and stay in step."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_two_processes_train_as_one(runs: Path, alone: Path, strategy: str) -> N
     assert all(torch.allclose(trained[name], reference[name], atol=1e-6) for name in reference)
 
 
-def test_a_sharded_run_goes_on_in_one_process(runs: Path, alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sharded_run_resumes_in_one_process(runs: Path, alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = runs / "fsdp"
     for step in (12, 18):
         (folder / f"checkpoints/step-{step:08}.pt").unlink()

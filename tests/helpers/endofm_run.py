@@ -1,6 +1,6 @@
 """A tiny pre-training run on drifting waves, for tests.
 
-As a script, ``distillation_run.py FOLDER STRATEGY ...`` trains once with each strategy, in ``FOLDER/STRATEGY``;
+As a script, ``endofm_run.py FOLDER STRATEGY ...`` trains once with each strategy, in ``FOLDER/STRATEGY``;
 ``sinkhorn`` is ddp with the prototypes balanced.
 """
 

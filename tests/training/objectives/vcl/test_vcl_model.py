@@ -1,4 +1,4 @@
-"""The VCL network as a whole: its terms, gradients and learning, alone and on two processes."""
+"""The VCL network: its terms, gradients and learning, on one process and on two."""
 
 from __future__ import annotations
 

@@ -1,21 +1,75 @@
-"""The two clips and two stills of a window: places, crops and colours."""
+"""The six inputs of VCL: frames, crops, colours."""
 
 from __future__ import annotations
 
-import colorsys
+import math
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from endofm.errors import InputError
 from endofm.training.objectives.vcl import vcl_views
-from endofm.training.objectives.vcl.hue import change_hue, hue_matrix
 from endofm.training.objectives.vcl.vcl_config import VCLConfig
-from endofm.training.objectives.vcl.vcl_views import CropVCLViews, VCLCrops, VCLViews, render_vcl_views, view_config
+from endofm.training.objectives.vcl.vcl_views import (
+    CropVCLViews,
+    TwoHalves,
+    VCLCrops,
+    VCLViews,
+    render_vcl_views,
+    six_inputs,
+    view_config,
+)
 from endofm.training.views.view_draws import Appearance
 
+
+def test_still_inputs_do_not_move_and_differences_wrap_around() -> None:
+    views = VCLViews(torch.randn(2, 2, 3, 4, 8, 8), torch.randn(2, 2, 3, 8, 8))
+    inputs = six_inputs(views)
+    assert inputs.shape == (6, 2, 3, 4, 8, 8)
+    torch.testing.assert_close(inputs[0], views.clips[:, 0])
+    for number in (0, 1):
+        still, moving, clip = inputs[2 + number], inputs[4 + number], inputs[number]
+        assert not (still - still.roll(1, dims=2)).any()
+        torch.testing.assert_close(moving[:, :, 0], clip[:, :, 0] - clip[:, :, -1])
+        torch.testing.assert_close(moving[:, :, 2], clip[:, :, 2] - clip[:, :, 1])
+    constant = VCLViews(torch.ones(1, 2, 3, 4, 8, 8), torch.ones(1, 2, 3, 8, 8))
+    assert not six_inputs(constant)[4:].any()
+    with pytest.raises(InputError, match="stills"):
+        six_inputs(VCLViews(views.clips, views.stills[:1]))
+
+
+@settings(max_examples=50, deadline=None)
+@given(frames=st.integers(1, 200), clip_frames=st.integers(1, 16), seed=st.integers(0, 999))
+def test_halves_follow_each_other_within_the_video(frames: int, clip_frames: int, seed: int) -> None:
+    times = np.arange(frames) / 10
+    chosen = TwoHalves(clip_frames, 3.0)(times, frames / 10, np.random.default_rng(seed))
+    places = np.rint(chosen * 10).astype(int)
+    assert len(places) == 2 * clip_frames
+    assert set(places.tolist()) <= set(range(frames))
+    steps = np.diff(places)
+    assert (steps >= 0).all()
+    assert (steps <= 3).all()
+    if frames >= 2 * clip_frames:
+        assert (steps >= 1).all()
+    elif len(places) > 1:
+        assert places[-1] - places[0] >= frames - 1 - math.ceil(frames / len(places))
+
+
+def test_halves_reach_every_step_and_place() -> None:
+    sampler, times = TwoHalves(4, 3.0), np.arange(24) / 10
+    drawn = [sampler(times, 2.4, np.random.default_rng(seed)) for seed in range(200)]
+    spans = {round(float(chosen[-1] - chosen[0]) * 10) for chosen in drawn}
+    assert min(spans) == 7
+    assert max(spans) >= 20
+    assert {0.0, 2.3} <= {float(t) for chosen in drawn for t in chosen}
+
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
 CONFIG = VCLConfig(clip_frames=4, crop_size=32)
 
 
@@ -93,23 +147,3 @@ def test_faithful_colours_are_stronger_than_those_of_endofm() -> None:
 
     assert 0.38 < grey_share("vcl") < 0.62
     assert 0.1 < grey_share("endofm") < 0.3
-
-
-def test_a_full_turn_of_hue_is_no_turn_and_grey_stays_grey() -> None:
-    views = torch.randn(2, 3, 2, 4, 4)
-    torch.testing.assert_close(change_hue(views, (0, 1), MEAN, STD), views, atol=1e-4, rtol=1e-4)
-    there_and_back = change_hue(change_hue(views, (0.2, -0.1), MEAN, STD), (-0.2, 0.1), MEAN, STD)
-    torch.testing.assert_close(there_and_back, views, atol=1e-4, rtol=1e-4)
-    grey = torch.full((3,), 0.7, dtype=torch.float64)
-    torch.testing.assert_close(hue_matrix(0.17) @ grey, grey, atol=1e-3, rtol=0)
-    colour = torch.rand(3, dtype=torch.float64)
-    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
-    torch.testing.assert_close(weights @ hue_matrix(0.3) @ colour, weights @ colour)
-
-
-def test_hue_turns_as_a_colour_wheel_does() -> None:
-    red = torch.tensor([0.6, 0.4, 0.4], dtype=torch.float64)
-    for turn in (-0.25, -1 / 8, 1 / 8, 0.25, 1 / 3):
-        hue = colorsys.rgb_to_hsv(*(hue_matrix(turn) @ red).tolist())[0]
-        # Chroma is turned in YIQ, whose circle is not that of HSV: same direction, about the same angle.
-        assert min(abs(hue - turn % 1), 1 - abs(hue - turn % 1)) < 0.08

@@ -1,4 +1,4 @@
-"""The loop on one process: what is written, what is logged, what happens at the end."""
+"""Runs on one process: files, logs, and the end of a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert all(torch.equal(value, task.teacher.state_dict()[name]) for name, value in exported["teacher"].items())
 
 
-def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
+def test_a_finished_run_is_not_changed(tmp_path: Path) -> None:
     train(tmp_path, ToyConfig())
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
     task, result = train(tmp_path, ToyConfig())
@@ -90,7 +90,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert dump["parameters_not_finite"] == []
 
 
-def test_an_unhealthy_run_is_stopped_or_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unhealthy_run_stops_or_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(TrainingError, match=r"step 4: entropy is .*above 0\. The toy is broken.*on_unhealthy=warn"):
         train_sick(tmp_path / "stop")
     assert (tmp_path / "stop/checkpoints/step-00000004.pt").exists()

@@ -1,4 +1,4 @@
-"""VCL in the training loop: what moves when, what a checkpoint and an export hold."""
+"""VCL in the training loop: frozen parts, checkpoints and export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training checkpoint of the original's layout starts a run with both networks, both heads and the centre."""
+"""A published training checkpoint starts a run with both networks, both heads and the centre."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from endofm.training.objectives.endofm.endofm_config import EndoFMPublishedConfi
 from endofm.training.objectives.endofm.endofm_task import EndoFMTask, build
 from endofm.training.objectives.endofm.published_state import _unparametrized
 from endofm.training.objectives.pretraining_task import Start
-from helpers.distillation_run import HEAD, MODEL, VIEWS
+from helpers.endofm_run import HEAD, MODEL, VIEWS
 from helpers.published_names import to_parametrized
 
 CONFIG = EndoFMPublishedConfig(views=VIEWS, head=HEAD)
@@ -53,7 +53,7 @@ def started(content: dict[str, Any]) -> EndoFMTask:
     return task
 
 
-def test_a_published_checkpoint_is_taken_over_whole(published: tuple[Path, dict[str, Any]]) -> None:
+def test_a_published_checkpoint_is_loaded_completely(published: tuple[Path, dict[str, Any]]) -> None:
     path, content = published
     task = started(read_checkpoint(path))
     for name, tensor in task.teacher.state_dict().items():
@@ -72,7 +72,7 @@ def test_the_weights_that_the_original_begins_with_go_to_both(tmp_path: Path) ->
     assert not task.loss.center.any()
 
 
-def test_what_does_not_fit_is_named(published: tuple[Path, dict[str, Any]]) -> None:
+def test_mismatches_are_named(published: tuple[Path, dict[str, Any]]) -> None:
     _, content = published
     tensors = content["teacher"]
     for changed, message in (

@@ -1,4 +1,4 @@
-"""Killing a run at any moment and starting it again changes nothing; stopping it is clean."""
+"""Resuming: a run that is killed at any moment and restarted ends with the same bits; stopping is clean."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def kill_somewhere(pid: int, folder: Path, draw: random.Random) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None:
+def test_half_written_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     for name in (".partial-0-config.yaml", "logs/.partial-1-train.csv", "checkpoints/.partial-2-step-1.pt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("half")

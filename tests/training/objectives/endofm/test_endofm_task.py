@@ -1,4 +1,4 @@
-"""Self-distillation in the training loop: on one process and two, with parts of a batch, in half precision."""
+"""Endo-FM's objective in the training loop: full runs, several processes, collapse, stochastic depth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from endofm.config import EncoderConfig
 from endofm.errors import ConfigError
@@ -21,7 +20,7 @@ from endofm.training.engine.training_task import Plan
 from endofm.training.objectives.endofm.cross_view_loss import mutual_information
 from endofm.training.objectives.endofm.endofm_config import EndoFMFixedConfig, EndoFMPublishedConfig
 from endofm.training.objectives.endofm.endofm_task import EndoFMTask
-from helpers.distillation_run import HEAD, MODEL, VIEWS, TinyConfig, balanced, train
+from helpers.endofm_run import HEAD, MODEL, VIEWS, TinyConfig, balanced, train
 from helpers.paths import REPOSITORY, TESTS
 
 
@@ -75,7 +74,7 @@ def test_parts_of_a_batch_make_the_same_step(whole: tuple[Path, Any, Any], tmp_p
 
 def test_two_processes_train_as_one(whole: tuple[Path, Any, Any], tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*launch, str(TESTS / "helpers" / "distillation_run.py"), str(tmp_path), "ddp", "fsdp", "sinkhorn"]
+    command = [*launch, str(TESTS / "helpers" / "endofm_run.py"), str(tmp_path), "ddp", "fsdp", "sinkhorn"]
     paths = os.pathsep.join([str(TESTS), str(REPOSITORY)])
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300, check=False
@@ -87,7 +86,7 @@ def test_two_processes_train_as_one(whole: tuple[Path, Any, Any], tmp_path: Path
     close(saved(tmp_path / "sinkhorn"), saved(tmp_path / "alone"))
 
 
-def test_sinkhorn_uses_all_prototypes_alike() -> None:
+def test_sinkhorn_balances_the_prototypes() -> None:
     """Outputs that hardly differ, as those of a fresh network: the running mean leaves them alike, balance does not."""
     task = EndoFMTask(balanced().objective, VideoTransformer(MODEL.encoder))
     torch.manual_seed(0)
@@ -108,7 +107,7 @@ def test_half_precision_trains(tmp_path: Path) -> None:
     assert saved(tmp_path)["helpers"]["teacher"]["backbone.cls_token"].dtype == torch.float32
 
 
-def test_drop_path_acts_in_the_published_teacher_alone() -> None:
+def test_drop_path_acts_in_the_published_teacher_only() -> None:
     clip = torch.randn(8, 3, 2, 32, 32)
     encoder = VideoTransformer(MODEL.encoder)
     for block in encoder.blocks:
@@ -127,18 +126,9 @@ def test_drop_path_acts_in_the_published_teacher_alone() -> None:
             assert torch.equal(task.network([clip]), task.teacher([clip]))
 
 
-def test_settings_that_do_not_fit_each_other_are_refused() -> None:
+def test_incompatible_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="local_size 20 is not a multiple of the patch size 16"):
         EndoFMTask(EndoFMFixedConfig(views=replace(VIEWS, local_size=20)), VideoTransformer(MODEL.encoder))
     task = EndoFMTask(TinyConfig().objective, VideoTransformer(EncoderConfig(**vars(MODEL.encoder))))
     with pytest.raises(ConfigError, match="warmup_epochs 1 is longer than the run of 1 epochs"):
         task.prepare(Plan(steps_per_epoch=10, total_steps=5, batch_size=4))
-
-
-def test_information_tells_both_kinds_of_collapse() -> None:
-    def information(rows: Tensor) -> float:
-        return mutual_information(rows).item()
-
-    assert information(torch.full((4, 8), 1 / 8)) == pytest.approx(0, abs=1e-6)
-    assert information(torch.eye(8)[[3, 3, 3, 3]]) == pytest.approx(0, abs=1e-6)
-    assert information(torch.eye(8)[:4]) == pytest.approx(torch.tensor(4.0).log().item())
