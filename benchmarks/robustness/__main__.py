@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks.robustness.sandbox import FAILURES, Outcome, run_cases
 
-KINDS = ("videos", "weights", "names", "lists", "hub", "kills", "numbers")
+KINDS = ("videos", "weights", "numbers")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Attacks on arguments: numbers of every kind, tensors of every layout, and shapes nobody expects."""
+"""Attacks on arguments: numbers of every kind, tensors of every layout, and shapes beyond what is accepted."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Source:
         pixel_format: As coded.
         options: Of the encoder.
         states_length: Whether the file states how many frames it has or where it ends. Without that, a file that is
-            cut at its end is a shorter file, and nobody can notice.
+            cut at its end is a shorter file, which cannot be noticed.
     """
 
     container: str
@@ -62,7 +62,7 @@ SOURCES = {
     "flv": Source("flv", "flv", options=(("g", "12"),)),
     "raw h264": Source("h264", "libx264", options=(("g", "12"),), states_length=False),
 }
-"""What is attacked, by the name of its row in the table."""
+"""Sources under attack, by the name of their row in the table."""
 
 
 def picture(index: int) -> npt.NDArray[np.uint8]:

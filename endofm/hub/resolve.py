@@ -237,6 +237,7 @@ def _load_files(
     sha256: str = "",
 ) -> LoadedWeights:
     tensors = read_tensors(weights)
+    require_finite(tensors, str(weights))
     sha256 = sha256 or file_sha256(weights)
     record = record or find_record_of_file(sha256) or _converted_from(config)
     provenance = _provenance(source, record=record, file=weights, revision=commit, sha256=sha256)
