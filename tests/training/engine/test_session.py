@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, capsy
     (tmp_path / "run/export").rmdir()
     train(tmp_path / "run", ToyConfig())
     told = capsys.readouterr().err
-    assert "step-00000018.pt: this checkpoint is damaged" in told
+    assert "step-00000018.pt: the checkpoint is damaged" in told
     assert "Resuming from" in told
     assert same(tmp_path / "calm", tmp_path / "run")
     for path in (tmp_path / "run/checkpoints").glob("*.pt"):
