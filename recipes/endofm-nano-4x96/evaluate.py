@@ -50,8 +50,8 @@ def embed(model: EndoFM, folder: Path) -> LabelledFeatures:
     return LabelledFeatures(
         embeddings=np.concatenate([model(batch.frames).numpy() for batch in batches]),
         labels=np.concatenate([batch.labels.numpy() for batch in batches]),
-        groups=[data.table.group(int(place)) for place in order],
-        items=[data.table.id[int(place)] for place in order],
+        groups=[data.table.group(int(index)) for index in order],
+        items=[data.table.id[int(index)] for index in order],
         classes=data.classes,
     )
 
@@ -114,16 +114,16 @@ def main() -> None:
         result[folder.name] = {}
         for name in runs["trained"][0]:
             cells = {}
-            for which, found in runs.items():
-                values = [one[name] for one in found]
+            for which, scores in runs.items():
+                values = [one[name] for one in scores]
                 cells[which] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
             result[folder.name][name] = cells
             shown = " | ".join(f"{c['mean']:.3f} ± {c['sd']:.3f}" for c in (cells["trained"], cells["untrained"]))
             print(f"| {name} | {shown} |")
     if args.videos:
-        found = {"trained": recordings(model, args.videos), "untrained": recordings(twins[0], args.videos)}
-        result["recordings"] = found
-        print(f"\nnearest window from the same recording: {json.dumps(found, indent=1)}")
+        nearest = {"trained": recordings(model, args.videos), "untrained": recordings(twins[0], args.videos)}
+        result["recordings"] = nearest
+        print(f"\nnearest window from the same recording: {json.dumps(nearest, indent=1)}")
     if args.out:
         with atomic_path(args.out) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
