@@ -9,27 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from endofm.data.check import CheckFinding, CheckReport, check
 from endofm.data.listing import read_clips
 from endofm.data.manifest import read_manifest
 from endofm.data.perceptual_hashes import (
-    BLANK,
-    HASH_BITS,
     MATCH_BITS,
-    ClipHashes,
     differing_bits,
-    frame_hash,
-    pack_hashes,
     read_hashes,
 )
 from endofm.data.prepare.catalogue import find_set
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.preparation import prepare
-from endofm.data.similar_clips import find_similar
 from endofm.errors import InputError
 from endofm.video.writer import write_video
 from helpers import made_sets
@@ -184,75 +176,3 @@ def test_findings_are_counted_by_kind() -> None:
         "x", 3, (), (CheckFinding("overlap", "a"), CheckFinding("missing", "b"), CheckFinding("overlap", "c"))
     )
     assert report.counts() == {"missing": 1, "overlap": 2}
-
-
-@settings(max_examples=25)
-@given(video=st.integers(0, 50), scale=st.floats(0.5, 2), gain=st.floats(0.6, 1.0))
-def test_a_hash_survives_scale_and_brightness(video: int, scale: float, gain: float) -> None:
-    frame = picture(video, 3, 320, 240)
-    size = round(320 * scale), round(240 * scale)
-    other = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)) * gain
-    a, b = pack_hashes([frame_hash(frame), frame_hash(other.astype(np.uint8))])
-    assert differing_bits(a, b) <= MATCH_BITS
-
-
-def test_hashes_of_other_recordings_are_far() -> None:
-    hashes = pack_hashes([frame_hash(picture(video, 0)) for video in range(60)])
-    bits = differing_bits(hashes[:, None], hashes[None])
-    assert bits[~np.eye(60, dtype=bool)].min() > MATCH_BITS
-
-
-def test_frames_that_show_nothing_match_nothing() -> None:
-    assert frame_hash(np.zeros((50, 60, 3), np.uint8)) == BLANK
-    noise = np.random.default_rng(0).integers(100, 104, (50, 60, 3), dtype=np.uint8)
-    assert frame_hash(noise) == BLANK
-    blank = ClipHashes.join([[BLANK] * 5, [BLANK] * 5])
-    assert find_similar(blank, ["a", "b"]) == []
-    assert find_similar(ClipHashes.join([]), []) == []
-
-
-@given(value=st.integers(0, 2**HASH_BITS - 1), other=st.integers(0, 2**HASH_BITS - 1))
-def test_differing_bits_are_counted(value: int, other: int) -> None:
-    packed = pack_hashes([value, other])
-    assert differing_bits(packed[0], packed[1]) == bin(value ^ other).count("1")
-
-
-def _distance(a: int, b: int) -> int:
-    return bin(a ^ b).count("1")
-
-
-def _slow_similar(clips: list[list[int]], groups: list[str]) -> set[tuple[int, int]]:
-    """Return what :func:`find_similar` should, by comparing every frame with every other."""
-    found = set()
-    for j in range(len(clips)):
-        for i in range(j):
-            matches = 0
-            for fewer, more in ((clips[i], clips[j]), (clips[j], clips[i])):
-                if len(fewer) <= len(more):
-                    matches = sum(min(_distance(a, b) for b in more) <= MATCH_BITS for a in fewer)
-                    length = len(fewer)
-            if groups[i] != groups[j] and matches and matches >= max(min(2, length), 0.2 * length):
-                found.add((i, j))
-    return found
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_index_finds_what_comparing_everything_finds(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-
-    def number() -> int:
-        return int.from_bytes(rng.bytes(16), "big")
-
-    def near(value: int) -> int:
-        for bit in rng.choice(HASH_BITS, rng.integers(0, 6), replace=False):
-            value ^= 1 << int(bit)
-        return value
-
-    clips = [[number() for _ in range(rng.integers(1, 12))] for _ in range(40)]
-    for i in range(0, 30, 3):  # Some clips take a few frames from another.
-        taken = [near(value) for value in clips[i + 1][: rng.integers(1, 4)]]
-        clips[i][: len(taken)] = taken
-    groups = [str((i + 1) // 2) for i in range(40)]
-    found = {(s.first, s.second) for s in find_similar(ClipHashes.join(clips), groups)}
-    assert found == _slow_similar(clips, groups)
-    assert found
