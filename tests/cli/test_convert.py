@@ -13,8 +13,8 @@ import torch
 
 from endofm.errors import InputError, WeightsNotFoundError
 from endofm.hub.resolve import load_weights
-from helpers.loopback_hub import LoopbackHub
 from helpers.small_encoder import ENCODER, same, tensors, with_head
+from loopback_hub import LoopbackHub
 
 Command = Callable[..., str]
 

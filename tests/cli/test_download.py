@@ -9,7 +9,7 @@ import pytest
 
 from endofm.errors import WeightsNotFoundError
 from endofm.hub.resolve import load_weights
-from helpers.loopback_hub import LoopbackHub
+from loopback_hub import LoopbackHub
 
 Command = Callable[..., str]
 

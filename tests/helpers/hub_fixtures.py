@@ -16,8 +16,8 @@ from endofm.hub import registry
 from endofm.hub.model_folder import save_folder
 from endofm.hub.registry import list_models, register
 from endofm.hub.weight_record import Mirror, WeightRecord
-from helpers.loopback_hub import LoopbackHub, loopback_hub
 from helpers.small_encoder import CONFIG, tensors, training_checkpoint
+from loopback_hub import LoopbackHub, loopback_hub
 
 Command = Callable[..., str]
 

@@ -19,8 +19,8 @@ from endofm.hub.mirror import install_file
 from endofm.hub.registry import list_models, register
 from endofm.hub.resolve import LoadedWeights, load_weights
 from endofm.hub.weight_record import Mirror, WeightRecord
-from helpers.loopback_hub import CHUNK, LoopbackHub
 from helpers.small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint
+from loopback_hub import CHUNK, LoopbackHub
 
 NAME = "small"
 PAGE = "https://drive.example.org/view"

@@ -21,8 +21,8 @@ from endofm.errors import (
 )
 from endofm.hub.model_folder import save_folder
 from endofm.hub.resolve import LoadedWeights, load_weights
-from helpers.loopback_hub import CHUNK, LoopbackHub, loopback_hub, point_client
 from helpers.small_encoder import CONFIG, same, tensors
+from loopback_hub import CHUNK, LoopbackHub, loopback_hub, point_client
 
 WEIGHTS = r"/cdn/"
 HEAD_CONFIG = r"HEAD .*/config\.json"

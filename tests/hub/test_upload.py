@@ -9,8 +9,8 @@ import pytest
 from endofm.errors import DownloadError, InputError, WeightsNotFoundError
 from endofm.hub.resolve import load_weights
 from endofm.hub.upload import push_folder, push_to_hub
-from helpers.loopback_hub import LoopbackHub
 from helpers.small_encoder import CONFIG, same, tensors
+from loopback_hub import LoopbackHub
 
 TOKEN = "hf_writer"
 

@@ -10,7 +10,7 @@ import torch
 
 from endofm import EndoFM
 from endofm.errors import WeightsNotFoundError
-from helpers.loopback_hub import LoopbackHub
+from loopback_hub import LoopbackHub
 
 
 def embed(model: EndoFM) -> np.ndarray:

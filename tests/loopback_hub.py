@@ -197,6 +197,7 @@ def loopback_hub() -> Iterator[LoopbackHub]:
 class _Handler(BaseHTTPRequestHandler):
     hub: LoopbackHub
     server: _Server
+    fault: Fault | None = None
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
