@@ -40,7 +40,7 @@ def rendered(patients: int) -> list[list[UInt8Array]]:
 def recorded(folder: Path) -> list[list[UInt8Array]]:
     """Return 16 frames, spread evenly, of every video of a folder."""
     found = []
-    for name in walk(folder)[0]:
+    for name in walk(folder).videos:
         with open_video(folder / name) as video:
             times = np.linspace(0, video.end_seconds(), 16, endpoint=False)
             found.append([frame.data for frame in video.sample(times)])

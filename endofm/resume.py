@@ -24,6 +24,9 @@ from endofm.files import remove_partial
 LOCK_NAME = ".endofm-lock"
 """Name of the empty lock file in an output folder."""
 
+MANIFEST_NAME = "manifest.json"
+"""Name of the manifest in an output folder of a job over many videos."""
+
 
 @contextmanager
 def exclusive(folder: str | Path) -> Iterator[None]:

@@ -17,8 +17,10 @@ from endofm.cli.model_arguments import configure_source, configure_weights, conf
 
 if TYPE_CHECKING:
     from endofm.inference.job import ItemResult, JobReport, Work
-    from endofm.inference.video_paths import VideoItem
+    from endofm.inference.video_paths import FoundVideos, VideoItem
     from endofm.models.pretrained import Pretrained
+
+_LEFT_OUT_SHOWN = 20
 
 
 def configure_batch(
@@ -71,7 +73,7 @@ def configure_batch(
     return work
 
 
-def collect_videos(args: argparse.Namespace) -> list[VideoItem]:
+def collect_videos(args: argparse.Namespace) -> FoundVideos:
     """Return the videos of the arguments of :func:`configure_batch`, after checking its numbers.
 
     Raises:
@@ -185,7 +187,7 @@ def _load(loader: ModelLoader) -> Pretrained:
 
 def run_batch(
     args: argparse.Namespace,
-    items: Sequence[VideoItem],
+    items: FoundVideos,
     loader: ModelLoader,
     work: Work,
     *,
@@ -204,6 +206,7 @@ def run_batch(
         settings: Options of the task that the results depend on; those of the model are added.
     """
     from endofm.inference.job import run_job
+    from endofm.resume import MANIFEST_NAME
 
     model = loader.load()
     report_precision(model, args)
@@ -219,6 +222,7 @@ def run_batch(
         suffixes=suffixes,
         settings=settings,
         jobs=args.jobs,
+        left_out=items.left_out,
         overwrite=args.overwrite,
         progress=not args.quiet,
     )
@@ -229,7 +233,22 @@ def run_batch(
             print(f"endofm: note: {entry.source}: {problem}", file=sys.stderr)
     for entry in report.failed:
         print(f"endofm: failed: {entry.error}", file=sys.stderr)
+    print_left_out(report.left_out, str(args.out / MANIFEST_NAME))
     return report
+
+
+def print_left_out(left_out: Sequence[tuple[str, str]], where: str) -> None:
+    """Name what was found beside the videos and not read, on the standard error.
+
+    Args:
+        left_out: Path and sentence for each.
+        where: File that lists all of them.
+    """
+    for path, reason in left_out[:_LEFT_OUT_SHOWN]:
+        print(f"endofm: left out: {path}: {reason}", file=sys.stderr)
+    if len(left_out) > _LEFT_OUT_SHOWN:
+        rest = len(left_out) - _LEFT_OUT_SHOWN
+        print(f"endofm: left out: {rest:,} more, listed in {where}", file=sys.stderr)
 
 
 def run_single(
@@ -272,13 +291,16 @@ def summarize(report: JobReport, out: Path, total: str) -> str:
         out: Output folder.
         total: Amount of results, such as ``"24 clips"``.
     """
-    from endofm.inference.job import MANIFEST_NAME
+    from endofm.resume import MANIFEST_NAME
 
-    count = len(report.entries)
+    count, others = len(report.entries), len(report.left_out)
+    left_out = f"; {others} other {'file or folder was' if others == 1 else 'files and folders were'} left out" * bool(
+        others
+    )
     retry = "; rerun the command to retry the failed ones" if report.failed else ""
     return (
         f"{count - len(report.failed)} of {count} videos in {out} ({report.skipped} of them done before), {total}; "
-        f"details in {out / MANIFEST_NAME}{retry}"
+        f"details in {out / MANIFEST_NAME}{left_out}{retry}"
     )
 
 

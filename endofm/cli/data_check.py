@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from endofm.cli.batch import print_left_out
+
 SUMMARY = "find missing, damaged and duplicated clips, and clips shared with other data"
 EXAMPLES = ("endofm data check prepared/ --against prepared-kumc/ --write-clean",)
 
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {finding.clip}{other}{text}")
         if count > SHOWN:
             print(f"  ... and {count - SHOWN:,} more")
+    print_left_out(report.left_out, f"{args.out}/{REPORT_NAME}")
     if not report.findings:
         print("no missing, damaged, duplicated or shared clips")
     print(f"\nwritten to {args.out}/{REPORT_NAME}")

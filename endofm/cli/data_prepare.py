@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from endofm.cli.batch import print_left_out
+
 SUMMARY = "turn a data set that you have obtained into clips, lists and a manifest (downloads nothing)"
 EXAMPLES = (
     "endofm data prepare folder recordings/ prepared/ --dry-run",
@@ -61,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.out}: {report.clips:,} clips{expected}, {report.frames:,} frames from {report.sources:,} sources")
     for name, text in report.problems[:20]:
         print(f"{name}: {text}", file=sys.stderr)
-    if report.dropped:
-        print(f"{len(report.dropped)} items were left out, listed in {args.out}/{PROBLEMS_NAME}")
+    print_left_out(report.dropped, f"{args.out}/{PROBLEMS_NAME}")
     if report.problems:
         print(f"{len(report.problems)} problems, listed in {args.out}/{PROBLEMS_NAME}", file=sys.stderr)
     return int(bool(report.problems))

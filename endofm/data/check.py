@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from endofm._version import __version__
-from endofm.data.clip_files import Inspection, InspectTask, clips_of, find_sets, inspect_some
+from endofm.data.clip_files import ClipListing, Inspection, InspectTask, clips_of, find_sets, inspect_some
 from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, read_manifest, write_manifest
 from endofm.data.perceptual_hashes import ClipHashes, read_hashes, write_hashes
 from endofm.data.similar_clips import find_similar
@@ -62,12 +62,14 @@ class CheckReport:
         clips: Number of its clips.
         against: Folders that it was compared with.
         findings: The findings, ordered by kind.
+        left_out: Path and sentence for everything in these folders that is no clip and might have been meant as one.
     """
 
     folder: str
     clips: int
     against: tuple[str, ...]
     findings: tuple[CheckFinding, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Return the number of findings of each kind that occurs, in the order of :data:`KINDS`."""
@@ -80,10 +82,13 @@ class _InspectedSet:
     """One set and the state of its clips."""
 
     folder: Path
-    rows: list[ClipRow]
-    unlisted: list[str]
+    listing: ClipListing
     states: list[Inspection]
     hashes: ClipHashes
+
+    @property
+    def rows(self) -> list[ClipRow]:
+        return self.listing.rows
 
     def path(self, index: int) -> str:
         return (self.folder / self.rows[index].path).as_posix()
@@ -117,7 +122,8 @@ def check(
     findings += _shared_content(checked, others)
     findings.sort(key=lambda finding: list(KINDS).index(finding.kind))
     clips = sum(len(one.rows) for one in checked)
-    report = CheckReport(str(folder), clips, tuple(str(root) for root in against), tuple(findings))
+    left_out = tuple((f"{one.folder / name}", text) for one in checked for name, text in one.listing.left_out)
+    report = CheckReport(str(folder), clips, tuple(str(root) for root in against), tuple(findings), left_out)
     text = json.dumps({"endofm_version": __version__, **asdict(report)}, indent=1)
     write_text(folder / REPORT_NAME, text + "\n")
     return report
@@ -125,10 +131,11 @@ def check(
 
 def _inspect_set(folder: Path, jobs: int, *, verify: bool, progress: bool) -> _InspectedSet:
     """Inspect the clips of a set; without ``verify``, read files only if the set has no stored hashes."""
-    rows, unlisted = clips_of(folder)
+    listing = clips_of(folder)
+    rows = listing.rows
     stored = read_hashes(folder, rows)
     if stored is not None and not verify:
-        return _InspectedSet(folder, rows, unlisted, [Inspection(sha256=row.sha256) for row in rows], stored)
+        return _InspectedSet(folder, listing, [Inspection(sha256=row.sha256) for row in rows], stored)
     tasks = [
         InspectTask(folder, rows[first : first + _ROWS_PER_TASK], first, stored is None)
         for first in range(0, len(rows), _ROWS_PER_TASK)
@@ -145,7 +152,7 @@ def _inspect_set(folder: Path, jobs: int, *, verify: bool, progress: bool) -> _I
         # Hashes of a damaged set would be taken for those of the repaired one, so they are not kept.
         if (folder / CLIP_MANIFEST_NAME).is_file() and not any(state.kind for state in states):
             write_hashes(folder, rows, stored)
-    return _InspectedSet(folder, rows, unlisted, states, stored)
+    return _InspectedSet(folder, listing, states, stored)
 
 
 def _inspect_one_by_one(task: InspectTask) -> list[Inspection]:
@@ -165,7 +172,7 @@ def _file_findings(one: _InspectedSet) -> list[CheckFinding]:
         for place, state in enumerate(one.states)
         if state.kind
     ]
-    return found + [CheckFinding("unlisted", (one.folder / name).as_posix()) for name in one.unlisted]
+    return found + [CheckFinding("unlisted", (one.folder / name).as_posix()) for name in one.listing.unlisted]
 
 
 def _shared_content(checked: Sequence[_InspectedSet], others: Sequence[_InspectedSet]) -> list[CheckFinding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, read_manifest
 from endofm.data.perceptual_hashes import HASH_EVERY, frame_hash
@@ -12,7 +13,7 @@ from endofm.data.prepare.frame_folders import folder_sha256
 from endofm.data.prepare.sources import list_images, require_folder
 from endofm.errors import EndoFMError
 from endofm.hub.download import file_sha256
-from endofm.video.find import walk
+from endofm.video.find import find_recordings
 from endofm.video.open import open_video
 
 
@@ -49,16 +50,28 @@ def find_sets(root: Path) -> list[Path]:
     return [path.parent for path in sorted(root.glob(f"*/{CLIP_MANIFEST_NAME}"))] or [root]
 
 
-def clips_of(folder: Path) -> tuple[list[ClipRow], list[str]]:
-    """Return the clips of a set, and the video files in its folder that the manifest does not list.
+class ClipListing(NamedTuple):
+    """Clips of a set's folder.
 
-    In a folder without a manifest, every video file and every folder of images is a clip.
+    Attributes:
+        rows: The clips.
+        unlisted: Video files in the folder that its manifest does not list.
+        left_out: Name and sentence for everything else that might have been meant as a clip.
     """
-    videos, image_folders = walk(folder)
+
+    rows: list[ClipRow]
+    unlisted: list[str]
+    left_out: list[tuple[str, str]]
+
+
+def clips_of(folder: Path) -> ClipListing:
+    """Return the clips of a set; in a folder without a manifest, every recording is a clip."""
+    found = find_recordings(folder)
     if not (folder / CLIP_MANIFEST_NAME).is_file():
-        return [ClipRow(path=path, video=path) for path in [*videos, *image_folders]], []
+        return ClipListing([ClipRow(path=path, video=path) for path in found.paths], [], found.left_out)
     rows = read_manifest(folder / CLIP_MANIFEST_NAME)
-    return rows, sorted(set(videos) - {row.path for row in rows})
+    videos = {path for path in found.paths if not (folder / path).is_dir()}
+    return ClipListing(rows, sorted(videos - {row.path for row in rows}), found.left_out)
 
 
 def inspect(folder: Path, row: ClipRow, *, need_hashes: bool) -> Inspection:

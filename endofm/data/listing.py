@@ -61,7 +61,7 @@ def _entries(path: Path, prefix: str, root: Path | None) -> Iterator[ClipEntry]:
     if path.is_dir() and (path / CLIP_MANIFEST_NAME).is_file():
         path = path / CLIP_MANIFEST_NAME
     if path.is_dir():
-        rows, _ = clips_of(path)
+        rows = clips_of(path).rows
         if not rows:
             raise InputError(f"{path}: there are no videos and no folders of frames in it")
         return (ClipEntry(path=path / row.path, id=prefix + row.path, video=row.video) for row in rows)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.errors import InputError
-from endofm.inference.job import MANIFEST_NAME, read_entries
+from endofm.inference.job import read_entries
+from endofm.resume import MANIFEST_NAME
 from endofm.tasks.features.files import FEATURE_SUFFIXES
 from endofm.tasks.features.results import VideoFeatures
 

@@ -21,10 +21,7 @@ from endofm.inference.video_paths import VideoItem
 from endofm.json_text import read_json
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
-from endofm.resume import exclusive, file_state, require_same_settings
-
-MANIFEST_NAME = "manifest.json"
-"""Name of the manifest in an output folder."""
+from endofm.resume import MANIFEST_NAME, exclusive, file_state, require_same_settings
 
 _FORMAT_VERSION = 1
 
@@ -94,10 +91,12 @@ class JobReport:
     Attributes:
         entries: Every video of this run, in the order given.
         skipped: Number of them that an earlier run had finished.
+        left_out: Path and sentence for what was found and is none of the videos.
     """
 
     entries: tuple[Entry, ...]
     skipped: int
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @property
     def failed(self) -> tuple[Entry, ...]:
@@ -113,6 +112,7 @@ def run_job(
     suffixes: Sequence[str],
     settings: Mapping[str, Any],
     jobs: int = 1,
+    left_out: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
     progress: bool = True,
 ) -> JobReport:
@@ -131,6 +131,7 @@ def run_job(
             only if all of them exist.
         settings: Everything that the results depend on, as plain JSON values. A folder holds results of one setting.
         jobs: Number of processes; 1 works in this process.
+        left_out: Path and sentence for what was found and is none of the videos, for the manifest.
         overwrite: Start over, even with other settings.
         progress: Show a progress bar over the videos.
 
@@ -156,11 +157,11 @@ def run_job(
                         item, suffixes[0], f"{item.path}: its process was killed (a crash or lack of memory)"
                     )
                 known[outcome.output] = outcome
-                _write_manifest(out, settings, known)
+                _write_manifest(out, settings, known, left_out)
                 bar.update(1)
         if not remaining:
-            _write_manifest(out, settings, known)
-    return JobReport(tuple(known[item.output + suffixes[0]] for item in items), skipped)
+            _write_manifest(out, settings, known, left_out)
+    return JobReport(tuple(known[item.output + suffixes[0]] for item in items), skipped, tuple(left_out))
 
 
 def read_entries(out: str | Path) -> list[Entry]:
@@ -245,11 +246,14 @@ def _read_manifest(out: Path) -> tuple[dict[str, Any], list[Entry]]:
         ) from error
 
 
-def _write_manifest(out: Path, settings: Mapping[str, Any], known: Mapping[str, Entry]) -> None:
+def _write_manifest(
+    out: Path, settings: Mapping[str, Any], known: Mapping[str, Entry], left_out: Sequence[tuple[str, str]]
+) -> None:
     values = {
         "format_version": _FORMAT_VERSION,
         "settings": dict(settings),
         "videos": [known[output].to_row() for output in sorted(known)],
+        "left_out": [{"path": path, "reason": reason} for path, reason in left_out],
     }
     with atomic_path(out / MANIFEST_NAME) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

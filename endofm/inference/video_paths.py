@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from endofm.errors import InputError
-from endofm.video.find import walk
+from endofm.video.find import find_recordings
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,20 @@ class VideoItem:
     output: str
 
 
-def find_videos(paths: Iterable[str | Path]) -> list[VideoItem]:
+class FoundVideos(list[VideoItem]):
+    """Videos of some paths, and in ``left_out`` path and sentence for what else was found and might have been meant."""
+
+    def __init__(self, items: Iterable[VideoItem], left_out: Iterable[tuple[str, str]]) -> None:
+        super().__init__(items)
+        self.left_out = tuple(left_out)
+
+
+def find_videos(paths: Iterable[str | Path]) -> FoundVideos:
     """Return the videos of some paths.
 
     Args:
-        paths: Files; folders, searched with all folders below for files with the suffix of a video; folders that hold
-            images and no video, each of which is one video. Hidden files are skipped.
+        paths: Files; folders, searched with all folders below for videos, whatever their suffix, and for folders that
+            hold images and no video, each of which is one video. Hidden files are skipped.
 
     Returns:
         Videos in the order of ``paths``, those of one folder in natural order.
@@ -39,9 +47,14 @@ def find_videos(paths: Iterable[str | Path]) -> list[VideoItem]:
         InputError: If a path does not exist, a folder holds no video, or two outputs would have the same name.
     """
     items: list[VideoItem] = []
+    left_out: list[tuple[str, str]] = []
     for path in map(Path, paths):
         if path.is_dir():
-            items.extend(_in_folder(path))
+            found = find_recordings(path)
+            if not found.paths:
+                raise InputError(found.describe_nothing(path))
+            items += [VideoItem(path / name, path.resolve().name if name == "." else name) for name in found.paths]
+            left_out += [(str(path / name), reason) for name, reason in found.left_out]
         elif path.exists():
             items.append(VideoItem(path, path.name))
         else:
@@ -56,7 +69,7 @@ def find_videos(paths: Iterable[str | Path]) -> list[VideoItem]:
                 f"{sources} would both be written as {name}; give the folder above them, or use different "
                 f"output folders"
             )
-    return unique
+    return FoundVideos(unique, left_out)
 
 
 def read_list(path: str | Path) -> list[Path]:
@@ -71,11 +84,3 @@ def read_list(path: str | Path) -> list[Path]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: this list cannot be read ({error})") from error
     return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
-
-
-def _in_folder(folder: Path) -> list[VideoItem]:
-    # Videos win over images: a folder of recordings may also hold thumbnails.
-    videos, folders = walk(folder)
-    if not videos and not folders:
-        raise InputError(f"{folder}: there are no videos and no images in this folder or below it")
-    return [VideoItem(folder / name, folder.resolve().name if name == "." else name) for name in videos or folders]

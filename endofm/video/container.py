@@ -63,8 +63,11 @@ class MediaSource:
         self._source = source
         self._lock = threading.Lock()
 
-    def open(self) -> InputContainer:
+    def open(self, *, probe_bytes: int | None = None) -> InputContainer:
         """Open the container once more.
+
+        Args:
+            probe_bytes: Bytes from which FFmpeg must recognise the format; by default as many as it likes.
 
         Raises:
             VideoError: If this is not a readable video container.
@@ -73,6 +76,8 @@ class MediaSource:
             path = isinstance(self._source, Path)
             # Bytes come without a protocol; whatever asks for one wants something else than these bytes.
             options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file" if path else "none"}
+            if probe_bytes is not None:
+                options["formatprobesize"] = str(probe_bytes)
             target = str(self._source.absolute()) if isinstance(self._source, Path) else self._bytes()
             container = av.open(target, "r", options=options, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError, EOFError) as error:

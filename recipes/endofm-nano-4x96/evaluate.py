@@ -71,7 +71,7 @@ def probes(features: LabelledFeatures, folder: Path, seed: int) -> dict[str, flo
 def recordings(model: EndoFM, folder: Path) -> dict[str, float]:
     """Return how often the nearest window is in the same recording, and how often it would be by chance."""
     rows, names, starts = [], [], []
-    for number, path in enumerate(folder / name for name in walk(folder)[0]):
+    for number, path in enumerate(folder / name for name in walk(folder).videos):
         features = model.extract_features(path, window_seconds=1.0, hop_seconds=0.5, progress=False)
         rows.append(features.embeddings)
         names += [number] * len(features.embeddings)

@@ -81,13 +81,18 @@ def test_one_bad_file_does_not_stop_the_rest(weights: Path, recordings: Path, tm
     folder = tmp_path / "in"
     shutil.copytree(recordings, folder)
     (folder / "a" / "bad.mp4").write_bytes(b"this is no video")
+    (folder / "unknown.rec").write_bytes(bytes(range(256)))
     out = tmp_path / "out"
     result = extract(folder, "-o", out, "--weights", weights, "--jobs", jobs)
     assert result.returncode == 1
     assert "bad.mp4" in result.stderr
     assert "Traceback" not in result.stderr
     assert "3 of 4 videos" in result.stdout
-    rows = {row["output"]: row for row in json.loads((out / "manifest.json").read_text())["videos"]}
+    assert "1 other file or folder was left out" in result.stdout
+    assert "unknown.rec" in result.stderr
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert [row["path"] for row in manifest["left_out"]] == [str(folder / "unknown.rec")]
+    rows = {row["output"]: row for row in manifest["videos"]}
     assert rows["a/bad.mp4.safetensors"]["status"] == "failed"
     assert rows["two.mp4.safetensors"]["clips"] == 3
     shutil.copy(recordings / "two.mp4", folder / "a" / "bad.mp4")

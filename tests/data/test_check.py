@@ -26,6 +26,7 @@ from endofm.errors import InputError
 from endofm.video.writer import write_video
 from helpers import made_sets
 from helpers.made_sets import make_video, picture, pictures
+from helpers.video_makers import write_clip
 
 CLIPS = ClipFormat(clip_frames=30, short_side=64)
 
@@ -164,6 +165,16 @@ def test_hashes_are_made_where_there_are_none(out: Path) -> None:
     assert read_hashes(out, rows[:-1]) is None, "hashes of other clips are not taken"
     (out / "hashes.npz").write_bytes(b"PK\x03\x04 damaged")
     assert read_hashes(out, rows) is None
+
+
+def test_what_is_no_clip_is_named_and_no_finding(tmp_path: Path) -> None:
+    write_clip(tmp_path / "recording", numbers=range(4), container_format="mp4")
+    (tmp_path / "unknown.rec").write_bytes(bytes(range(256)))
+    (tmp_path / "damaged.h264").write_bytes(np.random.default_rng(0).bytes(500))
+    report = quick(tmp_path)
+    assert report.clips == 2
+    assert kinds(report) == [("damaged", "damaged.h264", "")]
+    assert [path for path, _ in report.left_out] == [str(tmp_path / "unknown.rec")]
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from endofm.errors import InputError, JobError, VideoError
-from endofm.inference.job import MANIFEST_NAME, ItemResult, JobReport, read_entries, run_job
+from endofm.inference.job import ItemResult, JobReport, read_entries, run_job
 from endofm.inference.video_paths import VideoItem
+from endofm.resume import MANIFEST_NAME
 
 
 def copy_upper(item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:

@@ -20,7 +20,17 @@ def recordings(tmp_path: Path) -> Path:
 
 def test_folders_are_searched_in_natural_order(recordings: Path) -> None:
     outputs = [item.output for item in find_videos([recordings])]
-    assert outputs == ["a/x_9.mp4", "a/x_10.mp4", "b/x_9.mp4"]
+    assert outputs == ["a/x_9.mp4", "a/x_10.mp4", "b/x_9.mp4", "stills"]
+
+
+def test_what_is_left_out_is_named(recordings: Path) -> None:
+    (recordings / "a" / "damaged.dat").write_bytes(bytes(range(256)))
+    (recordings / "damaged").mkdir()
+    (recordings / "damaged" / "x.dat").write_bytes(bytes(range(256)))
+    found = find_videos([recordings / "a", recordings / "stills"])
+    assert [path for path, _ in found.left_out] == [str(recordings / "a" / "damaged.dat")]
+    with pytest.raises(InputError, match=r"no videos and no images.*x\.dat: not a video"):
+        find_videos([recordings / "damaged"])
 
 
 def test_a_folder_of_images_is_one_video(recordings: Path) -> None:

@@ -7,15 +7,17 @@ from pathlib import Path
 from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.sources import SourceItem, require_folder
 from endofm.errors import InputError
-from endofm.video.find import naturally, walk
+from endofm.video.find import find_recordings
 
 
 def find(root: Path) -> SourceListing:
-    """Return every video file and every folder of images below ``root``; each is one recording."""
-    videos, folders = walk(require_folder(root))
-    if not videos and not folders:
-        raise InputError(f"{root}: there are no videos and no images in this folder or below it")
-    return SourceListing(tuple(SourceItem(source=path, video=path) for path in naturally([*videos, *folders])))
+    """Return every recording below ``root``; what is left out is named."""
+    found = find_recordings(require_folder(root))
+    if not found.paths:
+        raise InputError(found.describe_nothing(root))
+    return SourceListing(
+        tuple(SourceItem(source=path, video=path) for path in found.paths), dropped=tuple(found.left_out)
+    )
 
 
 RECIPE = SetRecipe(

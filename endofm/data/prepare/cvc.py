@@ -63,7 +63,7 @@ def clip_name(run: Run) -> str:
 
 def find(root: Path) -> SourceListing:
     """Return one source per run."""
-    folders = walk(require_folder(root))[1]
+    folders = walk(require_folder(root)).folders
     images = next((name for name in folders if PurePosixPath(name).name.lower() == "original"), None)
     if images is None or _mask_folder(root / images) is None:
         raise InputError(f"{root}: this folder does not have the published layout; expected {LAYOUT}")

@@ -51,7 +51,7 @@ def find(root: Path) -> SourceListing:
     for piece in PIECES:
         images = base / piece / "Image"
         videos: dict[str, list[Path]] = {}
-        for name in walk(images)[1] if images.is_dir() else []:
+        for name in walk(images).folders if images.is_dir() else []:
             files = _annotated(list_images(images / name), root, dropped)
             # Images directly in Image/ are the shuffled frames of the archive, a subfolder is one video.
             videos |= _regroup(files, root, problems) if name == "." else {name.replace("/", "-"): files}

@@ -61,10 +61,10 @@ def find_by_rules(root: Path, rules: Sequence[LayoutRule], layout: str) -> Sourc
     Raises:
         InputError: If the folder is missing or nothing in it matches.
     """
-    videos, folders = walk(require_folder(root))
+    tree = walk(require_folder(root))
     items: list[SourceItem] = []
     others: list[str] = []
-    for kind, paths in (("video", videos), ("frames", folders)):
+    for kind, paths in (("video", tree.videos), ("frames", tree.folders)):
         for path in paths:
             candidates = (rule.item(path) for rule in rules if rule.kind == kind)
             match = next((item for item in candidates if item is not None), None)
@@ -76,4 +76,5 @@ def find_by_rules(root: Path, rules: Sequence[LayoutRule], layout: str) -> Sourc
     if not items:
         raise InputError(f"{root}: this folder does not have the published layout; expected {layout}")
     items.sort(key=lambda item: natural_key(item.source))
-    return SourceListing(tuple(items), dropped=tuple((path, "is not part of the published layout") for path in others))
+    dropped = [(path, "is not part of the published layout") for path in others]
+    return SourceListing(tuple(items), problems=tuple(tree.closed), dropped=tuple(dropped))

@@ -46,7 +46,7 @@ def find(root: Path) -> SourceListing:
                 )
     if not items:
         raise InputError(f"{base}: none of the listed videos exists; expected {LAYOUT}")
-    others = set(walk(base / "videos")[0]) - {item.video for item in items.values()}
+    others = set(walk(base / "videos").videos) - {item.video for item in items.values()}
     return SourceListing(
         tuple(items.values()), tuple(problems), tuple((name, "is in no list") for name in sorted(others))
     )

@@ -117,6 +117,7 @@ def test_damaged_sources_are_named_and_the_rest_is_prepared(tmp_path: Path) -> N
     (source / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     (source / "text.avi").write_text("no video at all")
     (source / "empty.mkv").touch()
+    (source / "unknown.rec").write_bytes(bytes(range(256)))
     make_frames(source / "frames", 3, range(12))
     (source / "frames" / "4.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
     result = subprocess.run(
@@ -128,7 +129,8 @@ def test_damaged_sources_are_named_and_the_rest_is_prepared(tmp_path: Path) -> N
     assert "Traceback" not in result.stderr
     with (tmp_path / "out" / "problems.csv").open() as file:
         problems = {line["source"]: line["text"] for line in csv.DictReader(file)}
-    assert problems.keys() == {"cut.mp4", "text.avi", "empty.mkv", "frames"}
+    assert problems.keys() == {"cut.mp4", "text.avi", "empty.mkv", "frames", "unknown.rec"}
+    assert "left out: unknown.rec" in result.stderr
     assert "4.jpg" in problems["frames"]
     rows = read_manifest(tmp_path / "out" / "manifest.csv")
     assert by_source(rows) == {"frames": ["00001.mp4", "00002.mp4"], "good.mp4": ["00003.mp4"]}
