@@ -17,6 +17,7 @@ from torch import Tensor
 
 from endofm.config import EncoderConfig, PreprocessConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError
+from endofm.hub.tensor_file import is_weight_type
 
 _WRAPPERS = ("module.", "model.")
 """Prefixes of DistributedDataParallel and of older TimeSformer files; they may be nested."""
@@ -118,19 +119,6 @@ def plain_tensors(
         CheckpointFormatError: If one of them is not an ordinary tensor of floating-point numbers.
     """
     return {name: _plain(tensor, name, source, integers=integers) for name, tensor in entries.items()}
-
-
-def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
-    """Raise if a tensor holds values that are not finite.
-
-    Raises:
-        CheckpointFormatError: Naming the first such tensor.
-    """
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointFormatError(
-                f"{source}: tensor {name!r} holds values that are not finite; training diverged?"
-            )
 
 
 def infer_encoder_config(
@@ -251,7 +239,7 @@ def _is_state_dict(value: object) -> bool:
 def _plain(tensor: object, name: str, source: str, *, integers: bool) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise CheckpointFormatError(f"{source}: {name!r} is not a tensor")
-    number = tensor.is_floating_point() or (integers and tensor.dtype == torch.int64)
+    number = is_weight_type(tensor.dtype, like=torch.float32) or (integers and tensor.dtype == torch.int64)
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or not number:
         raise CheckpointFormatError(f"{source}: tensor {name!r} is not an ordinary tensor of floating-point numbers")
     # Strides of zero let a small file describe an enormous tensor, which the copy below would allocate.

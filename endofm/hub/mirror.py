@@ -23,8 +23,9 @@ from endofm.errors import (
 from endofm.files import atomic_path
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.download import DownloadOptions, fetch, file_lock, file_sha256, require_sha256
-from endofm.hub.model_folder import WEIGHTS_NAME, read_tensors, save_folder
+from endofm.hub.model_folder import WEIGHTS_NAME, save_folder
 from endofm.hub.task_layout import check_tensors
+from endofm.hub.tensor_file import read_tensors
 from endofm.hub.weight_record import Mirror, WeightRecord
 
 _CHECKSUM_NAME = f"{WEIGHTS_NAME}.sha256"

@@ -10,16 +10,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
 from endofm.config import ModelConfig
-from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, WeightsNotFoundError
+from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, WeightsNotFoundError, quoted
 from endofm.files import atomic_path
 from endofm.hub.download import file_sha256
 from endofm.hub.model_card import model_card
 from endofm.hub.registry import find_record
 from endofm.hub.task_layout import check_tensors
+from endofm.hub.tensor_file import is_weight_type, read_metadata, write_tensor_file
 from endofm.hub.weight_record import WeightRecord
 from endofm.json_text import parse_json
 
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 CARD_NAME = "README.md"
-
-Shape = tuple[int, ...]
 
 _CONFIG_KEY = "endofm_config"
 
@@ -142,29 +138,10 @@ def write_tensors(path: Path, state_dict: Mapping[str, Tensor], config: ModelCon
 
     Args:
         path: File to write.
-        state_dict: Tensors by name; they are written as contiguous CPU tensors of their dtype.
+        state_dict: Tensors by name; they are written in their own types.
         config: Configuration.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-    # touch() applies the user's umask, which the file gets back below.
-    path.touch()
-    mode = path.stat().st_mode
-    save_file(tensors, path, metadata={"format": "pt", _CONFIG_KEY: json.dumps(config.to_dict())})
-    path.chmod(mode)  # safetensors creates the file readable by its owner alone
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read every tensor of a safetensors file into memory.
-
-    Raises:
-        CheckpointFormatError: If the file is damaged, cut off or of another format.
-    """
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            # Copied, because the tensors are mapped from the file: overwriting it would change a loaded model.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+    write_tensor_file(path, state_dict, {"format": "pt", _CONFIG_KEY: json.dumps(config.to_dict())})
 
 
 def read_config(path: Path) -> ModelConfig | None:
@@ -174,11 +151,7 @@ def read_config(path: Path) -> ModelConfig | None:
         CheckpointFormatError: If the file is damaged, cut off or of another format.
         ConfigError: If the configuration in the header is not valid.
     """
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            text = (file.metadata() or {}).get(_CONFIG_KEY)
-    except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+    text = read_metadata(path).get(_CONFIG_KEY)
     if text is None:
         return None
     try:
@@ -188,28 +161,41 @@ def read_config(path: Path) -> ModelConfig | None:
     return ModelConfig.from_dict(values, source=f"{path} (header)")
 
 
-def check_shapes(expected: Mapping[str, Shape], state_dict: Mapping[str, Tensor], *, source: str, model: str) -> None:
-    """Raise unless a state dict has exactly the expected names and shapes.
+def check_state_dict(
+    expected: Mapping[str, Tensor], state_dict: Mapping[str, Tensor], *, source: str, model: str
+) -> None:
+    """Raise unless a state dict has exactly the expected names and shapes, and types that networks compute in.
 
     Args:
-        expected: Shapes by name.
+        expected: Tensors by name; they may be on the ``meta`` device.
         state_dict: Tensors by name.
         source: Name of the file, for messages.
         model: Description of the network that the tensors should belong to, with its article.
 
     Raises:
-        StateDictError: Naming the first few tensors that are missing, unexpected or of another shape.
+        StateDictError: Naming the first few tensors that are missing, unexpected, of another shape or of another type.
     """
     missing = [name for name in expected if name not in state_dict]
-    unexpected = [name for name in state_dict if name not in expected]
+    unexpected = [quoted(name)[1:-1] for name in state_dict if name not in expected]
     reshaped = [
-        f"{name} {tuple(state_dict[name].shape)} instead of {shape}"
-        for name, shape in expected.items()
-        if name in state_dict and tuple(state_dict[name].shape) != shape
+        f"{name} {tuple(state_dict[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state_dict and state_dict[name].shape != tensor.shape
+    ]
+    # A network that takes integers, complex numbers or 8-bit floats for weights rounds them, or fails in its first run.
+    retyped = [
+        f"{name} {state_dict[name].dtype} instead of {tensor.dtype}"
+        for name, tensor in expected.items()
+        if name in state_dict and not is_weight_type(state_dict[name].dtype, like=tensor.dtype)
     ]
     problems = [
         f"{len(names)} {kind}: {_first(names)}"
-        for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+        for kind, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", reshaped),
+            ("of another type", retyped),
+        )
         if names
     ]
     if problems:
@@ -224,9 +210,3 @@ def _first(names: Iterable[str]) -> str:
     listed = list(names)
     more = f", and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return ", ".join(listed[:_SHOWN]) + more
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointFormatError:
-    return CheckpointFormatError(
-        f"{path}: the file is damaged, cut off or not a safetensors file ({error}). Download or write it again."
-    )

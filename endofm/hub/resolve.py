@@ -24,7 +24,7 @@ from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ChecksumError, InputError, WeightsError, WeightsNotFoundError
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.download import DownloadOptions, file_sha256
-from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config, require_finite
+from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config
 from endofm.hub.mirror import mirrored_folder
 from endofm.hub.model_folder import (
     CONFIG_NAME,
@@ -32,10 +32,10 @@ from endofm.hub.model_folder import (
     matching_config,
     read_config,
     read_folder_config,
-    read_tensors,
 )
 from endofm.hub.registry import find_record_of_file, get_record, list_models
 from endofm.hub.remote import hub_file
+from endofm.hub.tensor_file import read_tensors, require_finite
 from endofm.hub.weight_record import WeightRecord
 
 if TYPE_CHECKING:

@@ -339,11 +339,10 @@ class Pretrained(nn.Module):
     @classmethod
     def _checked_shell(cls, config: ModelConfig, state_dict: Mapping[str, Tensor], source: str) -> Self:
         """Return the :meth:`shell` after checking that the tensors are those of the model."""
-        from endofm.hub.model_folder import check_shapes
+        from endofm.hub.model_folder import check_state_dict
 
         shell = cls.shell(config)
-        expected = {name: tuple(tensor.shape) for name, tensor in shell.state_dict().items()}
-        check_shapes(expected, state_dict, source=source, model=_description(config))
+        check_state_dict(shell.state_dict(), state_dict, source=source, model=_description(config))
         return shell
 
     def _has_unsaved_buffers(self) -> bool:

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, WeightsNotFoundError
-from endofm.hub.model_folder import read_config, read_folder_config, read_tensors, save_folder, write_tensors
+from endofm.hub.model_folder import read_config, read_folder_config, save_folder, write_tensors
+from endofm.hub.tensor_file import read_tensors
 from helpers.small_encoder import CONFIG, same, tensors
 
 

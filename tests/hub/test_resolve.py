@@ -164,3 +164,22 @@ def test_weights_of_another_architecture_are_refused(model_folder: Path) -> None
     save_file(tensors() | {"extra": torch.zeros(1)}, model_folder / "model.safetensors")
     with pytest.raises(StateDictError, match="1 unexpected: extra"):
         EndoFM.from_pretrained(model_folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.int64, torch.complex64, torch.float8_e4m3fn])
+def test_types_that_networks_do_not_compute_in_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Cast to a type that it computes in, a network would take integers for weights and lose imaginary parts."""
+    values = tensors()
+    values["norm.weight"] = values["norm.weight"].to(dtype)
+    save_file(values, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointFormatError, match=r"'norm\.weight' is not an ordinary tensor"):
+        load_weights(tmp_path / "model.safetensors", num_heads=4)
+    (tmp_path / "config.json").write_text(CONFIG.to_json())
+    with pytest.raises(StateDictError, match=rf"1 of another type: norm\.weight {dtype}"):
+        EndoFM.from_pretrained(tmp_path)
+
+
+def test_half_precision_weights_are_loaded(tmp_path: Path) -> None:
+    save_file({name: tensor.bfloat16() for name, tensor in tensors().items()}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(CONFIG.to_json())
+    assert EndoFM.from_pretrained(tmp_path).dtype == torch.float32

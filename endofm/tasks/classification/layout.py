@@ -58,7 +58,8 @@ class ClassificationTaskLayout(TaskLayout):
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return encoder and linear layer of a fine-tuned file."""
-        from endofm.hub.encoder_tensors import find_encoder, infer_encoder_config, plain_tensors, require_finite
+        from endofm.hub.encoder_tensors import find_encoder, infer_encoder_config, plain_tensors
+        from endofm.hub.tensor_file import require_finite
 
         source, registered = options.source, options.registered
         options.refuse_part("a fine-tuned file")

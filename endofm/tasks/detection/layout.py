@@ -80,7 +80,8 @@ class DetectionTaskLayout(TaskLayout):
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return the detector of a published file; only the level that it never runs is left out."""
-        from endofm.hub.encoder_tensors import infer_encoder_config, plain_tensors, require_finite
+        from endofm.hub.encoder_tensors import infer_encoder_config, plain_tensors
+        from endofm.hub.tensor_file import require_finite
 
         source, registered = options.source, options.registered
         # Only training checkpoints have a teacher and a student.

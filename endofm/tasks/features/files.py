@@ -45,9 +45,9 @@ def _pieces(rows: int, row_bytes: int) -> Iterator[slice]:
 
 
 def _write_safetensors(path: Path, arrays: Arrays, strings: Strings) -> None:
-    from safetensors.numpy import save_file
+    from endofm.hub.tensor_file import write_tensor_file
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata=strings)
+    write_tensor_file(path, arrays, strings)
 
 
 def _read_safetensors(path: Path) -> tuple[Arrays, Strings]:

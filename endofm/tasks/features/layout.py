@@ -27,7 +27,8 @@ class FeaturesTaskLayout(TaskLayout):
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return the encoder of any supported layout, without heads."""
-        from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config, require_finite
+        from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config
+        from endofm.hub.tensor_file import require_finite
 
         source = options.source
         selected = find_encoder(content, part=options.part, source=source)

@@ -69,7 +69,8 @@ class SegmentationTaskLayout(TaskLayout):
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return the segmentation model of a fine-tuned file."""
-        from endofm.hub.encoder_tensors import plain_tensors, require_finite
+        from endofm.hub.encoder_tensors import plain_tensors
+        from endofm.hub.tensor_file import require_finite
 
         source = options.source
         options.refuse_part("a fine-tuned file")

@@ -5,30 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.files import atomic_path
-from endofm.hub.model_folder import check_shapes
+from endofm.hub.model_folder import check_state_dict
+from endofm.hub.tensor_file import read_metadata, read_tensors, require_finite, write_tensor_file
 from endofm.json_text import parse_json
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.auto import model_class
 from endofm.models.pretrained import Pretrained, usable_device
 from endofm.tasks.features.model import EndoFM
+from endofm.training.config_schema import build_config
 from endofm.training.transfer.base import Transfer, backbone_of, trainable_parameters
 from endofm.training.transfer.methods import apply_transfer, named_transfer
 
 ADAPTER_NAME = "adapter.safetensors"
 _KEY = "endofm_adapter"
 _FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Description:
+    """Content of an adapter's header: the model, the method, and name and digest of the frozen encoder."""
+
+    config: ModelConfig
+    transfer: Transfer
+    source: str
+    digest: str
 
 
 def save_adapter(model: Pretrained, transfer: Transfer, folder: str | Path) -> Path:
@@ -52,8 +62,7 @@ def save_adapter(model: Pretrained, transfer: Transfer, folder: str | Path) -> P
     }
     path = Path(folder) / ADAPTER_NAME
     with atomic_path(path) as temporary:
-        written = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(written, temporary, metadata={"format": "pt", _KEY: json.dumps(about)})
+        write_tensor_file(temporary, tensors, {"format": "pt", _KEY: json.dumps(about)})
     return path
 
 
@@ -85,34 +94,41 @@ def load_adapter(
     """
     path = Path(folder)
     path = path / ADAPTER_NAME if path.is_dir() else path
-    about, tensors = _read(path)
-    config = ModelConfig.from_dict(about["config"], source=str(path))
-    transfer = _transfer(about["transfer"])
-    source = base if base is not None else about["base"]["source"]
+    about = _describe(path)
+    source = base if base is not None else about.source
     if source == "":
         raise StateDictError(f"{path}: this adapter was trained on weights without a name; give them (base)")
     encoder = source if isinstance(source, EndoFM) else EndoFM.from_pretrained(source, **options)
-    model = model_class(config.task)(config)
-    backbone = backbone_of(model)
-    expected, given = backbone.state_dict(), encoder.state_dict()
-    check_shapes(
-        {name: tuple(tensor.shape) for name, tensor in expected.items()},
-        {name: tensor for name, tensor in given.items() if name in expected},
-        source=str(source) if not isinstance(source, EndoFM) else "base",
-        model=f"the encoder that {path} belongs to",
+    given, tensors = encoder.state_dict(), read_tensors(path)
+    # Everything is compared without memory first: a file of a few bytes can describe a network of any size.
+    with torch.device("meta"):
+        shell = model_class(about.config.task)(about.config)
+        expected = backbone_of(shell).state_dict()
+        check_state_dict(
+            expected,
+            {name: tensor for name, tensor in given.items() if name in expected},
+            source=str(source) if not isinstance(source, EndoFM) else "base",
+            model=f"the encoder that {path} belongs to",
+        )
+        # Prepared like the saved model, so that the frozen tensors and the learned ones have the names of the file.
+        apply_transfer(shell, about.transfer)
+    frozen = _frozen_tensors(shell)
+    check_state_dict(
+        {name: tensor for name, tensor in shell.state_dict().items() if name not in frozen},
+        tensors,
+        source=str(path),
+        model=f"a {about.config.task} model with transfer {about.transfer.name}",
     )
-    backbone.load_state_dict({name: given[name] for name in expected})
-    # Prepared like the saved model, so that the frozen tensors and the learned ones have the names of the file.
-    apply_transfer(model, transfer)
-    frozen = _frozen_tensors(model)
-    if _digest(frozen) != about["base"]["digest"]:
-        named = about["base"]["source"] or "other weights"
+    require_finite(tensors, str(path))
+    model = model_class(about.config.task)(about.config)
+    backbone_of(model).load_state_dict({name: given[name] for name in expected})
+    apply_transfer(model, about.transfer)
+    if _digest(_frozen_tensors(model)) != about.digest:
+        named = about.source or "other weights"
         raise StateDictError(
             f"{path}: this adapter was trained on {named}, but the given encoder has other weights of the same shapes; "
             "the outputs would be meaningless"
         )
-    shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if name not in frozen}
-    check_shapes(shapes, tensors, source=str(path), model=f"a {config.task} model with transfer {transfer.name}")
     model.load_state_dict(tensors, strict=False)
     model.provenance = {**encoder.provenance, "adapter": path.name}
     target = usable_device(device)
@@ -144,23 +160,25 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _describe(path: Path) -> _Description:
+    """Read the description of an adapter; its tensors are not read yet."""
+    if not path.is_file():
+        raise CheckpointFormatError(f"{path}: there is no such adapter")
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            text = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        about = parse_json(text or "{}")
-    except FileNotFoundError as error:
-        raise CheckpointFormatError(f"{path}: there is no such adapter") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointFormatError(f"{path}: the file is damaged, cut off or not an adapter ({error})") from error
-    if about.get("format_version") != _FORMAT_VERSION:
+        about = parse_json(read_metadata(path).get(_KEY, "{}"))
+    except ValueError as error:
+        raise CheckpointFormatError(f"{path}: the description in the file's header is damaged ({error})") from error
+    if not isinstance(about, dict) or about.get("format_version") != _FORMAT_VERSION:
         raise CheckpointFormatError(
             f"{path}: this is not an adapter that this release reads; a whole model is loaded with from_pretrained"
         )
-    return about, tensors
-
-
-def _transfer(values: Mapping[str, Any]) -> Transfer:
-    settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return type(named_transfer(settings["name"]))(**settings)
+    config, transfer, base = (about.get(name) for name in ("config", "transfer", "base"))
+    if not isinstance(config, dict) or not isinstance(transfer, dict) or not isinstance(base, dict):
+        raise CheckpointFormatError(f"{path}: the description in the file's header is incomplete")
+    method = type(named_transfer(str(transfer.get("name"))))
+    return _Description(
+        config=ModelConfig.from_dict(config, source=str(path)),
+        transfer=build_config(method, transfer, source=str(path)),
+        source=str(base.get("source", "")),
+        digest=str(base.get("digest", "")),
+    )

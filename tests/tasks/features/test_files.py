@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -240,3 +243,33 @@ def test_a_small_file_does_not_fill_the_memory(tmp_path: Path) -> None:
 
     with pytest.raises(FeatureFileError, match=r"states 3,840,[0-9,]+ bytes"):
         VideoFeatures.load(_rewritten(tmp_path / "f.h5", huge))
+
+
+def test_equal_features_are_equal_bytes_in_every_process(tmp_path: Path) -> None:
+    """Neither the order of a hash table nor the time of day may show: manifests hold checksums of these files."""
+    code = """
+import sys
+from helpers.made_features import made_features
+from endofm.tasks.features.files import FEATURE_SUFFIXES
+for suffix in FEATURE_SUFFIXES:
+    made_features(3, level="patch").save(f"{sys.argv[1]}/features{suffix}")
+"""
+    tests = str(Path(__file__).parents[2])
+    for run, zone in (("1", "UTC"), ("2", "Asia/Tokyo")):
+        (tmp_path / run).mkdir()
+        paths = os.pathsep.join([tests, *sys.path])
+        environment = {**os.environ, "TZ": zone, "PYTHONPATH": paths, "PYTHONHASHSEED": run}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / run)], check=True, timeout=300, env=environment)
+    for suffix in FEATURE_SUFFIXES:
+        first, second = (tmp_path / run / f"features{suffix}" for run in ("1", "2"))
+        assert first.read_bytes() == second.read_bytes(), suffix
+
+
+@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+def test_the_umask_says_who_may_read_features(tmp_path: Path, suffix: str) -> None:
+    before = os.umask(0o027)
+    try:
+        path = made_features(2).save(tmp_path / f"features{suffix}")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from endofm import EndoFM, EndoFMForVideoClassification
-from endofm.errors import CheckpointFormatError, StateDictError
+from endofm.errors import CheckpointFormatError, ConfigError, StateDictError, WeightsError
+from endofm.hub.tensor_file import read_metadata, read_tensors, write_tensor_file
 from endofm.training.transfer.adapter_file import load_adapter, save_adapter
 from endofm.training.transfer.methods import apply_transfer, named_transfer
 from helpers.small_classifier import CONFIG, classifier, clip
@@ -54,3 +57,70 @@ def test_files_that_are_no_adapters_are_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter.safetensors").write_bytes(b"nonsense")
     with pytest.raises(CheckpointFormatError, match="damaged"):
         load_adapter(tmp_path, base())
+
+
+def rewritten(path: Path, **changes: Any) -> None:
+    """Change entries of an adapter's description; None removes one."""
+    metadata, tensors = read_metadata(path), read_tensors(path)
+    about = {**json.loads(metadata["endofm_adapter"]), **changes}
+    kept = {key: value for key, value in about.items() if value is not None}
+    write_tensor_file(path, tensors, {**metadata, "endofm_adapter": json.dumps(kept)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"config": None}, CheckpointFormatError),
+        ({"transfer": []}, CheckpointFormatError),
+        ({"base": "endofm"}, CheckpointFormatError),
+        ({"base": {}}, StateDictError),
+        ({"transfer": {"name": ["lora"]}}, ConfigError),
+        ({"transfer": {"name": "lora", "rank": "8"}}, ConfigError),
+        ({"transfer": {"name": "lora", "width": 8}}, ConfigError),
+        # A terabyte, if anything were reserved before shapes are compared.
+        ({"transfer": {"name": "lora", "rank": 10**9}}, StateDictError),
+        ({"transfer": {"name": "st-adapter", "width": 10**9}}, StateDictError),
+        ({"config": {"encoder": {"depth": 10**9}}}, ConfigError),
+        ({"config": {"encoder": {"embed_dim": 65536, "depth": 4096, "num_heads": 1024}}}, WeightsError),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(
+    tmp_path: Path, changes: dict[str, Any], error: type[Exception]
+) -> None:
+    path = save_adapter(trained("linear"), named_transfer("linear"), tmp_path)
+    config = json.loads(read_metadata(path)["endofm_adapter"])["config"]
+    if isinstance(changes.get("config"), dict):
+        encoder = {**config["encoder"], **changes["config"]["encoder"]}
+        changes = {"config": {**config, "encoder": encoder}}
+    rewritten(path, **changes)
+    with pytest.raises(error):
+        load_adapter(path, base())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_learnt_tensors_of_types_that_networks_do_not_compute_in_are_refused(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    from safetensors.torch import save_file
+
+    path = save_adapter(trained("linear"), named_transfer("linear"), tmp_path)
+    metadata, tensors = read_metadata(path), read_tensors(path)
+    save_file({**tensors, "head.linear.weight": tensors["head.linear.weight"].to(dtype)}, path, metadata=metadata)
+    with pytest.raises(StateDictError, match=rf"1 of another type: head.linear.weight {dtype}"):
+        load_adapter(path, base())
+
+
+def test_learnt_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    path = save_adapter(trained("linear"), named_transfer("linear"), tmp_path)
+    tensors = read_tensors(path)
+    tensors["head.linear.weight"][0, 0] = float("nan")
+    write_tensor_file(path, tensors, read_metadata(path))
+    with pytest.raises(CheckpointFormatError, match="not finite"):
+        load_adapter(path, base())
+
+
+def test_equal_adapters_are_equal_bytes(tmp_path: Path) -> None:
+    first, second = (save_adapter(trained("lora"), named_transfer("lora"), tmp_path / run) for run in ("1", "2"))
+    assert first.read_bytes() == second.read_bytes()
+    (tmp_path / "plain").touch()
+    assert first.stat().st_mode == (tmp_path / "plain").stat().st_mode
