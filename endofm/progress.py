@@ -14,11 +14,18 @@ def progress_bar(*, total: float | None, description: str, unit: str, disable: b
     Args:
         total: Amount of work, or None if unknown.
         description: Text before the bar.
-        unit: Name of a unit of work, e.g. ``"clip"``.
+        unit: Name of a unit of work, e.g. ``"clip"``; ``"B"`` for bytes, which are shown in kB, MB, ...
         disable: Show no bar.
     """
     from huggingface_hub.utils.tqdm import tqdm
 
     # None, not False: tqdm then shows nothing if standard error is not a terminal.
     bar: Callable[..., Any] = tqdm
-    return bar(total=total, desc=description, unit=unit, disable=True if disable else None, dynamic_ncols=True)
+    return bar(
+        total=total,
+        desc=description,
+        unit=unit,
+        unit_scale=unit == "B",
+        disable=True if disable else None,
+        dynamic_ncols=True,
+    )

@@ -19,7 +19,8 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,8 +30,7 @@ from typing import Any
 import pytest
 
 REPO = r"(?P<repo>[\w.-]+/[\w.-]+)"
-CHUNK = 65_536
-"""Piece that the client writes at a time (10 MB otherwise): what is lost at most when a transfer breaks."""
+pause = threading.Event()  # Never set: tests that use the hub replace time.sleep.
 
 LARGE = (".safetensors", ".pth")
 
@@ -49,6 +49,8 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     endless: bool = False
     extra_length: int = 0
+    answer: Callable[[_Handler], None] | None = None
+    """Replaces the server's whole answer."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,6 @@ def point_client(monkeypatch: pytest.MonkeyPatch, endpoint: str, home: Path) -> 
         "HF_TOKEN_PATH": str(home / "token"),
         "HF_HUB_OFFLINE": False,
         "HF_HUB_DISABLE_XET": True,
-        "DOWNLOAD_CHUNK_SIZE": CHUNK,
     }.items():
         monkeypatch.setattr(constants, name, value)
     # Releases before 1.0 keep a copy there.
@@ -220,6 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         self.hub.seen.append(Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
         self.fault = self.hub.next_fault(f"{self.command} {self.path}")
+        if self.fault and self.fault.answer:
+            return self.fault.answer(self)
         if self.fault and self.fault.status:
             return self._reply(self.fault.status, b"the test wants this to fail")
         for pattern, handler in (
@@ -302,6 +305,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         return self._reply(status, content, headers=extra)
+
+    def drip(self, piece: bytes, *, seconds: float, every: float) -> None:
+        """Send a piece of anything now and then, and end the connection after a time."""
+        until = time.monotonic() + seconds
+        self.close_connection = True
+        with suppress(OSError):
+            while time.monotonic() < until:
+                self.wfile.write(piece)
+                self.wfile.flush()
+                pause.wait(every)
 
     def _endless(self) -> None:
         """Send 64 MiB without a stated length."""

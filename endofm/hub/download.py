@@ -13,17 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported without __all__
 
 from endofm.errors import ChecksumError, DownloadError, InputError
+from endofm.hub.transfer import StatusError, UnacceptableAnswerError, receive
+from endofm.progress import progress_bar
 
 # The HTTP library under huggingface_hub has changed over its releases; its own error class names the base.
 NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, OSError)
+_TRANSFER_ERRORS: tuple[type[Exception], ...] = (StatusError, *NETWORK_ERRORS)
 
 # Statuses after which the same request may succeed: timeouts, rate limits, a server that restarts.
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
@@ -32,7 +34,9 @@ _RANGE_NOT_SATISFIABLE = 416
 _CHUNK = 1 << 20
 
 # Bounds on what a server may send, whatever it answers. Without a stated size, no weights file is larger than this.
-_LARGEST_BYTES = 50 * 10**9
+_LARGEST_BYTES = 5 * 10**9
+# What an attempt must add for its failure not to count.
+_REAL_PROGRESS_BYTES = 1 << 14
 # Time that a download may take as a whole: a fixed part, and the file at the slowest average rate that is accepted.
 _GRACE_SECONDS = 600.0
 _SLOWEST_BYTES_PER_SECOND = 20_000
@@ -186,72 +190,39 @@ def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: in
     """Append the missing bytes to ``partial``, retrying failures that may be temporary."""
     failures = 0
     deadline = time.monotonic() + _GRACE_SECONDS + (size or _LARGEST_BYTES) / _SLOWEST_BYTES_PER_SECOND
-    while True:
-        with partial.open("ab") as file:
+    with partial.open("ab") as file, progress_bar(total=size, description=label or url, unit="B") as bar:
+        furthest = file.tell()
+        bar.update(furthest)
+        while True:
             start = file.tell()
+            if start == size:
+                return
             try:
-                http_get(
+                receive(
                     url,
-                    cast(BinaryIO, _BoundedFile(file, url, limit=size or _LARGEST_BYTES, deadline=deadline)),
-                    # A silent server is given up here, where failures are counted, not in http_get once more.
-                    _nb_retries=0,
-                    resume_size=start,
-                    # Byte ranges of a compressed transfer would not be those of the file.
-                    headers={**(headers or {}), "Accept-Encoding": "identity"},
-                    expected_size=size,
-                    displayed_filename=label or partial.name,
+                    file,
+                    headers=headers or {},
+                    size=size,
+                    largest=_LARGEST_BYTES,
+                    deadline=deadline,
+                    arrived=bar.update,
                 )
-            except _OutOfBounds as error:
-                # What a server sent beyond the stated size cannot be continued by the next attempt.
-                file.truncate(0)
+            except UnacceptableAnswerError as error:
+                if error.useless:
+                    file.truncate(0)
                 raise DownloadError(str(error)) from error
-            except NETWORK_ERRORS as error:
+            except _TRANSFER_ERRORS as error:
                 if start and status_code(error) == _RANGE_NOT_SATISFIABLE:
                     return  # the file is complete already; the checksum decides
                 # Progress resets the count: a slow connection that drops every minute still finishes a large file.
-                failures = 0 if file.tell() > start else failures + 1
+                # Bytes that were there before are none, nor is a handful: a server could continue like that for ever.
+                failures = 0 if file.tell() - furthest >= _REAL_PROGRESS_BYTES else failures + 1
+                furthest = max(furthest, file.tell())
                 if failures >= _patience(error):
                     raise DownloadError(_explain(url, error)) from error
             else:
                 return
-        backoff(failures)
-
-
-class _OutOfBounds(Exception):
-    """A server sends more, or takes longer, than is accepted."""
-
-
-class _BoundedFile:
-    """File of a download that refuses to grow beyond a size or to be written to after a point in time."""
-
-    def __init__(self, file: BinaryIO, url: str, *, limit: int, deadline: float) -> None:
-        self._file, self._url, self._limit, self._deadline = file, url, limit, deadline
-
-    def write(self, data: bytes) -> int:
-        """Append data that was received."""
-        if self._file.tell() + len(data) > self._limit:
-            raise _OutOfBounds(
-                f"{self._url} sends more than the {self._limit:,} bytes that are stated for it; the download was "
-                "stopped. Check HF_ENDPOINT, the mirror and the proxy"
-            )
-        if time.monotonic() > self._deadline:
-            raise _OutOfBounds(
-                f"{self._url} has taken longer than a connection of {_SLOWEST_BYTES_PER_SECOND // 1000} kB/s would; "
-                "the download was stopped. Try again later"
-            )
-        return self._file.write(data)
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._file.tell()
-
-    def seek(self, offset: int) -> int:
-        """Move to a position from the start."""
-        return self._file.seek(offset)
-
-    def truncate(self) -> int:
-        """Cut the file at the position; the server ignored the request for a part and sends everything."""
-        return self._file.truncate()
+            backoff(failures)
 
 
 def _patience(error: BaseException) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,11 +49,13 @@ from endofm.hub.download import (
     matches_etag,
     status_code,
 )
+from endofm.hub.transfer import UnacceptableAnswerError, watched
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA256_DIGITS = 64
 _ATTEMPTS = 4
+_METADATA_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -193,9 +196,7 @@ def _metadata(repo_id: str, filename: str, revision: str, options: DownloadOptio
     url = hf_hub_url(repo_id, filename, revision=revision)
     for attempt in range(attempts):
         try:
-            metadata = get_hf_file_metadata(
-                url, token=options.token, library_name="endofm", library_version=__version__
-            )
+            metadata = _ask(url, options)
         except HfHubHTTPError as error:
             if not is_transient(error) or attempt + 1 == attempts:
                 raise
@@ -214,6 +215,18 @@ def _metadata(repo_id: str, filename: str, revision: str, options: DownloadOptio
                 "Nothing was written. Check HF_ENDPOINT and the proxy"
             )
     return metadata
+
+
+def _ask(url: str, options: DownloadOptions) -> HfFileMetadata:
+    """Request a file's metadata; end even if the server never finishes its answer."""
+    give_up = time.monotonic() + _METADATA_SECONDS
+    try:
+        return watched(
+            lambda: get_hf_file_metadata(url, token=options.token, library_name="endofm", library_version=__version__),
+            lambda: f"{url} was not answered in {_METADATA_SECONDS:.0f} s" if time.monotonic() > give_up else "",
+        )
+    except UnacceptableAnswerError as error:
+        raise DownloadError(str(error)) from error
 
 
 def _download(

@@ -20,7 +20,7 @@ from endofm.hub.registry import list_models, register
 from endofm.hub.resolve import LoadedWeights, load_weights
 from endofm.hub.weight_record import Mirror, WeightRecord
 from helpers.small_encoder import CONFIG, ENCODER, same, tensors, training_checkpoint
-from loopback_hub import CHUNK, LoopbackHub
+from loopback_hub import LoopbackHub
 
 NAME = "small"
 PAGE = "https://drive.example.org/view"
@@ -113,7 +113,8 @@ def test_an_interrupted_download_goes_on(hub: LoopbackHub, known: Known) -> None
     known()
     hub.fault("GET /files/", cut_after=100_000)
     assert is_whole(load_weights(NAME))
-    assert hub.requests("GET /files/")[1].headers["range"] == f"bytes={CHUNK}-"
+    start = int(hub.requests("GET /files/")[1].headers["range"].removeprefix("bytes=").removesuffix("-"))
+    assert 90_000 < start <= 100_000
 
 
 def test_a_failing_server_is_asked_again(hub: LoopbackHub, known: Known) -> None:

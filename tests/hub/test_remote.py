@@ -22,7 +22,7 @@ from endofm.errors import (
 from endofm.hub.model_folder import save_folder
 from endofm.hub.resolve import LoadedWeights, load_weights
 from helpers.small_encoder import CONFIG, same, tensors
-from loopback_hub import CHUNK, LoopbackHub, loopback_hub, point_client
+from loopback_hub import LoopbackHub, loopback_hub, point_client
 
 WEIGHTS = r"/cdn/"
 HEAD_CONFIG = r"HEAD .*/config\.json"
@@ -154,8 +154,8 @@ class TestTroubleOnTheWay:
         first, second = hub.requests(f"GET {WEIGHTS}")
         assert "range" not in first.headers
         start = int(second.headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
-        # A reset may throw away what was on its way.
-        assert start in {0, CHUNK} if reset else start == CHUNK
+        # A reset may throw away what was on its way; a client may collect a few kilobytes before it hands them on.
+        assert 0 <= start <= 100_000 if reset else 90_000 < start <= 100_000
 
     def test_an_interrupted_download_goes_on_next_time(
         self, hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -169,9 +169,10 @@ class TestTroubleOnTheWay:
             with pytest.raises(KeyboardInterrupt):
                 load_weights("owner/model")
         (partial,) = (tmp_path / "home").rglob("*.incomplete")
-        assert partial.stat().st_size == CHUNK
+        kept = partial.stat().st_size
+        assert 90_000 < kept <= 100_000
         assert is_whole(load_weights("owner/model"))
-        assert hub.requests(f"GET {WEIGHTS}")[-1].headers["range"] == f"bytes={CHUNK}-"
+        assert hub.requests(f"GET {WEIGHTS}")[-1].headers["range"] == f"bytes={kept}-"
         assert not partial.exists()
 
     def test_a_download_that_was_complete_but_unnamed_is_kept(
