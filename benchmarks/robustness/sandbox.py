@@ -1,7 +1,14 @@
-"""Runs one attack in a process of its own and classifies what happened."""
+"""Runs attacks in other processes and classifies what happened.
+
+A process serves a batch of attacks, because a fork of a process that holds a tensor library costs more than most
+attacks. An attack that ends its process, by a crash, by taking too long or too much memory, ends it for itself alone:
+the rest of its batch gets another one.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import random
@@ -69,9 +76,9 @@ def generator(seed: int, *parts: object) -> random.Random:
 
 
 def run_cases(
-    cases: Iterable[Case], *, jobs: int = 1, seconds: float = 30.0, memory_mb: int = 1500
+    cases: Iterable[Case], *, jobs: int = 1, seconds: float = 30.0, memory_mb: int = 1500, batch: int = 32
 ) -> Iterator[Result]:
-    """Run attacks, each in a forked process.
+    """Run attacks in forked processes.
 
     The parent must not have started threads of a tensor library: a forked child cannot use their pool.
 
@@ -79,98 +86,124 @@ def run_cases(
         cases: Attacks; consumed lazily.
         jobs: Processes at the same time.
         seconds: Time limit of one attack.
-        memory_mb: Limit on resident memory above that of the parent, in MiB.
+        memory_mb: Limit on resident memory above that of the process when it began, in MiB.
+        batch: Attacks that one process serves, one after the other.
 
     Yields:
         Results in order of completion.
     """
     running: list[_Child] = []
     pending = iter(cases)
-    exhausted = False
-    while running or not exhausted:
-        while not exhausted and len(running) < jobs:
-            case = next(pending, None)
-            if case is None:
-                exhausted = True
-            else:
-                running.append(_Child(case, seconds, memory_mb))
-        if not running:
-            return
-        select.select([child.reader for child in running], [], [], 0.05)
-        for child in list(running):
-            result = child.poll()
-            if result is not None:
-                running.remove(child)
-                yield result
+    unfinished: list[list[Case]] = []
+    try:
+        while True:
+            while len(running) < jobs:
+                cases_of_one = unfinished.pop() if unfinished else list(itertools.islice(pending, batch))
+                if not cases_of_one:
+                    break
+                running.append(_Child(cases_of_one, seconds, memory_mb))
+            if not running:
+                return
+            select.select([child.reader for child in running], [], [], 0.05)
+            for child in list(running):
+                yield from child.poll()
+                if child.ended:
+                    running.remove(child)
+                    if child.cases:
+                        unfinished.append(child.cases)
+    finally:
+        for child in running:
+            child.kill()
 
 
 class _Child:
-    """A forked process that runs one case and writes its outcome to a pipe."""
+    """A forked process that runs a batch of cases and writes their outcomes to a pipe, one a line.
 
-    def __init__(self, case: Case, seconds: float, memory_mb: int) -> None:
-        self.case, self._deadline, self._limit = case, time.monotonic() + seconds, memory_mb
+    Attributes:
+        cases: Those without a result yet.
+        ended: Whether the process is gone.
+    """
+
+    def __init__(self, cases: list[Case], seconds: float, memory_mb: int) -> None:
+        self.cases, self.ended = cases, False
+        self._seconds, self._limit = seconds, memory_mb
+        self._deadline = time.monotonic() + seconds
         self.reader, writer = os.pipe()
         self._received = b""
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self.reader)
-            _work(case, writer)
+            _work(cases, writer)
         os.close(writer)
         os.set_blocking(self.reader, False)
         self._base = _resident_mb(self.pid)
 
-    def poll(self) -> Result | None:
-        """Return the result once there is one."""
+    def poll(self) -> Iterator[Result]:
+        """Yield the results that have arrived; end the process if its current attack does not end by itself."""
         try:
             while chunk := os.read(self.reader, 1 << 16):
                 self._received += chunk
-            ended = True
+            closed = True
         except BlockingIOError:
-            ended = False
-        if ended:
+            closed = False
+        *lines, self._received = self._received.split(b"\n")
+        for line in lines:
+            outcome, detail = json.loads(line)
+            yield self._result(Outcome(outcome), detail)
+            self._deadline = time.monotonic() + self._seconds
+        if closed:
             _, status = os.waitpid(self.pid, 0)
             os.close(self.reader)
-            if not self._received:
-                return self._result(Outcome.CRASH, f"ended by status {status}")
-            outcome, detail = json.loads(self._received)
-            return self._result(Outcome(outcome), detail)
-        if time.monotonic() > self._deadline:
-            return self._kill(Outcome.NO_END, "time limit")
-        if _resident_mb(self.pid) - self._base > self._limit:
-            return self._kill(Outcome.MEMORY, f"more than {self._limit} MiB")
-        return None
+            self.ended = True
+            if self.cases:
+                yield self._result(Outcome.CRASH, f"ended by status {status}")
+        elif self.cases and time.monotonic() > self._deadline:
+            self.kill()
+            yield self._result(Outcome.NO_END, "time limit")
+        elif self.cases and _resident_mb(self.pid) - self._base > self._limit:
+            self.kill()
+            yield self._result(Outcome.MEMORY, f"more than {self._limit} MiB")
 
-    def _kill(self, outcome: Outcome, detail: str) -> Result:
-        os.killpg(self.pid, signal.SIGKILL)
+    def kill(self) -> None:
+        """End the process and those that it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.reader)
-        return self._result(outcome, detail)
+        self.ended = True
 
     def _result(self, outcome: Outcome, detail: str) -> Result:
-        return Result(self.case.kind, self.case.name, outcome, detail[:400])
+        case = self.cases.pop(0)
+        return Result(case.kind, case.name, outcome, detail[:400])
 
 
-def _work(case: Case, writer: int) -> None:
-    """Run a case in the child and end the process."""
-    from endofm.errors import EndoFMError
-
-    os.setpgid(0, 0)  # So that processes that the case starts end with it.
+def _work(cases: list[Case], writer: int) -> None:
+    """Run cases in the child and end the process."""
+    os.setpgid(0, 0)  # So that processes that the cases start end with it.
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
+    for case in cases:
+        outcome, detail = _judge(case)
+        os.write(writer, json.dumps([outcome.value, detail[:400]]).encode() + b"\n")
+    os._exit(0)
+
+
+def _judge(case: Case) -> tuple[Outcome, str]:
+    """Run a case and classify the exception that it ends with, if any."""
+    from endofm.errors import EndoFMError
+
     try:
-        outcome, detail = case.run()
+        return case.run()
     except EndoFMError as error:
         message = str(error)
         # A message of ours that quotes a page of bad input is as useless as none.
         outcome = Outcome.ERROR if len(message) < 2000 else Outcome.FOREIGN
-        detail = f"{type(error).__name__}: {message}"
+        return outcome, f"{type(error).__name__}: {message}"
     except MemoryError as error:
-        outcome, detail = Outcome.MEMORY, str(error)
+        return Outcome.MEMORY, str(error)
     except BaseException as error:
-        outcome, detail = Outcome.FOREIGN, f"{type(error).__name__}: {error}"
-    os.write(writer, json.dumps([outcome.value, detail[:400]]).encode())
-    os._exit(0)
+        return Outcome.FOREIGN, f"{type(error).__name__}: {error}"
 
 
 def _resident_mb(pid: int) -> int:
