@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from random import Random
 from typing import Any
 
 from benchmarks.robustness.sandbox import Case, Outcome, generator
+from benchmarks.robustness.small_model import small_model
 
 NUMBERS = ("fps", "window_seconds", "hop_seconds", "frame_stride", "hop_frames", "batch_size")
 
 
-@lru_cache(maxsize=1)
-def _model() -> Any:
-    from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig
-
-    encoder = EncoderConfig(embed_dim=32, depth=1, num_heads=2, img_size=32, num_frames=2)
-    return EndoFM(
-        ModelConfig(encoder=encoder, preprocess=PreprocessConfig(num_frames=2, crop_size=32, short_side=32))
-    ).eval()
-
-
 def cases(count: int, seed: int) -> Iterator[Case]:
     """Yield attacks on arguments of ``extract_features`` and on clips given to the model."""
-    _model()
+    small_model()
     kinds: list[tuple[str, Callable[[Random], tuple[Outcome, str]]]] = [
         ("argument", _attack_argument),
         ("frames", _attack_frames),
@@ -51,7 +41,7 @@ def _attack_argument(rng: Random) -> tuple[Outcome, str]:
         arguments["window_seconds"] = 1.0
     if name == "hop_frames":
         arguments["frame_stride"] = 2
-    features = _model().extract_features(np.zeros((20, 40, 48, 3), np.uint8), **arguments)
+    features = small_model().extract_features(np.zeros((20, 40, 48, 3), np.uint8), **arguments)
     if not np.isfinite(features.embeddings).all() or len(features) == 0:
         return Outcome.SILENT, f"{name}={value!r}: {features.embeddings.shape}"
     return Outcome.OK, f"{name}={value!r}"
@@ -71,7 +61,7 @@ def _attack_frames(rng: Random) -> tuple[Outcome, str]:
         frames = rng.choice((lambda x: x, lambda x: x.to("meta"), lambda x: x.to_sparse(), lambda x: x.T))(frames)
     elif rng.random() < 0.3:
         frames = list(frames) if frames.ndim else [frames]
-    features = _model().extract_features(frames, fps=10, window_seconds=0.4, progress=False)
+    features = small_model().extract_features(frames, fps=10, window_seconds=0.4, progress=False)
     if not np.isfinite(features.embeddings).all():
         return Outcome.SILENT, f"{kind} {shape}"
     return Outcome.OK, f"{kind} {shape}"
@@ -100,7 +90,7 @@ def _attack_clip(rng: Random) -> tuple[Outcome, str]:
         )
     )
     with torch.inference_mode():
-        output = _model()(change(clip))
+        output = small_model()(change(clip))
     if tuple(output.shape) != (shape[0], 32):
         return Outcome.SILENT, f"{shape} gave {tuple(output.shape)}"
     return Outcome.OK, f"{shape}"

@@ -16,15 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported without __all__
 
 from endofm.errors import ChecksumError, DownloadError, InputError
-from endofm.hub.transfer import StatusError, UnacceptableAnswerError, receive
+from endofm.hub.transfer import NETWORK_ERRORS, StatusError, UnacceptableAnswerError, receive
 from endofm.progress import progress_bar
 
-# The HTTP library under huggingface_hub has changed over its releases; its own error class names the base.
-NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, OSError)
 _TRANSFER_ERRORS: tuple[type[Exception], ...] = (StatusError, *NETWORK_ERRORS)
 
 # Statuses after which the same request may succeed: timeouts, rate limits, a server that restarts.

@@ -39,7 +39,6 @@ from endofm.errors import (
 )
 from endofm.files import write_text
 from endofm.hub.download import (
-    NETWORK_ERRORS,
     DownloadOptions,
     backoff,
     fetch,
@@ -49,7 +48,7 @@ from endofm.hub.download import (
     matches_etag,
     status_code,
 )
-from endofm.hub.transfer import UnacceptableAnswerError, watched
+from endofm.hub.transfer import NETWORK_ERRORS, UnacceptableAnswerError, watched
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -222,6 +221,7 @@ def _ask(url: str, options: DownloadOptions) -> HfFileMetadata:
     give_up = time.monotonic() + _METADATA_SECONDS
     try:
         return watched(
+            url,
             lambda: get_hf_file_metadata(url, token=options.token, library_name="endofm", library_version=__version__),
             lambda: f"{url} was not answered in {_METADATA_SECONDS:.0f} s" if time.monotonic() > give_up else "",
         )

@@ -15,7 +15,13 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 
 from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # exported without __all__
+
+from endofm.errors import quoted
+
+# The HTTP library under huggingface_hub has changed over its releases; its own error class names the base.
+NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, OSError)
 
 # A connection that brings less than this many bytes in this many seconds is given up.
 _LEAST_BYTES = 1 << 14
@@ -120,20 +126,21 @@ def receive(
             mark = (now, received)
         return ""
 
-    watched(work, complaint)
+    watched(url, work, complaint)
 
 
-def watched(work: Callable[[], T], complaint: Callable[[], str]) -> T:
+def watched(url: str, work: Callable[[], T], complaint: Callable[[], str]) -> T:
     """Run work that waits for a server, and give up when there is a complaint.
 
     The thread cannot be ended. It is left to itself: it ends with its connection, or with the process.
 
     Args:
+        url: Address, for messages.
         work: Runs in a thread.
         complaint: Asked a few times a second; a sentence ends the call.
 
     Raises:
-        UnacceptableAnswerError: With that sentence.
+        UnacceptableAnswerError: With that sentence, or if the client cannot read the answer.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -152,7 +159,12 @@ def watched(work: Callable[[], T], complaint: Callable[[], str]) -> T:
         if text := complaint():
             raise UnacceptableAnswerError(f"{text}. Try again later; what arrived is kept", useless=False)
     if errors:
-        raise errors[0]
+        # A name of a repository that cannot exist is refused before anything is sent.
+        if isinstance(errors[0], (HFValidationError, UnacceptableAnswerError, StatusError, *NETWORK_ERRORS)):
+            raise errors[0]
+        # The client takes it for granted that addresses and numbers in an answer are addresses and numbers.
+        reason = f"{type(errors[0]).__name__}: {errors[0]}"
+        raise UnacceptableAnswerError(f"{url}: the answer of the server is not valid ({quoted(reason)})") from errors[0]
     return results[0]
 
 

@@ -13,10 +13,10 @@ from huggingface_hub.errors import HFValidationError
 from endofm._version import __version__
 from endofm.config import ModelConfig
 from endofm.errors import InputError
-from endofm.hub.download import NETWORK_ERRORS
 from endofm.hub.model_card import FOLDER_PLACEHOLDER
 from endofm.hub.model_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, read_folder_config, save_folder
 from endofm.hub.remote import hub_error
+from endofm.hub.transfer import NETWORK_ERRORS
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -106,3 +106,10 @@ def test_starting_over_again_and_again_is_no_progress(hub: LoopbackHub) -> None:
     hub.fault(WEIGHTS, times=9999, cut_after=100_000, ignore_range=True)
     refused("could not fetch")
     assert len(hub.requests(WEIGHTS)) <= 4
+
+
+@pytest.mark.parametrize("where", [WEIGHTS, HEAD_CONFIG])
+@pytest.mark.parametrize("place", ["http://127.0.0.1:99999/x", "http://[bad", "file:///etc/hostname", "/"])
+def test_a_redirect_to_nowhere_is_refused(hub: LoopbackHub, where: str, place: str) -> None:
+    hub.fault(where, times=99, status=302, headers={"Location": place})
+    refused("not valid|could not|http://127")
