@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="published checkpoint; nothing in it is executed")
     parser.add_argument("out", type=Path, help="output folder")
     parser.add_argument(
-        "--part", choices=("teacher", "student"), help="network of a training checkpoint (default: teacher)"
+        "--part", metavar="ENTRY", help="entry of a file with several networks, such as student (default: teacher)"
     )
     parser.add_argument(
         "--num-heads", type=int, metavar="N", help="attention heads per block (default: heads of width 64)"

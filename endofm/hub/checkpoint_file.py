@@ -1,9 +1,9 @@
 """Reading PyTorch checkpoints without executing anything in them.
 
-A ``.pth`` file is a pickle, which can run any program while it is read. Only tensors and plain values are read here,
-plus the two kinds of object that the published training checkpoint contains as well, neither of which is needed: its
-command line (``argparse.Namespace``) and the learning rates of its optimiser (numpy scalars). Numpy's reconstruction
-code is not run either; an empty object replaces each scalar.
+A ``.pth`` file is a pickle, which can run any program while it is read. Only tensors and plain values are read here.
+Training loops store a few more kinds of object beside the weights: the command line (``argparse.Namespace``), paths,
+times, numpy arrays and scalars, settings. None of them is needed, and none of their code is run: an empty object, or an
+empty dictionary, replaces each of them. Any other kind of object refuses the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from endofm.errors import CheckpointFormatError, UnsafeCheckpointError
 
 
 class _Discarded:
-    """Placeholder for a numpy scalar; accepts any arguments and keeps none."""
+    """Placeholder for an object beside the weights; accepts any arguments and keeps none."""
 
     def __new__(cls, *_: object) -> _Discarded:
         return object.__new__(cls)
@@ -30,12 +30,44 @@ class _Discarded:
         pass
 
 
-# numpy 2 renamed its core module; the published checkpoint was written with the older name.
+class _PlainDict:
+    """Stands for a kind of dictionary: the result is a plain one, which the unpickler can fill."""
+
+    def __new__(cls, *_: object) -> dict[Any, Any]:  # type: ignore[misc]
+        return {}
+
+
+# numpy 2 renamed its core module; the published checkpoint was written with the older name. Python 3.13 moved paths.
+_DISCARDED = {
+    "numpy": ("dtype", "ndarray"),
+    "numpy.core.multiarray": ("scalar", "_reconstruct"),
+    "numpy._core.multiarray": ("scalar", "_reconstruct"),
+    "pathlib": ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"),
+    "pathlib._local": ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "types": ("SimpleNamespace",),
+    "uuid": ("UUID",),
+    # Arguments of collections.defaultdict.
+    "builtins": ("dict", "float", "int", "list", "str", "tuple"),
+    # Configurations of Hydra.
+    "omegaconf.base": ("ContainerMetadata", "Metadata"),
+    "omegaconf.dictconfig": ("DictConfig",),
+    "omegaconf.listconfig": ("ListConfig",),
+    "omegaconf.nodes": ("AnyNode",),
+    "typing": ("Any",),
+}
+_DICTIONARIES = {
+    "collections": "defaultdict",
+    "lightning.fabric.utilities.data": "AttributeDict",
+    "lightning_fabric.utilities.data": "AttributeDict",
+    "pytorch_lightning.utilities.parsing": "AttributeDict",
+}
 _ALLOWED: list[Any] = [
     argparse.Namespace,
-    (_Discarded, "numpy.core.multiarray.scalar"),
-    (_Discarded, "numpy._core.multiarray.scalar"),
-    (_Discarded, "numpy.dtype"),
+    *((_Discarded, f"{module}.{name}") for module, names in _DISCARDED.items() for name in names),
+    *((_PlainDict, f"{module}.{name}") for module, name in _DICTIONARIES.items()),
 ]
 
 
@@ -49,7 +81,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         path: A file written by ``torch.save``.
 
     Returns:
-        The dictionary that was saved. Numpy scalars in it are replaced by empty objects.
+        The dictionary that was saved. Objects that are no plain values are empty in it.
 
     Raises:
         UnsafeCheckpointError: If the file holds any other kind of object. Nothing in it has been run.

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from endofm.config import ModelConfig
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.hub.checkpoint_file import read_checkpoint
 from endofm.hub.download import file_sha256
 from endofm.hub.registry import find_record_of_file
@@ -60,7 +60,8 @@ def convert_checkpoint(
 
     Args:
         path: Checkpoint file.
-        part: ``"teacher"`` or ``"student"`` of a training checkpoint; the teacher by default.
+        part: Entry to read: ``"teacher"`` or ``"student"`` of a training checkpoint (the teacher by default), or any
+            other of a file with several networks, such as ``"model_ema"``.
         num_heads: Attention heads per block, which cannot be inferred from the tensors; by default those of the record
             if the file is a registered one, otherwise heads of width 64.
         task: Model to read from a file that holds more than an encoder: ``"features"`` leaves the head out. By default
@@ -83,7 +84,7 @@ def convert_checkpoint(
             f"{path}: this is the file of {record.name}, which has {record.config.encoder.num_heads} attention heads, "
             f"not {num_heads}"
         )
-    layout = _select_layout(content, task, record, part, str(path))
+    layout = _select_layout(content, task, record, str(path))
     # The licence covers the file, so that it holds for the student as well, which has no record.
     license_id = record.license if record else ""
     if record is not None and (record.config.task != layout.name or part == "student"):
@@ -110,13 +111,11 @@ def convert_checkpoint(
 
 
 def _select_layout(
-    content: Mapping[str, Any], task: str | None, record: WeightRecord | None, part: str | None, source: str
+    content: Mapping[str, Any], task: str | None, record: WeightRecord | None, source: str
 ) -> TaskLayout:
     """Return the layout to read a file with."""
     if task is not None and task not in task_names():
-        raise InputError(f"{source}: task must be one of {', '.join(task_names())}, got {task!r}")
-    if part is not None:
-        return task_layout(task or FEATURES)  # only training checkpoints have parts
+        raise InputError(f"{source}: task must be one of {', '.join(task_names())}, got {quoted(task)}")
     if task is not None:
         return task_layout(task)
     if record is not None:

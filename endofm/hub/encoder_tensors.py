@@ -16,17 +16,18 @@ import torch
 from torch import Tensor
 
 from endofm.config import EncoderConfig, PreprocessConfig
-from endofm.errors import CheckpointFormatError, ConfigError, InputError
-from endofm.hub.tensor_file import is_weight_type
+from endofm.errors import CheckpointFormatError, ConfigError, quoted
+from endofm.hub.state_dicts import first_state_dict, select_state_dict
+from endofm.hub.tensor_file import is_weight_type, unwrapped_name
 
-_WRAPPERS = ("module.", "model.")
-"""Prefixes of DistributedDataParallel and of older TimeSformer files; they may be nested."""
+_HEADS = ("head.", "linear.", "n_averaged")
+"""Beginnings of names that the encoder does without: a projection head or classifier, and the counter of an average."""
 
-_HEADS = ("head.", "linear.")
-"""Prefixes of a projection head or classifier, which the encoder does without."""
+_NETWORKS = ("teacher", "student")
+"""Networks of a training checkpoint, best first."""
 
-_ENTRIES = ("backbone_state_dict", "model", "state_dict", "model_state")
-"""Entries that hold a state dict, best first (the ``state_dict`` of a fine-tuned file is its classifier alone)."""
+_MARK = "patch_embed.proj.weight"
+"""A tensor that every encoder has."""
 
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
 
@@ -56,41 +57,49 @@ class EncoderTensors:
 def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source: str = "checkpoint") -> EncoderTensors:
     """Find the encoder's tensors in the content of a checkpoint.
 
-    Supported are training checkpoints (``teacher`` and ``student``; the teacher by default), fine-tuned ones
-    (``backbone_state_dict``), state dicts wrapped as ``model``, ``state_dict`` or ``model_state``, and flat ones, each
-    with or without the prefixes ``module.``, ``model.`` and ``backbone.``.
+    Supported are training checkpoints (``teacher`` and ``student``; the teacher by default), and every file with one
+    entry that holds an encoder, whatever its name is, or with the tensors alone. Wrappers (``module.``, ``_orig_mod.``)
+    may be part of the names at any depth; ``backbone.`` and heads are recognised.
 
     Args:
         content: Result of :func:`~endofm.hub.checkpoint_file.read_checkpoint`.
-        part: ``"teacher"`` or ``"student"`` of a training checkpoint.
+        part: Entry to read, e.g. ``"student"`` of a training checkpoint.
         source: Name of the file, for messages.
 
     Raises:
         InputError: If the requested part is missing.
-        CheckpointFormatError: If no supported layout fits.
+        CheckpointFormatError: If no encoder was found, or several.
     """
-    layout, entry, entries = _select(content, part, source)
-    names = {name: encoder_name(name) for name in entries}
+    found = select_state_dict(
+        content, _is_encoder, kind="an encoder", part=part, preferred=_NETWORKS, source=source
+    ) or first_state_dict(content)
+    if found is None:
+        entries = ", ".join(quoted(str(name))[1:-1] for name in list(content)[:8])
+        raise CheckpointFormatError(
+            f"{source}: no weights were found: neither tensors by name nor an entry that holds them; the file holds: "
+            f"{entries or 'nothing'}"
+        )
+    names = {name: encoder_name(name) for name in found.tensors}
     repeated = _duplicates(name for name in names.values() if name is not None)
     if repeated:
         raise CheckpointFormatError(
             f"{source}: several tensors would have the same name without their prefixes: {', '.join(repeated[:3])}"
         )
-    tensors = plain_tensors({new: entries[old] for old, new in names.items() if new is not None}, source)
-    heads = tuple(old for old, new in names.items() if new is None)
-    others = tuple(str(name) for name in content if entry and name != entry)
-    return EncoderTensors(tensors=tensors, layout=layout, part=entry, left_out_tensors=heads, left_out_entries=others)
+    if found.entry in _NETWORKS:
+        layout = f"training checkpoint ({' and '.join(name for name in _NETWORKS if name in content)})"
+    else:
+        layout = f"state dict in the entry {found.entry!r}" if found.entry else "flat state dict"
+    return EncoderTensors(
+        tensors=plain_tensors({new: found.tensors[old] for old, new in names.items() if new is not None}, source),
+        layout=layout,
+        part=found.entry,
+        left_out_tensors=tuple(old for old, new in names.items() if new is None),
+        left_out_entries=found.others,
+    )
 
 
-def strip_wrappers(name: str) -> str:
-    """Return a tensor's name without the prefixes that wrappers around a model put before it."""
-    stripped = True
-    while stripped:
-        stripped = False
-        for prefix in _WRAPPERS:
-            if name.startswith(prefix):
-                name, stripped = name[len(prefix) :], True
-    return name
+def _is_encoder(names: set[str]) -> bool:
+    return any(encoder_name(name) == _MARK for name in names)
 
 
 def encoder_name(name: str) -> str | None:
@@ -99,7 +108,7 @@ def encoder_name(name: str) -> str | None:
     The prefixes are those of the published files: ``module.backbone.`` (student), ``backbone.`` (teacher and the
     Kinetics weights), ``module.`` (fine-tuned), ``model.`` (older TimeSformer files) or none.
     """
-    name = strip_wrappers(name)
+    name = unwrapped_name(name)
     if name.startswith("backbone."):
         return name[len("backbone.") :]
     return None if name.startswith(_HEADS) else name
@@ -150,7 +159,7 @@ def infer_encoder_config(
             raise CheckpointFormatError(f"{source}: tensor {name!r} has the unusable shape {dimensions}")
         return dimensions
 
-    width, in_chans, patch_height, patch_width = shape("patch_embed.proj.weight", 4)
+    width, in_chans, patch_height, patch_width = shape(_MARK, 4)
     if patch_height != patch_width:
         raise CheckpointFormatError(f"{source}: patches of {patch_height} x {patch_width} pixels are not square")
     # The first row of the position embedding belongs to the class token.
@@ -205,35 +214,6 @@ def square_grid(positions: int, source: str) -> int:
 def default_preprocess(encoder: EncoderConfig) -> PreprocessConfig:
     """Return the preprocessing of a file that states none: that of pre-training, at the encoder's size."""
     return PreprocessConfig.for_image_size(encoder.img_size, num_frames=encoder.num_frames)
-
-
-def _select(content: Mapping[str, Any], part: str | None, source: str) -> tuple[str, str, Mapping[str, Any]]:
-    """Return the kind of file, the entry to read (empty: the file itself) and its tensors."""
-    networks = [name for name in ("teacher", "student") if _is_state_dict(content.get(name))]
-    if part is not None and part not in networks:
-        available = " and ".join(networks) if networks else "neither a teacher nor a student"
-        raise InputError(f"{source}: part {part!r} was requested, but the file holds {available}")
-    if networks:
-        entry = part or networks[0]
-        return f"training checkpoint ({' and '.join(networks)})", entry, content[entry]
-    for name in _ENTRIES:
-        if _is_state_dict(content.get(name)):
-            return f"state dict in the entry {name!r}", name, content[name]
-    if _is_state_dict(content):
-        return "flat state dict", "", content
-    entries = ", ".join(str(name) for name in list(content)[:8])
-    raise CheckpointFormatError(
-        f"{source}: no weights of a supported layout were found. Supported are the entries teacher, student, "
-        f"{', '.join(_ENTRIES)}, or tensors alone; the file holds: {entries or 'nothing'}"
-    )
-
-
-def _is_state_dict(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
-    )
 
 
 def _plain(tensor: object, name: str, source: str, *, integers: bool) -> Tensor:

@@ -17,7 +17,7 @@ from endofm.hub.download import file_sha256
 from endofm.hub.model_card import model_card
 from endofm.hub.registry import find_record
 from endofm.hub.task_layout import check_tensors
-from endofm.hub.tensor_file import is_weight_type, read_metadata, write_tensor_file
+from endofm.hub.tensor_file import is_weight_type, read_metadata, unwrapped, write_tensor_file
 from endofm.hub.weight_record import WeightRecord
 from endofm.json_text import parse_json
 
@@ -51,7 +51,7 @@ def save_folder(
     Args:
         folder: Folder to create or to write to.
         config: Configuration.
-        state_dict: The model's tensors.
+        state_dict: The model's tensors. The names of compiled modules in it are written as if they were not compiled.
         card: Text of the model card; generated if not given.
         record: Record that the generated card describes; by default the one that the provenance names.
         provenance: Origin of the weights, as :func:`~endofm.hub.resolve.load_weights` reports it.
@@ -67,6 +67,7 @@ def save_folder(
     folder = Path(folder)
     if folder.is_file():
         raise InputError(f"{folder} is a file; give the name of a folder")
+    state_dict = unwrapped(state_dict, str(folder))
     check_tensors(config, state_dict, source=str(folder))
     # A model that was loaded and is saved again keeps the card of its origin.
     if record is None and provenance:

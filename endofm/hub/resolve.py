@@ -35,7 +35,7 @@ from endofm.hub.model_folder import (
 )
 from endofm.hub.registry import find_record_of_file, get_record, list_models
 from endofm.hub.remote import hub_file
-from endofm.hub.tensor_file import read_tensors, require_finite
+from endofm.hub.tensor_file import read_tensors, require_finite, unwrapped
 from endofm.hub.weight_record import WeightRecord
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _load_files(
     commit: str = "",
     sha256: str = "",
 ) -> LoadedWeights:
-    tensors = read_tensors(weights)
+    tensors = unwrapped(read_tensors(weights), str(weights))
     require_finite(tensors, str(weights))
     sha256 = sha256 or file_sha256(weights)
     record = record or find_record_of_file(sha256) or _converted_from(config)

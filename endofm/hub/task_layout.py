@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from endofm.config import EncoderConfig, HeadConfig, ModelConfig, PreprocessConfig
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.task_table import FEATURES, get_task, task_names
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ReadOptions:
     """Facts about a checkpoint that its tensors do not contain.
 
     Attributes:
-        part: ``"teacher"`` or ``"student"`` of a training checkpoint.
+        part: Entry to read, such as ``"student"`` of a training checkpoint.
         num_heads: Attention heads per block; heads of width 64 by default.
         labels: Names of the classes; numbered ones by default.
         registered: Configuration of the record that the file belongs to, which is used instead of inferring one.
@@ -90,7 +90,7 @@ class ReadOptions:
             InputError: Naming the kind of file.
         """
         if self.part is not None:
-            raise InputError(f"{self.source}: {kind} has no part {self.part!r}")
+            raise InputError(f"{self.source}: {kind} has no part {quoted(self.part)}")
 
 
 class TaskLayout(ABC):

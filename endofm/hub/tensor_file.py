@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from endofm.errors import CheckpointFormatError, InputError
+from endofm.errors import CheckpointFormatError, InputError, quoted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,13 @@ _CODES = {
     "bool": "BOOL",
 }
 """The format's names of types, by those of torch and numpy."""
+
+
+_WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""Parts of names that data parallelism, ``torch.compile``, FSDP and activation checkpointing add at any depth."""
+
+_OUTER = ("model.", "net.", "network.", "encoder.")
+"""Attributes by which modules around a whole model call it; published TimeSformer files use the first."""
 
 
 def write_tensor_file(
@@ -91,6 +98,35 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def unwrapped_name(name: str) -> str:
+    """Return a tensor's name without what wrappers around the model, or around parts of it, add to it."""
+    name = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+    while name.startswith(_OUTER):
+        name = name.partition(".")[2]
+    return name
+
+
+def unwrapped(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Return tensors by their names in the model, see :func:`unwrapped_name`.
+
+    Args:
+        tensors: Tensors by name.
+        source: Name of the file, for messages.
+
+    Raises:
+        CheckpointFormatError: If two tensors would have the same name.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        plain = unwrapped_name(name)
+        if plain in renamed:
+            raise CheckpointFormatError(
+                f"{source}: several tensors would have the same name without their prefixes: {quoted(plain)}"
+            )
+        renamed[plain] = tensor
+    return renamed
 
 
 def is_weight_type(dtype: torch.dtype, *, like: torch.dtype) -> bool:

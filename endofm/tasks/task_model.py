@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from endofm.config import HeadConfig, ModelConfig, PreprocessConfig
+from endofm.hub.tensor_file import unwrapped
 from endofm.models.pretrained import Pretrained
 from endofm.tasks.features.model import EndoFM
 
@@ -121,7 +122,8 @@ class TaskModel(Pretrained, Generic[Head, Result]):
         # A backbone may use part of the encoder only (the hybrid segmentation network has no patch embedding); strict
         # loading still reports a parameter of the backbone that the encoder does not have.
         names = backbone.state_dict().keys()
-        backbone.load_state_dict({name: tensor for name, tensor in encoder.state_dict().items() if name in names})
+        tensors = unwrapped(encoder.state_dict(), "the encoder")
+        backbone.load_state_dict({name: tensor for name, tensor in tensors.items() if name in names})
         return model.to(device=encoder.device, dtype=encoder.dtype).eval()
 
     @classmethod

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
+import decimal
+import fractions
 import os
 import pickle
+import types
+import uuid
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -54,6 +60,30 @@ LAYOUTS: dict[str, Callable[[], dict[str, Any]]] = {
     "model": lambda: {"model": tensors() | {"head.weight": torch.zeros(400, 64), "head.bias": torch.zeros(400)}},
     "state_dict": lambda: {"state_dict": prefixed(tensors(), "module.")},
     "model_state": lambda: {"model_state": prefixed(tensors(), "model."), "cfg": "x"},
+    "compiled": lambda: prefixed(tensors(), "_orig_mod."),
+    "compiled, then DDP": lambda: {"model_state_dict": prefixed(tensors(), "module._orig_mod.")},
+    "DDP, then compiled": lambda: {"model": prefixed(tensors(), "_orig_mod.module.")},
+    "single blocks compiled": lambda: {
+        "net": {name.replace("blocks.1.", "blocks.1._orig_mod."): tensor for name, tensor in tensors().items()}
+    },
+    "attention compiled, with a head": lambda: {
+        "network": prefixed(
+            {name.replace(".attn.", ".attn._orig_mod."): t for name, t in with_head().items()}, "module."
+        )
+    },
+    "PyTorch's tutorial": lambda: {
+        "epoch": 3,
+        "model_state_dict": tensors(),
+        "optimizer_state_dict": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]},
+        "loss": torch.tensor(0.1),
+    },
+    "DeepSpeed": lambda: {"module": tensors(), "dp_world_size": 1},
+    "Lightning": lambda: {"state_dict": prefixed(tensors(), "net.backbone."), "hyper_parameters": {"lr": 0.1}},
+    "an average of weights": lambda: {"n_averaged": torch.tensor(7)} | prefixed(tensors(), "module."),
+    "some other name": lambda: {"weights": tensors(), "mean": torch.zeros(3)},
+    "two levels": lambda: {"checkpoint": {"model": tensors(), "epoch": 3}},
+    "tensors among values": lambda: tensors() | {"epoch": 3},
+    "moments by the names of weights": lambda: {"model": tensors(), "optimizer": {"exp_avg": tensors("student/")}},
 }
 
 
@@ -129,19 +159,53 @@ def test_a_malicious_checkpoint_is_refused_and_does_not_run(tmp_path: Path, zipp
     assert marker.exists()
 
 
+class Unknown:
+    """A kind of object that no training loop is known for."""
+
+
 def test_the_unsafe_object_is_named(tmp_path: Path) -> None:
-    path = saved(tmp_path / "x.pth", {"teacher": with_head(), "args": pathlib_object()})
-    with pytest.raises(UnsafeCheckpointError, match=r"objects that are not tensors \(pathlib"):
+    path = saved(tmp_path / "x.pth", {"teacher": with_head(), "args": Unknown()})
+    with pytest.raises(UnsafeCheckpointError, match=r"objects that are not tensors \(.*Unknown"):
         read_checkpoint(path)
 
 
-def pathlib_object() -> Path:
-    return Path("x")
+BESIDE: dict[str, Any] = {
+    "a path in the command line": argparse.Namespace(out=Path("runs/1"), also=PureWindowsPath("c:/x")),
+    "a path as a key": {Path("train.csv"): 1},
+    "an array": np.arange(12.0).reshape(3, 4),
+    "an array of strings": np.array(["polyp"]),
+    "an array of objects": np.array(["polyp", None, Path("x")], dtype=object),
+    "a scalar": np.float32(1.5),
+    "the state of a generator": np.random.default_rng(0).standard_normal(3),
+    "times": [
+        datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc),
+        datetime.timedelta(3),
+        datetime.date(1, 2, 3),
+    ],
+    "numbers": [decimal.Decimal("1.5"), fractions.Fraction(1, 3), uuid.UUID(int=7)],
+    "dictionaries": [
+        collections.defaultdict(list, {"loss": [0.1]}),
+        collections.Counter("aab"),
+        collections.OrderedDict(a=1),
+    ],
+    "settings": types.SimpleNamespace(rate=0.1, folder=Path("x")),
+}
 
 
-def test_a_numpy_array_is_not_built(tmp_path: Path) -> None:
-    with pytest.raises(UnsafeCheckpointError):
-        read_checkpoint(saved(tmp_path / "x.pth", {"teacher": with_head(), "extra": np.zeros(3)}))
+@pytest.mark.parametrize("kind", BESIDE)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_objects_that_training_loops_store_are_left_out(tmp_path: Path, kind: str, zipped: bool) -> None:
+    content = {"model": tensors(), "extra": BESIDE[kind]}
+    path = saved(tmp_path / "x.pth", content, _use_new_zipfile_serialization=zipped)
+    assert same(find_encoder(read_checkpoint(path)).tensors, tensors())
+
+
+def test_arrays_and_paths_are_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "x.pth", {"teacher": with_head(), "extra": np.zeros(3), "out": Path("x")})
+    content = read_checkpoint(path)
+    assert not isinstance(content["extra"], np.ndarray)
+    assert not isinstance(content["out"], Path)
+    assert vars(content["extra"]) == vars(content["out"]) == {}
 
 
 def test_the_environment_cannot_switch_safety_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,3 +320,20 @@ def test_a_damaged_directory_of_the_archive_is_noticed(tmp_path: Path, offset: i
     path.write_bytes(data)
     with pytest.raises(CheckpointFormatError, match="damaged"):
         read_checkpoint(path)
+
+
+def test_two_networks_of_a_file_are_not_guessed_between(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.pth", {"model": tensors(), "model_ema": tensors("teacher/"), "epoch": 3})
+    with pytest.raises(CheckpointFormatError, match=r"'model', 'model_ema' all hold an encoder.*--part"):
+        convert_checkpoint(path, num_heads=4)
+    assert same(convert_checkpoint(path, num_heads=4, part="model_ema").state_dict, tensors("teacher/"))
+    with pytest.raises(InputError, match="'ema' was requested as an encoder, but the file holds 'model', 'model_ema'"):
+        convert_checkpoint(path, num_heads=4, part="ema")
+
+
+def test_a_mapping_that_repeats_itself_has_an_end() -> None:
+    content: dict[str, Any] = {"epoch": 3}
+    for _ in range(40):
+        content = {f"{number}": content for number in range(10)}
+    with pytest.raises(CheckpointFormatError, match="the file holds: 0, 1"):
+        find_encoder(content)

@@ -14,7 +14,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from endofm.errors import CheckpointFormatError, InputError
-from endofm.hub.tensor_file import is_weight_type, read_metadata, read_tensors, write_tensor_file
+from endofm.hub.tensor_file import (
+    is_weight_type,
+    read_metadata,
+    read_tensors,
+    unwrapped,
+    unwrapped_name,
+    write_tensor_file,
+)
 
 MIXED = {
     "half": torch.arange(3, dtype=torch.float16),
@@ -99,6 +106,30 @@ def test_floats_may_stand_for_one_another(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.int64, torch.complex64, torch.float8_e4m3fn])
 def test_other_types_may_not(dtype: torch.dtype) -> None:
     assert not is_weight_type(dtype, like=torch.float32)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "module.blocks.0.attn.qkv.weight",
+        "_orig_mod.module.blocks.0.attn.qkv.weight",
+        "blocks.0._orig_mod.attn._orig_mod.qkv.weight",
+        "_fsdp_wrapped_module.blocks.0._checkpoint_wrapped_module.attn.qkv.weight",
+        "model.net._orig_mod.blocks.0.attn.qkv.weight",
+    ],
+)
+def test_names_lose_what_wrappers_added(name: str) -> None:
+    assert unwrapped_name(name) == "blocks.0.attn.qkv.weight"
+
+
+@pytest.mark.parametrize("name", ["transformer.encoder.layer.0", "head.module_list", "cls_token", "modules.0"])
+def test_other_names_stay(name: str) -> None:
+    assert unwrapped_name(name) == name
+
+
+def test_two_tensors_never_become_one() -> None:
+    with pytest.raises(CheckpointFormatError, match="same name without their prefixes: 'x'"):
+        unwrapped({"x": torch.zeros(1), "module.x": torch.ones(1)}, "file")
 
 
 def test_models_and_cards_of_two_processes_are_equal(tmp_path: Path) -> None:

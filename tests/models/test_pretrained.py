@@ -114,3 +114,24 @@ def test_random_encoders_have_no_classes() -> None:
     name = next(name for name in list_models() if name.endswith("-random"))
     with pytest.raises(CheckpointFormatError, match=name):
         EndoFMForVideoClassification.from_pretrained(name)
+
+
+def test_a_model_with_compiled_parts_is_saved_as_if_it_were_not_compiled(tmp_path: Path) -> None:
+    model = classifier()
+    expected = model.save_pretrained(tmp_path / "plain")
+    # Nothing is compiled before the first call; the names change at once.
+    model.backbone.blocks[0] = torch.compile(model.backbone.blocks[0])  # type: ignore[index,operator,union-attr]
+    model.backbone = torch.compile(model.backbone)  # type: ignore[assignment]
+    assert any("_orig_mod" in name for name in model.state_dict())
+    saved = model.save_pretrained(tmp_path / "compiled")
+    for name in ("model.safetensors", "config.json", "README.md"):
+        assert (saved / name).read_bytes() == (expected / name).read_bytes()
+    assert torch.compile(classifier()).save_pretrained(tmp_path / "whole").is_dir()
+
+
+def test_a_compiled_encoder_takes_a_head() -> None:
+    encoder, head = EndoFM(BACKBONE_ONLY), ClassificationHeadConfig(labels=("a", "b"))
+    expected = EndoFMForVideoClassification.from_backbone(encoder, head).backbone.state_dict()
+    encoder.blocks[0] = torch.compile(encoder.blocks[0])  # type: ignore[index,operator,union-attr]
+    found = EndoFMForVideoClassification.from_backbone(encoder, head).backbone.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())

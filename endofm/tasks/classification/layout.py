@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 BACKBONE, LINEAR = "backbone_state_dict", "state_dict"
 """Entries of a published fine-tuned file: the encoder, and the linear layer on it."""
 
-_WRAPPER = "module."
 _RENAMED = {"linear.weight": "head.linear.weight", "linear.bias": "head.linear.bias"}
 """Names of the published classifier's tensors, without their wrapper, and the names of this package."""
 
@@ -51,15 +50,17 @@ class ClassificationTaskLayout(TaskLayout):
 
     def matches(self, content: Mapping[str, Any]) -> bool:
         """Return whether both entries exist and the second holds the linear layer."""
+        from endofm.hub.tensor_file import unwrapped_name
+
         linear = content.get(LINEAR)
         if not isinstance(linear, Mapping) or not isinstance(content.get(BACKBONE), Mapping):
             return False
-        return {str(name).removeprefix(_WRAPPER) for name in linear} == set(_RENAMED)
+        return {unwrapped_name(str(name)) for name in linear} == set(_RENAMED)
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return encoder and linear layer of a fine-tuned file."""
         from endofm.hub.encoder_tensors import find_encoder, infer_encoder_config, plain_tensors
-        from endofm.hub.tensor_file import require_finite
+        from endofm.hub.tensor_file import require_finite, unwrapped_name
 
         source, registered = options.source, options.registered
         options.refuse_part("a fine-tuned file")
@@ -72,7 +73,7 @@ class ClassificationTaskLayout(TaskLayout):
         selected = find_encoder({BACKBONE: content[BACKBONE]}, source=source)
         linear = plain_tensors(content[LINEAR], source)
         tensors: dict[str, Tensor] = {f"backbone.{name}": tensor for name, tensor in selected.tensors.items()}
-        tensors |= {_RENAMED[name.removeprefix(_WRAPPER)]: tensor for name, tensor in linear.items()}
+        tensors |= {_RENAMED[unwrapped_name(name)]: tensor for name, tensor in linear.items()}
         require_finite(tensors, source)
         # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
         if registered is not None:

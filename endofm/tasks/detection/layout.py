@@ -39,9 +39,6 @@ PUBLISHED_TO_OURS: tuple[tuple[str, str], ...] = (
 UNUSED = "backbone.body.fpn1."
 """Prefix of a pyramid level that the published code saves and never runs."""
 
-_ENTRIES = ("model", "state_dict")
-"""Entries that may hold the tensors; a bare state dict is accepted as well."""
-
 
 def published_head(labels: tuple[str, ...] = KUMC_LABELS, *, channels: int = 256) -> DetectionHeadConfig:
     """Return the head configuration of the published evaluation (the preset ``kumc``).
@@ -76,23 +73,24 @@ class DetectionTaskLayout(TaskLayout):
 
     def matches(self, content: Mapping[str, Any]) -> bool:
         """Return whether the tensors are those of the published detector."""
-        return _is_published(_tensors(content)[1])
+        from endofm.hub.state_dicts import holds_state_dict
+
+        return holds_state_dict(content, _is_published)
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return the detector of a published file; only the level that it never runs is left out."""
         from endofm.hub.encoder_tensors import infer_encoder_config, plain_tensors
+        from endofm.hub.state_dicts import select_state_dict
         from endofm.hub.tensor_file import require_finite
 
         source, registered = options.source, options.registered
-        # Only training checkpoints have a teacher and a student.
-        options.refuse_part("a detector's file")
-        entry, entries = _tensors(content)
-        if not _is_published(entries):
+        found = select_state_dict(content, _is_published, kind="a detector", part=options.part, source=source)
+        if found is None:
             raise CheckpointFormatError(
-                f"{source}: a published detector has tensors named rpn.head.* and backbone.body.*, in an entry 'model' "
-                "or alone; this file does not"
+                f"{source}: a published detector has tensors named rpn.head.* and backbone.body.*, in an entry or "
+                "alone; this file does not"
             )
-        renamed, unused = from_published(entries)
+        renamed, unused = from_published(found.tensors)
         tensors = plain_tensors(renamed, source)
         require_finite(tensors, source)
         # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
@@ -108,9 +106,9 @@ class DetectionTaskLayout(TaskLayout):
             preprocess=published_preprocess(),
             head=head,
             layout="fine-tuned detector (encoder, pyramid and head)",
-            part=entry,
+            part=found.entry,
             left_out_tensors=unused,
-            left_out_entries=tuple(str(name) for name in content if entry and name != entry),
+            left_out_entries=found.others,
         )
 
     def facts(self, config: ModelConfig) -> dict[str, str]:
@@ -147,29 +145,17 @@ def from_published(tensors: Mapping[str, _T]) -> tuple[dict[str, _T], tuple[str,
     Returns:
         The tensors by the names of this package, and the names of those that the published code never runs.
     """
-    from endofm.hub.encoder_tensors import strip_wrappers
+    from endofm.hub.tensor_file import unwrapped_name
 
-    unused = tuple(name for name in tensors if strip_wrappers(name).startswith(UNUSED))
+    unused = tuple(name for name in tensors if unwrapped_name(name).startswith(UNUSED))
     renamed = {
-        rename(strip_wrappers(name), PUBLISHED_TO_OURS): value for name, value in tensors.items() if name not in unused
+        rename(unwrapped_name(name), PUBLISHED_TO_OURS): value for name, value in tensors.items() if name not in unused
     }
     return renamed, unused
 
 
-def _is_published(names: Mapping[str, object]) -> bool:
-    from endofm.hub.encoder_tensors import strip_wrappers
-
-    stripped = {strip_wrappers(name) for name in names}
-    return "rpn.head.cls_logits.weight" in stripped and "backbone.body.cls_token" in stripped
-
-
-def _tensors(content: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Return the name of the entry that holds the tensors (empty: the file itself) and its content."""
-    for name in _ENTRIES:
-        entry = content.get(name)
-        if isinstance(entry, Mapping) and all(isinstance(key, str) for key in entry):
-            return name, entry
-    return "", {name: value for name, value in content.items() if isinstance(name, str)}
+def _is_published(names: set[str]) -> bool:
+    return "rpn.head.cls_logits.weight" in names and "backbone.body.cls_token" in names
 
 
 def _infer_head(tensors: Mapping[str, Tensor], options: ReadOptions) -> DetectionHeadConfig:

@@ -29,11 +29,6 @@ PUBLISHED_TO_OURS: tuple[tuple[str, str], ...] = (
 )
 """Names of tensors, or their prefixes, in the published file and in this package."""
 
-_ENTRIES = ("state_dict", "model")
-"""Entries that may hold the tensors; the published code writes a bare state dict."""
-
-_WRAPPER = "module."
-
 
 def published_preprocess(size: int = 224) -> PreprocessConfig:
     """Return the preprocessing of the published segmentation models.
@@ -64,24 +59,26 @@ class SegmentationTaskLayout(TaskLayout):
 
     def matches(self, content: Mapping[str, Any]) -> bool:
         """Return whether the tensors have the names of the published segmentation model."""
-        names = _unwrapped(_tensors(content)[1])
-        return "transformer.embeddings.position_embeddings" in names and "segmentation_head.0.weight" in names
+        from endofm.hub.state_dicts import holds_state_dict
+
+        return holds_state_dict(content, _is_published)
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return the segmentation model of a fine-tuned file."""
         from endofm.hub.encoder_tensors import plain_tensors
-        from endofm.hub.tensor_file import require_finite
+        from endofm.hub.state_dicts import select_state_dict
+        from endofm.hub.tensor_file import require_finite, unwrapped
 
         source = options.source
-        options.refuse_part("a fine-tuned file")
-        if not self.matches(content):
+        kind = "a segmentation model"
+        found = select_state_dict(content, _is_published, kind=kind, part=options.part, source=source)
+        if found is None:
             raise CheckpointFormatError(
                 f"{source}: a published segmentation model has tensors such as "
                 "transformer.embeddings.position_embeddings and segmentation_head.0.weight; this file does not"
             )
-        part, entries = _tensors(content)
         # Batch norms in the stem and the decoder count their batches in int64.
-        tensors = from_published(plain_tensors(_unwrapped(entries), source, integers=True))
+        tensors = from_published(plain_tensors(unwrapped(found.tensors, source), source, integers=True))
         require_finite(tensors, source)
         encoder, head = _architecture(tensors, options)
         return PublishedModel(
@@ -90,9 +87,9 @@ class SegmentationTaskLayout(TaskLayout):
             preprocess=published_preprocess(encoder.img_size),
             head=head,
             layout="fine-tuned segmentation model (stem, encoder blocks, decoder)",
-            part=part,
+            part=found.entry,
             left_out_tensors=(),
-            left_out_entries=tuple(str(name) for name in content if part and name != part),
+            left_out_entries=found.others,
         )
 
     def facts(self, config: ModelConfig) -> dict[str, str]:
@@ -130,16 +127,8 @@ def from_published(tensors: Mapping[str, _T]) -> dict[str, _T]:
     return {rename(name, PUBLISHED_TO_OURS): value for name, value in tensors.items()}
 
 
-def _tensors(content: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """Return the entry that holds the tensors (empty for a bare state dict) and the tensors."""
-    for name in _ENTRIES:
-        if isinstance(content.get(name), Mapping):
-            return name, content[name]
-    return "", content
-
-
-def _unwrapped(entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name).removeprefix(_WRAPPER): value for name, value in entries.items()}
+def _is_published(names: set[str]) -> bool:
+    return "transformer.embeddings.position_embeddings" in names and "segmentation_head.0.weight" in names
 
 
 def _architecture(tensors: Mapping[str, Tensor], options: ReadOptions) -> tuple[EncoderConfig, SegmentationHeadConfig]:

@@ -16,7 +16,14 @@ from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.files import atomic_path
 from endofm.hub.model_folder import check_state_dict
-from endofm.hub.tensor_file import read_metadata, read_tensors, require_finite, write_tensor_file
+from endofm.hub.tensor_file import (
+    read_metadata,
+    read_tensors,
+    require_finite,
+    unwrapped,
+    unwrapped_name,
+    write_tensor_file,
+)
 from endofm.json_text import parse_json
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.auto import model_class
@@ -53,7 +60,7 @@ def save_adapter(model: Pretrained, transfer: Transfer, folder: str | Path) -> P
         The path of the file.
     """
     frozen = _frozen_tensors(model)
-    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+    tensors = {name: t for name, t in unwrapped(model.state_dict(), "the model").items() if name not in frozen}
     about = {
         "format_version": _FORMAT_VERSION,
         "config": _without_adapter(model.config).to_dict(),
@@ -99,7 +106,7 @@ def load_adapter(
     if source == "":
         raise StateDictError(f"{path}: this adapter was trained on weights without a name; give them (base)")
     encoder = source if isinstance(source, EndoFM) else EndoFM.from_pretrained(source, **options)
-    given, tensors = encoder.state_dict(), read_tensors(path)
+    given, tensors = unwrapped(encoder.state_dict(), "base"), read_tensors(path)
     # Everything is compared without memory first: a file of a few bytes can describe a network of any size.
     with torch.device("meta"):
         shell = model_class(about.config.task)(about.config)
@@ -138,10 +145,10 @@ def load_adapter(
 
 
 def _frozen_tensors(model: Pretrained) -> dict[str, Tensor]:
-    """Return the tensors of the encoder that are frozen, by their names in the model."""
-    trainable = {name for name, _ in trainable_parameters(model)}
-    encoder = {f"backbone.{name}" for name in backbone_of(model).state_dict()}
-    return {name: t for name, t in model.state_dict().items() if name in encoder and name not in trainable}
+    """Return the tensors of the encoder that are frozen, by their names in a model that is not compiled."""
+    trainable = {unwrapped_name(name) for name, _ in trainable_parameters(model)}
+    tensors = unwrapped(model.state_dict(), "the model")
+    return {name: t for name, t in tensors.items() if name.startswith("backbone.") and name not in trainable}
 
 
 def _without_adapter(config: ModelConfig) -> ModelConfig:

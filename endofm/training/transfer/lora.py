@@ -66,13 +66,14 @@ class LoraTransfer(Transfer):
             MissingExtraError: If peft is not installed.
         """
         peft = require_extra("peft", "train", "Transfer by LoRA")
-        # A pattern for full names, so that "attn.qkv" does not also match "temporal_attn.qkv".
+        # A pattern for full names, so that "attn.qkv" does not also match "temporal_attn.qkv". The encoder, or single
+        # blocks of it, may have been compiled.
         names = "|".join(target.replace(".", r"\.") for target in self.targets)
         config = peft.LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            target_modules=rf"blocks\.\d+\.({names})",
+            target_modules=rf"(_orig_mod\.)*blocks\.\d+\.(_orig_mod\.)*({names})",
         )
         peft.inject_adapter_in_model(config, backbone_of(model))
 

@@ -145,11 +145,13 @@ def test_every_published_name_has_one_of_ours(published_detector: EndoFMForDetec
     assert sum(p.numel() for p in published_detector.parameters()) == 137_816_402 - 4_721_664
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
 def test_names_are_renamed_back(prefix: str) -> None:
     shapes = fill.published_shapes()
     wrapped = {prefix + name: shape for name, shape in shapes.items()}
-    assert DetectionTaskLayout().matches(wrapped)
+    stored = {name: torch.empty(0) for name in wrapped}
+    assert DetectionTaskLayout().matches(stored)
+    assert DetectionTaskLayout().matches({"model_state_dict": stored, "epoch": 3})
     renamed, unused = from_published(wrapped)
     back = to_published_detector(renamed)
     assert back == {n: s for n, s in shapes.items() if prefix + n not in unused}

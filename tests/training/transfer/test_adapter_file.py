@@ -124,3 +124,30 @@ def test_equal_adapters_are_equal_bytes(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
     (tmp_path / "plain").touch()
     assert first.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("word", ["linear", "st-adapter", "lora"])
+@pytest.mark.parametrize("first", [True, False])
+def test_compiled_parts_do_not_show_in_the_file(tmp_path: Path, word: str, first: bool) -> None:
+    """The file of a model that was compiled before or after its preparation is the file of one that never was."""
+
+    def made(compiled: bool) -> Path:
+        torch.manual_seed(0)
+        model = classifier()
+        if compiled and first:
+            wrap(model)
+        transfer = apply_transfer(model, word)
+        if compiled and not first:
+            wrap(model)
+        assert any("_orig_mod" in name for name in model.state_dict()) == compiled
+        return save_adapter(model, transfer, tmp_path / str(compiled))
+
+    def wrap(model: Any) -> None:
+        model.backbone.blocks[1] = torch.compile(model.backbone.blocks[1])
+        model.backbone = torch.compile(model.backbone)
+
+    plain, compiled = made(False), made(True)
+    assert compiled.read_bytes() == plain.read_bytes()
+    encoder: Any = base()
+    encoder.blocks[0] = torch.compile(encoder.blocks[0])
+    assert load_adapter(compiled, encoder).labels == classifier().labels  # type: ignore[attr-defined]

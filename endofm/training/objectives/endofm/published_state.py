@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from endofm.errors import CheckpointFormatError, StateDictError
+from endofm.hub.tensor_file import is_weight_type, unwrapped_name
 from endofm.training.objectives.endofm.cross_view_loss import CrossViewLoss
 from endofm.training.objectives.endofm.multicrop import MultiCropNetwork
-
-_WRAPPER = "module."
-"""Prefix of the student's tensors, added by DistributedDataParallel."""
 
 _SHOWN = 4
 """Largest number of problems that a message lists."""
@@ -50,7 +48,7 @@ def load_training_state(
         center = content.get("dino_loss", {}).get("center")
         if not isinstance(center, Tensor):
             raise CheckpointFormatError(f"{source}: there is no centre (dino_loss, center) in this training checkpoint")
-    elif any(str(name).removeprefix(_WRAPPER).startswith("head.") for name in content):
+    elif any(unwrapped_name(str(name)).startswith("head.") for name in content):
         parts = {"student": content, "teacher": content}
         center = loss.center
     else:
@@ -69,7 +67,7 @@ def load_training_state(
 
 
 def _load(network: MultiCropNetwork, tensors: Mapping[str, Any], source: str) -> None:
-    loaded = _unparametrized({str(name).removeprefix(_WRAPPER): value for name, value in tensors.items()})
+    loaded = _unparametrized({unwrapped_name(str(name)): value for name, value in tensors.items()})
     expected = network.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in loaded]
     problems += [f"{name} is not expected" for name in loaded if name not in expected]
@@ -78,6 +76,8 @@ def _load(network: MultiCropNetwork, tensors: Mapping[str, Any], source: str) ->
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             own = tuple(expected[name].shape) if name in expected else "nothing"
             problems.append(f"{name} is {shape}, not {own}")
+        elif name in expected and not is_weight_type(value.dtype, like=expected[name].dtype):
+            problems.append(f"{name} is {value.dtype}, not {expected[name].dtype}")
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise StateDictError(f"{source}: does not fit this run's networks: {'; '.join(problems[:_SHOWN])}{more}")
