@@ -51,7 +51,12 @@ def configure_batch(
         "paths", nargs="*", metavar="PATH", help="video, folder (searched with all folders below), folder of frames"
     )
     parser.add_argument(
-        "--list", dest="lists", action="append", default=[], metavar="FILE", help="text file with one path per line"
+        "--list",
+        dest="lists",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="text file with one path per line, or a table with a column of paths",
     )
     files = f"; or, for one video, a file ({', '.join(single)}), may be repeated" if single else ""
     parser.add_argument(
@@ -82,7 +87,7 @@ def collect_videos(args: argparse.Namespace) -> FoundVideos:
     from endofm.errors import InputError
     from endofm.inference.video_paths import find_videos, read_list
 
-    items = find_videos([*args.paths, *(path for name in args.lists for path in read_list(name))])
+    items = find_videos(args.paths, (path for name in args.lists for path in read_list(name)))
     if not items:
         raise InputError("no videos given; name files or folders, or a list with --list")
     for name in ("jobs", "threads", "batch_size"):

@@ -69,6 +69,7 @@ class ClipTable:
         end: float64, seconds in the file at which it ends, infinite for the end of the file.
         num_frames: int64, 0 if unknown.
         classes: Names of the classes.
+        notes: What a reader of results should know of the lists, one sentence each.
     """
 
     path: StringColumn
@@ -83,6 +84,7 @@ class ClipTable:
     end: Float64Array
     num_frames: Int64Array
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.path)
@@ -95,12 +97,14 @@ class ClipTable:
         """
         selected = np.asarray(indices)
         selected = np.flatnonzero(selected) if selected.dtype == bool else selected.astype(np.int64)
-        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "classes"}
+        columns = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("classes", "notes")
+        }
         taken: dict[str, Any] = {
             name: column.take(selected) if isinstance(column, StringColumn) else column[selected]
             for name, column in columns.items()
         }
-        return ClipTable(**taken, classes=self.classes)
+        return ClipTable(**taken, classes=self.classes, notes=self.notes)
 
     def group(self, index: int) -> str:
         """Return the unit that a split must keep together: the patient, else the recording, else the clip itself."""
@@ -125,13 +129,16 @@ class ClipEntry:
     num_frames: int = 0
 
 
-def build_table(entries: Iterable[ClipEntry], classes: Sequence[str] | None = None) -> ClipTable:
+def build_table(
+    entries: Iterable[ClipEntry], classes: Sequence[str] | None = None, *, notes: Sequence[str] = ()
+) -> ClipTable:
     """Return a table of clips.
 
     Args:
         entries: The clips.
         classes: Names of the classes in order. By default the labels that occur: integers in numerical order, other
             labels alphabetically. Unknown and empty labels become -1.
+        notes: What a reader of results should know of the lists.
     """
     rows = list(entries)
     labels = {row.label for row in rows if row.label}
@@ -153,4 +160,5 @@ def build_table(entries: Iterable[ClipEntry], classes: Sequence[str] | None = No
         end=np.array([row.end for row in rows], np.float64),
         num_frames=np.array([row.num_frames for row in rows], np.int64),
         classes=tuple(classes),
+        notes=tuple(notes),
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.files import atomic_path
+from endofm.list_table import CLIP_COLUMNS, ListRow, read_table
 
 CLIP_MANIFEST_NAME = "manifest.csv"
 
@@ -63,6 +63,8 @@ class ClipRow:
 
 
 COLUMNS = tuple(field.name for field in fields(ClipRow))
+LISTED_COLUMNS = (*CLIP_COLUMNS, *(name for name in COLUMNS if name not in CLIP_COLUMNS))
+"""Columns of handwritten lists and of manifests: both are read as either."""
 _TYPES: dict[str, Any] = get_type_hints(ClipRow)
 
 
@@ -91,36 +93,40 @@ def write_manifest(path: str | Path, rows: Iterable[ClipRow]) -> None:
 def iterate_manifest(path: str | Path) -> Iterator[ClipRow]:
     """Yield the lines of a manifest.
 
-    Unknown columns are ignored and missing ones take their default, so a handwritten manifest needs a ``path`` column
-    only.
+    Missing columns take their default, so a handwritten manifest needs a ``path`` column only. A
+    :class:`~endofm.list_table.ListWarning` names columns that are not known.
 
     Raises:
         InputError: If the file is missing, has no ``path`` column, or a value is not of its column's type.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such manifest; prepare the set with `endofm data prepare`") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: a manifest is a UTF-8 text file ({error})") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, [])
-    if "path" not in header:
-        raise InputError(
-            f"{path}: the first line must name the columns, `path` among them; got {','.join(header)[:80]!r}"
-        )
-    columns = [(index, name, _TYPES[name]) for index, name in enumerate(header) if name in _TYPES]
-    for values in reader:
-        if not values:
-            continue
-        if len(values) != len(header):
-            raise InputError(f"{path}, line {reader.line_num}: {len(values)} values for {len(header)} columns")
-        try:
-            # An empty cell is the type's zero value: "", 0 or 0.0.
-            yield ClipRow(**{name: kind(values[index] or kind()) for index, name, kind in columns})
-        except ValueError as error:
-            raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+    if not path.exists():
+        raise InputError(f"{path}: there is no such manifest; prepare the set with `endofm data prepare`")
+    # Times of clips within their files are no part of a prepared set: whoever reads clips takes them from the table.
+    for row in read_table(path, LISTED_COLUMNS).rows:
+        yield clip_row(row)
+
+
+def clip_row(row: ListRow) -> ClipRow:
+    """Return the line of a list as one of a manifest; columns that it does not have take their default.
+
+    Raises:
+        InputError: If a value is not of its column's type.
+    """
+    values: dict[str, Any] = {}
+    for name, text in row.cells.items():
+        kind = _TYPES.get(name)
+        # An empty cell is the type's zero value: "", 0 or 0.0.
+        if kind is str or (kind is not None and not text):
+            values[name] = text or kind()
+        elif kind is not None:
+            try:
+                values[name] = kind(text)
+            except ValueError:
+                values[name] = -1
+            if not 0 <= values[name] < float("inf"):
+                raise InputError(f"{row.source}: {name} must be a number >= 0, got {quoted(text)}")
+    return ClipRow(**values)
 
 
 def read_manifest(path: str | Path) -> list[ClipRow]:

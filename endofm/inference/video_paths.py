@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from endofm.errors import InputError
+from endofm.list_lines import exists
+from endofm.list_table import read_paths
 from endofm.video.find import find_recordings
 
 
@@ -33,54 +37,67 @@ class FoundVideos(list[VideoItem]):
         self.left_out = tuple(left_out)
 
 
-def find_videos(paths: Iterable[str | Path]) -> FoundVideos:
+def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path] = ()) -> FoundVideos:
     """Return the videos of some paths.
+
+    A video that is named twice, in whatever spelling or through a link, is one video. Different videos of one name in
+    different folders are named after these as well: ``a/x.mp4`` and ``b/x.mp4``.
 
     Args:
         paths: Files; folders, searched with all folders below for videos, whatever their suffix, and for folders that
             hold images and no video, each of which is one video. Hidden files are skipped.
+        listed: The same from lists. Of these a path that does not exist, or a folder without videos, is returned as a
+            video too: opening it fails, like that of a damaged one, and does not stop the job.
 
     Returns:
-        Videos in the order of ``paths``, those of one folder in natural order.
+        Videos in the order of ``paths`` and ``listed``, those of one folder in natural order.
 
     Raises:
-        InputError: If a path does not exist, a folder holds no video, or two outputs would have the same name.
+        InputError: If one of ``paths`` does not exist or holds no video.
     """
     items: list[VideoItem] = []
     left_out: list[tuple[str, str]] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found = find_recordings(path)
-            if not found.paths:
-                raise InputError(found.describe_nothing(path))
+    for path, strict in chain(((Path(path), True) for path in paths), ((Path(path), False) for path in listed)):
+        found = find_recordings(path) if exists(path) and path.is_dir() else None
+        if found is not None and found.paths:
             items += [VideoItem(path / name, path.resolve().name if name == "." else name) for name in found.paths]
             left_out += [(str(path / name), reason) for name, reason in found.left_out]
-        elif path.exists():
-            items.append(VideoItem(path, path.name))
-        else:
+        elif strict and found is not None:
+            raise InputError(found.describe_nothing(path))
+        elif strict and not exists(path):
             raise InputError(f"{path}: there is no such file or folder")
-    # A path that is given twice is one video; different videos with one output name are an error.
-    unique = list(dict.fromkeys(items))
-    taken = Counter(item.output for item in unique)
-    for name, count in taken.items():
-        if count > 1:
-            sources = " and ".join(str(item.path) for item in unique if item.output == name)
-            raise InputError(
-                f"{sources} would both be written as {name}; give the folder above them, or use different "
-                f"output folders"
-            )
-    return FoundVideos(unique, left_out)
+        else:
+            items.append(VideoItem(path, path.name if path.name not in ("", "..") else path.resolve().name))
+    return FoundVideos(_distinct(items), left_out)
 
 
 def read_list(path: str | Path) -> list[Path]:
-    """Return the paths in a text file with one path per line; relative ones start at the file's folder.
+    """Return the paths of a list; relative ones start at the file's folder.
+
+    Args:
+        path: A text file with one path per line, or a table with a column of paths (:mod:`endofm.list_table`).
 
     Raises:
         InputError: If the file cannot be read.
     """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: this list cannot be read ({error})") from error
-    return [path.parent / line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return [Path(path).parent / name for name in read_paths(path)]
+
+
+def _distinct(items: Iterable[VideoItem]) -> list[VideoItem]:
+    """Return each video once, with a name of its output that no other one has."""
+    videos: dict[str, VideoItem] = {}
+    for item in items:
+        videos.setdefault(os.path.realpath(item.path), item)
+    counts = Counter(item.output for item in videos.values())
+    taken = set(counts)
+    outputs = {real: item.output for real, item in videos.items()}
+    for output in [name for name, count in counts.items() if count > 1]:
+        group = [real for real, item in videos.items() if item.output == output]
+        # As many folders before the name as tell the videos apart; whole paths do.
+        for length in range(2, max(len(Path(real).parts) for real in group)):
+            names = {real: "/".join(Path(real).parts[1:][-length:]) for real in group}
+            if len(set(names.values())) == len(group) and taken.isdisjoint(names.values()):
+                break
+        outputs.update(names)
+        taken.update(names.values())
+    return [replace(item, output=outputs[real]) for real, item in videos.items()]

@@ -10,6 +10,7 @@ import pytest
 from endofm.data.listing import read_clips
 from endofm.data.manifest import ClipRow, write_manifest
 from endofm.errors import InputError
+from endofm.list_table import ListWarning
 from helpers.made_sets import make_frames, make_video
 
 
@@ -76,3 +77,59 @@ def test_folders_of_videos_and_of_frames(tmp_path: Path) -> None:
             read_clips(bad)
     with pytest.raises(InputError, match="at least one"):
         read_clips()
+
+
+def test_one_file_in_two_spellings_is_listed_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
+    for other in ("./a.mp4", str(tmp_path / "a.mp4"), "link.mp4"):
+        (tmp_path / "list.csv").write_text(f"a.mp4,x\n{other},y\n")
+        with pytest.raises(InputError, match=r"listed twice \(as a\.mp4\)"):
+            read_clips(tmp_path / "list.csv")
+
+
+def test_times_and_patients_are_kept_whatever_other_columns(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("Path;Label;Start;End;Case;Weather\na.mp4;x;0,5;2;p1;fine\n")
+    with pytest.warns(ListWarning, match="Weather"):
+        table = read_clips(tmp_path / "list.csv")
+    assert (table.start[0], table.end[0], table.patient[0], table.classes) == (0.5, 2, "p1", ("x",))
+    assert "Weather" in table.notes[0]
+
+
+@pytest.mark.parametrize(("first", "second"), [("polyp", "Polyp"), ("1", "1.0"), ("no  polyp", "no polyp")])
+def test_labels_that_differ_in_spelling_are_refused(first: str, second: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(f"a.mp4,{first}\nb.mp4,{second}\n")
+    with pytest.raises(InputError, match="differ in spelling only"):
+        read_clips(tmp_path / "list.csv")
+    assert read_clips(tmp_path / "list.csv", classes=[first, second]).label.tolist() == [0, 1]
+
+
+def test_a_label_of_one_clip_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("".join(f"{i}.mp4,{i % 2}\n" for i in range(10)) + "x.mp4,11\n")
+    with pytest.warns(ListWarning, match="One clip only has the label '11'"):
+        read_clips(tmp_path / "list.csv")
+
+
+def test_an_unknown_first_line_is_no_clip(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("Datei,Klasse\na.mp4,x\nb.mp4,y\n")
+    with pytest.raises(InputError, match="line 1: 'Datei' is not a file"):
+        read_clips(tmp_path / "list.csv")
+
+
+def test_missing_files_are_refused_or_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "list.csv").write_text("a.mp4,x\ngone.mp4,typo\n")
+    assert read_clips(tmp_path / "list.csv").classes == ("typo", "x")
+    with pytest.raises(InputError, match=r"1 of 2 clips of .*list\.csv do not exist: gone\.mp4"):
+        read_clips(tmp_path / "list.csv", missing="refuse")
+    with pytest.warns(ListWarning, match="1 of 2 clips"):
+        table = read_clips(tmp_path / "list.csv", missing="leave out")
+    assert (table.classes, len(table), len(table.notes)) == (("x",), 1, 1)
+    (tmp_path / "list.csv").write_text("gone.mp4,x\n")
+    with pytest.raises(InputError, match="none of the 1 clips"):
+        read_clips(tmp_path / "list.csv", missing="leave out")
+
+
+def test_subsets_by_their_usual_names(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,label,split\na,1,Train\nb,1,validation\nc,1,TEST\nd,1,val+test\n")
+    assert list(read_clips(tmp_path / "list.csv").split) == ["train", "val", "test", "val+test"]

@@ -22,7 +22,7 @@ def test_a_manifest_survives_commas_quotes_and_missing_columns(tmp_path: Path) -
     ("text", "message"),
     [
         ("", "first line"),
-        ("label,video\na,b\n", "first line"),
+        ("label,score\na,b\n", "first line"),
         ("path,num_frames\na.mp4,many\n", "line 2"),
         ("path,num_frames\na.mp4\n", "line 2: 1 values for 2 columns"),
     ],

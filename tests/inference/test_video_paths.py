@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,14 @@ def test_a_folder_of_images_is_one_video(recordings: Path) -> None:
 
 def test_two_videos_never_share_an_output(recordings: Path) -> None:
     first, second = recordings / "a" / "x_9.mp4", recordings / "b" / "x_9.mp4"
-    assert len(find_videos([first, first])) == 1
-    with pytest.raises(InputError, match=r"would both be written as x_9\.mp4"):
-        find_videos([first, second])
+    (recordings / "link.mp4").symlink_to(first)
+    assert len(find_videos([first, first, recordings / "a" / ".." / "a" / "x_9.mp4", recordings / "link.mp4"])) == 1
+    assert [item.output for item in find_videos([first, second])] == ["a/x_9.mp4", "b/x_9.mp4"]
+    # A folder's own name for a video is not taken away from it.
+    (recordings / "c" / "a").mkdir(parents=True)
+    (recordings / "c" / "a" / "x_9.mp4").touch()
+    named = find_videos([recordings / "a", recordings / "c"], [first, second])
+    assert len({item.output for item in named}) == len(named) == 4
 
 
 def test_missing_and_empty_paths_are_named(recordings: Path) -> None:
@@ -53,8 +59,18 @@ def test_missing_and_empty_paths_are_named(recordings: Path) -> None:
         find_videos([recordings / "empty"])
 
 
+def test_a_bad_entry_of_a_list_is_one_video_that_fails(recordings: Path) -> None:
+    (recordings / "empty").mkdir()
+    listed = [recordings / "gone.mp4", recordings / "empty", recordings / ("n" * 300), recordings / "a" / "x_9.mp4"]
+    assert [item.output for item in find_videos([], listed)] == ["gone.mp4", "empty", "n" * 300, "x_9.mp4"]
+
+
 def test_paths_of_a_list_start_at_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_text("# comment\n\n  a/one.mp4  \n/absolute/two.mp4\n")
-    assert read_list(tmp_path / "list.txt") == [tmp_path / "a/one.mp4", Path("/absolute/two.mp4")]
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf# comment\r\n\r\n  a, b/one.mp4  \r\n/absolute/two.mp4\r\n")
+    assert read_list(tmp_path / "list.txt") == [tmp_path / "a, b/one.mp4", Path("/absolute/two.mp4")]
+    (tmp_path / "table.csv").write_text('Label;"File Name"\npolyp;one.mp4\n')
+    assert read_list(tmp_path / "table.csv") == [tmp_path / "one.mp4"]
+    (tmp_path / "names.txt").write_bytes(b"l\xe9.mp4\n")
+    assert [os.fsencode(path.name) for path in read_list(tmp_path / "names.txt")] == [b"l\xe9.mp4"]
     with pytest.raises(InputError, match="cannot be read"):
         read_list(tmp_path / "gone.txt")

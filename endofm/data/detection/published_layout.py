@@ -25,7 +25,8 @@ from endofm.data.detection.detection_set import (
     make_frame,
 )
 from endofm.data.prepare.voc import read_voc
-from endofm.errors import InputError, VideoError
+from endofm.errors import InputError, VideoError, quoted
+from endofm.list_lines import read_lines
 from endofm.progress import progress_bar
 from endofm.video.images import open_image, upright_size
 
@@ -80,16 +81,12 @@ def read_published_layout(
 
 
 def _read_list(path: Path) -> list[_Line]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+    if not path.exists():
         available = sorted(file.stem for file in path.parent.glob("*.txt"))
-        raise InputError(f"{path}: there is no such list; available: {', '.join(available) or 'none'}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+        raise InputError(f"{path}: there is no such list; available: {', '.join(available) or 'none'}")
     lines: list[_Line] = []
     finished: set[str] = set()
-    for line_number, raw in enumerate(text.splitlines(), start=1):
+    for line_number, raw in enumerate(read_lines(path), start=1):
         if not raw.strip():
             continue
         source = f"{path}:{line_number}"
@@ -122,8 +119,10 @@ def _read_list(path: Path) -> list[_Line]:
 
 def _parse(raw: str, source: str) -> _Line:
     parts = raw.split()
-    if len(parts) != 4 or not all(part.isdigit() for part in parts[1:]):
-        raise InputError(f"{source}: expected `video mark frame frames`, for example `17 1 1 250`, got {raw.strip()!r}")
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() for part in parts[1:]):
+        raise InputError(
+            f"{source}: expected `video mark frame frames`, for example `17 1 1 250`, got {quoted(raw.strip())}"
+        )
     return _Line(source, parts[0], int(parts[2]), int(parts[3]))
 
 

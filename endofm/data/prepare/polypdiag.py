@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.sources import SourceItem, require_folder
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.files import write_text
+from endofm.list_table import read_table
 from endofm.video.find import walk
 
 SPLITS = ("train", "val", "test")
@@ -68,13 +69,11 @@ def _read_list(path: Path) -> list[tuple[str, int]]:
     if not path.exists():
         return []
     entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        name, comma, label = line.strip().rpartition(",")
-        if not line.strip():
-            continue
-        if not comma or "," in name or not label.strip().lstrip("-").isdigit():
-            raise InputError(f"{path}, line {number}: expected `path,label` with an integer label, got {line!r}")
-        entries.append((name.strip(), int(label)))
+    for row in read_table(path, ("path", "label"), widths=(2,)).rows:
+        label = row.cells.get("label", "")
+        if not label.lstrip("-").isdecimal():
+            raise InputError(f"{row.source}: expected `path,label` with an integer label, got {quoted(label)}")
+        entries.append((row.cells["path"], int(label)))
     return entries
 
 

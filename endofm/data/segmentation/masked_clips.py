@@ -2,8 +2,8 @@
 
 A list is
 
-- a CSV file with the columns ``frames,masks`` and, if known, ``patient``: for each clip the folder of its images or its
-  video, and the folder of its masks or the video of its masks;
+- a table with the columns ``frames,masks`` and, if known, ``patient`` (:mod:`endofm.list_table`): for each clip the
+  folder of its images or its video, and the folder of its masks or the video of its masks;
 - a text file in the published format, with a line ``<anything> <first> <number> -1`` per clip: numbered files
   ``Original/<i>.tif`` and ``Ground Truth/<i>.tif``;
 - a folder that holds such lists, with the name of one of them: ``prepared/cvc-12k#train_without_test``. Without a name
@@ -13,20 +13,22 @@ A list is
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from endofm.data.prepare.cvc import LISTS
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
+from endofm.list_lines import blank_comments, read_lines
+from endofm.list_table import names_columns, read_table
 from endofm.video.find import IMAGE_SUFFIXES
 from endofm.video.images import natural_order
 
 MediaSource = tuple[Path, ...] | Path
 """Image files in order, or a video file."""
 
+_COLUMNS = ("frames", "masks", "patient")
 _PUBLISHED = re.compile(r"\S.*\s(\d+)\s+(\d+)\s+-1\s*")
 
 
@@ -68,7 +70,8 @@ def read_list(source: str | Path, *, part: str, root: str | Path | None = None) 
         raise InputError(f"{source}: {path} is not a folder, so it holds no list {name!r}")
     if not path.is_file():
         raise InputError(f"{source}: there is no such list or folder")
-    clips = list(_read_csv(path, root) if path.suffix.lower() == ".csv" else _read_published(path, root))
+    table = path.suffix.lower() == ".csv" or names_columns(path, _COLUMNS, _COLUMNS[:2])
+    clips = list(_read_table(path, root) if table else _read_published(path, root))
     if not clips:
         raise InputError(f"{source}: there are no clips in this list")
     return clips
@@ -91,25 +94,13 @@ def _read_folder(folder: Path, name: str, root: str | Path | None) -> list[Maske
     )
 
 
-def _read_csv(path: Path, root: str | Path | None) -> Iterator[MaskedClip]:
+def _read_table(path: Path, root: str | Path | None) -> Iterator[MaskedClip]:
     base = Path(root) if root is not None else path.parent
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this list cannot be read ({error})") from error
-    rows = csv.DictReader(text.splitlines())
-    missing = {"frames", "masks"} - set(rows.fieldnames or ())
-    if missing:
-        raise InputError(
-            f"{path}: the first line must name the columns frames,masks and, if known, patient; "
-            f"{' and '.join(sorted(missing))} is missing"
-        )
-    for row in rows:
-        line = f"{path}, line {rows.line_num}"
-        frames, masks = (row.get(column) or "" for column in ("frames", "masks"))
-        if not frames or not masks:
-            raise InputError(f"{line}: a clip needs both frames and masks")
-        yield _paired(base / frames, base / masks, (row.get("patient") or "").strip() or frames, frames, line)
+    for row in read_table(path, _COLUMNS, required=_COLUMNS[:2]).rows:
+        frames, masks = row.cells["frames"], row.cells["masks"]
+        if not masks:
+            raise InputError(f"{row.source}: a clip needs both frames and masks")
+        yield _paired(base / frames, base / masks, row.cells.get("patient") or frames, frames, row.source)
 
 
 def _paired(frames: Path, masks: Path, group: str, name: str, line: str) -> MaskedClip:
@@ -166,18 +157,16 @@ def _read_published(path: Path, root: str | Path | None) -> Iterator[MaskedClip]
             f"{path}: no folder Original next to a folder Ground Truth was found in {folders[-1]}; name the folder of "
             f"CVC-ClinicDB with data.root"
         )
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this list cannot be read ({error})") from error
+    lines = read_lines(path)
+    blank_comments(path, lines)
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
-        match = _PUBLISHED.fullmatch(text)
+        match = _PUBLISHED.fullmatch(text.strip())
         if match is None:
             raise InputError(
-                f"{path}, line {number}: expected `<folder> <first> <number> -1`, got {text!r}; other lists are CSV "
-                f"files with the columns frames,masks,patient"
+                f"{path}, line {number}: expected `<folder> <first> <number> -1`, got {quoted(text.strip())}; other "
+                "lists are CSV files with the columns frames,masks,patient"
             )
         yield _numbered(images, int(match[1]), int(match[2]), f"{path}, line {number}")
 
