@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from endofm.data.prepare.set_recipe import SetRecipe
 
 from endofm.cli.batch import print_left_out
 
@@ -11,30 +16,44 @@ SUMMARY = "turn a data set that you have obtained into clips, lists and a manife
 EXAMPLES = (
     "endofm data prepare folder recordings/ prepared/ --dry-run",
     "endofm data prepare kumc PolypsSet/ prepared-kumc/",
+    "endofm data prepare stills Kvasir-SEG/ prepared-stills/ --clips-per-still 2",
 )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "set", metavar="SET", help="name of the data set, or `folder` for any folder of videos or frames"
+        "set",
+        metavar="SET",
+        help="name of the data set, `folder` for any folder of videos or frames, or `stills` for labelled images",
     )
-    parser.add_argument("source", metavar="SRC", help="folder that the set was unpacked into")
+    parser.add_argument("source", metavar="SRC", help="folder that the set was unpacked into; of stills also a list")
     parser.add_argument("out", metavar="OUT", help="folder for the prepared set; an interrupted run resumes there")
     parser.add_argument("--jobs", type=int, metavar="N", help="number of processes (default: one per processor)")
     parser.add_argument("--limit", type=int, metavar="N", help="prepare only the first N sources")
-    parser.add_argument("--clip-frames", type=int, default=150, metavar="N", help="frames per clip (default: 150)")
-    parser.add_argument(
-        "--short-side", type=int, default=256, metavar="PIXELS", help="shorter side of the clips (default: 256)"
-    )
+    parser.add_argument("--clip-frames", type=int, metavar="N", help="frames per clip (default: 150; 16 of stills)")
+    parser.add_argument("--short-side", type=int, metavar="PIXELS", help="shorter side of the clips (default: 256)")
     parser.add_argument("--overwrite", action="store_true", help="remove the clips of an earlier run and start over")
     parser.add_argument("--dry-run", action="store_true", help="list the sources without preparing them")
+    _configure_stills(parser.add_argument_group("stills: layout and virtual camera"))
+
+
+def _configure_stills(group: argparse._ArgumentGroup) -> None:
+    # No defaults here: they are those of the settings, and an option that another set ignores is refused.
+    group.add_argument("--layout", metavar="NAME", help="masks, coco, voc, list or classes (default: recognised)")
+    group.add_argument("--clips-per-still", type=int, metavar="N", help="clips of each still (default: 1)")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of the paths (default: 0)")
+    group.add_argument(
+        "--zoom", type=float, nargs=2, metavar=("LOW", "HIGH"), help="side of the view, 1 for the largest (0.6 1.0)"
+    )
+    group.add_argument("--rotation", type=float, metavar="DEGREES", help="largest turn to either side (default: 15)")
+    group.add_argument("--motion", type=float, metavar="SHARE", help="travel within a clip, 0 to 1 (default: 0.5)")
+    group.add_argument("--gain", type=float, metavar="SHARE", help="largest change of brightness (default: 0.1)")
+    group.add_argument("--object-label", metavar="NAME", help="class of the boxes around masks (default: polyp)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the set; the status is 1 if something could not be read."""
-    from endofm.data.prepare.catalogue import find_set
-    from endofm.data.prepare.clip_format import ClipFormat
     from endofm.data.prepare.preparation import PROBLEMS_NAME, plan, prepare
     from endofm.errors import InputError
 
@@ -42,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise InputError(f"--{name} must be at least 1, got {value}")
-    recipe = find_set(args.set)
+    recipe = _recipe(args)
     if args.dry_run:
         listing = plan(recipe, args.source, args.limit)
         for item in listing.items:
@@ -54,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         recipe,
         args.source,
         args.out,
-        clip_format=ClipFormat(clip_frames=args.clip_frames, short_side=args.short_side),
+        clip_format=replace(recipe.clip_format, **_given(args, "clip_frames", "short_side")),
         jobs=args.jobs,
         limit=args.limit,
         overwrite=args.overwrite,
@@ -67,3 +86,25 @@ def run(args: argparse.Namespace) -> int:
     if report.problems:
         print(f"{len(report.problems)} problems, listed in {args.out}/{PROBLEMS_NAME}", file=sys.stderr)
     return int(bool(report.problems))
+
+
+def _recipe(args: argparse.Namespace) -> SetRecipe:
+    from endofm.data.prepare.catalogue import find_set
+    from endofm.data.prepare.stills import StillsSettings, stills_recipe
+    from endofm.data.stills.virtual_camera import CameraConfig
+    from endofm.errors import InputError
+
+    camera = _given(args, "rotation", "motion", "gain")
+    if args.zoom is not None:
+        camera["zoom"] = tuple(args.zoom)
+    further = _given(args, "layout", "clips_per_still", "seed", "object_label")
+    if args.set == "stills":
+        return stills_recipe(StillsSettings(**further, camera=CameraConfig(**camera)))
+    if camera or further:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in (*further, *camera))
+        raise InputError(f"{options}: only `endofm data prepare stills` has a virtual camera; drop it for {args.set}")
+    return find_set(args.set)
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}

@@ -19,7 +19,10 @@ from endofm.data.frame_samplers import AllFrames, FrameSampler
 from endofm.data.listing import read_clips
 from endofm.data.prepare.frame_folders import NOMINAL_FPS, read_frame
 from endofm.data.prepare.sources import list_images
+from endofm.data.stills.still_clip import still_clip
+from endofm.data.stills.virtual_camera import CameraConfig, CameraDraw
 from endofm.errors import InputError, VideoError
+from endofm.video.find import IMAGE_SUFFIXES
 from endofm.video.frames import Float64Array, UInt8Array
 from endofm.video.open import VideoInput, open_video
 
@@ -76,12 +79,14 @@ class ClipReader:
         seed: Seed of the random numbers of both.
         clock: ``"file"``: times are those of the file, in which every source plays at 30 frames per second, as in the
             published code. ``"recording"``: times are those of the recording that the clip was cut from.
+        camera: Path of the virtual camera over clips that are image files; None shows an image as a single frame.
     """
 
     sampler: FrameSampler
     transform: Transform | None
     seed: int
     clock: Clock
+    camera: CameraConfig | None = None
 
     def __post_init__(self) -> None:
         if self.clock not in ("file", "recording"):
@@ -105,7 +110,9 @@ class ClipReader:
             # The sampler thinks in the chosen clock; the file is read by its own.
             return self.sampler(times * factor, min(last, end) * factor, generator) / factor
 
-        if isinstance(source, Path) and source.is_dir():
+        if self.camera is not None and isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES:
+            frames, times = _read_still(source, self.camera, generator, select)
+        elif isinstance(source, Path) and source.is_dir():
             frames, times = _read_folder(source, fps or NOMINAL_FPS, select)
         else:
             frames, times = _read_video(source, select)
@@ -147,6 +154,7 @@ class ClipDataset(Dataset["ClipSample | SkippedClip"]):
             replaces the frames.
         seed: Seed of all random choices.
         clock: ``"file"`` or ``"recording"``; see :class:`ClipReader`.
+        camera: Turns image files into moving clips, a new path in every epoch; see :class:`ClipReader`.
 
     Raises:
         InputError: If the clips cannot be listed.
@@ -166,9 +174,10 @@ class ClipDataset(Dataset["ClipSample | SkippedClip"]):
         transform: Transform | None = None,
         seed: int = 0,
         clock: Clock = "file",
+        camera: CameraConfig | None = None,
     ) -> None:
         self.table = clips if isinstance(clips, ClipTable) else read_clips(clips)
-        self.reader = ClipReader(sampler or AllFrames(), transform, seed, clock)
+        self.reader = ClipReader(sampler or AllFrames(), transform, seed, clock, camera)
         self._epoch = SharedEpoch()
 
     def __len__(self) -> int:
@@ -197,6 +206,7 @@ class ClipDataset(Dataset["ClipSample | SkippedClip"]):
             transform=reader.transform,
             seed=reader.seed,
             clock=reader.clock,
+            camera=reader.camera,
         )
 
     def items_per_rank(self, world_size: int) -> int:
@@ -256,6 +266,18 @@ def _read_video(source: VideoInput, select: TimeSelection) -> tuple[UInt8Array, 
     return np.stack([frame.data for frame in frames]), np.array([frame.pts_seconds for frame in frames])
 
 
+def _read_still(
+    path: Path, camera: CameraConfig, generator: np.random.Generator, select: TimeSelection
+) -> tuple[UInt8Array, Float64Array]:
+    """Read the selected frames of a virtual camera's clip."""
+    times = np.arange(camera.num_frames) / NOMINAL_FPS
+    # The camera draws before the sampler: its path does not depend on which frames are selected.
+    draw = CameraDraw.draw(camera, generator)
+    indices = _frames_at(times, select(times, camera.num_frames / NOMINAL_FPS))
+    clip = still_clip(draw, camera, read_frame(path))
+    return clip.frames[indices], times[indices]
+
+
 def _read_folder(folder: Path, fps: float, select: TimeSelection) -> tuple[UInt8Array, Float64Array]:
     """Read the selected frames of a folder; no other file is opened."""
     try:
@@ -265,10 +287,13 @@ def _read_folder(folder: Path, fps: float, select: TimeSelection) -> tuple[UInt8
     if not files:
         raise VideoError(f"{folder}: there are no images in this folder")
     times = np.arange(len(files)) / fps
-    requested = select(times, len(files) / fps)
-    # The frame on screen is the last one that begins at or before the time; see VideoSource.sample.
-    indices = np.clip(np.searchsorted(times, requested + _ROUNDING, side="right") - 1, 0, len(files) - 1)
+    indices = _frames_at(times, select(times, len(files) / fps))
     frames = {index: read_frame(files[index]) for index in np.unique(indices).tolist()}
     if len({frame.shape for frame in frames.values()}) > 1:
         raise VideoError(f"{folder}: the frames have different sizes")
     return np.stack([frames[index] for index in indices.tolist()]), times[indices]
+
+
+def _frames_at(times: Float64Array, requested: Float64Array) -> npt.NDArray[np.int64]:
+    """Return the frames on screen: the last one that begins at or before each time; see ``VideoSource.sample``."""
+    return np.clip(np.searchsorted(times, requested + _ROUNDING, side="right") - 1, 0, len(times) - 1)

@@ -162,3 +162,21 @@ def build_table(
         classes=tuple(classes),
         notes=tuple(notes),
     )
+
+
+def join_tables(tables: Sequence[ClipTable]) -> ClipTable:
+    """Return the clips of several tables; classes of equal name become one."""
+    if len(tables) == 1:
+        return tables[0]
+    classes = tuple(dict.fromkeys(name for table in tables for name in table.classes))
+    columns: dict[str, Any] = {}
+    for name in (field.name for field in fields(ClipTable) if field.name != "classes"):
+        parts = [getattr(table, name) for table in tables]
+        if isinstance(parts[0], StringColumn):
+            columns[name] = StringColumn(text for part in parts for text in part)
+        else:
+            columns[name] = np.concatenate(parts)
+    # One more number than classes: -1 for an unlabelled clip stays -1.
+    numbers = [np.array([*map(classes.index, table.classes), -1], np.int64) for table in tables]
+    columns["label"] = np.concatenate([own[table.label] for own, table in zip(numbers, tables, strict=True)])
+    return ClipTable(**columns, classes=classes)

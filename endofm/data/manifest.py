@@ -40,6 +40,8 @@ class ClipRow:
         size_bytes: Size of the file, or of all files of the folder.
         sha256: Checksum of the file; for a folder the sha256 over the checksums (hexadecimal, one per line) of its
             frames in natural order.
+        virtual_camera: Path of the virtual camera, as JSON, for a clip that was made from a single still; empty for a
+            recording. See :class:`endofm.data.stills.virtual_camera.CameraDraw`.
     """
 
     path: str
@@ -60,6 +62,7 @@ class ClipRow:
     skipped_frames: int = 0
     size_bytes: int = 0
     sha256: str = ""
+    virtual_camera: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(ClipRow))

@@ -9,10 +9,12 @@ from typing import Any
 
 from endofm.config import EncoderConfig, ModelConfig
 from endofm.data.clip_dataset import ClipDataset
-from endofm.data.clip_table import ClipTable
+from endofm.data.clip_table import ClipTable, join_tables
 from endofm.data.listing import read_clips
 from endofm.data.loader import ClipLoader
 from endofm.data.shards import ShardDataset
+from endofm.data.stills.layouts import read_stills
+from endofm.data.stills.still import still_table
 from endofm.errors import ConfigError
 from endofm.hub.checkpoint_file import read_checkpoint
 from endofm.hub.encoder_tensors import default_preprocess
@@ -82,7 +84,16 @@ def _read_sources(data: PretrainDataConfig) -> tuple[ClipTable | None, list[Data
     """Return the clips (None for shards, which are not listed), and all sources as named in the card."""
     if data.shards is not None:
         return None, [DataSource(Path(data.shards).resolve().name, len(ShardDataset(data.shards)))]
-    return read_clips(*data.clips), [DataSource(_title(source), len(read_clips(source))) for source in data.clips]
+    tables = [read_clips(*data.clips)] if data.clips else []
+    sources = [DataSource(_title(source), len(read_clips(source))) for source in data.clips]
+    listings = [read_stills(source).part("train") for source in data.stills]
+    if listings:
+        tables.append(still_table(listings))
+        sources += [
+            DataSource(f"{_title(source)}: stills, moved by the virtual camera", len(listing.stills))
+            for source, listing in zip(data.stills, listings, strict=True)
+        ]
+    return join_tables(tables), sources
 
 
 def _title(source: str) -> str:
@@ -98,7 +109,9 @@ def _loader(config: PretrainConfig, table: ClipTable | None, parts: ObjectivePar
         "seed": config.run.seed,
         "clock": config.data.clock,
     }
-    source = ShardDataset(str(config.data.shards), **options) if table is None else ClipDataset(table, **options)
+    if table is None:
+        return clip_loader(ShardDataset(str(config.data.shards), **options), spec, drop_last=True)
+    source = ClipDataset(table, **options, camera=config.data.camera if config.data.stills else None)
     return clip_loader(source, spec, drop_last=True)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from endofm.config import EncoderConfig, PreprocessConfig
 from endofm.config.checks import require_int
+from endofm.data.stills.virtual_camera import CameraConfig
 from endofm.errors import ConfigError
 from endofm.training.config_schema import resume_safe
 from endofm.training.objectives.endofm.endofm_config import EndoFMFixedConfig, EndoFMPublishedConfig
@@ -22,12 +23,17 @@ class PretrainDataConfig:
 
     Attributes:
         clips: Prepared folders, manifests, lists, or folders of videos; labels are not used.
-        shards: Folder of tar shards, instead of `clips`.
+        stills: Folders or lists of stills, instead of or next to `clips`: each image becomes a clip of the virtual
+            camera, on another path in every epoch. Stills of the subsets `val` and `test` are left out.
+        camera: Path of the virtual camera over stills.
+        shards: Folder of tar shards, instead of `clips` and `stills`.
         clock: `file`: times of the clip files, in which every source plays at 30 frames per second, as published.
             `recording`: times of the recordings from which the clips were cut.
     """
 
     clips: tuple[str, ...] = ()
+    stills: tuple[str, ...] = ()
+    camera: CameraConfig = field(default_factory=CameraConfig)
     shards: str | None = None
     clock: Literal["file", "recording"] = "file"
 
@@ -109,8 +115,8 @@ class PretrainConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        if bool(self.data.clips) == bool(self.data.shards):
+        if bool(self.data.clips or self.data.stills) == bool(self.data.shards):
             raise ConfigError(
-                "name the clips to train on: data.clips=FOLDER (or a manifest, a list; several as [A, B]), or else "
-                "data.shards=FOLDER"
+                "name the clips to train on: data.clips=FOLDER (or a manifest, a list; several as [A, B]), "
+                "data.stills=FOLDER for stills, or else data.shards=FOLDER"
             )

@@ -28,7 +28,7 @@ def test_the_table_of_sets_is_that_of_the_command() -> None:
 def test_every_set_has_a_page(name: str) -> None:
     recipe, text = SETS[name], (PAGES / f"{name}.md").read_text(encoding="utf-8")
     assert f"endofm data prepare {name} SRC OUT" in text
-    if name == "folder":
+    if name in ("folder", "stills"):
         return
     for heading in ("**What it is.**", "**From.**", "**Licence.**", "**Reported.**", "**Overlap"):
         assert heading in text

@@ -19,9 +19,13 @@ from endofm.data.clip_dataset import ClipDataset, ClipSample, SkippedClip
 from endofm.data.frame_samplers import RandomWindow, UniformFrames
 from endofm.data.loader import ClipLoader, SkippedClipWarning
 from endofm.data.manifest import ClipRow, write_manifest
+from endofm.data.stills.layouts import read_stills
+from endofm.data.stills.still import still_table
+from endofm.data.stills.virtual_camera import CameraConfig
 from endofm.errors import InputError, VideoError
 from endofm.video.frames import UInt8Array
 from helpers.made_sets import make_frames, make_video, number_of
+from helpers.made_stills import write_classes
 
 
 @pytest.fixture(scope="module")
@@ -328,3 +332,26 @@ def test_a_table_in_shared_arrays_does_not_grow(tmp_path: Path) -> None:
     )
     grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert int(grown) < 1000, "kilobytes"
+
+
+def test_a_still_is_a_moving_clip_of_the_camera(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    table = still_table([read_stills(tmp_path)])
+    camera = CameraConfig(num_frames=8, size=32, motion=1.0)
+    data = ClipDataset(table, sampler=UniformFrames(4), camera=camera)
+    sample = data[2]
+    assert isinstance(sample, ClipSample)
+    assert sample.frames.shape == (4, 32, 32, 3)
+    assert not torch.equal(sample.frames[0], sample.frames[3])
+    assert torch.allclose(sample.pts_seconds, torch.tensor([0, 2, 5, 7], dtype=torch.float64) / 30)
+    # Which frames are selected does not change the path.
+    everything = ClipDataset(table, camera=camera)[2]
+    assert isinstance(everything, ClipSample)
+    assert torch.equal(everything.frames[[0, 2, 5, 7]], sample.frames)
+    assert torch.equal(data.subset([2])[0].frames, sample.frames)  # type: ignore[union-attr]
+    data.set_epoch(1)
+    assert not torch.equal(data[2].frames, sample.frames)  # type: ignore[union-attr]
+    # Without a camera an image is a single frame.
+    single = ClipDataset(table)[2]
+    assert isinstance(single, ClipSample)
+    assert single.frames.shape == (1, 90, 120, 3)

@@ -1,14 +1,15 @@
-"""Columns of strings."""
+"""Columns of strings, and tables of clips."""
 
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endofm.data.clip_table import StringColumn
+from endofm.data.clip_table import ClipEntry, StringColumn, build_table, join_tables
 
 texts = st.lists(st.text(max_size=12), max_size=20)
 
@@ -21,3 +22,13 @@ def test_a_text_column_holds_what_was_put_in(values: list[str]) -> None:
     with pytest.raises(IndexError):
         column[len(values)]
     assert list(pickle.loads(pickle.dumps(column))) == values
+
+
+def test_joined_tables_share_their_classes() -> None:
+    one = build_table([ClipEntry(path=Path("a"), id="a", label="x"), ClipEntry(path=Path("b"), id="b")])
+    two = build_table([ClipEntry(path=Path("c"), id="c", label=label, fps=5.0) for label in ("w", "x")])
+    joined = join_tables([one, two])
+    assert list(joined.id) == ["a", "b", "c", "c"]
+    assert [joined.classes[label] if label >= 0 else "" for label in joined.label] == ["x", "", "w", "x"]
+    assert joined.fps.tolist() == [0, 0, 5, 5]
+    assert join_tables([one]) is one

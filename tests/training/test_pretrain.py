@@ -25,6 +25,7 @@ from endofm.training.configs import config_names, find_config
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import PretrainConfig
 from endofm.video.writer import write_video
+from helpers.made_stills import write_masked
 
 CONFIG = """
 objective:
@@ -215,6 +216,18 @@ def test_damaged_clips_are_skipped_and_counted(tmp_path: Path, folder: Path) -> 
     assert (result.step, result.finished) == (6, True)
     card = (tmp_path / "run/export/README.md").read_text(encoding="utf-8")
     assert "1 of the clips could not be decoded" in card
+
+
+def test_stills_are_clips_of_the_virtual_camera(tmp_path: Path, folder: Path) -> None:
+    stills = write_masked(tmp_path / "stills")
+    (stills / "splits.csv").write_text("image,split\n1.png,val\n", encoding="utf-8")
+    settings = ["run.epochs=1", "run.batch_size=7", f"data.stills={stills}", "data.camera={num_frames: 8, size: 32}"]
+    result = pretrain(config(folder, *settings), tmp_path / "run", progress=False)
+    assert result.step == 2  # nine clips and five stills
+    card = (tmp_path / "run/export/README.md").read_text(encoding="utf-8")
+    assert "- clips (9 clips)\n- stills: stills, moved by the virtual camera (5 clips)" in card
+    alone = pretrain(config(folder, "data.clips=[]", *settings, "run.batch_size=5"), tmp_path / "alone", progress=False)
+    assert alone.step == 1
 
 
 def test_killed_and_started_again(folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from endofm.data.prepare import custom_folder, cvc, kumc, polypdiag, pretraining
+from endofm.data.prepare import custom_folder, cvc, kumc, polypdiag, pretraining, stills
 from endofm.data.prepare.set_recipe import SetRecipe
 from endofm.errors import InputError
 
@@ -21,6 +21,7 @@ SETS: dict[str, SetRecipe] = {
         cvc.RECIPE,
         kumc.RECIPE,
         custom_folder.RECIPE,
+        stills.stills_recipe(),
     )
 }
 

@@ -98,9 +98,9 @@ def prepare(
 
     Args:
         recipe: The set.
-        source: Folder that it was unpacked into.
+        source: Folder that it was unpacked into, or a list of sources next to it.
         out: Folder for the clips, one per set.
-        clip_format: Form of the clips.
+        clip_format: Form of the clips; by default that of the recipe.
         jobs: Number of processes; by default one per usable processor.
         limit: Maximum number of sources to prepare; None for all.
         overwrite: Remove the clips of an earlier run and start over.
@@ -115,7 +115,7 @@ def prepare(
         OSError: If a clip cannot be written.
     """
     source, out = Path(source), Path(out)
-    clip_format = ClipFormat() if clip_format is None else clip_format
+    clip_format = recipe.clip_format if clip_format is None else clip_format
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out} is inside the source {source}; choose a folder outside it")
     listing = plan(recipe, source, limit)
@@ -123,9 +123,10 @@ def prepare(
         folder = PreparedFolder(out)
         if overwrite:
             folder.clear()
-        folder.open(recipe.name, clip_format)
+        folder.open(recipe.name, clip_format, recipe.settings)
         jobs = jobs or usable_processors()
-        failures = _convert_all(recipe, folder, source, listing.items, clip_format, jobs, progress)
+        root = source if source.is_dir() else source.parent
+        failures = _convert_all(recipe, folder, root, listing.items, clip_format, jobs, progress)
         return _publish(recipe, source, out, folder, listing, failures)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,18 @@ class PreparedFolder:
         self._names_file = self.state / "names.json"
         self._names: dict[str, list[str]] = self._read(self._names_file) or {}
 
-    def open(self, set_name: str, clip_format: ClipFormat) -> None:
+    def open(self, set_name: str, clip_format: ClipFormat, further: Mapping[str, Any] | None = None) -> None:
         """Claim the folder for one set and one clip format, or resume there.
+
+        Args:
+            set_name: Name of the set.
+            clip_format: Form of the clips.
+            further: Further settings that the clips depend on.
 
         Raises:
             JobError: If it holds another set, another clip format, or clips that this command did not write.
         """
-        settings = {"set": set_name, "clip_format": asdict(clip_format)}
+        settings = {"set": set_name, "clip_format": asdict(clip_format), **(further or {})}
         file = self.state / "settings.json"
         found = self._read(file)
         if found is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
@@ -45,6 +46,8 @@ class SetRecipe:
             not have the published layout.
         convert: Writes the clips of one source, in a worker process; by default cuts it into numbered mp4 files.
         write_lists: Writes the lists that readers of the set expect, from the clips in order.
+        clip_format: Form of the clips unless another one is requested.
+        settings: Further settings of ``convert``, plain values; clips of other settings are not mixed in one folder.
         license: Licence or terms as stated by the providers.
         source: Page that offers the set.
         obtain: How to obtain the set.
@@ -58,6 +61,8 @@ class SetRecipe:
     find: Callable[[Path], SourceListing]
     convert: Callable[[Path, SourceItem, Path, ClipFormat], SourceRecord] = cut_source
     write_lists: Callable[[Path, Sequence[ClipRow]], None] = write_pretraining_list
+    clip_format: ClipFormat = field(default_factory=ClipFormat)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     license: str
     source: str
     obtain: str

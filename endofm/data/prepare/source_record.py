@@ -57,15 +57,17 @@ class SourceRecord:
 
     def write(self, path: Path) -> None:
         """Write the record's file. Its existence marks the source as finished, so it is written last."""
-        # The list of images of a long source is not needed again: it is found anew at every run.
-        values = asdict(replace(self, item=replace(self.item, files=())))
+        # Neither images nor boxes of a source are needed again: they are found at every run.
+        values = asdict(replace(self, item=replace(self.item, files=(), boxes=None)))
         write_text(path, json.dumps(values))
 
 
 def fingerprint(root: Path, item: SourceItem, clip_format: ClipFormat) -> str:
     """Return a string that changes when the files of a source or the clip format change."""
     states = [(file.name, *file_state(file)) for file in source_files(root, item)]
-    return hashlib.sha256(repr((states, clip_format)).encode()).hexdigest()
+    # Boxes only where there are any, so that records of other sources stay valid.
+    content = (states, clip_format) if item.boxes is None else (states, clip_format, item.boxes)
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def source_files(root: Path, item: SourceItem) -> list[Path]:

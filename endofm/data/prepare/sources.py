@@ -26,6 +26,7 @@ class SourceItem:
             is cut into numbered clips.
         files: Images of the source in order, below the data set's folder; empty for all images of the folder
             ``source``.
+        boxes: Objects of a still: class and corners x1, y1, x2, y2 in pixels; None if the set states none.
     """
 
     source: str
@@ -36,6 +37,7 @@ class SourceItem:
     fps: float | None = None
     target: str = ""
     files: tuple[str, ...] = ()
+    boxes: tuple[tuple[str, float, float, float, float], ...] | None = None
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -48,7 +48,7 @@ def read_masks(
     """
     lossy = not isinstance(clip.masks, tuple)
     if isinstance(clip.masks, tuple):
-        values = [(_read_grey(clip.masks[index]), str(clip.masks[index])) for index in indices]
+        values = [(read_mask_values(clip.masks[index]), str(clip.masks[index])) for index in indices]
     else:
         frames = _read_video(clip.masks, clip, indices)
         values = [(frame[..., 1], f"{clip.masks}: frame {i}") for frame, i in zip(frames, indices, strict=True)]
@@ -98,7 +98,12 @@ def constant_frames(frames: UInt8Array) -> list[int]:
     return [int(index) for index in np.flatnonzero(flat.min(1) == flat.max(1))]
 
 
-def _read_grey(path: Path) -> UInt8Array:
+def read_mask_values(path: Path) -> UInt8Array:
+    """Return the values of a mask file, uint8 ``(height, width)``.
+
+    Raises:
+        VideoError: If it cannot be read, or is coloured.
+    """
     with open_image(path) as image:
         try:
             if image.mode in ("1", "L", "P"):

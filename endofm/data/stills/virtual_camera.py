@@ -5,8 +5,9 @@ A clip of a still shows no new tissue, no parallax and no deformation. Whatever 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from endofm.errors import ConfigError
 from endofm.transforms.affine import Size
 
 Float64Array = npt.NDArray[np.float64]
+
+KIND = "virtual camera over a still"
+"""Mark of every record of such a clip."""
 
 POSES = 3
 """Poses that a path bends through: first, control and last point of a quadratic Bezier curve."""
@@ -51,6 +55,10 @@ class CameraConfig:
         if not (len(self.zoom) == 2 and 0 < self.zoom[0] <= self.zoom[1] <= 1):
             raise ConfigError(f"CameraConfig.zoom must be two fractions with 0 < low <= high <= 1, got {self.zoom!r}")
 
+    def without_turns(self) -> CameraConfig:
+        """Return the path for stills whose boxes come without masks: a turned rectangle has no exact upright box."""
+        return replace(self, rotation=0.0)
+
 
 @dataclass(frozen=True)
 class CameraDraw:
@@ -74,6 +82,17 @@ class CameraDraw:
         # A blend of two points of the ranges lies in the ranges.
         poses[1:] = poses[:1] + config.motion * (poses[1:] - poses[:1])
         return cls(poses, bool(generator.random() < config.flip))
+
+    def describe(self) -> str:
+        """Return the path as JSON, from which :meth:`from_description` makes an equal one."""
+        # repr of a float is exact.
+        return json.dumps({"kind": KIND, "poses": self.poses.tolist(), "flip": self.flip})
+
+    @classmethod
+    def from_description(cls, text: str) -> CameraDraw:
+        """Return the path that :meth:`describe` wrote."""
+        values = json.loads(text)
+        return cls(np.array(values["poses"], np.float64), bool(values["flip"]))
 
 
 @dataclass(frozen=True, eq=False)
