@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from endofm._version import __version__
 from endofm.errors import EndoFMError, InputError, require_extra
+from endofm.files import require_writable
 from endofm.kernels.backend import is_plain_linear
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.models.encoder import VideoTransformer
@@ -76,6 +77,7 @@ def export_encoder(model: EndoFM, target: str | Path, *, to: ExportFormat, patch
     """
     target = Path(target)
     check_format(to, target)
+    require_writable(target)
     network = ExportedNetwork(model, patch_tokens=patch_tokens).eval()
     metadata = {
         "endofm_version": __version__,

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from uuid import uuid4
+
+from endofm.errors import InputError
 
 PARTIAL_PREFIX = ".partial-"
 """Prefix of a file's name while it is being written."""
@@ -16,6 +19,32 @@ def write_text(path: str | Path, text: str) -> None:
     """Create or replace a UTF-8 text file; it appears under its name only when it is complete."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def require_writable(target: str | Path) -> None:
+    """Raise unless a file or folder of this name can be written; to be called before the work that ends in it.
+
+    Nothing is created.
+
+    Args:
+        target: A file or folder, which may exist, as may any of the folders above it.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    target = folder = Path(target)
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        if folder.is_file() and folder == target:
+            folder = folder.parent
+        # Permission bits say little: a file system can be read-only, and an administrator may write to most folders.
+        with TemporaryFile(dir=folder):
+            pass
+    except NotADirectoryError as error:
+        raise InputError(f"{target}: cannot be written, because {folder} is not a folder") from error
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
 def remove_partial(folder: Path, *, below: bool = False) -> None:
@@ -43,15 +72,33 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        InputError: If the target cannot be created or replaced.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{PARTIAL_PREFIX}{uuid4().hex[:8]}-{target.name}")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Before the content is made, and not by its writer: many report a folder of no use to them in their own ways.
+        temporary.touch()
+        temporary.unlink()
     try:
         yield temporary
-        # The content has to be on disk before the name: after a power cut the new name could belong to an empty file.
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with writing(target):
+            # The content has to be on disk before the name: after a power cut the new name could belong to an empty
+            # file.
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Turn what the operating system says about writing a file or folder into an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error

@@ -68,6 +68,7 @@ def configure_batch(
         metavar="DIR",
         help=f"output folder of the {results}{files}",
     )
+    parser.set_defaults(file_outputs=tuple(single))
     configure_weights(parser, default=default_weights)
     configure_source(parser)
     work = configure_work(parser, batch_size=batch_size, unit=unit, int8=int8)

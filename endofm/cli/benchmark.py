@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     from endofm.benchmark import Benchmark
     from endofm.errors import InputError
-    from endofm.files import atomic_path
+    from endofm.files import atomic_path, require_writable
 
     threads = args.threads or sorted({1, torch.get_num_threads()})
     for name, values in (("threads", threads), ("batch-size", [args.batch_size])):
@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{name} must be at least 1, got {min(values)}")
     if not args.seconds > 0:
         raise InputError(f"--seconds must be greater than 0, got {args.seconds:g}")
+    if args.json and args.json != "-":
+        require_writable(args.json)
     benchmark = Benchmark(
         model=_load(args),
         threads=tuple(threads),

@@ -34,12 +34,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Download the weights, and print the path of their file on standard output."""
+    from endofm.files import require_writable
     from endofm.hub.download import DownloadOptions
     from endofm.hub.mirror import install_file
     from endofm.hub.registry import find_record, get_record
     from endofm.hub.resolve import load_weights
     from endofm.hub.task_layout import check_tensors
 
+    if args.cache_dir is not None:
+        require_writable(args.cache_dir)
     if args.file is not None:
         install_file(get_record(args.weights), args.file, DownloadOptions(cache_dir=args.cache_dir))
     record = find_record(args.weights)

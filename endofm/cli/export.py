@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", required=True, metavar="FILE", help="file to write: .onnx, .xml (OpenVINO, with .bin) or .pt2"
     )
+    parser.set_defaults(file_outputs=(".onnx", ".xml", ".pt2"))
     parser.add_argument("--patch-tokens", action="store_true", help="return patch tokens after the embedding")
     parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from endofm._version import __version__
 from endofm.cli.parser import CommandParser, add_commands
 from endofm.disclaimer import DISCLAIMER
-from endofm.errors import EndoFMError, EndoFMWarning
+from endofm.errors import EndoFMError, EndoFMWarning, InputError
+from endofm.files import require_writable
 
 GROUPS = {
     "run a model on video": ("extract", "classify", "detect", "segment"),
@@ -28,6 +31,13 @@ _PYTHON_FORMAT = warnings.formatwarning
 
 STATUS_FAILED = 1
 STATUS_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+_FILE_SUFFIXES = frozenset(
+    [
+        *(".bin", ".csv", ".h5", ".html", ".json", ".mp4", ".avi", ".mkv", ".mov", ".npz", ".onnx", ".parquet", ".pdf"),
+        *(".png", ".jpg", ".pt", ".pt2", ".pth", ".safetensors", ".tar", ".txt", ".xml", ".yaml", ".yml", ".zip"),
+    ]
+)
 
 _EPILOG = """\
 examples:
@@ -64,6 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The format and not the display: a caller that records warnings, as tests do, still receives them.
     warnings.formatwarning = _format_warning
     try:
+        # Names of files need not be text in any encoding.
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        _check_outputs(args)
         status: int = args.run(args)
         sys.stdout.flush()
     except EndoFMError as error:
@@ -76,7 +90,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has gone; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STATUS_FAILED
+    except OSError as error:
+        # The package names what it cannot read or write; this is what the machine said in between.
+        print(f"endofm: error: {_describe(error)}", file=sys.stderr)
+        return STATUS_FAILED
     return status
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Raise if the output (``out``) of any command cannot be written, before anything is loaded or computed.
+
+    Commands that also write files declare the suffixes as ``file_outputs`` and say what they take; the output of all
+    others is a folder.
+
+    Raises:
+        InputError: If it cannot be written, or a file is named where a folder is written.
+    """
+    out = getattr(args, "out", None)
+    if out is None or getattr(args, "dry_run", False):
+        return
+    for target in map(Path, out if isinstance(out, list) else [out]):
+        suffix = target.suffix.lower()
+        if not getattr(args, "file_outputs", ()):
+            if target.is_file():
+                raise InputError(f"{target} is a file, and the output is a folder; name another one")
+            if suffix in _FILE_SUFFIXES and not target.is_dir():
+                raise InputError(f"{target} looks like a file ({suffix}), and the output is a folder; name a folder")
+        require_writable(target)
+
+
+def _describe(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; make room and rerun the command"
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}"
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

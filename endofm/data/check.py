@@ -15,7 +15,7 @@ from endofm.data.clip_files import ClipListing, Inspection, InspectTask, clips_o
 from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, read_manifest, write_manifest
 from endofm.data.perceptual_hashes import ClipHashes, read_hashes, write_hashes
 from endofm.data.similar_clips import find_similar
-from endofm.files import write_text
+from endofm.files import require_writable, write_text
 from endofm.pool import WorkerDied, run_tasks, usable_processors
 from endofm.progress import progress_bar
 
@@ -114,10 +114,10 @@ def check(
     """
     folder = Path(folder)
     jobs = jobs or usable_processors()
-    checked = [_inspect_set(path, jobs, verify=True, progress=progress) for path in find_sets(folder)]
-    others = [
-        _inspect_set(path, jobs, verify=False, progress=progress) for root in against for path in find_sets(Path(root))
-    ]
+    sets, other_sets = find_sets(folder), [path for root in against for path in find_sets(Path(root))]
+    require_writable(folder / REPORT_NAME)
+    checked = [_inspect_set(path, jobs, verify=True, progress=progress) for path in sets]
+    others = [_inspect_set(path, jobs, verify=False, progress=progress) for path in other_sets]
     findings = [finding for one in checked for finding in _file_findings(one)]
     findings += _shared_content(checked, others)
     findings.sort(key=lambda finding: list(KINDS).index(finding.kind))

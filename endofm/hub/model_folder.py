@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, StateDictError, WeightsNotFoundError, quoted
-from endofm.files import atomic_path
+from endofm.files import atomic_path, require_writable
 from endofm.hub.download import file_sha256
 from endofm.hub.model_card import model_card
 from endofm.hub.registry import find_record
@@ -62,9 +62,10 @@ def save_folder(
 
     Raises:
         StateDictError: If the tensors are not those of the configuration. Nothing is written.
-        InputError: If ``folder`` is a file.
+        InputError: If ``folder`` is a file, or cannot be written.
     """
     folder = Path(folder)
+    require_writable(folder)
     if folder.is_file():
         raise InputError(f"{folder} is a file; give the name of a folder")
     state_dict = unwrapped(state_dict, str(folder))

@@ -93,16 +93,17 @@ def write_set(
     if workers is not None and workers < 1:
         raise ConfigError(f"the number of workers must be at least 1, got {workers}")
     root = Path(root)
+    # Before there is a folder: settings that contradict each other have no plan.
+    plan = plan_set(settings)
     try:
         with exclusive(root):
             _claim(root, settings, overwrite)
-            return _write_set(root, settings, workers or usable_processors())
+            return _write_set(root, settings, plan, workers or usable_processors())
     except OSError as error:
         raise EndoFMError(f"{root}: {error}; finished clips are kept, rerun the same command to resume") from error
 
 
-def _write_set(root: Path, settings: SetSettings, workers: int) -> list[ClipRecord]:
-    plan = plan_set(settings)
+def _write_set(root: Path, settings: SetSettings, plan: Sequence[PlannedClip], workers: int) -> list[ClipRecord]:
     stored = {clip.index: ClipRecord.load(_record_file(root, clip.index)) for clip in plan}
     done = {i: record for i, record in stored.items() if record is not None and record.complete(root)}
     # The contact sheet takes clips at equal distances. A longer set shows other clips, whose tiles may be missing.
@@ -132,7 +133,8 @@ def _claim(root: Path, settings: SetSettings, overwrite: bool) -> None:
     """Claim the folder for these settings, or resume there; the number of clips may grow."""
     requested = {name: value for name, value in settings.to_dict().items() if name != "clips"}
     file = root / _STATE / "settings.json"
-    if overwrite and file.exists():
+    # A run that finished no clip left nothing behind that other settings could contradict.
+    if file.exists() and (overwrite or not any((root / _STATE / "clips").glob("*.json"))):
         _clear(root)
         _write_json(file, requested)
     elif file.exists():

@@ -16,6 +16,7 @@ from endofm.data.shards import ShardDataset
 from endofm.data.stills.layouts import read_stills
 from endofm.data.stills.still import still_table
 from endofm.errors import ConfigError
+from endofm.files import require_writable
 from endofm.hub.checkpoint_file import read_checkpoint
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.hub.resolve import LoadedWeights, load_weights
@@ -51,6 +52,7 @@ def pretrain(config: PretrainConfig, folder: str | Path, *, progress: bool = Tru
         >>> pretrain(config, "runs/mine").folder  # doctest: +SKIP
         PosixPath('runs/mine')
     """
+    require_writable(folder)
     table, sources = _read_sources(config.data)
     start, origin = _initial_state(config)
     # Before the networks are built: heads and random encoders must be equal in every process.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -56,6 +58,80 @@ def test_wrong_names_get_a_suggestion(argv: list[str], suggestion: str, capsys: 
         main(argv)
     assert exit_info.value.code == 2
     assert f"did you mean {suggestion}" in capsys.readouterr().err
+
+
+# Each with a `{}` for the place of its output. None of the inputs exists: what is wrong with the output comes first.
+WRITING = [
+    "extract v.mp4 -o {} --weights w",
+    "classify v.mp4 -o {} --weights w",
+    "classify v.mp4 -o {}/x.json --weights w",
+    "detect v.mp4 -o {} --weights w",
+    "detect v.mp4 -o {}/x.csv -o {}/x.mp4 --weights w",
+    "segment v.mp4 -o {} --weights w",
+    "segment v.mp4 -o {}/x.masks --weights w",
+    "convert w.pth {}",
+    "export --weights w --to onnx -o {}/x.onnx",
+    "download w --cache-dir {}",
+    "benchmark --weights w --json {}/x.json",
+    "data prepare folder in {}",
+    "data shard in {}",
+    "data synth {} --task classification --clips 4",
+    "data check {}",
+    "pretrain nano --out {} data.clips=in",
+    "finetune classification nano --out {} data.train=in",
+    "evaluate features in --labels l.csv -o {}",
+    "evaluate classification l.csv --weights w -o {}",
+    "evaluate detection in --weights w -o {}",
+    "evaluate segmentation l.csv --weights w -o {}",
+]
+
+
+@pytest.mark.parametrize("place", ["file/below", "/proc/1/below"])
+@pytest.mark.parametrize("line", WRITING)
+def test_an_unwritable_output_is_one_sentence_before_anything_is_read(
+    line: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(shlex.split(line.format(*[place] * 2))) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"endofm: error: {place}")
+    assert "cannot be written" in errors
+    assert errors.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_every_command_with_an_output_is_tried_on_an_unwritable_one() -> None:
+    tried = {shlex.split(line)[0] for line in WRITING}
+    tried |= {" ".join(shlex.split(line)[:2]) for line in WRITING}
+    for command in build_parser().with_subcommands():
+        if any(action.dest == "out" for action in command._actions):
+            assert command.prog.removeprefix("endofm ") in tried or "finetune" in command.prog
+
+
+@pytest.mark.parametrize("name", ["x.npz", "report.json", "there"])
+def test_a_file_is_no_output_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").touch()
+    for command in ("extract v.mp4 -o {} --weights w", "data prepare folder in {}", "convert w.pth {}"):
+        assert main(shlex.split(command.format(name))) == 1
+        assert "the output is a folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_what_the_system_refuses_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, words in ((errno.ENOSPC, "the disk is full"), (errno.EACCES, "cards.json: Permission denied")):
+
+        def refuse(_: object, number: int = number) -> int:
+            raise OSError(number, os.strerror(number), "cards.json")
+
+        monkeypatch.setattr("endofm.cli.models.run", refuse)
+        assert main(["models"]) == 1
+        assert capsys.readouterr().err.startswith(f"endofm: error: {words}")
 
 
 def test_every_command_has_help_with_examples_that_parse() -> None:

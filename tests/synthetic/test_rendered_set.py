@@ -24,6 +24,7 @@ from endofm.data.prepare.catalogue import find_set
 from endofm.data.prepare.preparation import prepare
 from endofm.errors import ConfigError
 from endofm.synthetic.render import mask_box
+from endofm.synthetic.rendered_set import write_set
 from endofm.synthetic.set_plan import SetSettings, plan_set, split_patients
 from endofm.synthetic.specs import RenderConfig
 
@@ -125,6 +126,23 @@ def test_other_settings_and_foreign_folders_are_refused(made: dict[str, Path], t
         assert result.returncode == 1
         assert words in result.stderr
         assert "Traceback" not in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_finished_no_clip_leaves_the_folder_to_other_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = {"task": "pretrain", "clips": 1, "patients": 1, "positive": 0.0, "split": (1.0, 0.0, 0.0)}
+    first = SetSettings(**settings, render=RenderConfig(width=48, height=48, num_frames=2))
+    monkeypatch.setattr("endofm.synthetic.rendered_set.run_tasks", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_set(tmp_path / "set", first)
+    monkeypatch.undo()
+    other = SetSettings(**settings, render=RenderConfig(width=48, height=48, num_frames=3))
+    assert len(write_set(tmp_path / "set", other, workers=1)) == 1
 
 
 def test_overwrite_removes_the_old_set_and_nothing_else(tmp_path: Path) -> None:

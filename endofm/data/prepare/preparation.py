@@ -110,9 +110,10 @@ def prepare(
         The report of the preparation.
 
     Raises:
-        InputError: If the source folder does not have the published layout, or ``out`` is inside it.
+        InputError: If the source folder does not have the published layout, or ``out`` is inside it or cannot be
+            written.
         JobError: If the output folder is in use, or holds other clips or clips of other settings.
-        OSError: If a clip cannot be written.
+        VideoError: If a clip cannot be encoded, for example because the disk is full.
     """
     source, out = Path(source), Path(out)
     clip_format = recipe.clip_format if clip_format is None else clip_format

@@ -58,6 +58,10 @@ class PreparedFolder:
             if any(self.root.glob("[0-9][0-9][0-9][0-9][0-9].mp4")):
                 raise JobError(f"{self.root} holds clips of another origin; choose an empty folder")
             self._write(file, settings)
+        elif found != settings and not self._names and not self._records():
+            # An earlier run that finished nothing left nothing behind that other settings could contradict.
+            self.clear()
+            self._write(file, settings)
         else:
             require_same_settings(self.root, found, settings, remedy="start over with --overwrite")
 
@@ -122,7 +126,7 @@ class PreparedFolder:
             Records of all sources that were ever finished here, in the order of their clips and with final paths.
         """
         current = {item.source: item for item in items}
-        records = [record for path in self.state.glob("*.json") if (record := SourceRecord.from_file(path)) is not None]
+        records = self._records()
         records = [replace(record, item=current.get(record.item.source, record.item)) for record in records]
         records.sort(key=lambda record: natural_key(record.item.source))
         self._assign(records)
@@ -130,6 +134,9 @@ class PreparedFolder:
         self._write(self._names_file, self._names)
         finished = [self._publish(record) for record in records]
         return sorted(finished, key=lambda record: natural_key(self._names[self.key(record.item)][0]))
+
+    def _records(self) -> list[SourceRecord]:
+        return [record for path in self.state.glob("*.json") if (record := SourceRecord.from_file(path)) is not None]
 
     def _publish(self, record: SourceRecord) -> SourceRecord:
         item, names = record.item, self._names[self.key(record.item)]

@@ -243,6 +243,9 @@ def write_arrays(path: Path, arrays: Arrays, strings: Strings) -> None:
     try:
         with atomic_path(path) as temporary:
             kind.write(temporary, arrays, {**FORMAT, **strings})
+    except InputError as error:
+        # Of the target, which says all that there is to say.
+        raise FeatureFileError(str(error)) from error
     except EndoFMError:
         raise
     except Exception as error:

@@ -15,7 +15,7 @@ from uuid import uuid4
 import numpy as np
 
 from endofm.errors import InputError
-from endofm.files import PARTIAL_PREFIX, atomic_path
+from endofm.files import PARTIAL_PREFIX, atomic_path, require_writable, writing
 from endofm.json_text import read_json
 from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
 from endofm.tasks.segmentation.mask_painting import palette
@@ -65,7 +65,8 @@ def write_masks(
         Number of masks written.
 
     Raises:
-        InputError: If the target has another suffix or is a folder that is not empty, or a mask has another size.
+        InputError: If the target cannot be written, has another suffix or is a folder that is not empty, or a mask has
+            another size.
     """
     require_target(target)
     target = Path(target)
@@ -82,6 +83,7 @@ def require_target(target: str | Path) -> None:
         InputError: If the target has a suffix other than ``.json``, or is a folder that is not empty, or a file.
     """
     target = Path(target)
+    require_writable(target)
     if target.suffix.lower() == ".json" and not target.is_dir():
         return
     if target.suffix not in ("", FOLDER_SUFFIX) and not target.is_dir():
@@ -223,9 +225,10 @@ def _write_folder(target: Path, masks: Iterator[FrameMask], labels: tuple[str, .
 @contextmanager
 def _atomic_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder next to ``target``; rename it on success, remove it on failure."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{PARTIAL_PREFIX}{uuid4().hex[:8]}-{target.name}")
-    temporary.mkdir()
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
     try:
         yield temporary
         if target.is_dir():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from endofm.evaluation.report import REPORT_FOLDER, REPORT_NAME, over_seeds, write_json
+from endofm.files import require_writable
 from endofm.json_text import read_json
 from endofm.training.config_schema import to_dict
 from endofm.training.engine.devices import choose_accelerator
@@ -53,6 +54,7 @@ def finetune(
         PosixPath('runs/mine')
     """
     folder = Path(folder)
+    require_writable(folder)
     if not config.seeds:
         return _run(recipe, config, folder, progress=progress)
     result: RunResult | None = None

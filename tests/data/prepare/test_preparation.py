@@ -198,6 +198,21 @@ def test_a_folder_is_for_one_set_and_format(tmp_path: Path) -> None:
         prepare(FOLDER, source, tmp_path / "foreign", progress=False)
 
 
+def test_a_run_that_prepared_nothing_leaves_the_folder_to_other_settings(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    (source / "video.mp4").write_bytes(b"no video at all")
+    for short_side, expected in ((64, 0), (32, 0), (64, 1)):
+        if expected:
+            make_video(source / "video.mp4", 1, 7)
+        report = prepare(
+            find_set("folder"), source, out, clip_format=ClipFormat(short_side=short_side), jobs=1, progress=False
+        )
+        assert report.clips == expected
+    with pytest.raises(JobError, match="short_side was 64"):
+        prepare(find_set("folder"), source, out, clip_format=ClipFormat(short_side=32), jobs=1, progress=False)
+
+
 def test_images_of_another_size_are_named_and_left_out(tmp_path: Path) -> None:
     make_frames(tmp_path / "source" / "frames", 1, range(4))
     make_frames(tmp_path / "source" / "frames", 1, [2], width=192, height=144)
@@ -206,7 +221,7 @@ def test_images_of_another_size_are_named_and_left_out(tmp_path: Path) -> None:
     assert numbers_in(tmp_path / "out" / "00001.mp4") == [0, 1, 3]
 
 
-def test_a_full_disk_is_an_error_and_not_a_damaged_source(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error_and_not_a_damaged_source(tmp_path: Path) -> None:
     make_video(tmp_path / "source" / "a.mp4", 1, 30)
     out = tmp_path / "out"
     out.mkdir()
@@ -215,7 +230,7 @@ def test_a_full_disk_is_an_error_and_not_a_damaged_source(tmp_path: Path) -> Non
     if os.geteuid() == 0:
         (out / ".prepare").rmdir()
         (out / ".prepare").write_text("a file where the state belongs")
-    with pytest.raises(OSError, match=r"\.prepare"):
+    with pytest.raises(InputError, match=r"\.prepare.*cannot be written"):
         prepared(tmp_path / "source", out)
 
 
