@@ -6,6 +6,8 @@ import io
 import os
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,9 +47,51 @@ _REFERRING = {
 
 # A time stamp so far beyond the length in the header is damage. Accepted, one flipped bit would make a video of weeks.
 _BEYOND_SECONDS = 10.0
+
+# The longest time that a frame may stay on screen by the word of a file that states no length.
+LONGEST_FRAME_SECONDS = 3600.0
 _LENGTH_IN_HEADER = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv"}
 
+# Containers whose header states the end on the clock of the file, and not the length after the first frame.
+_END_IN_HEADER = {"matroska,webm", "asf", "nut"}
+
 _FALLBACK_RATE = Fraction(25)
+_SLOWEST, _TICKING, _FASTEST = Fraction(1, 3600), Fraction(1000), Fraction(100_000)
+
+
+class Damage(Exception):
+    """A contradiction in the structure of a file; its text is a sentence for the user."""
+
+    @classmethod
+    def at(cls, position: int, what: str) -> Damage:
+        """Return damage at a byte of the file."""
+        return cls(f"the file is damaged at byte {position:,} ({what}); frames may be missing, wrong or at wrong times")
+
+
+class FileBytes:
+    """Bytes of a file by position.
+
+    Args:
+        file: The file, at any position.
+
+    Attributes:
+        size: Number of bytes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = file.seek(0, io.SEEK_END)
+
+    def read(self, position: int, count: int) -> bytes:
+        """Return exactly ``count`` bytes; raise :class:`Damage` if the file ends before."""
+        self.require(position + count)
+        self._file.seek(position)
+        return self._file.read(count)
+
+    def require(self, end: int) -> None:
+        """Raise :class:`Damage` if the file ends before byte ``end``."""
+        if end > self.size:
+            raise Damage(f"the file should have at least {end:,} bytes and has {self.size:,}; it was cut off")
 
 
 class MediaSource:
@@ -94,10 +138,16 @@ class MediaSource:
         assert not isinstance(self._source, Path)
         return io.BufferedReader(_Cursor(self._source, self._lock))
 
+    @contextmanager
+    def contents(self) -> Iterator[FileBytes]:
+        """Open the bytes for reading by position."""
+        with self._source.open("rb") if isinstance(self._source, Path) else self._bytes() as file:
+            yield FileBytes(file)
+
     def _start(self) -> bytes:
         try:
-            with self._source.open("rb") if isinstance(self._source, Path) else self._bytes() as file:
-                return file.read(64)
+            with self.contents() as file:
+                return file.read(0, min(64, file.size))
         except OSError:
             return b""
 
@@ -113,6 +163,14 @@ class MediaSource:
             if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(text):
                 return f"{self.name}: not a video but {kind}, which is not followed; give the video file itself"
         if start[4:8] == b"ftyp":
+            from endofm.video.movie_index import has_index
+
+            with self.contents() as file:
+                if has_index(file):
+                    return (
+                        f"{self.name}: the index of this MP4 or MOV file (its 'moov' part) is damaged; copy it again "
+                        f"from the recorder or try a repair tool"
+                    )
             return (
                 f"{self.name}: this MP4 or MOV file has no index (its 'moov' part), as if the recording was cut off "
                 f"before it was closed; copy it again from the recorder or try a repair tool"
@@ -191,6 +249,9 @@ class Clock:
         may_jump: The clock may restart in the middle (MPEG transport and program streams that were joined).
         holds_after_jump: Frames get the same time stamps when decoding starts at a later key frame.
         latest: Time stamps beyond this one are ignored; None if the header states no length.
+        rate: Frames per second as stated by header or bitstream, or averaged; None if unknown.
+        may_pause: Gaps between frames are no damage: AVI has empty chunks for frames that the recorder dropped.
+        is_rate_assumed: The times depend on a rate that is stated nowhere.
     """
 
     tick: Fraction
@@ -199,12 +260,14 @@ class Clock:
     may_jump: bool
     holds_after_jump: bool
     latest: int | None = None
+    rate: Fraction | None = None
+    may_pause: bool = False
+    is_rate_assumed: bool = False
 
     @classmethod
     def of(cls, container: InputContainer, stream: VideoStream) -> Clock:
         """Return the clock of a stream, from the format, the codec and the header."""
         tick = stream.time_base or Fraction(1, 1000)
-        rate = stream.average_rate or stream.guessed_rate or _FALLBACK_RATE
         flags = int(container.format.flags)
         source: Literal["pts", "dts", "count"] = "pts"
         if flags & cast(int, Flags.no_timestamps.value):
@@ -213,6 +276,11 @@ class Clock:
             # AVI has no presentation times at all, program streams only some; those that libavformat invents for the
             # others are out of order in places, while the decoding times are not.
             source = "dts"
+        stated = _stated_rate(stream, timed=source != "count")
+        rate = stated or _FALLBACK_RATE
+        if stated is None and container.format.name == "avi":
+            # Its ticks are frames, of a length that cannot be right.
+            tick = 1 / rate
         latest: int | None = None
         lengths = (announced_seconds(container, stream), (container.duration or 0) / 1_000_000)  # AV_TIME_BASE ticks.
         length = max(seconds or 0.0 for seconds in lengths)
@@ -228,6 +296,9 @@ class Clock:
             may_jump=bool(flags & cast(int, Flags.ts_discont.value)),
             holds_after_jump=source == "pts" or (source == "dts" and not varying),
             latest=latest,
+            rate=stated,
+            may_pause=container.format.name == "avi",
+            is_rate_assumed=stated is None and (source == "count" or container.format.name == "avi"),
         )
 
     @property
@@ -235,11 +306,13 @@ class Clock:
         """Ticks per frame, rounded to an integer >= 1."""
         return max(1, round(self.frame_ticks))
 
+    def stored_stamp(self, item: Packet[VideoStream] | VideoFrame) -> int | None:
+        """Return the time stamp of a packet or frame in ticks as the container stores it, plausible or not."""
+        return None if self.source == "count" else item.pts if self.source == "pts" else item.dts
+
     def stamp(self, item: Packet[VideoStream] | VideoFrame) -> int | None:
         """Return the time stamp of a packet or frame in ticks; None if it has no plausible one."""
-        if self.source == "count":
-            return None
-        stamp = item.pts if self.source == "pts" else item.dts
+        stamp = self.stored_stamp(item)
         if stamp is None or (self.latest is not None and stamp > self.latest):
             return None
         if item.dts is not None and abs(stamp - item.dts) > max(_BEYOND_SECONDS / self.tick, 100 * self.step):
@@ -247,9 +320,29 @@ class Clock:
             return None
         return stamp
 
+    def lasting(self, tick: int, duration: int | None) -> int:
+        """Return the ticks for which the last frame, at ``tick``, stays on screen: one step if it does not say."""
+        if not duration or self.seconds(duration) > LONGEST_FRAME_SECONDS:
+            return self.step
+        return duration if self.latest is None or tick + duration <= self.latest else self.step
+
     def seconds(self, ticks: int) -> float:
         """Convert a number of ticks."""
         return ticks * self.tick.numerator / self.tick.denominator
+
+
+def _stated_rate(stream: VideoStream, *, timed: bool) -> Fraction | None:
+    """Return the frames per second of a stream as they are stated; None for none, or an absurd number.
+
+    Args:
+        stream: The stream.
+        timed: The container has time stamps; where it has not, the average is a default of libavformat.
+    """
+    rate = stream.average_rate if timed else stream.codec_context.framerate
+    if timed and (not rate or (rate > _TICKING and rate * (stream.time_base or 0) == 1)):
+        # One frame per tick of a fast clock (DV) is another default.
+        rate = stream.guessed_rate
+    return rate if rate and _SLOWEST <= rate <= _FASTEST else None
 
 
 @dataclass(frozen=True)
@@ -265,15 +358,24 @@ class Origin:
     packet: int
 
 
-def announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return the duration in seconds that the header states, or None."""
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
+def announced_seconds(container: InputContainer, stream: VideoStream, start: float = 0.0) -> float | None:
+    """Return the duration in seconds that the header states, or None.
+
+    Args:
+        container: The file.
+        stream: Its video.
+        start: Time of the first frame on the clock of the file, from which some containers count.
+    """
+    length = None
     # Matroska writes "00:01:02.345000000" into the metadata of each track.
     clock = stream.metadata.get("DURATION", "")
-    if re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", clock):
+    if stream.duration and stream.time_base:
+        length = float(stream.duration * stream.time_base)
+    elif re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", clock):
         hours, minutes, seconds = clock.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    if container.duration and len(container.streams) == 1:
-        return container.duration / 1_000_000  # AV_TIME_BASE ticks.
-    return None
+        length = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    elif container.duration and len(container.streams) == 1:
+        length = container.duration / 1_000_000  # AV_TIME_BASE ticks.
+    if length is not None and start > 0 and container.format.name in _END_IN_HEADER and length > start:
+        length -= start
+    return length

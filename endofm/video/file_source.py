@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,11 +10,12 @@ from fractions import Fraction
 from types import TracebackType
 
 from endofm.errors import InputError, VideoError
-from endofm.video.container import MediaSource, Origin, announced_seconds
-from endofm.video.frame_reader import FrameReader
+from endofm.video.container import Damage, MediaSource, Origin, announced_seconds
+from endofm.video.frame_reader import FrameReader, LazyIndex, orientation
 from endofm.video.frames import Float64Array, Frame, VideoMetadata, ascending
-from endofm.video.packets import DamageLog, LazyIndex, PacketIndex, scan_packets
-from endofm.video.rgb_conversion import orientation
+from endofm.video.integrity import check_structure
+from endofm.video.movie_index import check_movie
+from endofm.video.packets import DamageLog, PacketIndex, scan_packets
 
 
 class FileSource:
@@ -51,8 +53,16 @@ class FileSource:
             )
         self._origin: Origin = reader.origin
         self._clock = reader.clock
-        self._announced = announced_seconds(reader.decoder.container, reader.decoder.stream)
+        self._start = _start_seconds(reader)
+        self._announced = announced_seconds(reader.decoder.container, reader.decoder.stream, self._start)
         self._metadata = _describe(reader, medium.name, self._announced)
+        self._is_structure_checked = False
+        if self._clock.is_rate_assumed:
+            self._damage.note(
+                "rate",
+                f"the file states no frame rate that can be right; {self._metadata.average_fps:g} frames per second "
+                f"were assumed, and all times depend on it",
+            )
         self._idle: FrameReader | None = reader
 
     def _new_reader(self, origin: Origin | None) -> FrameReader:
@@ -91,26 +101,38 @@ class FileSource:
 
     def _scan(self) -> PacketIndex:
         index = scan_packets(self._medium, self._clock, self._origin, self._damage)
-        self._check_length(index.end, len(index.times))
+        self._check_length(index.end)
+        self._check_structure()
         return index
 
-    def _check_length(self, end: float, count: int) -> None:
+    def _check_length(self, end: float) -> None:
         """Record a problem if the file clearly holds less than its header states."""
-        announced, frames = self._announced, self._metadata.num_frames
-        if self._clock.may_jump:
-            # Such a file states no length; FFmpeg derives one from its time stamps.
+        announced = self._announced
+        # A file whose clock may jump states no length; FFmpeg derives one from its time stamps. AVI counts frames.
+        if announced is None or self._clock.may_jump or self._clock.may_pause:
             return
-        if announced is not None and end < announced - max(0.5, self._clock.seconds(5 * self._clock.step)):
+        if end < announced - max(0.5, self._clock.seconds(5 * self._clock.step)):
             self._damage.note(
                 "length",
                 f"the video ends after {end:.3f} s, but its header announces {announced:.3f} s; it was cut off",
             )
-        elif self._clock.source != "pts" and frames is not None and count < frames - max(2.0, 0.01 * frames):
-            self._damage.note(
-                "length",
-                f"only {count} of {frames} frames that the header announces were found; the file has no time stamps, "
-                f"so times after a gap are early",
-            )
+
+    def _check_structure(self) -> None:
+        """Record the first contradiction in the container, once."""
+        if self._is_structure_checked:
+            return
+        self._is_structure_checked = True
+        try:
+            with self._medium.contents() as file:
+                if self._metadata.container.startswith("mov,"):
+                    check_movie(file)
+                else:
+                    check_structure(file, self._metadata.container)
+        except Damage as damage:
+            self._damage.note("structure", str(damage))
+        except (OSError, EOFError, LookupError, ValueError, struct.error):
+            # A table that ends early or points outside itself.
+            self._damage.note("structure", "the structure of the file is damaged; frames may be missing or wrong")
 
     @property
     def medium(self) -> MediaSource:
@@ -125,12 +147,7 @@ class FileSource:
     @property
     def start_seconds(self) -> float:
         """Time zero on the clock of the file, in seconds; subtract it from the times of other streams."""
-        if self._clock.source == "pts":
-            return self._clock.seconds(self._origin.tick)
-        # A decoding clock counts packets; the first of them, not the first picture out of the decoder, is at time zero.
-        with self._borrow_reader() as reader:
-            stream = reader.decoder.stream
-            return float((stream.start_time or 0) * (stream.time_base or 0))
+        return self._start
 
     @property
     def metadata(self) -> VideoMetadata:
@@ -169,13 +186,14 @@ class FileSource:
         """Yield every frame in order of presentation."""
         with self._borrow_reader() as reader:
             reader.rewind()
-            end, count = 0.0, 0
+            end = 0.0
             while (frame := reader.frame()) is not None:
-                end, count = frame.pts_seconds + frame.duration_seconds, count + 1
+                end = frame.pts_seconds + frame.duration_seconds
                 yield frame
                 reader.advance()
             if not self._damage.has_lost_frames:
-                self._check_length(end, count)
+                self._check_length(end)
+            self._check_structure()
 
     def close(self) -> None:
         """Release the file; iterators in use may be exhausted."""
@@ -194,12 +212,26 @@ class FileSource:
         self.close()
 
 
+def _start_seconds(reader: FrameReader) -> float:
+    """Return time zero on the clock of the file, in seconds."""
+    assert reader.origin is not None
+    clock, decoder = reader.clock, reader.decoder
+    if clock.source == "pts":
+        return clock.seconds(reader.origin.tick)
+    # A decoding clock counts packets; the first of them, not the first picture out of the decoder, is at time zero.
+    if decoder.container.format.name == "avi":
+        return clock.seconds(decoder.first_dts or 0)
+    return float((decoder.stream.start_time or 0) * (decoder.stream.time_base or 0))
+
+
 def _describe(reader: FrameReader, name: str, announced: float | None) -> VideoMetadata:
     assert reader.current is not None
     stream, frame = reader.decoder.stream, reader.current.picture.frame
     turned = orientation(frame)
     width, height = (frame.height, frame.width) if turned.transpose else (frame.width, frame.height)
-    rate = stream.average_rate or stream.guessed_rate
+    rate = reader.clock.rate
+    if reader.clock.is_rate_assumed:
+        rate = 1 / (reader.clock.frame_ticks * reader.clock.tick)
     return VideoMetadata(
         name=name,
         width=width,

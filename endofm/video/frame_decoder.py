@@ -18,6 +18,9 @@ from endofm.video.packets import DamageLog, FrameFinder, read_packets
 # Smaller steps back are rounding and reordering, not wrong time stamps.
 _BACK_SECONDS = 0.5
 
+# Packets of MPEG-4 that repeat the last picture are smaller and give no frame.
+_EMPTY_BYTES = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -63,6 +66,8 @@ class FrameDecoder:
         """Number of packets before the one that the latest pass of :meth:`pictures` started with."""
         self.start_tick: int | None = None
         """Time stamp of the frame of that packet; None if unknown."""
+        self.first_dts: int | None = None
+        """Decoding time of that packet in ticks."""
         self._packets = self._read()
 
     def close(self) -> None:
@@ -106,7 +111,7 @@ class FrameDecoder:
                 waiting = False
                 queue.restart(packet)
                 if queue.is_fresh:
-                    self.start_packet = self.packets_read - 1
+                    self.start_packet, self.first_dts = self.packets_read - 1, packet.dts
                     dated = self.clock.source == "pts" and not packet.is_discard
                     self.start_tick = self.clock.stamp(packet) if dated else None
             queue.expect(packet)
@@ -120,6 +125,7 @@ class FrameDecoder:
                 waiting = self._needs_key
         yield from queue.show(self._drain())
         queue.finish()
+        queue.compare()
 
     def _drain(self) -> list[VideoFrame]:
         try:
@@ -140,6 +146,7 @@ class _ShowOrder:
         self._first_shown: int | None = None
         self._expected: list[int] = []
         self._spoiled = False
+        self._passed = self._shown = self._failed = 0
 
     @property
     def is_fresh(self) -> bool:
@@ -157,6 +164,8 @@ class _ShowOrder:
         """Record a packet that is passed to the decoder."""
         stamp = self._clock.stamp(packet)
         shown = self._finder.shows_frame(packet)
+        leading = self._first_shown is not None and packet.pts is not None and packet.pts < self._first_shown
+        self._passed += shown and not leading and packet.size > _EMPTY_BYTES
         if stamp is None or self._clock.source != "pts" or not shown:
             return
         if self._first_shown is not None and stamp < self._first_shown:
@@ -170,6 +179,7 @@ class _ShowOrder:
         leading = self._missed_from is not None and packet.pts is not None and packet.pts < self._missed_from
         if self._silent or leading:
             return
+        self._failed += 1
         if stamp is None:
             self._damage.note("count", "frames without time stamps could not be decoded; later times may be early")
         else:
@@ -181,7 +191,9 @@ class _ShowOrder:
             if self._first_shown is not None and frame.pts is not None and frame.pts < self._first_shown:
                 continue
             tick = self._clock.stamp(frame)
+            self._shown += 1
             if tick is None:
+                self._damage.ignore_stamp(self._clock.stored_stamp(frame))
                 tick = 0 if self._last is None else self._last + self._clock.step
             # After a seek, a decoder may need some frames until the picture is complete (gradual refresh).
             fresh = self.is_fresh
@@ -189,7 +201,8 @@ class _ShowOrder:
                 if self._clock.seconds(self._last - tick) > _BACK_SECONDS:
                     self._damage.note("order", "time stamps in the file go back, so some frames may have wrong times")
                 tick = max(tick, self._last)
-                self._damage.step(self._last, tick, self._clock.step)
+                if not self._clock.may_pause:
+                    self._damage.step(self._last, tick, self._clock.step)
             self._last = tick
             while self._expected and self._expected[0] <= tick:
                 missed = heapq.heappop(self._expected)
@@ -207,3 +220,13 @@ class _ShowOrder:
         for stamp in self._expected:
             self._damage.lost(stamp)
         self._expected.clear()
+
+    def compare(self) -> None:
+        """Record that a stream whose frames are not known by their time stamps gave fewer of them than it holds."""
+        missing = self._passed - self._shown
+        if self._clock.source != "pts" and missing > self._failed:
+            self._damage.note(
+                "count",
+                f"{missing} of {self._passed} frames could not be decoded; the file has no time stamps of its own for "
+                f"every frame, so times after them may be early",
+            )

@@ -39,6 +39,12 @@ VideoInput = Union[
 Decoder = Literal["pyav", "torchcodec"]
 """Decoders of video files."""
 
+_START_BYTES = 140
+"""Beginning of a file by which its kind is known."""
+
+# DICOM PS3.10 has 128 bytes and "DICM" in front; files without them begin with an element of group 2 or 8.
+_DICOM_ELEMENTS = re.compile(rb"[\x02\x08]\x00.\x00(UL|UI|CS|OB|[\x04-\x40]\x00\x00\x00)", re.DOTALL)
+
 _IMAGE_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
 
 
@@ -146,6 +152,10 @@ def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding
             raise VideoError(f"{path}: this is neither a regular file nor a folder")
         if path.stat().st_size == 0:
             raise VideoError(f"{path}: the file is empty (0 bytes); copy it again from where it was recorded")
+        # Without permission to read, the reader that needs it says so.
+        if os.access(path, os.R_OK):
+            with path.open("rb") as file:
+                _refuse_dicom(file.read(_START_BYTES), str(path))
     except (OSError, ValueError) as error:
         raise VideoError(f"{path}: cannot be opened ({error})") from error
 
@@ -192,10 +202,11 @@ def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, how: _Decod
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     file.seek(0)
     # The first bytes decide between image and video, since data have no suffix.
-    start = file.read(12)
+    start = file.read(_START_BYTES)
     if not start:
         raise VideoError(f"{name}: there is no data in it (0 bytes)")
-    if start.startswith(_IMAGE_SIGNATURES) or (start[:4], start[8:]) == (b"RIFF", b"WEBP"):
+    _refuse_dicom(start, name)
+    if start.startswith(_IMAGE_SIGNATURES) or (start[:4], start[8:12]) == (b"RIFF", b"WEBP"):
         from endofm.video.images import open_image
         from endofm.video.sequence_source import image_file_source
 
@@ -205,6 +216,15 @@ def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, how: _Decod
         if images is not None:
             return images
     return _open_file(data, name, fps, how)
+
+
+def _refuse_dicom(start: bytes, name: str) -> None:
+    """Raise if a file that begins with ``start`` is DICOM: FFmpeg finds video in some, and times it wrongly."""
+    if start[128:132] == b"DICM" or _DICOM_ELEMENTS.match(start):
+        raise VideoError(
+            f"{name}: this is a DICOM file, which is not read. Export the video as MP4 from the archive or viewer, or "
+            f"take it out with `gdcmraw -i IN.dcm -o OUT.mp4` (GDCM); take out single pictures with `dcm2img` (DCMTK)"
+        )
 
 
 def _open_file(source: Path | bytes | BinaryIO, name: str, fps: float | None, how: _Decoding) -> VideoSource:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +19,7 @@ from av.stream import Discard
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from endofm.video.container import Clock, MediaSource, Origin, video_stream
+from endofm.video.container import LONGEST_FRAME_SECONDS, Clock, MediaSource, Origin, video_stream
 from endofm.video.frames import Float64Array
 from endofm.video.h264_fields import FieldPairing
 
@@ -28,6 +27,9 @@ Int64Array = npt.NDArray[np.int64]
 
 # FFmpeg finds the next packet after most errors. This many without one in between is a file that gives nothing more.
 _MAX_ERRORS_IN_A_ROW = 100
+
+_JOINT_PACKETS = 5
+_LOST_PACKETS = "packets are missing or damaged; some pictures may be wrong or missing"
 
 # A jump of the clock by more than this is a cut between recordings, not a gap in one; FFmpeg's own default for
 # formats whose clock may jump (option -dts_delta_threshold, ffmpeg manual, "Advanced options").
@@ -47,6 +49,12 @@ _MIN_HOLE_SECONDS = 0.25
 _MIN_HOLE_STEPS = 3.0
 _EVEN_FRACTION = 0.9
 
+# In a video of many steps of which only a few differ, by more than this fraction, those few are reported whatever
+# their length: one lost frame, or a damaged time stamp.
+_UNEVEN = 0.6
+_FEWEST_STEPS = 8
+_FEW_UNEVEN, _FEW_UNEVEN_FRACTION = 2, 0.01
+
 
 def read_packets(
     container: InputContainer, stream: VideoStream, clock: Clock, damage: DamageLog
@@ -62,13 +70,22 @@ def read_packets(
             other.discard = Discard.all
     joined = JoinedClock(clock, damage)
     errors = 0
+    # A packet that libavformat found damaged is reported once it is clear that no joint between recordings follows,
+    # where the counters of transport packets start over as well as the clock.
+    suspected = 0
     while errors < _MAX_ERRORS_IN_A_ROW:
         try:
             for packet in container.demux(stream):
                 if packet.size:
                     errors = 0
-                    joined.correct(packet)
+                    suspected = 0 if joined.correct(packet) else max(suspected - 1, 0)
+                    if packet.is_corrupt:
+                        suspected = _JOINT_PACKETS
+                    if suspected == 1:
+                        damage.note("packets", _LOST_PACKETS)
                     yield packet
+            if suspected:
+                damage.note("packets", _LOST_PACKETS)
             return
         except IndexError:
             # PyAV raises this at the end of a file in which further streams appeared after the header.
@@ -127,18 +144,30 @@ class JoinedClock:
     def __init__(self, clock: Clock, damage: DamageLog) -> None:
         self._clock, self._damage = clock, damage
         self._offset = 0
+        self._last: int | None = None
         self._next: Fraction | None = None
+        # A clock that does not restart is bounded by the length in the header; where there is none, by reason.
+        seconds = (_JUMP_SECONDS, _STEP_BACK_SECONDS) if clock.may_jump else (LONGEST_FRAME_SECONDS,) * 2
+        self._furthest, self._furthest_back = seconds
+        self._longest = round(LONGEST_FRAME_SECONDS / clock.tick)
         self._shown_until = 0
 
-    def correct(self, packet: Packet[VideoStream]) -> None:
-        """Correct the time stamps of the next packet of the file, in place."""
+    def correct(self, packet: Packet[VideoStream]) -> bool:
+        """Correct the time stamps of the next packet of the file, in place; return whether the clock jumps there."""
         dts = packet.dts
-        if not self._clock.may_jump or dts is None:
-            return
-        stamp = Fraction(dts + self._offset)
+        if dts is None or not (self._clock.may_jump or self._clock.latest is None):
+            return False
+        if not (self._clock.may_jump or self._offset):
+            last, self._last = self._last, dts
+            if last is None or abs(dts - last) <= self._longest:
+                self._note_shown(packet)
+                return False
+            self._next = Fraction(last + self._clock.step)
+        stamp, jumps = Fraction(dts + self._offset), False
         if self._next is not None:
             away = float((stamp - self._next) * self._clock.tick)
-            if away > _JUMP_SECONDS or away < -_STEP_BACK_SECONDS:
+            jumps = away > self._furthest or away < -self._furthest_back
+            if jumps:
                 # Presentation stamps may run ahead of decoding stamps by the reordering delay; the later part begins
                 # where the earlier one ends on the clock that the frames are timed by.
                 if self._clock.source == "pts" and packet.pts is not None:
@@ -159,6 +188,11 @@ class JoinedClock:
         packet.dts = round(stamp)
         if packet.pts is not None:
             packet.pts += self._offset
+        self._note_shown(packet)
+        return jumps
+
+    def _note_shown(self, packet: Packet[VideoStream]) -> None:
+        if packet.pts is not None:
             self._shown_until = max(self._shown_until, packet.pts + (packet.duration or self._clock.step))
 
 
@@ -203,6 +237,7 @@ def scan_packets(medium: MediaSource, clock: Clock, origin: Origin, damage: Dama
             stamp = clock.stamp(packet)
             shown = finder.shows_frame(packet)
             if stamp is None:
+                damage.ignore_stamp(clock.stored_stamp(packet))
                 stamp = stamps[-1] + clock.step if stamps else origin.tick
             if packet.is_keyframe and shown:
                 keys.append((stamp, ordinal))
@@ -221,6 +256,9 @@ def scan_packets(medium: MediaSource, clock: Clock, origin: Origin, damage: Dama
     else:
         order = np.argsort(ticks, kind="stable")
         ticks, last_duration = ticks[order], durations[order[-1]] if clock.source == "pts" else clock.step
+        last_duration = clock.lasting(int(ticks[-1]), last_duration)
+    if clock.source == "pts":
+        damage.steps(ticks)
     numerator, denominator = clock.tick.numerator, clock.tick.denominator
     return PacketIndex(
         times=(ticks - origin.tick) * numerator / denominator,
@@ -241,21 +279,6 @@ def _shown_in_turn(decoding_ticks: Int64Array, first: int, step: int) -> Int64Ar
     return np.concatenate([ticks[late:], ticks[-1] + step * np.arange(1, late + 1)])
 
 
-class LazyIndex:
-    """Index of a file, built at the first request; safe to use from several threads."""
-
-    def __init__(self, scan: Callable[[], PacketIndex]) -> None:
-        self._scan, self._lock = scan, threading.Lock()
-        self.known: PacketIndex | None = None
-
-    def get(self) -> PacketIndex:
-        """Return the index; the first call reads the file."""
-        with self._lock:
-            if self.known is None:
-                self.known = self._scan()
-        return self.known
-
-
 class DamageLog:
     """Damage met while decoding; the same damage met twice counts once.
 
@@ -265,7 +288,8 @@ class DamageLog:
     def __init__(self) -> None:
         self._lost: set[int] = set()
         self._spoiled: set[int] = set()
-        self._holes: dict[int, tuple[int, int]] = {}
+        self._holes: dict[int, tuple[int, float]] = {}
+        self._breaks: dict[int, tuple[int, float]] = {}
         self._steps = self._even_steps = 0
         self._notes: dict[str, str] = {}
 
@@ -283,6 +307,33 @@ class DamageLog:
         self._even_steps += 0.5 * usual <= end - start <= 1.5 * usual
         if end - start > _MIN_HOLE_STEPS * usual:
             self._holes[start] = end, usual
+
+    def steps(self, ticks: Int64Array) -> None:
+        """Record what breaks the rhythm of a video whose frames otherwise follow each other evenly.
+
+        Args:
+            ticks: Time stamps of all frames, ascending.
+        """
+        gaps = np.diff(ticks)
+        if len(gaps) < _FEWEST_STEPS:
+            return
+        usual = float(np.median(gaps))
+        uneven = np.flatnonzero(np.abs(gaps - usual) > max(_UNEVEN * usual, 1.5))
+        if usual and len(uneven) <= max(_FEW_UNEVEN, _FEW_UNEVEN_FRACTION * len(gaps)):
+            for index in uneven:
+                if gaps[index] > usual:
+                    self._breaks[int(ticks[index])] = int(ticks[index + 1]), usual
+                else:
+                    self.note("rhythm", "a few frames follow each other at odd times; their time stamps may be wrong")
+
+    def ignore_stamp(self, stamp: int | None) -> None:
+        """Record a time stamp that is not plausible; None, no time stamp at all, is nothing to record."""
+        if stamp is not None:
+            self.note(
+                "stamps",
+                "time stamps far beyond the length of the video were ignored; such frames follow at the nominal rate, "
+                "and their times may be wrong",
+            )
 
     def note(self, topic: str, sentence: str) -> None:
         """Record any other problem; a later sentence on the same topic replaces the earlier one."""
@@ -314,12 +365,11 @@ class DamageLog:
 
     def _missing(self, seconds: Callable[[int], float]) -> list[str]:
         # In a recording of variable rate, long steps are normal.
-        if self._even_steps < _EVEN_FRACTION * self._steps:
-            return []
+        even = self._even_steps >= _EVEN_FRACTION * self._steps
         sentences = []
-        for start, (end, usual) in sorted(self._holes.items()):
-            explained = any(start < tick < end for tick in self._lost)
-            if not explained and seconds(end) - seconds(start) > _MIN_HOLE_SECONDS:
+        for start, (end, usual) in sorted({**(self._holes if even else {}), **self._breaks}.items()):
+            long = start in self._breaks or seconds(end) - seconds(start) > _MIN_HOLE_SECONDS
+            if long and not any(start < tick < end for tick in self._lost):
                 missing = round((end - start) / usual) - 1
                 sentences.append(
                     f"about {_frames(missing)} between {seconds(start):.3f} s and {seconds(end):.3f} s are missing "

@@ -196,3 +196,91 @@ def test_times_are_consumed_one_at_a_time(clip: Callable[[str], Path]) -> None:
         assert asked == [0.0]
         next(sampled)
         assert asked == [0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container", "rate", "options"),
+    [
+        ("a.h264", "libx264", "h264", 50, {"bf": "2"}),
+        ("a.264", "libx264", "h264", 10, {}),
+        ("a.hevc", "libx265", "hevc", 30, {"x265-params": "pools=1:log-level=none"}),
+        ("a.m2v", "mpeg2video", "mpeg2video", 30, {"bf": "2"}),
+        ("a.m1v", "mpeg1video", "mpeg1video", Fraction(30000, 1001), {}),
+        ("a.m4v", "mpeg4", "m4v", 15, {}),
+    ],
+)
+def test_a_raw_stream_has_the_rate_that_it_states(
+    tmp_path: Path, name: str, codec: str, container: str, rate: Fraction, options: dict[str, str]
+) -> None:
+    path = write_clip(tmp_path / name, codec=codec, container_format=container, fps=rate, options=options)
+    frames, numbers = _read(path)
+    assert numbers == list(range(60))
+    np.testing.assert_allclose([f.pts_seconds for f in frames], np.arange(60) / float(rate), atol=1e-6)
+    with open_video(path) as video:
+        assert video.end_seconds() == pytest.approx(60 / float(rate), abs=1e-3)
+        assert video.metadata.average_fps == pytest.approx(float(rate), rel=1e-6)
+        assert video.problems == ()
+
+
+def test_a_raw_stream_without_a_rate_is_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mjpeg", codec="mjpeg", pixel_format="yuvj420p", container_format="mjpeg", fps=10)
+    with open_video(path) as video:
+        assert video.metadata.average_fps == 25
+        assert video.end_seconds() == pytest.approx(60 / 25)
+        assert len(video.problems) == 1
+        assert "25 frames per second were assumed" in video.problems[0]
+
+
+@pytest.mark.parametrize("start", [7, 100])
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mkv", "libx264"), ("webm", "libvpx"), ("wmv", "wmv2"), ("nut", "mpeg4"), ("mp4", "mpeg4")]
+)
+def test_a_clock_that_begins_late_is_no_damage(tmp_path: Path, suffix: str, codec: str, start: int) -> None:
+    pts = [start * 25 + number for number in range(100)]
+    path = write_clip(tmp_path / f"late.{suffix}", codec=codec, numbers=range(100), pts=pts)
+    with open_video(path) as video:
+        assert len(list(video)) == len(video.frame_times()) == 100
+        assert video.end_seconds() == pytest.approx(4)
+        assert video.metadata.duration_seconds == pytest.approx(4, abs=0.1)
+        assert video.problems == ()
+    if suffix == "mp4":
+        return
+    data = path.read_bytes()
+    with open_video(data[: len(data) // 2]) as video:
+        list(video)
+        assert video.problems, "a file that was cut off is told, whenever its clock begins"
+
+
+def test_empty_chunks_for_dropped_frames_of_an_avi_file_are_no_damage(tmp_path: Path) -> None:
+    kept = [*range(20), *range(46, 100)]
+    path = write_clip(tmp_path / "a.avi", codec="mjpeg", pixel_format="yuvj420p", numbers=kept, pts=kept)
+    with open_video(path) as video:
+        frames = list(video)
+        assert [round(f.pts_seconds * 25) for f in frames] == kept
+        assert video.frame_times().tolist() == [f.pts_seconds for f in frames]
+        assert video.problems == ()
+    data = path.read_bytes()
+    with open_video(data[: len(data) * 3 // 4]) as video:
+        list(video)
+        assert any("cut off" in problem for problem in video.problems)
+
+
+def test_time_stamps_of_years_are_told_and_bounded(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", codec="mpeg4", numbers=range(50))
+    data = bytearray(path.read_bytes())
+    table = data.find(b"stts") - 4
+    data[table + 20 : table + 24] = b"\x7f\xff\xff\xff"  # 46 hours for every frame.
+    with open_video(bytes(data)) as video:
+        assert video.end_seconds() < 20
+        assert video.problems
+    path = write_clip(tmp_path / "live.webm", codec="libvpx", options={"g": "12"}, container_options={"live": "1"})
+    data = bytearray(path.read_bytes())
+    cluster = data.rfind(b"\x1f\x43\xb6\x75")
+    stamp = data.find(b"\xe7", cluster)
+    width = data[stamp + 1] & 0x7F
+    data[stamp + 1 : stamp + 2 + width] = b"\x88" + (10**12).to_bytes(8, "big")  # 31 years.
+    with open_video(bytes(data)) as video:
+        frames = list(video)
+        assert video.end_seconds() < 20
+        assert len(frames) == len(video.frame_times()) >= 50
+        assert any("clock of the file jumps" in problem for problem in video.problems)

@@ -107,3 +107,25 @@ def test_session_descriptions_open_no_socket(tmp_path: Path, form: str, monkeypa
         stop.set()
         watcher.join()
     assert not bound
+
+
+def _dicom(content: bytes, preamble: bool) -> bytes:
+    """Return a DICOM file (PS3.10) with one fragment of encapsulated video."""
+    meta = b"\x02\x00\x00\x00UL\x04\x00\x1c\x00\x00\x00\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.4\x00"
+    pixels = b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\x00\xe0"
+    head = bytes(128) + b"DICM" if preamble else b""
+    return head + meta + pixels + len(content).to_bytes(4, "little") + content + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize("form", ["path", "bytes", "file"])
+@pytest.mark.parametrize("suffix", [".dcm", "", ".mp4", ".png"])
+@pytest.mark.parametrize("preamble", [True, False])
+@pytest.mark.parametrize("name", ["raw.h264", "h264.mp4"])
+def test_dicom_is_named_whatever_is_inside(
+    clip: Callable[[str], Path], tmp_path: Path, name: str, preamble: bool, suffix: str, form: str
+) -> None:
+    path = tmp_path / f"export{suffix}"
+    path.write_bytes(_dicom(clip(name).read_bytes(), preamble))
+    source: Any = {"path": path, "bytes": path.read_bytes(), "file": io.BytesIO(path.read_bytes())}[form]
+    with pytest.raises(VideoError, match=r"DICOM file, which is not read\. Export the video"):
+        open_video(source)

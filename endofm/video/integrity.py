@@ -1,0 +1,175 @@
+"""Checks of the structure of containers: chains, sizes, counts and checksums, without decoding.
+
+libavformat reads past damage without a word. Each check follows a file from its first byte to its last, by the
+specification of its container, and stops at the first contradiction. :mod:`endofm.video.movie_index` checks MP4.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from endofm.video.asf_packets import AsfWalk
+from endofm.video.avi_chunks import AviWalk
+from endofm.video.container import Damage, FileBytes
+from endofm.video.matroska_elements import MatroskaWalk
+
+_CHUNK = 1 << 20  # Bytes that are read at once.
+
+
+def check_structure(file: FileBytes, container: str) -> None:
+    """Raise at the first damage to the structure of a file; do nothing for a container without a check.
+
+    Args:
+        file: Bytes of the file.
+        container: Name of its format in libavformat.
+
+    Raises:
+        Damage: With a sentence about it.
+    """
+    check = _CHECKS.get(container)
+    if check is not None:
+        check(file)
+
+
+# --- Ogg (RFC 3533) ---
+
+_BACKWARDS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _check_ogg(file: FileBytes) -> None:
+    following: dict[int, int] = {}
+    position = 0
+    while position < file.size:
+        head = file.read(position, 27)
+        if head[:5] != b"OggS\0":
+            raise Damage.at(position, "no page of an Ogg file begins here")
+        serial, number, stored = struct.unpack_from("<III", head, 14)
+        lengths = file.read(position + 27, head[26])
+        size = 27 + head[26] + sum(lengths)
+        page = file.read(position, size)
+        # Ogg's checksum is that of zlib with the bits of every byte, and of the result, in the opposite order.
+        content = (page[:22] + bytes(4) + page[26:]).translate(_BACKWARDS)
+        value = (zlib.crc32(content, 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_BACKWARDS)
+        if int.from_bytes(value, "big") != stored:
+            raise Damage.at(position, "a checksum does not match")
+        if number != following.get(serial, 0 if head[5] & 2 else number) or (head[5] & 2 and serial in following):
+            raise Damage.at(position, "pages are missing, repeated or out of order")
+        following[serial] = number + 1
+        if head[5] & 4:
+            following[serial] = -1
+        position += size
+    if any(number >= 0 for number in following.values()):
+        raise Damage("the file does not have the mark of its end; it was cut off")
+
+
+# --- GIF (version 89a) ---
+
+
+def _check_gif(file: FileBytes) -> None:
+    def skip_blocks(position: int) -> tuple[int, list[int]]:
+        """Return the end of a sequence of sub-blocks, and their lengths."""
+        lengths = []
+        while length := file.read(position, 1)[0]:
+            lengths.append(length)
+            position += 1 + length
+        return position + 1, lengths
+
+    flags = file.read(0, 13)[10]
+    position = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while (kind := file.read(position, 1)[0]) != 0x3B:
+        if kind == 0x21:
+            label, length = file.read(position + 1, 2)
+            if (label, length) not in ((0xF9, 4), (0xFF, 11), (0x01, 12)) and label != 0xFE:
+                raise Damage.at(position, "no block of a GIF file begins here")
+            position, _ = skip_blocks(position + 2)
+        elif kind == 0x2C:
+            flags = file.read(position + 1, 9)[8]
+            position += 10 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+            if not 1 <= file.read(position, 1)[0] <= 11:
+                raise Damage.at(position, "no picture of a GIF file begins here")
+            start = position
+            position, lengths = skip_blocks(position + 1)
+            # Encoders fill every sub-block of a picture but the last; a walk that went astray meets any length.
+            if len(set(lengths[:-1])) > 1 or lengths[-1] > lengths[0]:
+                raise Damage.at(start, "the data of a picture are not in order")
+        else:
+            raise Damage.at(position, "no block of a GIF file begins here")
+    if file.size - position > 1 and any(file.read(position + 1, min(file.size - position - 1, _CHUNK))):
+        raise Damage.at(position, "there are data behind the mark of the end")
+
+
+# --- FLV (Adobe Flash Video File Format Specification 10.1) ---
+
+
+def _check_flv(file: FileBytes) -> None:
+    position = int.from_bytes(file.read(5, 4), "big")
+    before, trusted = 0, True
+    while True:
+        stated = int.from_bytes(file.read(position, 4), "big")
+        # Some recorders write sizes of tags that mean something else, from the first tag on.
+        trusted = trusted and (stated == before or position > file.size // 100)
+        if trusted and stated != before:
+            raise Damage.at(position, "the size of a tag does not match")
+        position += 4
+        if position == file.size:
+            return
+        kind, *size, stream = struct.unpack(">4B4x3s", file.read(position, 11))
+        if kind & 0x1F not in (8, 9, 18) or stream != bytes(3):
+            raise Damage.at(position, "no tag of an FLV file begins here")
+        before = 11 + int.from_bytes(bytes(size), "big")
+        position += before
+
+
+# --- Transport streams (ISO/IEC 13818-1) and raw streams ---
+
+
+def _check_transport(file: FileBytes) -> None:
+    size, first = next(
+        (
+            (size, first)
+            for size, first in ((188, 0), (192, 4), (204, 0))
+            if file.read(first, 1 + size)[::size] == b"GG"
+        ),
+        (188, 0),
+    )
+    if file.read(first, 1) != b"G":
+        raise Damage.at(0, "no packet of a transport stream begins here")
+    for start in range(0, file.size, size * 5000):
+        data = file.read(start, min(size * 5000, file.size - start))
+        lost = data[first::size].replace(b"G", b"")
+        if lost:
+            raise Damage.at(start, "packets of a transport stream do not follow each other")
+    if file.size % size:
+        raise Damage("the file ends in the middle of a packet; it was cut off")
+
+
+# Sequences that only occur in front of a start code (ISO/IEC 13818-2, 6.2; ITU-T H.264 and H.265, annex B).
+_NO_CODE = re.compile(rb"\x00\x00\x00+[^\x00\x01]")
+
+
+def _check_raw(file: FileBytes) -> None:
+    if not re.match(rb"\x00\x00+\x01", file.read(0, min(64, file.size))):
+        raise Damage.at(0, "no start code; something before it was cut off")
+    for start in range(0, file.size, _CHUNK):
+        data = file.read(start, min(_CHUNK + 16, file.size - start))
+        if found := _NO_CODE.search(data):
+            raise Damage.at(start + found.start(), "a run of zeros")
+
+
+_CHECKS: dict[str, Callable[[FileBytes], Any]] = {
+    "matroska,webm": MatroskaWalk,
+    "ogg": _check_ogg,
+    "gif": _check_gif,
+    "flv": _check_flv,
+    "avi": AviWalk,
+    "asf": AsfWalk,
+    "mpegts": _check_transport,
+    "h264": _check_raw,
+    "hevc": _check_raw,
+    "mpegvideo": _check_raw,
+    "m4v": _check_raw,
+}

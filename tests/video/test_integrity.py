@@ -1,0 +1,103 @@
+"""Damage that only the structure of a container shows: chains, sizes, counts and checksums."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from endofm.video.container import Damage, FileBytes
+from endofm.video.integrity import check_structure
+from endofm.video.open import open_video
+from helpers.video_makers import CLIPS, NUM_FRAMES, write_clip
+
+CONTAINERS = {
+    "mkv": "matroska,webm",
+    "webm": "matroska,webm",
+    "avi": "avi",
+    "wmv": "asf",
+    "flv": "flv",
+    "ogv": "ogg",
+    "gif": "gif",
+}
+
+
+def _check(data: bytes, container: str) -> str:
+    try:
+        check_structure(FileBytes(io.BytesIO(data)), container)
+    except Damage as damage:
+        return str(damage)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def ogg(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("ogg") / "clip.ogv"
+    write_clip(path, codec="libvpx", container_format="ogg", options={"g": "12", "deadline": "realtime"})
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", [name for name in CLIPS if name.split(".")[-1] in CONTAINERS])
+def test_an_intact_file_has_no_damage_and_every_cut_is_found(clip: Callable[[str], Path], name: str) -> None:
+    data, container = clip(name).read_bytes(), CONTAINERS[name.split(".")[-1]]
+    assert _check(data, container) == ""
+    for kept in range(len(data) // 4, len(data), len(data) // 7):
+        try:
+            damage = _check(data[:kept], container)
+        except (LookupError, ValueError):
+            continue
+        assert damage, f"{kept} of {len(data)} bytes"
+
+
+def test_pages_of_an_ogg_file(ogg: bytes) -> None:
+    assert _check(ogg, "ogg") == ""
+    pages = [match.start() for match in re.finditer(b"OggS", ogg)]
+    assert len(pages) >= 4
+    second, third = pages[2], pages[3]
+    assert "missing, repeated" in _check(ogg[:second] + ogg[third:], "ogg")
+    assert "missing, repeated" in _check(ogg[:third] + ogg[second:], "ogg")
+    assert "mark of its end" in _check(ogg[: pages[-1]], "ogg")
+    for position in range(pages[1], len(ogg), 211):
+        damaged = bytearray(ogg)
+        damaged[position] ^= 4
+        assert _check(bytes(damaged), "ogg"), "one flipped bit"
+
+
+def test_checksums_of_a_matroska_file(clip: Callable[[str], Path]) -> None:
+    data = clip("h264.mkv").read_bytes()
+    first = data.find(b"\x1f\x43\xb6\x75")
+    for position in range(first, len(data), 97):
+        damaged = bytearray(data)
+        damaged[position] ^= 16
+        assert _check(bytes(damaged), "matroska,webm"), f"one flipped bit at byte {position}"
+
+
+@pytest.mark.parametrize("name", ["vp8.webm", "h264.flv", "mjpeg.avi", "wmv2.wmv", "palette.gif"])
+def test_removed_and_repeated_bytes_are_told(clip: Callable[[str], Path], name: str) -> None:
+    data = clip(name).read_bytes()
+    for start in range(len(data) // 3, len(data) - 2000, len(data) // 5):
+        for damaged in (data[:start] + data[start + 700 :], data[: start + 700] + data[start:]):
+            with open_video(damaged) as video:
+                frames = list(video)
+                assert video.problems or len(frames) == NUM_FRAMES
+
+
+def test_two_rates_in_an_avi_header(clip: Callable[[str], Path]) -> None:
+    data = bytearray(clip("mjpeg.avi").read_bytes())
+    stream = data.find(b"strh") + 8
+    data[stream + 24 : stream + 28] = (153).to_bytes(4, "little")
+    assert "two rates, 153 and 25" in _check(bytes(data), "avi")
+
+
+def test_problems_are_known_after_iterating_and_after_indexing(ogg: bytes) -> None:
+    data = ogg[: len(ogg) * 2 // 3]
+    with open_video(data) as video:
+        list(video)
+        iterated = video.problems
+    with open_video(data) as video:
+        video.frame_times()
+        indexed = video.problems
+    assert iterated == indexed != ()
