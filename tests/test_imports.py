@@ -27,6 +27,7 @@ FLOORS = {
     "column_names": 0,
     "list_lines": 1,
     "list_table": 2,
+    "csv_text": 0,
     "arguments": 1,
     "resume": 3,
     "demo": 0,

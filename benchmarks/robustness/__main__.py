@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from benchmarks.robustness.results_file import ResultsFile
 from benchmarks.robustness.sandbox import FAILURES, Outcome, Result, run_cases
 
-KINDS = ("videos", "weights", "numbers", "hub")
+KINDS = ("videos", "weights", "numbers", "names", "hub")
 
 
 def main() -> int:

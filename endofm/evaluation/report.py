@@ -5,7 +5,6 @@ A task derives its report from :class:`Report` and adds only its details, its ta
 
 from __future__ import annotations
 
-import csv
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from endofm._version import __version__
+from endofm.csv_text import write_table
 from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError
 from endofm.evaluation.bootstrap import BootstrapSettings, Interval, Statistic, bootstrap
@@ -88,11 +88,8 @@ class Report(ABC):
         """
         folder = Path(folder)
         for name, rows in self.tables().items():
-            with (
-                atomic_path(folder / name) as temporary,
-                temporary.open("w", encoding="utf-8", newline="") as file,
-            ):
-                csv.writer(file).writerows(rows)
+            with atomic_path(folder / name) as temporary:
+                write_table(temporary, rows)
         # After the tables, so that a report.json means complete numbers; before the pictures, so that a missing
         # matplotlib costs no numbers.
         write_json(folder / REPORT_NAME, self.to_dict())

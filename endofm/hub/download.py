@@ -30,8 +30,11 @@ _ATTEMPTS = 4
 _RANGE_NOT_SATISFIABLE = 416
 _CHUNK = 1 << 20
 
-# Bounds on what a server may send, whatever it answers. Without a stated size, no weights file is larger than this.
-_LARGEST_BYTES = 5 * 10**9
+LARGEST_BYTES = 50 * 10**9
+"""Size that no weights file has."""
+
+# The same if the server does not state one.
+_LARGEST_UNSTATED = 5 * 10**9
 # What an attempt must add for its failure not to count.
 _REAL_PROGRESS_BYTES = 1 << 14
 # Time that a download may take as a whole: a fixed part, and the file at the slowest average rate that is accepted.
@@ -186,7 +189,9 @@ def fetch(
 def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: int | None, label: str) -> None:
     """Append the missing bytes to ``partial``, retrying failures that may be temporary."""
     failures = 0
-    deadline = time.monotonic() + _GRACE_SECONDS + (size or _LARGEST_BYTES) / _SLOWEST_BYTES_PER_SECOND
+    deadline = (
+        time.monotonic() + _GRACE_SECONDS + (_LARGEST_UNSTATED if size is None else size) / _SLOWEST_BYTES_PER_SECOND
+    )
     with partial.open("ab") as file, progress_bar(total=size, description=label or url, unit="B") as bar:
         furthest = file.tell()
         bar.update(furthest)
@@ -200,7 +205,7 @@ def _stream(url: str, partial: Path, *, headers: dict[str, str] | None, size: in
                     file,
                     headers=headers or {},
                     size=size,
-                    largest=_LARGEST_BYTES,
+                    largest=_LARGEST_UNSTATED if size is None else size,
                     deadline=deadline,
                     arrived=bar.update,
                 )

@@ -39,6 +39,7 @@ from endofm.errors import (
 )
 from endofm.files import write_text
 from endofm.hub.download import (
+    LARGEST_BYTES,
     DownloadOptions,
     backoff,
     fetch,
@@ -205,6 +206,8 @@ def _metadata(repo_id: str, filename: str, revision: str, options: DownloadOptio
     # A proxy's error page, for example, has neither header.
     if metadata.commit_hash is None or metadata.etag is None:
         raise FileMetadataError(f"the answer for {url} is not that of a hub; check HF_ENDPOINT and the proxy")
+    if metadata.size is not None and not 0 <= metadata.size <= LARGEST_BYTES:
+        raise DownloadError(f"{url}: the server states a size that no file has ({quoted(metadata.size, limit=40)})")
     # Both become names of files and folders in the cache, and the ETag is what the content is verified with. A hub
     # states digests (40 digits of a git object, 64 of a sha256); anything else could be a path, or verify nothing.
     for what, value in (("commit", metadata.commit_hash), ("ETag", metadata.etag)):

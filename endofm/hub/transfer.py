@@ -74,7 +74,7 @@ def receive(
         file: Opened for appending, at its end. A server that ignores the request for a part makes it start over.
         headers: HTTP headers.
         size: Size of the whole file in bytes, if known.
-        largest: Size that it must not exceed if it is not known.
+        largest: Size that it must not exceed.
         deadline: When to give up, on the clock of :func:`time.monotonic`.
         arrived: Called with the number of bytes of each piece, in another thread.
 
@@ -101,9 +101,9 @@ def receive(
             for piece in pieces:
                 received += len(piece)
                 length += len(piece)
-                if length > (size or largest):
+                if length > largest:
                     raise UnacceptableAnswerError(
-                        f"{url} sends more than the {size or largest:,} bytes that are stated for it; the download "
+                        f"{url} sends more than the {largest:,} bytes that are stated for it; the download "
                         "was stopped. Check HF_ENDPOINT, the mirror and the proxy"
                     )
                 file.write(piece)

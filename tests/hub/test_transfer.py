@@ -95,6 +95,12 @@ def test_another_length_is_refused_before_it_is_read(hub: LoopbackHub, tmp_path:
     assert len(hub.requests(WEIGHTS)) == 1
 
 
+@pytest.mark.parametrize("size", ["-5", "9" * 400, "999999999999999"])
+def test_an_impossible_size_is_refused(hub: LoopbackHub, size: str) -> None:
+    hub.fault(HEAD_CONFIG, times=9, headers={"X-Linked-Size": size})
+    refused("a size that no file has|not valid")
+
+
 def test_crumbs_are_no_progress(hub: LoopbackHub) -> None:
     """A few bytes with each connection would make a large file last for days."""
     hub.fault(WEIGHTS, times=9999, cut_after=100)

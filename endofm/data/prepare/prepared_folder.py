@@ -77,7 +77,7 @@ class PreparedFolder:
     def key(self, item: SourceItem) -> str:
         """Return the name of a source's record and staging folder."""
         # A hash, because paths of sources hold slashes and can be too long for a file name.
-        return hashlib.sha256(item.source.encode()).hexdigest()[:20]
+        return hashlib.sha256(item.source.encode("utf-8", "surrogateescape")).hexdigest()[:20]
 
     def staging(self, item: SourceItem) -> Path:
         """Return the folder that a source's clips are written to."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from endofm.csv_text import write_table
 from endofm.errors import InputError
 from endofm.files import atomic_path
 
@@ -28,13 +28,13 @@ def write_classification(path: Path, values: Mapping[str, Any], labels: Sequence
     suffix = path.suffix.lower()
     if suffix not in FILE_SUFFIXES:
         raise InputError(f"{path}: a classification is written as .json or .csv, not {path.suffix!r}")
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_path(path) as temporary:
         if suffix == ".json":
-            json.dump(values, file, indent=1)
+            temporary.write_text(json.dumps(values, indent=1), encoding="utf-8", newline="\n")
             return
-        writer = csv.writer(file)
-        writer.writerow(["start_seconds", "end_seconds", "said", *(f"p({label})" for label in labels)])
+        rows = [["start_seconds", "end_seconds", "said", *(f"p({label})" for label in labels)]]
         for clip in values["clips"]:
             numbers = [f"{value:.6f}" for value in clip["probabilities"]]
             times = [f"{clip[name]:.3f}" for name in ("start_seconds", "end_seconds")]
-            writer.writerow([*times, "+".join(clip["said"]), *numbers])
+            rows.append([*times, "+".join(clip["said"]), *numbers])
+        write_table(temporary, rows)

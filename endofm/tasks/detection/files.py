@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from endofm._version import __version__
+from endofm.csv_text import write_table
 from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError
 from endofm.files import atomic_path
@@ -140,11 +140,10 @@ def _frame(image: dict[str, Any], annotations: list[dict[str, Any]]) -> FrameDet
 
 
 def _write_csv(frames: Sequence[FrameDetections], label_names: Sequence[str], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for frame in frames:
-            for box, score, label, track in zip(frame.boxes, frame.scores, frame.labels, frame.tracks, strict=True):
-                corners = [f"{v:.{_DIGITS}f}" for v in box]
-                name = label_names[int(label)]
-                writer.writerow([frame.index, f"{frame.seconds:.6f}", int(track), name, f"{score:.6f}", *corners])
+    rows: list[Sequence[object]] = [COLUMNS]
+    for frame in frames:
+        for box, score, label, track in zip(frame.boxes, frame.scores, frame.labels, frame.tracks, strict=True):
+            corners = [f"{v:.{_DIGITS}f}" for v in box]
+            name = label_names[int(label)]
+            rows.append([frame.index, f"{frame.seconds:.6f}", int(track), name, f"{score:.6f}", *corners])
+    write_table(path, rows)
