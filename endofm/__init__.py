@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from endofm.tasks.detection.config import DetectionHeadConfig as DetectionHeadConfig
     from endofm.tasks.detection.model import EndoFMForDetection as EndoFMForDetection
     from endofm.tasks.detection.results import VideoDetections as VideoDetections
+    from endofm.tasks.features.feature_set import FeatureSet as FeatureSet
     from endofm.tasks.features.model import EndoFM as EndoFM
     from endofm.tasks.features.results import VideoFeatures as VideoFeatures
     from endofm.tasks.segmentation.config import SegmentationHeadConfig as SegmentationHeadConfig
@@ -46,6 +47,7 @@ _MODULES = {
     "EndoFMForDetection": "endofm.tasks.detection.model",
     "EndoFMForSegmentation": "endofm.tasks.segmentation.model",
     "EndoFMForVideoClassification": "endofm.tasks.classification.model",
+    "FeatureSet": "endofm.tasks.features.feature_set",
     "ModelConfig": "endofm.config",
     "PreprocessConfig": "endofm.config",
     "Processor": "endofm.transforms.processor",

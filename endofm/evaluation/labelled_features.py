@@ -14,7 +14,7 @@ from endofm.data.listing import read_clips
 from endofm.errors import InputError
 from endofm.inference.job import read_entries
 from endofm.resume import MANIFEST_NAME
-from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.feature_set import FeatureSet
 from endofm.tasks.features.results import VideoFeatures
 
 _SHOWN = 3
@@ -130,15 +130,7 @@ def load_labelled(
 
 def _feature_files(folder: Path) -> dict[str, Path]:
     """Return feature files by the path of their video and by their file name without the suffix."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder of features")
-    files = {
-        path.relative_to(folder).as_posix().removesuffix(path.suffix): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in FEATURE_SUFFIXES and not path.name.startswith(".")
-    }
-    if not files:
-        raise InputError(f"{folder}: there are no feature files ({', '.join(FEATURE_SUFFIXES)}) in it")
+    files = dict(FeatureSet.open(folder).files)
     if (folder / MANIFEST_NAME).is_file():
         for entry in read_entries(folder):
             files[str(Path(entry.source).resolve())] = folder / entry.output

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from endofm.disclaimer import DISCLAIMER
-from endofm.errors import InputError
+from endofm.errors import InputError, require_extra
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.files import write_classification
 from endofm.tasks.features.results import clock
+from endofm.tasks.result_rows import Selection, overlaps, row_at, select_rows
 from endofm.video.frames import Float64Array
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def decide(probabilities: npt.NDArray[Any], head: ClassificationHeadConfig) -> npt.NDArray[np.int64]:
@@ -36,9 +40,26 @@ def decide(probabilities: npt.NDArray[Any], head: ClassificationHeadConfig) -> n
     return np.asarray(ratios.argmax(axis=-1), np.int64)
 
 
+class ClipClassification(NamedTuple):
+    """Class probabilities of one clip.
+
+    Attributes:
+        start_seconds: Start of the clip, seconds after the first frame.
+        end_seconds: End of the clip.
+        probabilities: float64 ``(num_classes,)``.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    probabilities: Float64Array
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class VideoClassification:
     """Class probabilities of one video, clip by clip in order of time.
+
+    A sequence of :class:`ClipClassification`; a slice, a mask or a list of indices gives a ``VideoClassification`` of
+    those clips.
 
     Attributes:
         probabilities: float64 ``(num_clips, num_classes)``.
@@ -72,6 +93,28 @@ class VideoClassification:
 
     def __len__(self) -> int:
         return len(self.probabilities)
+
+    @overload
+    def __getitem__(self, index: int) -> ClipClassification: ...
+
+    @overload
+    def __getitem__(self, index: Selection) -> VideoClassification: ...
+
+    def __getitem__(self, index: int | Selection) -> ClipClassification | VideoClassification:
+        if not isinstance(index, (int, np.integer)):
+            rows = select_rows(index, len(self))
+            return replace(
+                self,
+                probabilities=self.probabilities[rows],
+                start_seconds=self.start_seconds[rows],
+                end_seconds=self.end_seconds[rows],
+            )
+        return ClipClassification(
+            float(self.start_seconds[index]), float(self.end_seconds[index]), self.probabilities[index]
+        )
+
+    def __iter__(self) -> Iterator[ClipClassification]:
+        return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
         by_label = dict(zip(self.labels, self.video_probabilities, strict=True))
@@ -112,6 +155,36 @@ class VideoClassification:
     def problems(self) -> tuple[str, ...]:
         """Parts of the video that could not be decoded, one sentence each; empty for an intact video."""
         return tuple(self.provenance.get("problems", ()))
+
+    def at(self, seconds: float) -> ClipClassification:
+        """Return the clip at a time; where clips overlap, the one whose middle is nearest.
+
+        Raises:
+            InputError: If no clip holds this time.
+        """
+        return self[row_at(self.start_seconds, self.end_seconds, seconds, repr(self))]
+
+    def between(self, start_seconds: float, end_seconds: float) -> VideoClassification:
+        """Return the clips that share some time with a span.
+
+        Raises:
+            InputError: If there are none.
+        """
+        return self[overlaps(self.start_seconds, self.end_seconds, start_seconds, end_seconds)]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table: one row per clip, with its times, predicted labels, and one column ``p(label)`` per label.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        frame: pandas.DataFrame = require_extra("pandas", "pandas", "A table of predictions").DataFrame(
+            self.probabilities, columns=[f"p({label})" for label in self.labels]
+        )
+        frame.insert(0, "start_seconds", self.start_seconds)
+        frame.insert(1, "end_seconds", self.end_seconds)
+        frame.insert(2, "predicted", ["+".join(self._names(decision)) for decision in self.predicted])
+        return frame
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

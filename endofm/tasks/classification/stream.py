@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,23 +14,9 @@ from torch import Tensor
 from endofm.errors import VideoError
 from endofm.progress import progress_bar
 from endofm.tasks.classification.config import ClassificationHeadConfig
-from endofm.tasks.classification.results import VideoClassification
+from endofm.tasks.classification.results import ClipClassification, VideoClassification
 from endofm.tasks.features.stream import FeatureStream
-from endofm.video.frames import Float64Array, VideoSource
-
-
-class ClipClassification(NamedTuple):
-    """Class probabilities of one clip.
-
-    Attributes:
-        start_seconds: Start of the clip, seconds after the first frame.
-        end_seconds: End of the clip.
-        probabilities: float64 ``(num_classes,)``.
-    """
-
-    start_seconds: float
-    end_seconds: float
-    probabilities: Float64Array
+from endofm.video.frames import VideoSource
 
 
 class ClassificationStream:

@@ -6,15 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from endofm.errors import InputError
+from endofm.errors import require_extra
 from endofm.tasks.detection.files import DetectionRecord, read_detections, write_detections
 from endofm.tasks.detection.frame_detections import NOT_LINKED, FrameDetections
+from endofm.tasks.result_rows import Selection, overlaps, row_at, select_rows
+from endofm.video.frames import Float64Array
 
 if TYPE_CHECKING:
+    import pandas
+
     from endofm.video.open import VideoInput
     from endofm.video.overlay import OverlayReport
 
@@ -64,8 +68,17 @@ class VideoDetections:
     def __iter__(self) -> Iterator[FrameDetections]:
         return iter(self.frames)
 
-    def __getitem__(self, index: int) -> FrameDetections:
-        return self.frames[index]
+    @overload
+    def __getitem__(self, index: int) -> FrameDetections: ...
+
+    @overload
+    def __getitem__(self, index: Selection) -> VideoDetections: ...
+
+    def __getitem__(self, index: int | Selection) -> FrameDetections | VideoDetections:
+        if isinstance(index, (int, np.integer)):
+            return self.frames[index]
+        rows = np.arange(len(self))[select_rows(index, len(self))]
+        return replace(self, frames=tuple(self.frames[row] for row in rows))
 
     def __repr__(self) -> str:
         end = self.frames[-1].seconds + self.frames[-1].duration_seconds if self.frames else 0.0
@@ -93,12 +106,35 @@ class VideoDetections:
         Raises:
             InputError: If there is none: the time is before the first frame or after the last.
         """
-        starts = np.array([frame.seconds for frame in self.frames])
-        index = int(np.searchsorted(starts, seconds + 1e-9, side="right")) - 1
-        last = index == len(starts) - 1
-        if index < 0 or (last and seconds >= self.frames[index].seconds + self.frames[index].duration_seconds):
-            raise InputError(f"there is no frame at {seconds} s; {self!r}")
-        return self.frames[index]
+        return self.frames[row_at(*self._spans(), seconds, repr(self))]
+
+    def between(self, start_seconds: float, end_seconds: float) -> VideoDetections:
+        """Return the frames that are on screen at some time of a span."""
+        return self[overlaps(*self._spans(), start_seconds, end_seconds)]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table: one row per box, with its frame, time, label, score, corners in pixels and track.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        rows = [
+            (frame.index, frame.seconds, self.label_names[label], score, *box, track)
+            for frame in self.frames
+            for label, score, box, track in zip(
+                frame.labels.tolist(), frame.scores.tolist(), frame.boxes.tolist(), frame.tracks.tolist(), strict=True
+            )
+        ]
+        columns = ["frame", "seconds", "label", "score", "x1", "y1", "x2", "y2", "track"]
+        table: pandas.DataFrame = require_extra("pandas", "pandas", "A table of boxes").DataFrame(rows, columns=columns)
+        return table
+
+    def _spans(self) -> tuple[Float64Array, Float64Array]:
+        """Return when each frame appears and when the next one does."""
+        starts = np.array([frame.seconds for frame in self.frames], np.float64)
+        last = [frame.seconds + frame.duration_seconds for frame in self.frames[-1:]]
+        # A frame stays on screen until the next processed one, also where frames in between were skipped.
+        return starts, np.append(starts[1:], last)
 
     def tracks(self) -> list[Track]:
         """Return the tracked objects, in order of their first frames."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import FeatureFileError, InputError
+from endofm.errors import FeatureFileError, InputError, require_extra
 from endofm.json_text import parse_json
 from endofm.tasks.features.files import Spool, read_arrays, write_arrays
+from endofm.tasks.result_rows import Selection, TimeSpan, join_spans, overlaps, row_at, select_rows
 from endofm.video.frames import Float64Array
+
+if TYPE_CHECKING:
+    import pandas
+    from torch import Tensor
 
 Float32Array = npt.NDArray[np.float32]
 FeatureLevel = Literal["clip", "frame", "patch"]
@@ -31,9 +37,26 @@ _OPTIONAL = ("frame_embeddings", "patch_tokens")
 _ROWS_PER_PIECE = 16
 
 
+class ClipFeatures(NamedTuple):
+    """Features of one clip; the attributes are those of :class:`VideoFeatures` without their first axis."""
+
+    embedding: Float32Array
+    start_seconds: float
+    end_seconds: float
+    frame_seconds: Float64Array
+    frame_embeddings: Float32Array | None = None
+    patch_tokens: Float32Array | None = None
+
+    def __repr__(self) -> str:
+        return f"ClipFeatures({clock(self.start_seconds)}-{clock(self.end_seconds)}, {len(self.embedding)} values)"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class VideoFeatures:
     """Features of one video, clip by clip in order of time.
+
+    A sequence of :class:`ClipFeatures`: ``features[3]`` is one clip, ``features[3:9]`` and ``features[mask]`` are
+    ``VideoFeatures`` again, ``numpy.asarray(features)`` is the array of embeddings.
 
     Attributes:
         embeddings: Clip embeddings, float32 ``(num_clips, embed_dim)``.
@@ -92,6 +115,29 @@ class VideoFeatures:
     def __len__(self) -> int:
         return len(self.embeddings)
 
+    @overload
+    def __getitem__(self, index: int) -> ClipFeatures: ...
+
+    @overload
+    def __getitem__(self, index: Selection) -> VideoFeatures: ...
+
+    def __getitem__(self, index: int | Selection) -> ClipFeatures | VideoFeatures:
+        arrays = self.arrays()
+        if not isinstance(index, (int, np.integer)):
+            rows = select_rows(index, len(self))
+            selected: dict[str, Any] = {name: array[rows] for name, array in arrays.items()}
+            return replace(self, **selected)
+        # An index out of range is an IndexError, which ends a loop over indices as in any sequence.
+        clip = {name: array[index] for name, array in arrays.items()}
+        start, end = float(clip.pop("start_seconds")), float(clip.pop("end_seconds"))
+        return ClipFeatures(clip.pop("embeddings"), start, end, **clip)
+
+    def __iter__(self) -> Iterator[ClipFeatures]:
+        return (self[index] for index in range(len(self)))
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.embeddings, dtype) if copy else np.asarray(self.embeddings, dtype)
+
     def __repr__(self) -> str:
         parts = [f"{len(self)} clips x {self.embed_dim}"]
         if len(self):
@@ -102,6 +148,20 @@ class VideoFeatures:
         if self.untrained:
             parts.append("random weights: they mean nothing")
         return f"VideoFeatures({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        rows: list[tuple[str, str]] = [("video", str(_get(self.provenance, "video", "name") or "not stated"))]
+        rows.append(("clips", f"{len(self)} of {self.frame_seconds.shape[1]} frames"))
+        if len(self):
+            rows.append(("time", f"{clock(self.start_seconds[0])} to {clock(self.end_seconds[-1])}"))
+        rows.append(("embeddings", f"float32 ({len(self)}, {self.embed_dim}), level {self.level}"))
+        rows.append(("weights", str(_get(self.provenance, "weights", "config", "name") or "not stated")))
+        rows += [("problem", problem) for problem in self.problems]
+        if self.untrained:
+            rows.append(("note", "random weights: these features mean nothing"))
+        cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
+        return f"<table><caption>VideoFeatures</caption>{cells}</table>"
 
     @property
     def embed_dim(self) -> int:
@@ -128,6 +188,90 @@ class VideoFeatures:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays by attribute name, without those that the level does not have."""
         return {name: getattr(self, name) for name in _FORMS if getattr(self, name) is not None}
+
+    def at(self, seconds: float) -> ClipFeatures:
+        """Return the clip at a time; where clips overlap, the one whose middle is nearest.
+
+        Raises:
+            InputError: If no clip holds this time.
+        """
+        return self[row_at(self.start_seconds, self.end_seconds, seconds, repr(self))]
+
+    def between(self, start_seconds: float, end_seconds: float) -> VideoFeatures:
+        """Return the clips that share some time with the span from ``start_seconds`` to ``end_seconds``."""
+        return self[overlaps(self.start_seconds, self.end_seconds, start_seconds, end_seconds)]
+
+    def labels_from(self, spans: Iterable[TimeSpan], *, min_overlap: float = 0.5) -> list[str | None]:
+        """Return the label of every clip by labelled spans of time.
+
+        Args:
+            spans: ``(start_seconds, end_seconds, label)`` each, in any order.
+            min_overlap: Smallest fraction of a clip that a label must cover, in [0, 1].
+
+        Returns:
+            For each clip, the label that covers most of it; None where none covers enough.
+
+        Raises:
+            InputError: If a span is not valid.
+        """
+        return join_spans(self.start_seconds, self.end_seconds, spans, min_overlap=min_overlap)
+
+    def to_torch(self) -> Tensor:
+        """Return a copy of the embeddings as a tensor, float32 ``(num_clips, embed_dim)``."""
+        import torch
+
+        return torch.from_numpy(np.array(self.embeddings))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table: one row per clip, columns ``start_seconds``, ``end_seconds``, ``e0``, ``e1``, ...
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        frame: pandas.DataFrame = require_extra("pandas", "pandas", "A table of features").DataFrame(
+            np.array(self.embeddings), columns=[f"e{column}" for column in range(self.embed_dim)]
+        )
+        frame.insert(0, "start_seconds", self.start_seconds)
+        frame.insert(1, "end_seconds", self.end_seconds)
+        return frame
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[VideoFeatures]) -> VideoFeatures:
+        """Join the parts of one recording that was saved in several files.
+
+        Args:
+            parts: Features of the files in order, by the same weights and settings. Times of each part are shifted by
+                the end of the part before.
+
+        Raises:
+            InputError: If there is none, or they differ in weights, settings, level or width.
+        """
+        if not parts:
+            raise InputError("there are no features to concatenate")
+        first = parts[0]
+        for part in parts[1:]:
+            for name in ("weights", "preprocess", "windows", "precision", "normalized"):
+                if part.provenance.get(name) != first.provenance.get(name):
+                    raise InputError(f"{part!r} and {first!r} were extracted with different {name}")
+            if part.level != first.level or part.embed_dim != first.embed_dim:
+                raise InputError(f"{part!r} and {first!r} differ in level or width")
+        ends = np.cumsum([0.0, *(part.end_seconds[-1] if len(part) else 0.0 for part in parts)])
+        shifted = [
+            {name: array + shift if name.endswith("_seconds") else array for name, array in part.arrays().items()}
+            for part, shift in zip(parts, ends[:-1].tolist(), strict=True)
+        ]
+        problems = [problem for part in parts for problem in part.problems]
+        return cls(
+            **{name: np.concatenate([one[name] for one in shifted]) for name in shifted[0]},
+            provenance={
+                **first.provenance,
+                "video": {
+                    **(first.provenance.get("video") or {}),
+                    "parts": [part.provenance.get("video") for part in parts],
+                },
+                "problems": problems,
+            },
+        )
 
     def normalized(self) -> VideoFeatures:
         """Return a copy in which every embedding and token has length 1 (L2); zeros stay zeros."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from endofm.errors import require_extra
+from endofm.tasks.result_rows import Selection, overlaps, row_at, select_rows
 from endofm.tasks.segmentation.files import read_coco, write_masks
 from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
 from endofm.video.frames import Float64Array, UInt8Array
 
 if TYPE_CHECKING:
+    import pandas
+
     from endofm.video.open import VideoInput
     from endofm.video.overlay import OverlayReport
 
@@ -42,8 +46,17 @@ class VideoMasks:
     def __len__(self) -> int:
         return len(self.packed)
 
-    def __getitem__(self, index: int) -> FrameMask:
-        return self.packed[index].unpack(self.height, self.width)
+    @overload
+    def __getitem__(self, index: int) -> FrameMask: ...
+
+    @overload
+    def __getitem__(self, index: Selection) -> VideoMasks: ...
+
+    def __getitem__(self, index: int | Selection) -> FrameMask | VideoMasks:
+        if isinstance(index, (int, np.integer)):
+            return self.packed[index].unpack(self.height, self.width)
+        rows = np.arange(len(self))[select_rows(index, len(self))]
+        return replace(self, packed=tuple(self.packed[row] for row in rows))
 
     def __iter__(self) -> Iterator[FrameMask]:
         return (packed.unpack(self.height, self.width) for packed in self.packed)
@@ -60,6 +73,39 @@ class VideoMasks:
     def problems(self) -> tuple[str, ...]:
         """Parts of the video that could not be decoded, one sentence each; empty for an intact video."""
         return tuple(self.provenance.get("problems", ()))
+
+    def at(self, seconds: float) -> FrameMask:
+        """Return the mask of the frame that is on screen at a time.
+
+        Raises:
+            InputError: If there is none: the time is before the first frame or after the last.
+        """
+        return self[row_at(*self._spans(), seconds, repr(self))]
+
+    def between(self, start_seconds: float, end_seconds: float) -> VideoMasks:
+        """Return the frames that are on screen at some time of a span."""
+        return self[overlaps(*self._spans(), start_seconds, end_seconds)]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table: one row per frame, with its time and the fraction of the frame that each class covers.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        areas = self.areas() if self.packed else np.zeros((0, len(self.labels)))
+        table: pandas.DataFrame = require_extra("pandas", "pandas", "A table of masks").DataFrame(
+            areas, columns=[f"area({label})" for label in self.labels]
+        )
+        table.insert(0, "frame", [packed.index for packed in self.packed])
+        table.insert(1, "seconds", self.pts_seconds)
+        return table
+
+    def _spans(self) -> tuple[Float64Array, Float64Array]:
+        """Return when each frame appears and when the next one does."""
+        starts = self.pts_seconds
+        last = [packed.pts_seconds + packed.duration_seconds for packed in self.packed[-1:]]
+        # A frame stays on screen until the next segmented one, also where frames in between were skipped.
+        return starts, np.append(starts[1:], last)
 
     def to_array(self) -> UInt8Array:
         """Return all masks at once, uint8 ``(frames, height, width)``; large for long videos."""

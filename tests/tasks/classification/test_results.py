@@ -45,3 +45,19 @@ def test_a_result_is_written_and_drawn(tmp_path: Path) -> None:
         result.save(tmp_path / "r.txt")
     with pytest.raises(InputError, match="at least one clip"):
         made(probabilities=np.zeros((2, 2)))
+
+
+def test_a_result_is_a_sequence_of_clips_and_a_table() -> None:
+    result = made()
+    assert result[-1].start_seconds == 10
+    assert result[-1].probabilities.tolist() == [0.3, 0.7]
+    assert [clip.end_seconds for clip in result] == [5, 10, 12]
+    assert result[1:].predicted_labels == ("polyp",)
+    assert result[result.predicted == 0].end_seconds.tolist() == [5]
+    assert result.at(7).start_seconds == 5
+    assert len(result.between(4, 6)) == 2
+    with pytest.raises(InputError, match="at least one clip"):
+        result.between(20, 30)
+    table = result.to_pandas()
+    assert list(table.columns) == ["start_seconds", "end_seconds", "predicted", "p(normal)", "p(polyp)"]
+    assert table.predicted.tolist() == ["normal", "polyp", "polyp"]

@@ -43,5 +43,18 @@ def test_tracks_sum_up_their_boxes() -> None:
     assert all(track.end_seconds > track.start_seconds for track in tracks)
     assert found.above(2.0).tracks() == []
     assert found.at(0.15).index == 1
-    with pytest.raises(InputError, match="no frame at"):
+    with pytest.raises(InputError, match="nothing at 9.0 s in VideoDetections"):
         found.at(9.0)
+
+
+def test_frames_are_selected_and_boxes_become_a_table() -> None:
+    found = tiny_detector().predict(footage(6), min_score=0.0, fps=10, progress=False)
+    assert [frame.index for frame in found[2:4]] == [2, 3]
+    assert [frame.index for frame in found[[5, 0]]] == [5, 0]
+    assert [frame.index for frame in found.between(0.15, 0.31)] == [1, 2, 3]
+    assert found[1:].label_names == found.label_names
+    table = found.to_pandas()
+    assert len(table) == found.num_boxes
+    row = table[table.frame == 3].iloc[0]
+    assert row[["x1", "y1", "x2", "y2"]].tolist() == found[3].boxes[0].tolist()
+    assert row.label == found.label_names[found[3].labels[0]]

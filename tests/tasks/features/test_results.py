@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,3 +69,63 @@ def test_text_of_features() -> None:
     assert repr(made_features(0)) == "VideoFeatures(0 clips x 4, level 'patch')"
     assert [clock(s) for s in (0, 59.6, 187, 3787)] == ["0:00", "1:00", "3:07", "1:03:07"]
     assert json.dumps(features.provenance)
+
+
+def test_features_are_a_sequence_of_clips(tmp_path: Path) -> None:
+    features = made_features(4, provenance={"a": 1})
+    clip = features[-1]
+    assert clip.start_seconds == 15
+    assert np.array_equal(clip.embedding, features.embeddings[3])
+    assert clip.patch_tokens is not None
+    assert clip.patch_tokens.shape == (2, 2, 3, 4)
+    assert [clip.end_seconds for clip in features] == [5, 10, 15, 20]
+    part = features[1:3]
+    assert part.provenance == {"a": 1}
+    assert np.array_equal(part.embeddings, features.embeddings[1:3])
+    assert part.patch_tokens is not None
+    assert np.array_equal(part.patch_tokens, features.patch_tokens[1:3])  # type: ignore[index]
+    assert len(features[features.start_seconds > 100]) == 0
+    assert features[[3, 0]].start_seconds.tolist() == [15, 0]
+    with pytest.raises(IndexError):
+        features[4]
+    # Patch tokens that stay on disk are sliced there.
+    loaded = made_features(4).save(tmp_path / "x.safetensors")
+    assert np.array_equal(features.load(loaded)[2].patch_tokens, made_features(4)[2].patch_tokens)  # type: ignore[arg-type]
+
+
+def test_features_by_time() -> None:
+    features = made_features(4, level="clip")
+    assert features.at(7.5).start_seconds == 5
+    assert features.between(9, 11).start_seconds.tolist() == [5, 10]
+    assert features.labels_from([(0, 8, "caecum")]) == ["caecum", "caecum", None, None]
+    with pytest.raises(InputError, match="4 clips"):
+        features.at(20.5)
+
+
+def test_features_as_data_of_other_libraries() -> None:
+    features = made_features(3, level="clip")
+    assert np.asarray(features) is features.embeddings
+    assert np.asarray(features, np.float64).dtype == np.float64
+    assert np.array_equal(features.to_torch().numpy(), features.embeddings)
+    table = features.to_pandas()
+    assert list(table.columns) == ["start_seconds", "end_seconds", "e0", "e1", "e2", "e3"]
+    assert np.array_equal(table[["e0", "e1", "e2", "e3"]], features.embeddings)
+    named = made_features(1, provenance={"video": {"name": "<b>.mp4"}})
+    assert "&lt;b&gt;.mp4" in named._repr_html_()
+
+
+def test_parts_of_one_recording_are_joined_with_shifted_times() -> None:
+    parts = [made_features(2, seed=1), made_features(3, seed=2, provenance={"problems": ["cut off"]})]
+    whole = parts[0].concatenate(parts)
+    assert whole.start_seconds.tolist() == [0, 5, 10, 15, 20]
+    assert whole.frame_seconds[2].tolist() == [10, 14.9]
+    assert np.array_equal(whole.embeddings[2:], parts[1].embeddings)
+    assert whole.problems == ("cut off",)
+    for other, message in [
+        (made_features(provenance={"weights": {"sha256": "1"}}), "different weights"),
+        (made_features(level="clip"), "level or width"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            whole.concatenate([parts[0], other])
+    with pytest.raises(InputError, match="no features"):
+        whole.concatenate([])

@@ -1,0 +1,138 @@
+"""``FeatureSet``: the feature files of a folder, read when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from endofm.errors import InputError, require_extra
+from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.results import VideoFeatures
+from endofm.video.frames import Float64Array
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class StackedClips(NamedTuple):
+    """Clip embeddings of several videos in one array.
+
+    Attributes:
+        embeddings: float32 ``(clips, embed_dim)``.
+        videos: Name of the video of each clip.
+        start_seconds: float64 ``(clips,)``, seconds after the first frame of the clip's video.
+        end_seconds: float64 ``(clips,)``.
+    """
+
+    embeddings: npt.NDArray[np.float32]
+    videos: tuple[str, ...]
+    start_seconds: Float64Array
+    end_seconds: Float64Array
+
+
+class FeatureSet(Mapping[str, VideoFeatures]):
+    """Features of many videos; a mapping from the video's name to its :class:`VideoFeatures`.
+
+    A file is read each time that its name is looked up and is not kept, so that a set may be larger than memory.
+
+    Args:
+        files: Feature file of each name.
+
+    Example:
+        >>> features = FeatureSet.open("features/")  # doctest: +SKIP
+        >>> features  # doctest: +SKIP
+        FeatureSet(800 videos in features)
+        >>> clips = features.stack()  # doctest: +SKIP
+        >>> clips.embeddings.shape  # doctest: +SKIP
+        (19200, 192)
+    """
+
+    def __init__(self, files: Mapping[str, str | Path]) -> None:
+        self.files = {name: Path(path) for name, path in files.items()}
+
+    @classmethod
+    def open(cls, folder: str | Path) -> FeatureSet:
+        """List the feature files in a folder and below it, such as ``endofm extract`` writes; hidden files are skipped.
+
+        Names are paths relative to the folder, without the suffix.
+
+        Raises:
+            InputError: If there is no such folder, no feature file in it, or two files of one name.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise InputError(f"{folder}: there is no such folder of features")
+        files: dict[str, Path] = {}
+        for path in sorted(folder.rglob("*")):
+            if path.suffix not in FEATURE_SUFFIXES or path.name.startswith("."):
+                continue
+            name = path.relative_to(folder).as_posix().removesuffix(path.suffix)
+            if name in files:
+                raise InputError(f"{path} and {files[name]}: two feature files of one video; keep one of them")
+            files[name] = path
+        if not files:
+            raise InputError(f"{folder}: there are no feature files ({', '.join(FEATURE_SUFFIXES)}) in it")
+        return cls(files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __getitem__(self, name: str) -> VideoFeatures:
+        return VideoFeatures.load(self.files[name])
+
+    def __repr__(self) -> str:
+        folders = {path.parent for path in self.files.values()}
+        where = f" in {min(folders, key=lambda path: len(path.parts))}" if folders else ""
+        return f"FeatureSet({len(self)} {'video' if len(self) == 1 else 'videos'}{where})"
+
+    def stack(self) -> StackedClips:
+        """Read the clip embeddings of all videos into one array, in the order of the set.
+
+        Raises:
+            InputError: If the set is empty, or the files were extracted with different weights.
+            FeatureFileError: If a file is damaged.
+        """
+        if not self.files:
+            raise InputError("this set has no feature files")
+        parts: list[VideoFeatures] = []
+        videos: list[str] = []
+        for name, video in self.items():
+            first = parts[0] if parts else video
+            checksums = [(one.provenance.get("weights") or {}).get("sha256") for one in (first, video)]
+            if video.embed_dim != first.embed_dim or checksums[0] != checksums[1]:
+                raise InputError(
+                    f"{self.files[name]}: extracted with other weights than {next(iter(self.files.values()))}; "
+                    "embeddings of different weights cannot be compared"
+                )
+            # Patch tokens may be on disk, and are not kept open.
+            parts.append(VideoFeatures(video.embeddings, video.start_seconds, video.end_seconds, video.frame_seconds))
+            videos += [name] * len(video)
+        return StackedClips(
+            np.concatenate([part.embeddings for part in parts]),
+            tuple(videos),
+            np.concatenate([part.start_seconds for part in parts]),
+            np.concatenate([part.end_seconds for part in parts]),
+        )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table: one row per clip, columns ``video``, ``start_seconds``, ``end_seconds``, ``e0``, ``e1``, ...
+
+        Raises:
+            InputError: As :meth:`stack`.
+            MissingExtraError: If pandas is not installed.
+        """
+        clips = self.stack()
+        columns = [f"e{column}" for column in range(clips.embeddings.shape[1])]
+        frame: pandas.DataFrame = require_extra("pandas", "pandas", "A table of features").DataFrame(
+            clips.embeddings, columns=columns
+        )
+        for place, name in enumerate(("videos", "start_seconds", "end_seconds")):
+            frame.insert(place, "video" if name == "videos" else name, getattr(clips, name))
+        return frame

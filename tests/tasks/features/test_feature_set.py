@@ -1,0 +1,66 @@
+"""``FeatureSet``: a folder of feature files, read when they are used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from endofm import FeatureSet
+from endofm.errors import FeatureFileError, InputError
+from helpers.made_features import made_features
+
+
+def saved(folder: Path, name: str, **more: object) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made_features(**more).save(path)  # type: ignore[arg-type]
+
+
+def test_files_are_listed_at_once_and_read_when_used(tmp_path: Path) -> None:
+    saved(tmp_path, "a/x.mp4.safetensors", clips=3, seed=1)
+    saved(tmp_path, "b/x.mp4.npz", clips=2, seed=2, level="clip")
+    saved(tmp_path, ".hidden.npz")
+    (tmp_path / "manifest.json").write_text("{}")
+    features = FeatureSet.open(tmp_path)
+    assert list(features) == ["a/x.mp4", "b/x.mp4"]
+    assert repr(features).startswith("FeatureSet(2 videos in ")
+    assert np.array_equal(features["b/x.mp4"].embeddings, made_features(2, seed=2, level="clip").embeddings)
+    # A file that is damaged after the listing is an error where it is used, and nowhere before.
+    (tmp_path / "b/x.mp4.npz").write_bytes(b"damaged")
+    assert len(features["a/x.mp4"]) == 3
+    with pytest.raises(FeatureFileError):
+        features.stack()
+
+
+def test_clips_of_all_videos_in_one_array_and_table(tmp_path: Path) -> None:
+    saved(tmp_path, "x.npz", clips=3, seed=1)
+    saved(tmp_path, "y.npz", clips=2, seed=2)
+    features = FeatureSet.open(tmp_path)
+    clips = features.stack()
+    assert clips.videos == ("x", "x", "x", "y", "y")
+    assert np.array_equal(clips.embeddings[3:], features["y"].embeddings)
+    assert clips.start_seconds.tolist() == [0, 5, 10, 0, 5]
+    table = features.to_pandas()
+    assert list(table.columns) == ["video", "start_seconds", "end_seconds", "e0", "e1", "e2", "e3"]
+    assert table[table.video == "y"].e1.tolist() == features["y"].embeddings[:, 1].tolist()
+
+
+def test_embeddings_of_different_weights_are_never_stacked(tmp_path: Path) -> None:
+    saved(tmp_path, "x.npz", provenance={"weights": {"sha256": "1"}})
+    saved(tmp_path, "y.npz", provenance={"weights": {"sha256": "2"}})
+    with pytest.raises(InputError, match=r"y\.npz: extracted with other weights"):
+        FeatureSet.open(tmp_path).stack()
+
+
+def test_folders_that_are_no_feature_sets(tmp_path: Path) -> None:
+    for folder, message in ((tmp_path / "none", "no such folder"), (tmp_path, "no feature files")):
+        with pytest.raises(InputError, match=message):
+            FeatureSet.open(folder)
+    saved(tmp_path, "x.npz")
+    saved(tmp_path, "x.safetensors")
+    with pytest.raises(InputError, match="two feature files of one video"):
+        FeatureSet.open(tmp_path)
+    with pytest.raises(InputError, match="no feature files"):
+        FeatureSet({}).stack()
