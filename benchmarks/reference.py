@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from endofm.layers.block import Attention, DividedSpaceTimeBlock
-from endofm.models.encoder import VideoTransformer, resize_position_embedding, resize_time_embedding
+from endofm.layers.embedding_tables import resize_position_embedding, resize_time_embedding
+from endofm.models.encoder import VideoTransformer
 
 
 class Reference(nn.Module):

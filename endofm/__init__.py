@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from endofm.tasks.detection.results import VideoDetections as VideoDetections
     from endofm.tasks.features.feature_set import FeatureSet as FeatureSet
     from endofm.tasks.features.model import EndoFM as EndoFM
+    from endofm.tasks.features.model import VideoEncoder as VideoEncoder
+    from endofm.tasks.features.model import load_encoder as load_encoder
     from endofm.tasks.features.results import VideoFeatures as VideoFeatures
     from endofm.tasks.segmentation.config import SegmentationHeadConfig as SegmentationHeadConfig
     from endofm.tasks.segmentation.model import EndoFMForSegmentation as EndoFMForSegmentation
@@ -54,11 +56,13 @@ _MODULES = {
     "SegmentationHeadConfig": "endofm.tasks.segmentation.config",
     "VideoClassification": "endofm.tasks.classification.results",
     "VideoDetections": "endofm.tasks.detection.results",
+    "VideoEncoder": "endofm.tasks.features.model",
     "VideoFeatures": "endofm.tasks.features.results",
     "VideoMasks": "endofm.tasks.segmentation.results",
     "VideoTransformer": "endofm.models.encoder",
     "demo_video": "endofm.demo",
     "list_models": "endofm.hub.registry",
+    "load_encoder": "endofm.tasks.features.model",
     "load_model": "endofm.models.auto",
     "open_video": "endofm.video.open",
 }

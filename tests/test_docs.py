@@ -95,13 +95,20 @@ def test_snippets_parse_and_import_what_exists(page: Path) -> None:
             assert all("=" in text and not text.startswith("-") for text in rest), source
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/weights.md"])
-def test_weights_tables_are_those_of_the_registry(page: str) -> None:
-    command = [sys.executable, "-m", "endofm", "models", "--markdown"]
-    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+@pytest.mark.parametrize(
+    ("page", "table", "options"),
+    [
+        ("README.md", "weights", "--markdown"),
+        ("docs/weights.md", "weights", "--markdown"),
+        ("docs/encoders.md", "encoders", "--markdown encoders"),
+    ],
+)
+def test_weights_tables_are_those_of_the_registry(page: str, table: str, options: str) -> None:
+    command = [sys.executable, "-m", "endofm", "models", *options.split()]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     text = (REPOSITORY / page).read_text(encoding="utf-8")
-    _, _, rest = text.partition("<!-- weights-table: begin (endofm models --markdown) -->\n")
-    assert rest.partition("<!-- weights-table: end")[0] == table
+    _, _, rest = text.partition(f"<!-- {table}-table: begin (endofm models {options}) -->\n")
+    assert rest.partition(f"<!-- {table}-table: end")[0] == printed
 
 
 def test_readme_opens_with_two_commands_and_names_every_command() -> None:

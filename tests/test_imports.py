@@ -19,6 +19,7 @@ FLOORS = {
     "errors": 0,
     "_version": 0,
     "task_table": 1,
+    "encoder_table": 1,
     "config": 2,
     "outputs": 2,
     "progress": 3,

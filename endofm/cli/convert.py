@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and print what was found, read and left out."""
+    from endofm.config import EncoderConfig, ViTConfig
     from endofm.errors import InputError, WeightsNotFoundError
     from endofm.hub.convert import convert_checkpoint
     from endofm.hub.download import file_sha256
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
 
     registered = f"the published file of {converted.record.name}" if converted.record else "not a registered file"
     # A wrong number of heads fits the tensors as well and would go unnoticed, so that a guess is reported.
-    assumed = "" if args.num_heads or converted.record else " (assumed from the width; --num-heads overrides it)"
+    guessed = isinstance(encoder, ViTConfig) and not args.num_heads and not converted.record
+    assumed = " (heads assumed from the width; --num-heads overrides it)" if guessed else ""
     values = sum(tensor.numel() for tensor in published.tensors.values())
     weights = args.out / WEIGHTS_NAME
     lines = {
@@ -64,8 +66,7 @@ def run(args: argparse.Namespace) -> int:
         "layout": published.layout,
         "read": f"{published.part or 'the file'}: {len(published.tensors)} tensors, {values:,} values",
         "left out": _left_out(published.left_out_tensors, published.left_out_entries),
-        "encoder": f"{encoder.depth} blocks, {encoder.embed_dim} wide, {encoder.num_heads} heads{assumed}, "
-        f"patches of {encoder.patch_size} x {encoder.patch_size}",
+        "encoder": f"{encoder.describe()}{assumed}",
         "input": f"{encoder.num_frames} frames of {encoder.img_size} x {encoder.img_size}",
         "task": config.task,
         **task_layout(config.task).facts(config),
@@ -74,7 +75,9 @@ def run(args: argparse.Namespace) -> int:
     }
     for key, value in lines.items():
         print(f"{key:<10}  {value}")
-    print(f'\nLoad it with {get_task(config.task).model_class}.from_pretrained("{args.out}")')
+    divided = config.head or (isinstance(encoder, EncoderConfig) and encoder.attention_type == "divided_space_time")
+    loader = f"{get_task(config.task).model_class}.from_pretrained" if divided else "endofm.load_encoder"
+    print(f'\nLoad it with {loader}("{args.out}")')
     return 0
 
 
@@ -82,7 +85,8 @@ def _left_out(tensors: tuple[str, ...], entries: tuple[str, ...]) -> str:
     parts = []
     if tensors:
         parts.append(
-            f"{len(tensors)} tensors of a head ({', '.join(tensors[:2])}{', ...' if len(tensors) > 2 else ''})"
+            f"{len(tensors)} tensors that are no part of the model ({', '.join(tensors[:3])}"
+            f"{', ...' if len(tensors) > 3 else ''})"
         )
     if entries:
         parts.append(f"entries {', '.join(entries)}")

@@ -36,15 +36,16 @@ def run(args: argparse.Namespace) -> int:
     """Download the weights, and print the path of their file on standard output."""
     from endofm.files import require_writable
     from endofm.hub.download import DownloadOptions
-    from endofm.hub.mirror import install_file
+    from endofm.hub.mirror import install_file, pinned_sha256
     from endofm.hub.registry import find_record, get_record
     from endofm.hub.resolve import load_weights
     from endofm.hub.task_layout import check_tensors
 
     if args.cache_dir is not None:
         require_writable(args.cache_dir)
+    options = DownloadOptions(cache_dir=args.cache_dir)
     if args.file is not None:
-        install_file(get_record(args.weights), args.file, DownloadOptions(cache_dir=args.cache_dir))
+        install_file(get_record(args.weights), args.file, options)
     record = find_record(args.weights)
     if record is not None and record.random_seed is not None:
         print(f"{record.name} is drawn from a seed; there is nothing to download", file=sys.stderr)
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         force_download=args.force_download and args.file is None,
     )
     assert loaded.state_dict is not None
+    if record is not None and (pinned := pinned_sha256(record, options)):
+        print(f"sha256 of the file, which is not published and is pinned from now on: {pinned}", file=sys.stderr)
     check_tensors(loaded.config, loaded.state_dict, source=loaded.provenance["file"])
     # On standard error, so that the path alone can be captured by a script.
     for key in ("revision", "sha256"):

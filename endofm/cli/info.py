@@ -47,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
         "task": config.task,
         **task_layout(config.task).facts(config),
         "licence": config.license or "not stated",
-        "encoder": f"divided space-time ViT, {encoder.depth} blocks, {encoder.embed_dim} wide, "
-        f"{encoder.num_heads} heads, patches of {encoder.patch_size} x {encoder.patch_size} pixels",
+        "encoder": encoder.describe(),
         "input": f"{encoder.num_frames} frames of {encoder.img_size} x {encoder.img_size}",
         "parameters" if config.head is None else "parameters of the encoder": f"{count_parameters(encoder):,}",
         **provenance,

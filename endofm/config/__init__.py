@@ -7,21 +7,25 @@ that a misspelt setting never passes silently.
 from endofm.config.model_config import (
     ENCODER_PRESETS,
     FORMAT_VERSION,
+    BaseEncoderConfig,
     EncoderConfig,
     HeadConfig,
     ModelConfig,
-    STAdapterConfig,
+    ViTConfig,
 )
 from endofm.config.preprocess import PAD_MULTIPLE, CropMode, PreprocessConfig
+from endofm.config.st_adapter_config import STAdapterConfig
 
 __all__ = [
     "ENCODER_PRESETS",
     "FORMAT_VERSION",
     "PAD_MULTIPLE",
+    "BaseEncoderConfig",
     "CropMode",
     "EncoderConfig",
     "HeadConfig",
     "ModelConfig",
     "PreprocessConfig",
     "STAdapterConfig",
+    "ViTConfig",
 ]

@@ -19,134 +19,152 @@ from endofm.config.checks import (
     require_str,
 )
 from endofm.config.preprocess import PreprocessConfig
+from endofm.config.st_adapter_config import STAdapterConfig
+from endofm.encoder_table import get_encoder_kind
 from endofm.errors import ConfigError, quoted
 from endofm.json_text import read_json
 from endofm.task_table import FEATURES, get_task, task_names
 
 AttentionType = Literal["divided_space_time", "space_only"]
-AdapterPlacement = Literal["attn", "mlp", "both"]
-AdapterActivation = Literal["none", "gelu", "quick_gelu"]
+TableResize = Literal["nearest", "bilinear", "bicubic"]
+Pooling = Literal["norm_of_mean", "mean_of_norms"]
 
 FORMAT_VERSION = 1
 """Version of the ``config.json`` layout; raised when an older reader would misread a newer file."""
 
 # Fields that the first releases do not know, with the value that those releases assume.
-_LATER_FIELDS: dict[str, Any] = {"attention_type": "divided_space_time", "st_adapter": None}
+_LATER_FIELDS: dict[str, dict[str, Any]] = {
+    "encoder": {
+        "attention_type": "divided_space_time",
+        "st_adapter": None,
+        "table_resize": "nearest",
+        "pooling": "norm_of_mean",
+    },
+    "preprocess": {"resample": "bilinear"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class STAdapterConfig:
-    """ST-Adapters: bottlenecks with a depthwise convolution over time and space in an encoder's blocks.
-
-    Source: arXiv 2206.13559.
+class BaseEncoderConfig:
+    """Fields of every kind of encoder; a kind of :mod:`endofm.encoder_table` adds the fields that it needs.
 
     Attributes:
-        width: Channels of the bottleneck. The paper uses 384, half the width of its tokens.
-        kernel: Size of the convolution over time, rows and columns; odd numbers. Both published models have (3, 1, 1).
-        placement: ``"attn"``: before the attention of a block (over time, where there is one); ``"mlp"``: before its
-            MLP; ``"both"``. With 12 blocks ``"mlp"`` is the paper's 12x384 and ``"both"`` its 24x384.
-        last_blocks: Number of blocks with adapters, counted from the last; None for all.
-        activation: Activation after the convolution; the reference implementation has none.
-    """
-
-    width: int = 384
-    kernel: tuple[int, int, int] = (3, 1, 1)
-    placement: AdapterPlacement = "both"
-    last_blocks: int | None = None
-    activation: AdapterActivation = "none"
-
-    def __post_init__(self) -> None:
-        require_int(self, "width", *([] if self.last_blocks is None else ["last_blocks"]))
-        require_choice(self, "placement", get_args(AdapterPlacement))
-        require_choice(self, "activation", get_args(AdapterActivation))
-        kernel = self.kernel
-        # Odd, so that padding by half the kernel keeps the size of the token grid.
-        odd = isinstance(kernel, tuple) and len(kernel) == 3 and all(type(k) is int and k > 0 and k % 2 for k in kernel)
-        if not odd:
-            raise ConfigError(f"STAdapterConfig.kernel must be 3 odd integers (time, rows, columns): {quoted(kernel)}")
-
-    def slots(self, depth: int) -> list[tuple[int, str]]:
-        """Return the index of the block and the block's attribute of every adapter.
-
-        Args:
-            depth: Number of blocks of the encoder.
-        """
-        first = 0 if self.last_blocks is None else max(depth - self.last_blocks, 0)
-        slots = {"attn": ("before_attention",), "mlp": ("before_mlp",), "both": ("before_attention", "before_mlp")}
-        return [(block, slot) for block in range(first, depth) for slot in slots[self.placement]]
-
-    def num_parameters(self, embed_dim: int) -> int:
-        """Return the number of parameters of one adapter for tokens of the given width."""
-        # Two linear layers with biases, and a depthwise convolution: one kernel and one bias per channel.
-        time, rows, columns = self.kernel
-        return 2 * embed_dim * self.width + self.width * time * rows * columns + 2 * self.width + embed_dim
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Architecture of the divided space-time video transformer.
-
-    The defaults are the published Endo-FM backbone (ViT-B/16, 8 frames of 224 x 224).
-
-    Attributes:
-        img_size: Side in pixels of the square image that the position embedding ``pos_embed`` was trained for.
-        patch_size: Side of a patch in pixels.
-        num_frames: Number of frames that the time embedding ``time_embed`` was trained for.
+        kind: Name of the kind in the table; empty for :class:`EncoderConfig`.
+        img_size: Side in pixels of the square image that the encoder was trained for.
+        patch_size: Side in pixels of what one patch token stands for.
+        num_frames: Number of frames that the encoder was trained for.
         in_chans: Number of input channels.
         embed_dim: Width of the tokens.
-        depth: Number of blocks.
-        num_heads: Attention heads per block; divides ``embed_dim``.
-        mlp_ratio: Hidden width of the MLP over ``embed_dim``.
-        qkv_bias: Whether the fused query-key-value projections have a bias.
         layer_norm_eps: Epsilon of every layer norm.
         drop_path_rate: Stochastic depth of the last block; the rate grows linearly from 0 over the blocks. Used in
             training mode only. The published training uses 0.1.
-        attention_type: ``"divided_space_time"``, or ``"space_only"``: an image transformer run on every frame, without
-            time embedding and attention over time.
-        st_adapter: ST-Adapters in the blocks, None for none.
     """
 
+    kind: ClassVar[str] = ""
     img_size: int = 224
     patch_size: int = 16
     num_frames: int = 8
     in_chans: int = 3
     embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    qkv_bias: bool = True
     layer_norm_eps: float = 1e-6
     drop_path_rate: float = 0.0
-    attention_type: AttentionType = "divided_space_time"
-    st_adapter: STAdapterConfig | None = None
 
     def __post_init__(self) -> None:
-        require_int(self, "img_size", "patch_size", "in_chans", "embed_dim", "num_heads", high=LARGEST_SIZE)
-        require_int(self, "num_frames", "depth", high=LARGEST_COUNT)
-        require_number(self, "mlp_ratio", "layer_norm_eps", low=0, open_low=True)
-        require_bool(self, "qkv_bias")
+        require_int(self, "img_size", "patch_size", "in_chans", "embed_dim", high=LARGEST_SIZE)
+        require_int(self, "num_frames", high=LARGEST_COUNT)
+        require_number(self, "layer_norm_eps", low=0, open_low=True)
         require_number(self, "drop_path_rate", low=0, high=1, open_high=True)
-        require_choice(self, "attention_type", get_args(AttentionType))
-        if self.st_adapter is not None and not isinstance(self.st_adapter, STAdapterConfig):
-            raise ConfigError(f"EncoderConfig.st_adapter must be an STAdapterConfig or None: {quoted(self.st_adapter)}")
         if self.img_size % self.patch_size:
             raise ConfigError(
-                f"EncoderConfig.img_size {self.img_size} is not a multiple of patch_size {self.patch_size}"
-            )
-        if self.embed_dim % self.num_heads:
-            raise ConfigError(
-                f"EncoderConfig.embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
+                f"{type(self).__name__}.img_size {self.img_size} is not a multiple of patch_size {self.patch_size}"
             )
 
     @property
     def grid_size(self) -> int:
-        """Number of patches along one side of the image that the position embedding was trained for."""
+        """Number of patches along one side of the image that the encoder was trained for."""
         return self.img_size // self.patch_size
+
+    def describe(self) -> str:
+        """Return the kind and size of the network, a noun phrase with its article."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViTConfig(BaseEncoderConfig):
+    """Fields of encoders that are made of plain transformer blocks.
+
+    Attributes:
+        depth: Number of blocks.
+        num_heads: Attention heads per block; divides ``embed_dim``.
+        mlp_ratio: Hidden width of the MLP over ``embed_dim``.
+        qkv_bias: Whether the fused query-key-value projections have a bias.
+    """
+
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_int(self, "num_heads", high=LARGEST_SIZE)
+        require_int(self, "depth", high=LARGEST_COUNT)
+        require_number(self, "mlp_ratio", low=0, open_low=True)
+        require_bool(self, "qkv_bias")
+        if self.embed_dim % self.num_heads:
+            raise ConfigError(
+                f"{type(self).__name__}.embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}"
+            )
 
     @property
     def mlp_dim(self) -> int:
         """Hidden width of the MLP."""
         return int(self.embed_dim * self.mlp_ratio)
+
+    def describe(self) -> str:
+        """Return the size of the network."""
+        return (
+            f"{self.depth} blocks, width {self.embed_dim}, {self.num_heads} heads, patches of {self.patch_size} x "
+            f"{self.patch_size} pixels"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig(ViTConfig):
+    """Architecture of the divided space-time video transformer, or of the image transformer inside it.
+
+    The defaults are the published Endo-FM backbone (ViT-B/16, 8 frames of 224 x 224). The fields of
+    :class:`BaseEncoderConfig` and :class:`ViTConfig` come first.
+
+    Attributes:
+        attention_type: ``"divided_space_time"``, or ``"space_only"``: an image transformer run on every frame, without
+            time embedding and attention over time.
+        st_adapter: ST-Adapters in the blocks, None for none.
+        table_resize: Resizing of the position and time embeddings to clips of other sizes and lengths. ``"nearest"``
+            is Endo-FM's, which compares the number of patches alone; the others resize whenever rows or columns
+            differ: ``"bilinear"`` (STOMP's) and ``"bicubic"`` (DINO's) in space, both linear in time.
+        pooling: Clip embedding of a ``"space_only"`` encoder: ``"norm_of_mean"`` applies the final norm to the mean of
+            the frames' class tokens (as in ST-Adapter), ``"mean_of_norms"`` takes the mean of the normed ones.
+    """
+
+    attention_type: AttentionType = "divided_space_time"
+    st_adapter: STAdapterConfig | None = None
+    table_resize: TableResize = "nearest"
+    pooling: Pooling = "norm_of_mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice(self, "attention_type", get_args(AttentionType))
+        require_choice(self, "table_resize", get_args(TableResize))
+        require_choice(self, "pooling", get_args(Pooling))
+        if self.st_adapter is not None and not isinstance(self.st_adapter, STAdapterConfig):
+            raise ConfigError(f"EncoderConfig.st_adapter must be an STAdapterConfig or None: {quoted(self.st_adapter)}")
+
+    def describe(self) -> str:
+        """Return the kind and size of the network."""
+        divided = self.attention_type == "divided_space_time"
+        kind = "a video transformer with divided space-time attention" if divided else "an image transformer per frame"
+        return f"{kind}: {super().describe()}"
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> EncoderConfig:
@@ -216,7 +234,7 @@ class ModelConfig:
         head: Configuration of the head; None for the encoder alone, whose task is ``"features"``.
     """
 
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: BaseEncoderConfig = field(default_factory=EncoderConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     name: str = ""
     trained: bool = True
@@ -232,6 +250,17 @@ class ModelConfig:
             raise ConfigError(f"ModelConfig.head must be None or the configuration of {heads}; got {quoted(self.head)}")
 
     @property
+    def transformer(self) -> EncoderConfig:
+        """The encoder of code that needs a transformer of the Endo-FM family.
+
+        Raises:
+            ConfigError: If the encoder is of another kind.
+        """
+        if not isinstance(self.encoder, EncoderConfig):
+            raise ConfigError(f"this needs a transformer of the Endo-FM family, not {self.encoder.describe()}")
+        return self.encoder
+
+    @property
     def task(self) -> str:
         """Task of the model: that of its head, or ``"features"``."""
         return self.head.task if self.head else FEATURES
@@ -240,9 +269,12 @@ class ModelConfig:
         """Return plain JSON values, with the format's version and kind first."""
         values = {"format_version": FORMAT_VERSION, "model_type": "endofm", **asdict(self)}
         # Later fields are written only if they are used, so that older releases can read all other models.
-        for key, plain in _LATER_FIELDS.items():
-            if values["encoder"][key] == plain:
-                del values["encoder"][key]
+        for part, fields in _LATER_FIELDS.items():
+            for key, plain in fields.items():
+                if key in values[part] and values[part][key] == plain:
+                    del values[part][key]
+        if self.encoder.kind:
+            values["encoder"] = {"kind": self.encoder.kind, **values["encoder"]}
         if self.head is None:
             del values["head"]
             return values
@@ -277,11 +309,16 @@ class ModelConfig:
                 f"{FORMAT_VERSION}; update endofm"
             )
         # Nested parts are built from the inside out, each with its path in the message.
-        encoder = rest.get("encoder")
-        if isinstance(encoder, Mapping) and encoder.get("st_adapter") is not None:
-            adapter = from_mapping(STAdapterConfig, encoder["st_adapter"], f"{source}: encoder: st_adapter")
-            rest["encoder"] = {**encoder, "st_adapter": adapter}
-        for key, part in (("encoder", EncoderConfig), ("preprocess", PreprocessConfig)):
+        encoder, encoder_part = rest.get("encoder"), EncoderConfig
+        if isinstance(encoder, Mapping):
+            rest["encoder"] = encoder = dict(encoder)
+            if encoder.get("st_adapter") is not None:
+                encoder["st_adapter"] = from_mapping(
+                    STAdapterConfig, encoder["st_adapter"], f"{source}: encoder: st_adapter"
+                )
+            if kind := encoder.pop("kind", ""):
+                encoder_part = get_encoder_kind(kind).load("config")
+        for key, part in (("encoder", encoder_part), ("preprocess", PreprocessConfig)):
             if key in rest:
                 rest[key] = from_mapping(part, rest[key], f"{source}: {key}")
         task, head = rest.pop("task", FEATURES), rest.pop("head", None)

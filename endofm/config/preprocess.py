@@ -19,6 +19,7 @@ from endofm.errors import ConfigError, quoted
 CropMode = Literal["center", "published", "none", "fit"]
 ChannelOrder = Literal["rgb", "bgr"]
 ValueRange = Literal["fixed", "frame"]
+Resample = Literal["bilinear", "bicubic"]
 
 PAD_MULTIPLE = 32
 """Sides of a padded frame are multiples of this number of pixels."""
@@ -41,6 +42,7 @@ class PreprocessConfig:
             and the right and bottom are padded with the mean colour up to multiples of 32 pixels; ``short_side``
             equals ``crop_size`` here too.
         antialias: Resize as Pillow does: an enlarged filter when downscaling, results rounded to integers.
+        resample: Filter of that resize; ``"bicubic"`` needs ``antialias``.
         values: ``"fixed"``, or ``"frame"``: the values of every frame are stretched to the full range, before resizing
             (to integers) and again after it, so that mean and std apply to values that fill [0, 1]. As published for
             segmentation. A frame with a single value becomes 0.
@@ -61,6 +63,7 @@ class PreprocessConfig:
     antialias: bool = False
     values: ValueRange = "fixed"
     channels: ChannelOrder = "rgb"
+    resample: Resample = "bilinear"
 
     def __post_init__(self) -> None:
         require_int(self, "num_frames", high=LARGEST_COUNT)
@@ -69,6 +72,7 @@ class PreprocessConfig:
         require_choice(self, "crop", get_args(CropMode))
         require_choice(self, "values", get_args(ValueRange))
         require_choice(self, "channels", get_args(ChannelOrder))
+        require_choice(self, "resample", get_args(Resample))
         if self.short_side < self.crop_size:
             raise ConfigError(
                 f"PreprocessConfig.short_side {self.short_side} is smaller than crop_size {self.crop_size}"
@@ -91,6 +95,8 @@ class PreprocessConfig:
         if min(self.std) <= 0:
             raise ConfigError(f"PreprocessConfig.std must be positive, got {quoted(self.std)}")
         require_bool(self, "field_of_view", "antialias")
+        if self.resample == "bicubic" and not self.antialias:
+            raise ConfigError("PreprocessConfig.resample 'bicubic' needs antialias: no other bicubic resize is offered")
 
     @classmethod
     def for_image_size(cls, size: int, **changes: Any) -> PreprocessConfig:

@@ -55,6 +55,7 @@ def convert_checkpoint(
     num_heads: int | None = None,
     task: str | None = None,
     labels: Sequence[str] | None = None,
+    record: WeightRecord | None = None,
 ) -> ConvertedCheckpoint:
     """Read the model in a published ``.pth`` file.
 
@@ -68,6 +69,7 @@ def convert_checkpoint(
             the task that the file was trained for.
         labels: Names of the classes of a fine-tuned file, which it does not contain; by default those of the record,
             otherwise numbered ones.
+        record: Record that the file is taken to be of; by default the one that states its checksum.
 
     Raises:
         UnsafeCheckpointError: If the file holds anything but tensors and plain values.
@@ -78,11 +80,11 @@ def convert_checkpoint(
     content = read_checkpoint(path)
     sha256 = file_sha256(path)
     # The published file is recognised by its checksum, whatever its name and folder are.
-    record = find_record_of_file(sha256)
-    if record and num_heads not in (None, record.config.encoder.num_heads):
+    record = record or find_record_of_file(sha256)
+    heads = getattr(record.config.encoder, "num_heads", None) if record else None
+    if record and num_heads not in (None, heads):
         raise InputError(
-            f"{path}: this is the file of {record.name}, which has {record.config.encoder.num_heads} attention heads, "
-            f"not {num_heads}"
+            f"{path}: this is the file of {record.name}, which has {heads} attention heads, not {num_heads}"
         )
     layout = _select_layout(content, task, record, str(path))
     # The licence covers the file, so that it holds for the student as well, which has no record.
@@ -93,7 +95,15 @@ def convert_checkpoint(
     if labels is not None and layout.name == FEATURES:
         raise InputError(f"{path}: labels are for files with a classifier; this one is read as an encoder")
     published = layout.read(
-        content, ReadOptions(part=part, num_heads=num_heads, labels=labels, registered=registered, source=str(path))
+        content,
+        ReadOptions(
+            part=part,
+            num_heads=num_heads,
+            labels=labels,
+            registered=registered,
+            left_out=record.left_out if record else (),
+            source=str(path),
+        ),
     )
     if registered is not None:
         config = replace(registered, source_sha256=sha256)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from endofm.config import EncoderConfig, PreprocessConfig
+from endofm.config import BaseEncoderConfig, EncoderConfig, PreprocessConfig
 from endofm.errors import CheckpointFormatError, ConfigError, quoted
 from endofm.hub.state_dicts import first_state_dict, select_state_dict
 from endofm.hub.tensor_file import is_weight_type, unwrapped_name
@@ -27,7 +27,13 @@ _NETWORKS = ("teacher", "student")
 """Networks of a training checkpoint, best first."""
 
 _MARK = "patch_embed.proj.weight"
-"""A tensor that every encoder has."""
+"""A tensor that most encoders have."""
+
+_PREFERRED = (*_NETWORKS, "encoder")
+"""Entries to take before all others; the last is V-JEPA's."""
+
+_MOMENTUM = "momentum_backbone."
+"""Prefix of the encoder in STOMP's files, which hold other networks next to it."""
 
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
 
@@ -71,7 +77,7 @@ def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source:
         CheckpointFormatError: If no encoder was found, or several.
     """
     found = select_state_dict(
-        content, _is_encoder, kind="an encoder", part=part, preferred=_NETWORKS, source=source
+        content, _is_encoder, kind="an encoder", part=part, preferred=_PREFERRED, source=source
     ) or first_state_dict(content)
     if found is None:
         entries = ", ".join(quoted(str(name))[1:-1] for name in list(content)[:8])
@@ -80,6 +86,8 @@ def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source:
             f"{entries or 'nothing'}"
         )
     names = {name: encoder_name(name) for name in found.tensors}
+    if any(unwrapped_name(name).startswith(_MOMENTUM) for name in names):
+        names = {name: _in_group(unwrapped_name(name), _MOMENTUM) for name in names}
     repeated = _duplicates(name for name in names.values() if name is not None)
     if repeated:
         raise CheckpointFormatError(
@@ -96,6 +104,10 @@ def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source:
         left_out_tensors=tuple(old for old, new in names.items() if new is None),
         left_out_entries=found.others,
     )
+
+
+def _in_group(name: str, prefix: str) -> str | None:
+    return name[len(prefix) :] if name.startswith(prefix) else None
 
 
 def _is_encoder(names: set[str]) -> bool:
@@ -131,7 +143,7 @@ def plain_tensors(
 
 
 def infer_encoder_config(
-    tensors: Mapping[str, Tensor], *, num_heads: int | None = None, source: str = "checkpoint"
+    tensors: Mapping[str, Tensor], *, num_heads: int | None = None, source: str = "checkpoint", divided: bool = True
 ) -> EncoderConfig:
     """Infer the architecture from the shapes of its tensors.
 
@@ -142,6 +154,8 @@ def infer_encoder_config(
         tensors: The encoder's tensors by name.
         num_heads: Attention heads per block; by default heads of width 64.
         source: Name of the file, for messages.
+        divided: Whether it is the divided space-time transformer, otherwise an image transformer run on every frame,
+            with the pooling and the resizing that such weights are used with.
 
     Raises:
         CheckpointFormatError: If the tensors that determine the architecture are missing or contradict one another.
@@ -150,9 +164,9 @@ def infer_encoder_config(
 
     def shape(name: str, rank: int) -> tuple[int, ...]:
         if name not in tensors:
+            kind = "a divided space-time" if divided else "an image"
             raise CheckpointFormatError(
-                f"{source}: there is no tensor {name!r}, so this is not a divided space-time encoder; "
-                f"{_first_names(tensors)}"
+                f"{source}: there is no tensor {name!r}, so this is not {kind} encoder; {_first_names(tensors)}"
             )
         dimensions = tuple(tensors[name].shape)
         if len(dimensions) != rank or 0 in dimensions:
@@ -164,7 +178,7 @@ def infer_encoder_config(
         raise CheckpointFormatError(f"{source}: patches of {patch_height} x {patch_width} pixels are not square")
     # The first row of the position embedding belongs to the class token.
     grid = square_grid(shape("pos_embed", 3)[1] - 1, source)
-    num_frames = shape("time_embed", 3)[1]
+    num_frames = shape("time_embed", 3)[1] if divided else EncoderConfig.num_frames
     hidden = shape("blocks.0.mlp.fc1.weight", 2)[0]
     mlp_ratio = hidden / width
     if int(width * mlp_ratio) != hidden:
@@ -180,6 +194,9 @@ def infer_encoder_config(
         num_heads=num_heads or infer_num_heads(width, source),
         mlp_ratio=mlp_ratio,
         qkv_bias="blocks.0.attn.qkv.bias" in tensors,
+        attention_type="divided_space_time" if divided else "space_only",
+        table_resize="nearest" if divided else "bicubic",
+        pooling="norm_of_mean" if divided else "mean_of_norms",
     )
 
 
@@ -211,7 +228,7 @@ def square_grid(positions: int, source: str) -> int:
     return grid
 
 
-def default_preprocess(encoder: EncoderConfig) -> PreprocessConfig:
+def default_preprocess(encoder: BaseEncoderConfig) -> PreprocessConfig:
     """Return the preprocessing of a file that states none: that of pre-training, at the encoder's size."""
     return PreprocessConfig.for_image_size(encoder.img_size, num_frames=encoder.num_frames)
 

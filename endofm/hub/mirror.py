@@ -46,7 +46,10 @@ def mirrored_folder(record: WeightRecord, options: DownloadOptions) -> Path:
     # The cache comes first for every mirror, so that a second mirror's entry spares the first one's download.
     failures: list[WeightsError] = []
     for mirror in record.mirrors:
-        entry = _entry(record, mirror, options)
+        sha256 = mirror.sha256 or pinned_sha256(record, options)
+        if not sha256:
+            continue  # the first file decides which one it is
+        entry = _entry(record, sha256, options)
         if not options.force_download and _is_intact(entry):
             return entry
         if options.offline and entry.exists():
@@ -91,20 +94,76 @@ def install_file(record: WeightRecord, file: str | Path, options: DownloadOption
         raise InputError(f"{record.name} has no file to download with a browser")
     sha256 = file_sha256(file)
     for mirror in record.mirrors:
-        if mirror.sha256 == sha256:
-            entry = _entry(record, mirror, options)
+        if mirror.sha256 in ("", sha256):
+            entry = _entry(record, sha256, options)
             with file_lock(_sibling(entry, ".lock")):
-                _install(record, mirror, file, entry)
+                if not mirror.sha256:
+                    _require_pinned(record, sha256, options)
+                _install(record, mirror.layout, file, entry, sha256)
+                if not mirror.sha256:
+                    _pin(record, sha256, options)
             return entry
     # No mirror has this file; this raises the error that names the expected checksum.
     require_sha256(file, record.mirrors[0].sha256, source=str(file))
     raise AssertionError("unreachable: the checksum differs")
 
 
-def _entry(record: WeightRecord, mirror: Mirror, options: DownloadOptions) -> Path:
+def converted_folder(record: WeightRecord, file: Path, sha256: str, options: DownloadOptions) -> Path:
+    """Return a model folder with a record's published checkpoint from the hub, which is converted on first use.
+
+    Args:
+        record: A record whose file on the hub is a checkpoint.
+        file: That file in the hub's cache.
+        sha256: Its sha256.
+        options: Cache to use.
+
+    Raises:
+        ChecksumError: If the record states no checksum, and an earlier file had another one.
+    """
+    entry = _entry(record, sha256, options)
+    with file_lock(_sibling(entry, ".lock")):
+        if not record.sha256:
+            _require_pinned(record, sha256, options)
+        if not _is_intact(entry):
+            _install(record, "checkpoint", file, entry, sha256)
+        if not record.sha256:
+            _pin(record, sha256, options)
+    return entry
+
+
+def pinned_sha256(record: WeightRecord, options: DownloadOptions) -> str:
+    """Return the sha256 of the first file that a record without a checksum was loaded from here; empty if none was."""
+    try:
+        return _pin_file(record, options).read_text(encoding="ascii").split()[0]
+    except (OSError, ValueError, IndexError):
+        return ""
+
+
+def _require_pinned(record: WeightRecord, sha256: str, options: DownloadOptions) -> None:
+    pinned = pinned_sha256(record, options)
+    if pinned not in ("", sha256):
+        raise ChecksumError(
+            f"the file has the sha256 {sha256}, but the first file of {record.name} on this machine had {pinned}. No "
+            f"checksum is published for it. To take the new file, remove {_pin_file(record, options)}"
+        )
+
+
+def _pin(record: WeightRecord, sha256: str, options: DownloadOptions) -> None:
+    with atomic_path(_pin_file(record, options)) as temporary:
+        temporary.write_text(f"{sha256}\n", encoding="ascii")
+
+
+def _pin_file(record: WeightRecord, options: DownloadOptions) -> Path:
+    return _cache(options) / f"{record.name}.pinned"
+
+
+def _cache(options: DownloadOptions) -> Path:
+    return Path(options.cache_dir or constants.HF_ASSETS_CACHE) / "endofm"
+
+
+def _entry(record: WeightRecord, sha256: str, options: DownloadOptions) -> Path:
     # The checksum in the name keeps the entries of different versions apart.
-    cache = Path(options.cache_dir or constants.HF_ASSETS_CACHE)
-    return cache / "endofm" / f"{record.name}-{mirror.sha256[:16]}"
+    return _cache(options) / f"{record.name}-{sha256[:16]}"
 
 
 def _sibling(entry: Path, ending: str) -> Path:
@@ -120,7 +179,10 @@ def _is_intact(entry: Path) -> bool:
 
 
 def _fetch(record: WeightRecord, mirror: Mirror, options: DownloadOptions) -> Path:
-    entry = _entry(record, mirror, options)
+    if not mirror.sha256:
+        # Nothing would verify a file from an address outside the hub.
+        raise DownloadError(f"{mirror.url}: no checksum is known for this file; download it with a browser")
+    entry = _entry(record, mirror.sha256, options)
     with file_lock(_sibling(entry, ".lock")):
         if not options.force_download and _is_intact(entry):
             return entry  # another process downloaded it while this one waited for the lock
@@ -131,17 +193,18 @@ def _fetch(record: WeightRecord, mirror: Mirror, options: DownloadOptions) -> Pa
             check=lambda path: require_sha256(path, mirror.sha256, source=mirror.url),
             label=mirror.filename or record.name,
         )
-        _install(record, mirror, file, entry)
+        _install(record, mirror.layout, file, entry, mirror.sha256)
         file.unlink()
     return entry
 
 
-def _install(record: WeightRecord, mirror: Mirror, file: Path, entry: Path) -> None:
+def _install(record: WeightRecord, layout: str, file: Path, entry: Path, sha256: str) -> None:
     """Write the cache entry. The checksum file is written last and makes the entry valid."""
     shutil.rmtree(entry, ignore_errors=True)
-    state_dict = convert_checkpoint(file).state_dict if mirror.layout == "checkpoint" else read_tensors(file)
-    check_tensors(record.config, state_dict, source=mirror.url or str(file))
-    config = replace(record.config, source_sha256=mirror.sha256)
+    convert = layout == "checkpoint"
+    state_dict = convert_checkpoint(file, record=record).state_dict if convert else read_tensors(file)
+    check_tensors(record.config, state_dict, source=str(file))
+    config = replace(record.config, source_sha256=sha256)
     save_folder(entry, config=config, state_dict=state_dict, record=record)
     with atomic_path(entry / _CHECKSUM_NAME) as temporary:
         temporary.write_text(f"{file_sha256(entry / WEIGHTS_NAME)}  {WEIGHTS_NAME}\n", encoding="ascii")

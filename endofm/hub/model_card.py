@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from endofm.config import PAD_MULTIPLE, ModelConfig, PreprocessConfig
+from endofm.config import PAD_MULTIPLE, EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.disclaimer import DISCLAIMER
 from endofm.hub.task_layout import count_parameters, task_layout
 from endofm.hub.weight_record import WeightRecord
@@ -91,12 +91,13 @@ def _summary(config: ModelConfig, record: WeightRecord | None) -> Iterator[str]:
     encoder = config.encoder
     scope = " in the encoder" if config.head else ""
     description = f"{record.description}.\n\n" if record else ""
+    resized = ""
+    if isinstance(encoder, EncoderConfig):
+        resized = " (position and time embeddings are resized for other sizes and lengths)"
     yield (
-        f"{description}A video transformer with divided space-time attention: {encoder.depth} blocks, width "
-        f"{encoder.embed_dim}, {encoder.num_heads} heads, patches of {encoder.patch_size} x {encoder.patch_size} "
-        f"pixels, {count_parameters(encoder):,} parameters{scope}. It takes clips of {encoder.num_frames} frames of "
-        f"{encoder.img_size} x {encoder.img_size} pixels (position and time embeddings are resized for other "
-        f"sizes and lengths) and outputs {task_layout(config.task).output(config)}."
+        f"{description}{_capitalised(encoder.describe())}, {count_parameters(encoder):,} parameters{scope}. It takes "
+        f"clips of {encoder.num_frames} frames of {encoder.img_size} x {encoder.img_size} pixels{resized} and outputs "
+        f"{task_layout(config.task).output(config)}."
     )
     if record and record.paper:
         yield f"Paper: <{record.paper}>"
@@ -106,7 +107,7 @@ def _preprocessing(preprocess: PreprocessConfig) -> str:
     size = f"{preprocess.crop_size} x {preprocess.crop_size} pixels"
     filters = "bilinear, half-pixel centres, no antialiasing"
     if preprocess.antialias:
-        filters = "bilinear with antialiasing, as Pillow does it on bytes"
+        filters = f"{preprocess.resample} with antialiasing, as Pillow does it on bytes"
     steps = [f"{preprocess.num_frames} RGB frames, evenly spaced over {preprocess.window_seconds:g} s"]
     if preprocess.field_of_view:
         steps.insert(0, "crop to the endoscope's image, without borders and side panels")
@@ -176,6 +177,10 @@ def _file(config: ModelConfig, sha256: str, provenance: Mapping[str, str]) -> st
         lines.append(f"sha256 of the file that the weights were loaded from: `{provenance['sha256']}`")
     lines.append("The file's header also holds the configuration of `config.json`. Reading it executes no code.")
     return _bullets(lines)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _bullets(lines: Iterator[str] | tuple[str, ...] | list[str]) -> str:

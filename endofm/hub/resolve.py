@@ -24,8 +24,8 @@ from endofm.config import ModelConfig
 from endofm.errors import CheckpointFormatError, ChecksumError, InputError, WeightsError, WeightsNotFoundError
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.download import DownloadOptions, file_sha256
-from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config
-from endofm.hub.mirror import mirrored_folder
+from endofm.hub.encoder_layout import read_encoder
+from endofm.hub.mirror import converted_folder, mirrored_folder
 from endofm.hub.model_folder import (
     CONFIG_NAME,
     WEIGHTS_NAME,
@@ -35,6 +35,7 @@ from endofm.hub.model_folder import (
 )
 from endofm.hub.registry import find_record_of_file, get_record, list_models
 from endofm.hub.remote import hub_file
+from endofm.hub.task_layout import ReadOptions
 from endofm.hub.tensor_file import read_tensors, require_finite, unwrapped
 from endofm.hub.weight_record import WeightRecord
 
@@ -176,14 +177,13 @@ def _load_safetensors(path: Path, source: str, num_heads: int | None) -> LoadedW
     if config is None and neighbour.is_file():
         config = matching_config(neighbour, path)
     if config is not None:
-        if num_heads not in (None, config.encoder.num_heads):
-            raise InputError(f"{path} has {config.encoder.num_heads} attention heads, not {num_heads}")
+        heads = getattr(config.encoder, "num_heads", None)
+        if num_heads not in (None, heads):
+            raise InputError(f"{path} has {heads} attention heads, not {num_heads}")
         return _load_files(config, path, source)
-    tensors = find_encoder(read_tensors(path), source=str(path)).tensors
-    encoder = infer_encoder_config(tensors, num_heads=num_heads, source=str(path))
-    require_finite(tensors, str(path))
-    config = ModelConfig(encoder=encoder, preprocess=default_preprocess(encoder))
-    return LoadedWeights(config, tensors, None, _provenance(source, file=path, sha256=file_sha256(path)))
+    found = read_encoder(read_tensors(path), ReadOptions(num_heads=num_heads, source=str(path)))
+    config = ModelConfig(encoder=found.encoder, preprocess=found.preprocess)
+    return LoadedWeights(config, found.tensors, None, _provenance(source, file=path, sha256=file_sha256(path)))
 
 
 def _load_hub(repo_id: str, revision: str, source: str, options: DownloadOptions) -> LoadedWeights:
@@ -219,6 +219,10 @@ def _load_record(record: WeightRecord, revision: str | None, options: DownloadOp
             f"{record.hub_id}/{record.filename} at {weights.commit} has the sha256 {sha256}, but {record.sha256} is "
             f"recorded for {record.name}. It was replaced on the hub; update endofm, or load the repository by its id."
         )
+    if not record.filename.endswith(".safetensors"):
+        folder = converted_folder(record, weights.path, sha256, options)
+        config = read_folder_config(folder)
+        return _load_files(config, folder / WEIGHTS_NAME, record.name, record, commit=weights.commit)
     return _load_files(record.config, weights.path, record.name, record, commit=weights.commit, sha256=sha256)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from endofm.config import EncoderConfig, HeadConfig, ModelConfig, PreprocessConfig
+from endofm.config import BaseEncoderConfig, HeadConfig, ModelConfig, PreprocessConfig
 from endofm.errors import InputError, quoted
 from endofm.task_table import FEATURES, get_task, task_names
 
@@ -36,7 +36,7 @@ class PublishedModel:
     """
 
     tensors: dict[str, Tensor]
-    encoder: EncoderConfig
+    encoder: BaseEncoderConfig
     preprocess: PreprocessConfig
     head: HeadConfig | None
     layout: str
@@ -54,6 +54,7 @@ class ReadOptions:
         num_heads: Attention heads per block; heads of width 64 by default.
         labels: Names of the classes; numbered ones by default.
         registered: Configuration of the record that the file belongs to, which is used instead of inferring one.
+        left_out: Tensors that the record names as no part of the model, by name, or by prefix if it ends with a dot.
         source: Name of the file, for messages.
     """
 
@@ -61,6 +62,7 @@ class ReadOptions:
     num_heads: int | None = None
     labels: Sequence[str] | None = None
     registered: ModelConfig | None = None
+    left_out: tuple[str, ...] = ()
     source: str = "checkpoint"
 
     def labels_or(self, default: Iterable[str], kind: str) -> tuple[str, ...]:
@@ -164,7 +166,7 @@ def check_tensors(config: ModelConfig, state_dict: Mapping[str, Tensor], *, sour
     get_task(config.task).load("model").check_tensors(config, state_dict, source=source)
 
 
-def count_parameters(encoder: EncoderConfig) -> int:
+def count_parameters(encoder: BaseEncoderConfig) -> int:
     """Return the number of parameters of an encoder."""
     # The encoder's class needs torch alone, whatever the task is; a detector would import torchvision to be counted.
     count: int = get_task(FEATURES).load("model").count_parameters(encoder)

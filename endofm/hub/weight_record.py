@@ -27,7 +27,8 @@ class Mirror:
     """An alternative download location for a weights file, outside the hub.
 
     Attributes:
-        sha256: sha256 of the file. A download that has another one is refused.
+        sha256: sha256 of the file. A download that has another one is refused. Empty if it is not known: that of the
+            first file is then pinned on this machine.
         layout: ``"safetensors"`` for a file of this package, ``"checkpoint"`` for a published ``.pth``, which is
             converted once after the download.
         url: Address that answers with the file itself; empty if it takes a browser to download it.
@@ -36,15 +37,16 @@ class Mirror:
         status: Last known availability, with its date.
     """
 
-    sha256: str
-    layout: Literal["safetensors", "checkpoint"]
+    sha256: str = ""
+    layout: Literal["safetensors", "checkpoint"] = "checkpoint"
     url: str = ""
     page: str = ""
     filename: str = ""
     status: str = ""
 
     def __post_init__(self) -> None:
-        _require_sha256(self.sha256, "Mirror.sha256")
+        if self.sha256:
+            _require_sha256(self.sha256, "Mirror.sha256")
         if self.layout not in ("safetensors", "checkpoint"):
             raise ConfigError(f"Mirror.layout must be 'safetensors' or 'checkpoint', got {self.layout!r}")
         if not self.url and not self.page:
@@ -81,10 +83,12 @@ class WeightRecord:
     Attributes:
         name: Name that users type, lower case without slashes.
         description: One sentence for tables.
+        family: Model of others that the weights belong to; empty for those of this package and for Endo-FM.
         config: Architecture and preprocessing.
         hub_id: ``owner/name`` on the Hugging Face hub; empty if it is not on the hub.
         revision: Commit of the hub repository that is loaded, empty for its newest.
-        filename: Name of the weights file on the hub.
+        filename: Name of the weights file on the hub; a published checkpoint is converted once after the download.
+        status: Last known availability of the hub's file.
         sha256: sha256 of that file, empty if unknown.
         mirrors: Other locations, tried in order.
         packaged: Whether the model folder ships with this package, in ``endofm/weights``.
@@ -94,18 +98,22 @@ class WeightRecord:
         datasets_held_out: Data sets that the authors state were excluded from training.
         overlaps: Overlaps between the data sets of published scores and the training data.
         scores: Reported scores.
+        left_out: Tensors of the file that are no part of the model, by name, or by prefix if it ends with a dot.
         random_seed: Seed of a random encoder; None for trained weights.
         paper: Address of the paper.
         notes: Further statements for the model card.
+        sources: Where each fact of the record was read.
     """
 
     name: str
     description: str
     config: ModelConfig
+    family: str = ""
     hub_id: str = ""
     revision: str = ""
     filename: str = "model.safetensors"
     sha256: str = ""
+    status: str = ""
     mirrors: tuple[Mirror, ...] = ()
     packaged: bool = False
     license: str = ""
@@ -114,9 +122,11 @@ class WeightRecord:
     datasets_held_out: tuple[str, ...] = ()
     overlaps: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
+    left_out: tuple[str, ...] = ()
     random_seed: int | None = None
     paper: str = ""
     notes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -18,7 +18,8 @@ def load_model(source: str | Path, **options: Any) -> Pretrained:
         **options: The other arguments of that method.
 
     Returns:
-        ``EndoFM``, ``EndoFMForVideoClassification`` or another of the public model classes.
+        ``EndoFM``, ``EndoFMForVideoClassification`` or another of the public model classes; for an encoder of another
+        kind what :func:`~endofm.tasks.features.model.load_encoder` returns.
 
     Raises:
         WeightsError: As there.
@@ -33,6 +34,6 @@ def load_model(source: str | Path, **options: Any) -> Pretrained:
 
 
 def model_class(task: str) -> type[Pretrained]:
-    """Return the public model class of a task."""
+    """Return the model class that loads every model of a task."""
     selected: type[Pretrained] = get_task(task).load("model")
-    return selected
+    return selected.loading_class()

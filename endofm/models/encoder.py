@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from endofm.config import EncoderConfig
+from endofm.config import BaseEncoderConfig, EncoderConfig
 from endofm.errors import ConfigError, InputError
 from endofm.kernels.backend import EAGER, Backend
 from endofm.kernels.precision import BackendSelector, Precision
 from endofm.layers.block import DividedSpaceTimeBlock, SpaceBlock
+from endofm.layers.embedding_tables import resize_position_embedding, resize_time_embedding
 from endofm.layers.packing import Packing
 from endofm.outputs import EncoderOutput
 
@@ -38,7 +38,9 @@ class Transformer(nn.Module):
     blocks: nn.ModuleList
     norm: nn.LayerNorm
 
-    def __init__(self, config: EncoderConfig) -> None:
+    encoder_config: BaseEncoderConfig
+
+    def __init__(self, config: BaseEncoderConfig) -> None:
         super().__init__()
         self.encoder_config = config
         self.embed_dim = config.embed_dim
@@ -59,18 +61,23 @@ class Transformer(nn.Module):
         self.grad_checkpointing = enable
 
     def _add_blocks(self, block: type[DividedSpaceTimeBlock] | type[SpaceBlock]) -> None:
-        config = self.encoder_config
+        config = self._family_config()
         # Stochastic depth grows linearly from 0 in the first block to the configured rate in the last.
         last = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(block(config, config.drop_path_rate * i / last) for i in range(config.depth))
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
 
+    def _family_config(self) -> EncoderConfig:
+        assert isinstance(self.encoder_config, EncoderConfig)  # these blocks are those of the Endo-FM family
+        return self.encoder_config
+
     def _insert_adapters(self) -> None:
         """Insert the configured adapters; called after random weights are drawn, which adapters are not part of."""
-        if self.encoder_config.st_adapter is not None:
+        adapter = self._family_config().st_adapter
+        if adapter is not None:
             from endofm.layers.st_adapter import insert_st_adapters
 
-            insert_st_adapters(self.blocks, self.embed_dim, self.encoder_config.st_adapter)
+            insert_st_adapters(self.blocks, self.embed_dim, adapter)
 
     def _run_block(self, step: Callable[..., Tensor], x: Tensor, backend: Backend) -> Tensor:
         """Run a block, or one of its other forward methods, recomputing it in the backward pass if so configured."""
@@ -95,21 +102,45 @@ class PatchEmbed(nn.Module):
         return out.flatten(2).transpose(1, 2)
 
 
-class PatchTransformer(Transformer):
-    """Base of the encoders of clips: a transformer over the patches of every frame.
+class ClipEncoder(Transformer):
+    """Base of the encoders of clips, whatever they compute; what tasks rely on.
 
     Args:
         config: Architecture.
 
     Attributes:
-        patch_size: Side of a patch in pixels.
+        patch_size: Side in pixels of what a patch token stands for.
         num_frames: Frames per clip that the weights are for.
+        tubelet_size: Frames that a step of the patch tokens' time axis stands for.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    tubelet_size = 1
+
+    def __init__(self, config: BaseEncoderConfig) -> None:
         super().__init__(config)
         self.patch_size = config.patch_size
         self.num_frames = config.num_frames
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Embed clips; see :meth:`VideoTransformer.forward`."""
+        return self.forward_features(clip).cls_token
+
+    def forward_features(self, clip: Tensor) -> EncoderOutput:
+        """Embed clips and keep the patch tokens on their grid; arguments and errors as :meth:`forward`."""
+        raise NotImplementedError
+
+
+class PatchTransformer(ClipEncoder):
+    """Base of the encoders of Endo-FM's family: a transformer over the patches of every frame.
+
+    Args:
+        config: Architecture.
+    """
+
+    encoder_config: EncoderConfig
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__(config)
         self.patch_embed = PatchEmbed(config.patch_size, config.in_chans, config.embed_dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.embed_dim))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + config.grid_size**2, config.embed_dim))
@@ -299,8 +330,9 @@ class VideoTransformer(PatchTransformer):
         """
         patches, grid = self._embed_patches(clip)
         time, batch = patches.shape[:2]
-        pos_embed = resize_position_embedding(self.pos_embed, grid)
-        time_embed = resize_time_embedding(self.time_embed, time)
+        method = self.encoder_config.table_resize
+        pos_embed = resize_position_embedding(self.pos_embed, grid, method)
+        time_embed = resize_time_embedding(self.time_embed, time, method)
         patches = patches + (pos_embed[:, 1:] + time_embed.transpose(0, 1)).unsqueeze(1)
         # The class token has a position but no time. The blocks expect a copy of it in every frame.
         cls_token = (self.cls_token + pos_embed[:, :1]).expand(time, batch, 1, -1)
@@ -312,45 +344,6 @@ class VideoTransformer(PatchTransformer):
 
 def _join(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def resize_position_embedding(embedding: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Resize the position embedding to another grid of patches, by nearest neighbour as published.
-
-    The embedding is resized only if the number of patches differs: a 7 x 28 grid takes the rows of a 14 x 14 embedding
-    in order. The published weights are used that way.
-
-    Args:
-        embedding: ``(1, 1 + P * P, embed_dim)``; row 0 belongs to the class token.
-        grid: Rows and columns of patches.
-
-    Returns:
-        ``(1, 1 + rows * columns, embed_dim)``.
-    """
-    # As published, the shape of the grid is not compared, only the number of patches.
-    height, width = grid
-    rows = embedding.shape[1] - 1
-    if height * width == rows:
-        return embedding
-    side = int(rows**0.5)
-    patches = embedding[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # 1 D P P
-    patches = F.interpolate(patches, size=grid, mode="nearest").flatten(2).transpose(1, 2)
-    return torch.cat((embedding[:, :1], patches), dim=1)
-
-
-def resize_time_embedding(embedding: Tensor, num_frames: int) -> Tensor:
-    """Resize the time embedding to another number of frames, by nearest neighbour as published.
-
-    Args:
-        embedding: ``(1, rows, embed_dim)``.
-        num_frames: Frames in the clip.
-
-    Returns:
-        ``(1, num_frames, embed_dim)``; frame ``t`` has row ``floor(t * rows / num_frames)``.
-    """
-    if num_frames == embedding.shape[1]:
-        return embedding
-    return F.interpolate(embedding.transpose(1, 2), size=num_frames, mode="nearest").transpose(1, 2)
 
 
 def require_clip(clip: Tensor, *, in_chans: int, patch_size: int) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from endofm.config import EncoderConfig, ModelConfig
+from endofm.config import BaseEncoderConfig, ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning
 from endofm.kernels.precision import Precision, resolve_precision
-from endofm.models.frame_encoder import build_encoder
+from endofm.models.build import build_encoder
 from endofm.task_table import FEATURES, get_task
 from endofm.transforms.processor import Processor
 
@@ -145,20 +145,26 @@ class Pretrained(nn.Module):
         if loaded.config.task != cls.task:
             loaded = cls._convert(loaded)
         config, provenance = loaded.config, loaded.provenance
+        network = cls.class_for(config)
+        if not issubclass(network, cls):
+            raise CheckpointFormatError(
+                f"{provenance.get('source', 'these weights')}: this is {config.encoder.describe()}, no {cls.__name__}; "
+                "load it with endofm.load_encoder"
+            )
         if loaded.state_dict is None:
             assert loaded.record is not None
             assert loaded.record.random_seed is not None
             # The caller's random numbers are the same whether or not a model is loaded between them.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(loaded.record.random_seed)
-                model = cls(config, provenance=provenance)
+                model = network(config, provenance=provenance)
         else:
             source = provenance.get("file", provenance.get("source", "weights"))
-            model = cls._checked_shell(config, loaded.state_dict, source)
+            model = network._checked_shell(config, loaded.state_dict, source)
             model.provenance = dict(provenance)
             if model._has_unsaved_buffers():
                 # Buffers that no file holds are computed by the constructor, which needs memory for them.
-                model = cls(config, provenance=provenance)
+                model = network(config, provenance=provenance)
             # The shell has no memory; assigning the file's tensors avoids initialising weights only to replace them.
             model.load_state_dict(loaded.state_dict, strict=True, assign=True)
         if not config.trained:
@@ -189,10 +195,20 @@ class Pretrained(nn.Module):
     def shell(cls, config: ModelConfig) -> Self:
         """Return the model on the ``meta`` device: names and shapes of its parameters, without memory for them."""
         with torch.device("meta"):
-            return cls(config)
+            return cls.class_for(config)(config)
+
+    @classmethod
+    def class_for(cls, config: ModelConfig) -> type[Self]:
+        """Return the class of the model that a configuration describes: this one, or one for its kind of encoder."""
+        return cls
+
+    @classmethod
+    def loading_class(cls) -> type[Pretrained]:
+        """Return the class whose :meth:`from_pretrained` takes every model of the task."""
+        return cls
 
     @staticmethod
-    def count_parameters(encoder: EncoderConfig) -> int:
+    def count_parameters(encoder: BaseEncoderConfig) -> int:
         """Return the number of parameters of an encoder."""
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in build_encoder(encoder).parameters())
@@ -371,5 +387,5 @@ def usable_device(device: str | torch.device | None) -> torch.device:
 
 def _description(config: ModelConfig) -> str:
     """Return a description of the model for messages, such as "an encoder of width 768 with 12 blocks"."""
-    encoder = f"an encoder of width {config.encoder.embed_dim} with {config.encoder.depth} blocks"
+    encoder = f"an encoder ({config.encoder.describe()})"
     return f"a {config.task} model of {config.head.num_classes} classes on {encoder}" if config.head else encoder

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cas
 from endofm.config import HeadConfig, ModelConfig, PreprocessConfig
 from endofm.hub.tensor_file import unwrapped
 from endofm.models.pretrained import Pretrained
-from endofm.tasks.features.model import EndoFM
+from endofm.tasks.features.model import VideoEncoder, load_encoder
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -84,7 +84,7 @@ class TaskModel(Pretrained, Generic[Head, Result]):
     @classmethod
     def from_backbone(
         cls,
-        source: str | Path | EndoFM,
+        source: str | Path | VideoEncoder,
         head: Head,
         *,
         preprocess: PreprocessConfig | None = None,
@@ -94,12 +94,12 @@ class TaskModel(Pretrained, Generic[Head, Result]):
         """Put a new, randomly initialised head on a pre-trained encoder, to be trained.
 
         Args:
-            source: An encoder, or where to load one from, as for :meth:`EndoFM.from_pretrained`; a model of another
+            source: An encoder, or where to load one from, as for :func:`~endofm.load_encoder`; a model of another
                 task is accepted if it contains a complete encoder.
             head: Configuration of the head.
             preprocess: Preprocessing of frames; :meth:`default_preprocess` by default.
             drop_path_rate: Stochastic depth in training; 0.1 in the published code.
-            **options: Further arguments of :meth:`EndoFM.from_pretrained`.
+            **options: Further arguments of :func:`~endofm.load_encoder`.
 
         Returns:
             The model in evaluation mode; ``config.trained`` is false until it is trained.
@@ -108,7 +108,7 @@ class TaskModel(Pretrained, Generic[Head, Result]):
             WeightsError: If the encoder cannot be loaded.
             ConfigError: If the head is of another task or does not fit the encoder.
         """
-        encoder = source if isinstance(source, EndoFM) else EndoFM.from_pretrained(source, **options)
+        encoder = source if isinstance(source, VideoEncoder) else load_encoder(source, **options)
         config = replace(
             encoder.config,
             encoder=replace(encoder.config.encoder, drop_path_rate=drop_path_rate),

@@ -1,6 +1,7 @@
 """The registered weights of this package: one record each.
 
-Add a weight here and nowhere else; loading, ``endofm models``, cards and the tables of the documentation follow.
+Add a weight here, or that of another project in :mod:`endofm.tasks.family_records`, and nowhere else; loading,
+``endofm models``, cards and the tables of the documentation follow.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.layout import published_preprocess as published_classifier_preprocess
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.layout import KUMC_LABELS
+from endofm.tasks.family_records import FAMILY_RECORDS
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
 
@@ -211,4 +213,5 @@ RECORDS = (
     _random_segmentation("tiny", "light"),
     _random_segmentation("base", "hybrid"),
     _RANDOM_DETECTOR,
+    *FAMILY_RECORDS,
 )

@@ -127,7 +127,7 @@ class KnnEvaluator:
         """Return features, labels and groups of all clips, on the CPU, in the order of the processes."""
         # A plain copy: the encoder in training may be sharded, and processes embed different numbers of batches, so
         # that its collectives would wait for one another.
-        plain = VideoTransformer(self._model.encoder)
+        plain = VideoTransformer(self._model.transformer)
         plain.load_state_dict({name: full_tensor(value) for name, value in encoder.state_dict().items()})
         device = next(encoder.parameters()).device
         plain.to(device).eval()

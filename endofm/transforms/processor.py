@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from endofm.config import PAD_MULTIPLE, PreprocessConfig
+from endofm.config.preprocess import Resample
 from endofm.errors import InputError
 from endofm.transforms.field_of_view import NUM_FRAMES, find_field_of_view
 from endofm.transforms.geometry import Box, Geometry, Position
@@ -95,8 +96,10 @@ class Processor:
         # after it, in finish_pixels.
         if config.values == "frame":
             view = stretch_values(view).to(torch.uint8)
-        resize_frames = resize_antialiased if config.antialias else resize
-        small = resize_frames(view, geometry.resized, geometry.crop)
+        if config.antialias:
+            small = resize_antialiased(view, geometry.resized, geometry.crop, resample=config.resample)
+        else:
+            small = resize(view, geometry.resized, geometry.crop)
         prepared = self.finish_pixels(small)
         if config.crop == "fit":
             below, right = (-side % PAD_MULTIPLE for side in geometry.resized)
@@ -200,7 +203,7 @@ class Processor:
         view = "the endoscope's image, without borders and side panels" if c.field_of_view else "whole frames"
         filters = "bilinear, half-pixel centres, no antialiasing"
         if c.antialias:
-            filters = "bilinear with antialiasing, as Pillow"
+            filters = f"{c.resample} with antialiasing, as Pillow"
         size = f"{c.crop_size} x {c.crop_size} pixels"
         lines = [
             f"clip:       {c.num_frames} frames spread over {c.window_seconds:g} s",
@@ -276,13 +279,16 @@ def resize(frames: Frames, shape: tuple[int, int], window: Box | None = None) ->
     return out.view(*tensor.shape[:-3], window.height, window.width, channels)
 
 
-def resize_antialiased(frames: Frames, shape: tuple[int, int], window: Box | None = None) -> torch.Tensor:
-    """Resize like Pillow's ``BILINEAR``: with a filter as wide as the reduction, rounded to integers.
+def resize_antialiased(
+    frames: Frames, shape: tuple[int, int], window: Box | None = None, *, resample: Resample = "bilinear"
+) -> torch.Tensor:
+    """Resize like Pillow's ``BILINEAR`` or ``BICUBIC``: with a filter as wide as the reduction, rounded to integers.
 
     Args:
         frames: uint8 ``(..., height, width, channels)``.
         shape: New height and width.
         window: Part of the resized frame to return, everything if None.
+        resample: The filter.
 
     Returns:
         float32 ``(..., window.height, window.width, channels)``, integers in [0, 255], on the frames' device.
@@ -298,9 +304,7 @@ def resize_antialiased(frames: Frames, shape: tuple[int, int], window: Box | Non
     window = window or Box(0, 0, *shape)
     flat = tensor.reshape(-1, *tensor.shape[-3:]).movedim(-1, 1)
     # Only for bytes on the CPU does torch use Pillow's fixed-point arithmetic.
-    small = torch.nn.functional.interpolate(
-        flat.cpu(), size=shape, mode="bilinear", align_corners=False, antialias=True
-    )
+    small = torch.nn.functional.interpolate(flat.cpu(), size=shape, mode=resample, align_corners=False, antialias=True)
     out = small[..., window.top : window.bottom, window.left : window.right].movedim(1, -1)
     return out.reshape(*tensor.shape[:-3], *out.shape[-3:]).to(device=tensor.device, dtype=torch.float32)
 

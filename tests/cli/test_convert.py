@@ -26,13 +26,15 @@ def lines(output: str) -> dict[str, str]:
 def test_convert_says_what_it_found(endofm: Command, checkpoint: Path, tmp_path: Path) -> None:
     said = lines(endofm("convert", checkpoint, tmp_path / "out", "--num-heads", 4))
     assert said["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    assert said["layout"] == "training checkpoint (teacher and student)"
+    assert said["layout"] == ("a divided space-time video transformer; training checkpoint (teacher and student)")
     assert said["read"].startswith("teacher: 47 tensors, 191,808 values")
     assert said["left out"] == (
-        "8 tensors of a head (head.mlp.0.weight, head.mlp.0.bias, ...); "
+        "8 tensors that are no part of the model (head.mlp.0.weight, head.mlp.0.bias, head.mlp.2.weight, ...); "
         "entries student, optimizer, epoch, args, dino_loss, fp16_scaler"
     )
-    assert said["encoder"] == "2 blocks, 64 wide, 4 heads, patches of 16 x 16"
+    assert said["encoder"] == (
+        "a video transformer with divided space-time attention: 2 blocks, width 64, 4 heads, patches of 16 x 16 pixels"
+    )
     assert said["input"] == "4 frames of 32 x 32"
     assert hashlib.sha256((tmp_path / "out" / "model.safetensors").read_bytes()).hexdigest() in said["written"]
     loaded = load_weights(tmp_path / "out")
@@ -52,7 +54,7 @@ def test_convert_takes_the_student(endofm: Command, checkpoint: Path, tmp_path: 
 
 def test_convert_says_that_it_assumed_the_heads(endofm: Command, checkpoint: Path, tmp_path: Path) -> None:
     said = lines(endofm("convert", checkpoint, tmp_path / "out"))
-    assert "1 heads (assumed from the width; --num-heads overrides it)" in said["encoder"]
+    assert "(heads assumed from the width; --num-heads overrides it)" in said["encoder"]
 
 
 def test_convert_does_not_overwrite_unasked(endofm: Command, checkpoint: Path, model_folder: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.models.frame_encoder import build_encoder
+from endofm.models.build import build_encoder
 from helpers.golden_fill import params
 
 ENCODER = EncoderConfig(img_size=32, patch_size=16, num_frames=4, embed_dim=64, depth=2, num_heads=4)

@@ -20,8 +20,8 @@ from endofm.errors import CheckpointFormatError
 from endofm.evaluation.report import Report
 from endofm.hub.task_layout import PublishedModel, ReadOptions, TaskLayout
 from endofm.inference.video_stream import VideoStream
-from endofm.models.encoder import VideoTransformer
-from endofm.models.frame_encoder import FrameTransformer, build_encoder
+from endofm.models.build import build_encoder
+from endofm.models.encoder import ClipEncoder
 from endofm.models.pretrained import Pretrained
 from endofm.task_table import Task
 from endofm.tasks.features.model import EndoFM
@@ -88,7 +88,7 @@ class QualityModel(TaskModel[QualityHeadConfig, VideoQuality]):
 
     task = "quality"
     output_noun = "scores"
-    backbone: VideoTransformer | FrameTransformer
+    backbone: ClipEncoder
 
     def __init__(self, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
         super().__init__()

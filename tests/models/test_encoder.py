@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
 from endofm.kernels.backend import EAGER
-from endofm.models.encoder import VideoTransformer, resize_position_embedding, resize_time_embedding
+from endofm.layers.embedding_tables import resize_position_embedding, resize_time_embedding
+from endofm.models.encoder import VideoTransformer
 from helpers.random_encoder import random_encoder
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.config import BaseEncoderConfig, ModelConfig, PreprocessConfig
 from endofm.errors import CheckpointFormatError
 from endofm.hub.task_layout import PublishedModel, ReadOptions, TaskLayout
 from endofm.tasks.classification.config import ClassificationHeadConfig
@@ -20,7 +20,7 @@ _RENAMED = {"linear.weight": "head.linear.weight", "linear.bias": "head.linear.b
 """Names of the published classifier's tensors, without their wrapper, and the names of this package."""
 
 
-def published_preprocess(encoder: EncoderConfig) -> PreprocessConfig:
+def published_preprocess(encoder: BaseEncoderConfig) -> PreprocessConfig:
     """Return the preprocessing of the published evaluation of classifiers.
 
     Source: ``eval_finetune.py`` and ``datasets/ucf101.py`` of med-air/Endo-FM, commit 206427e. Mean and standard
@@ -59,7 +59,8 @@ class ClassificationTaskLayout(TaskLayout):
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return encoder and linear layer of a fine-tuned file."""
-        from endofm.hub.encoder_tensors import find_encoder, infer_encoder_config, plain_tensors
+        from endofm.hub.encoder_layout import read_encoder
+        from endofm.hub.encoder_tensors import plain_tensors
         from endofm.hub.tensor_file import require_finite, unwrapped_name
 
         source, registered = options.source, options.registered
@@ -70,16 +71,15 @@ class ClassificationTaskLayout(TaskLayout):
                 "file does not"
             )
         # This entry alone, so that the linear layer's is not reported as left out.
-        selected = find_encoder({BACKBONE: content[BACKBONE]}, source=source)
+        selected = read_encoder({BACKBONE: content[BACKBONE]}, options)
         linear = plain_tensors(content[LINEAR], source)
         tensors: dict[str, Tensor] = {f"backbone.{name}": tensor for name, tensor in selected.tensors.items()}
         tensors |= {_RENAMED[unwrapped_name(name)]: tensor for name, tensor in linear.items()}
         require_finite(tensors, source)
-        # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
+        encoder = selected.encoder
         if registered is not None:
-            encoder, head = registered.encoder, registered.head
+            head = registered.head
         else:
-            encoder = infer_encoder_config(selected.tensors, num_heads=options.num_heads, source=source)
             head = ClassificationHeadConfig(labels=_labels(tensors["head.linear.weight"], options))
         return PublishedModel(
             tensors=tensors,

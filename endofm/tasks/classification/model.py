@@ -11,8 +11,8 @@ from torch import Tensor
 
 from endofm.config import ModelConfig
 from endofm.kernels.precision import Precision
-from endofm.models.encoder import VideoTransformer
-from endofm.models.frame_encoder import FrameTransformer, build_encoder
+from endofm.models.build import build_encoder
+from endofm.models.encoder import ClipEncoder
 from endofm.outputs import EncoderOutput
 from endofm.tasks.classification.classification_head import ClassificationHead
 from endofm.tasks.classification.config import ClassificationHeadConfig
@@ -48,7 +48,7 @@ class EndoFMForVideoClassification(TaskModel[ClassificationHeadConfig, VideoClas
 
     task = "classification"
     output_noun = "probabilities"
-    backbone: VideoTransformer | FrameTransformer
+    backbone: ClipEncoder
 
     def __init__(self, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
         super().__init__()

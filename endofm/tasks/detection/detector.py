@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from endofm.errors import InputError
-from endofm.models.encoder import VideoTransformer
-from endofm.models.frame_encoder import FrameTransformer
+from endofm.models.encoder import ClipEncoder
 from endofm.tasks.detection.cells import PyramidLevel
 from endofm.tasks.detection.fcos import FirstStage
 from endofm.tasks.detection.pyramid import SimplePyramid, level_strides
@@ -91,7 +90,7 @@ class VideoDetector(nn.Module):
         head: Everything after it.
     """
 
-    def __init__(self, backbone: VideoTransformer | FrameTransformer, head: DetectionHead) -> None:
+    def __init__(self, backbone: ClipEncoder, head: DetectionHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head

@@ -13,8 +13,8 @@ from torch import Tensor
 from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, EncoderOutputError
 from endofm.kernels.precision import Precision
-from endofm.models.encoder import VideoTransformer
-from endofm.models.frame_encoder import FrameTransformer, build_encoder
+from endofm.models.build import build_encoder
+from endofm.models.encoder import ClipEncoder
 from endofm.tasks.detection.cells import FrameBoxes, PyramidLevel
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.decoding import decode
@@ -55,7 +55,7 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
 
     task = "detection"
     output_noun = "boxes"
-    backbone: VideoTransformer | FrameTransformer
+    backbone: ClipEncoder
 
     def __init__(self, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
         head, encoder = config.head, config.encoder

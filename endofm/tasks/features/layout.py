@@ -27,27 +27,9 @@ class FeaturesTaskLayout(TaskLayout):
 
     def read(self, content: Mapping[str, Any], options: ReadOptions) -> PublishedModel:
         """Return the encoder of any supported layout, without heads."""
-        from endofm.hub.encoder_tensors import default_preprocess, find_encoder, infer_encoder_config
-        from endofm.hub.tensor_file import require_finite
+        from endofm.hub.encoder_layout import read_encoder
 
-        source = options.source
-        selected = find_encoder(content, part=options.part, source=source)
-        # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
-        if options.registered is not None:
-            encoder = options.registered.encoder
-        else:
-            encoder = infer_encoder_config(selected.tensors, num_heads=options.num_heads, source=source)
-        require_finite(selected.tensors, source)
-        return PublishedModel(
-            tensors=selected.tensors,
-            encoder=encoder,
-            preprocess=default_preprocess(encoder),
-            head=None,
-            layout=selected.layout,
-            part=selected.part,
-            left_out_tensors=selected.left_out_tensors,
-            left_out_entries=selected.left_out_entries,
-        )
+        return read_encoder(content, options)
 
     def usage(self, config: ModelConfig) -> str:
         """Return the lines that embed a video."""

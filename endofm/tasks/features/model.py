@@ -1,22 +1,27 @@
-"""``EndoFM``: the encoder with its weights and preprocessing, and features of any video."""
+"""``load_encoder`` and ``EndoFM``: encoders with their weights and preprocessing, and features of any video."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from endofm.config import ModelConfig
+from endofm.config import EncoderConfig, ModelConfig
+from endofm.errors import ConfigError
 from endofm.hub.task_layout import check_tensors
 from endofm.kernels.precision import Precision
-from endofm.models.encoder import VideoTransformer
+from endofm.models.encoder import ClipEncoder, VideoTransformer
 from endofm.models.pretrained import Pretrained
 from endofm.outputs import EncoderOutput
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from endofm.hub.resolve import LoadedWeights
     from endofm.tasks.features.results import FeatureLevel, VideoFeatures
     from endofm.video.open import Decoder, VideoInput
@@ -25,35 +30,46 @@ _BACKBONE = "backbone."
 """Prefix of the encoder's tensors in a model with a head."""
 
 
-class EndoFM(VideoTransformer, Pretrained):
-    """Video encoder with weights and preprocessing.
+class VideoEncoder(Pretrained):
+    """Encoder of any kind with weights and preprocessing; what :func:`load_encoder` returns.
 
-    As a module it is the encoder (``model(clip)`` embeds prepared clips); :meth:`extract_features` takes any video.
-    :meth:`from_pretrained` also accepts the weights of a fine-tuned model that contains a complete encoder (a
-    classifier); its head is dropped, and its preprocessing is kept.
-
-    Args:
-        config: Architecture and preprocessing.
-        provenance: Origin of the weights, as plain JSON values; stored with the features.
+    As a module it embeds prepared clips: ``model(clip)`` returns the clip embedding, ``model.forward_features(clip)``
+    the patch tokens on their grid as well. Each kind of network has its own subclass, made on first use.
 
     Attributes:
         config: The :class:`~endofm.config.ModelConfig` that the model was built from.
         processor: Maps frames to clips for these weights.
         provenance: Origin of the weights.
-
-    Example:
-        >>> model = EndoFM.from_pretrained("endofm-tiny-8x224-random")  # doctest: +SKIP
-        >>> features = model.extract_features("procedure.mp4")  # doctest: +SKIP
-        >>> features.embeddings.shape, features.start_seconds[:2]  # doctest: +SKIP
-        ((24, 192), array([0., 5.]))
+        embed_dim: Width of embeddings and tokens.
+        patch_size: Side in pixels of what a patch token stands for.
+        num_frames: Frames per clip.
+        tubelet_size: Frames that a step of the patch tokens' time axis stands for.
     """
 
     task = "features"
+    embed_dim: int
+    patch_size: int
+    num_frames: int
+    tubelet_size: int
 
-    def __init__(self, config: ModelConfig | None = None, *, provenance: Mapping[str, Any] | None = None) -> None:
-        config = config or ModelConfig(trained=False)
-        super().__init__(config.encoder)
-        self._describe(config, provenance)
+    def forward_features(self, clip: Tensor) -> EncoderOutput:
+        """Embed clips and keep the patch tokens on their grid; the network's own method."""
+        raise NotImplementedError
+
+    @classmethod
+    def class_for(cls, config: ModelConfig) -> type[Self]:
+        """Return ``EndoFM``, or the class for another kind of network."""
+        encoder = config.encoder
+        if isinstance(encoder, EncoderConfig) and encoder.attention_type == "divided_space_time":
+            return EndoFM  # type: ignore[return-value]
+        from endofm.models.build import network_class
+
+        return _with_weights(network_class(encoder))  # type: ignore[return-value, arg-type]
+
+    @classmethod
+    def loading_class(cls) -> type[Pretrained]:
+        """Return the class that loads encoders of every kind."""
+        return VideoEncoder
 
     @classmethod
     def _convert(cls, loaded: LoadedWeights) -> LoadedWeights:
@@ -62,8 +78,7 @@ class EndoFM(VideoTransformer, Pretrained):
         encoder = {name.removeprefix(_BACKBONE): t for name, t in tensors.items() if name.startswith(_BACKBONE)}
         # The head's preprocessing stays: the encoder was fine-tuned on frames prepared this way.
         # Parts of the published segmentation network's encoder are in its head, so that it is no complete encoder.
-        divided = config.encoder.attention_type == "divided_space_time"
-        if not divided or set(encoder) != set(cls.shell(config).state_dict()):
+        if set(encoder) != set(VideoEncoder.shell(config).state_dict()):
             return super()._convert(loaded)
         check_tensors(loaded.config, tensors, source=loaded.provenance.get("source", "weights"))
         return replace(loaded, config=config, state_dict=encoder)
@@ -142,3 +157,70 @@ class EndoFM(VideoTransformer, Pretrained):
     def _encode(self, clips: Tensor, *, level: str) -> EncoderOutput:
         # At level "clip" the last block computes the class token alone, which is cheaper.
         return EncoderOutput(self(clips), None) if level == "clip" else self.forward_features(clips)
+
+
+class EndoFM(VideoTransformer, VideoEncoder):
+    """Video encoder with weights and preprocessing.
+
+    As a module it is the encoder (``model(clip)`` embeds prepared clips); :meth:`extract_features` takes any video.
+    :meth:`from_pretrained` also accepts the weights of a fine-tuned model that contains a complete encoder (a
+    classifier); its head is dropped, and its preprocessing is kept.
+
+    Args:
+        config: Architecture and preprocessing.
+        provenance: Origin of the weights, as plain JSON values; stored with the features.
+
+    Attributes:
+        config: The :class:`~endofm.config.ModelConfig` that the model was built from.
+        processor: Maps frames to clips for these weights.
+        provenance: Origin of the weights.
+
+    Example:
+        >>> model = EndoFM.from_pretrained("endofm-tiny-8x224-random")  # doctest: +SKIP
+        >>> features = model.extract_features("procedure.mp4")  # doctest: +SKIP
+        >>> features.embeddings.shape, features.start_seconds[:2]  # doctest: +SKIP
+        ((24, 192), array([0., 5.]))
+    """
+
+    def __init__(self, config: ModelConfig | None = None, *, provenance: Mapping[str, Any] | None = None) -> None:
+        config = config or ModelConfig(trained=False)
+        encoder = config.encoder
+        if not isinstance(encoder, EncoderConfig):
+            raise ConfigError(f"EndoFM is a divided space-time transformer, not {encoder.describe()}")
+        super().__init__(encoder)
+        self._describe(config, provenance)
+
+
+def load_encoder(source: str | Path, **options: Any) -> VideoEncoder:
+    """Load an encoder of any kind.
+
+    Args:
+        source: A registered name (``endofm models`` lists them), a Hugging Face id ``"owner/repo"``, a folder, a
+            ``.safetensors`` file, a published checkpoint in its original layout, or ``"timm:NAME"`` for a model of
+            timm. A fine-tuned model gives the encoder inside it.
+        **options: The other arguments of :meth:`~endofm.models.pretrained.Pretrained.from_pretrained`.
+
+    Returns:
+        The encoder in evaluation mode; :class:`EndoFM` for the Endo-FM family.
+
+    Raises:
+        WeightsError: As there.
+
+    Example:
+        >>> encoder = load_encoder("endofm-nano-4x96")
+        >>> encoder.embed_dim, encoder.patch_size, encoder.num_frames
+        (192, 16, 4)
+    """
+    return VideoEncoder.from_pretrained(source, **options)
+
+
+@cache
+def _with_weights(network: type[ClipEncoder]) -> type[VideoEncoder]:
+    """Return a network's class with weights and preprocessing, as ``EndoFM`` is that of ``VideoTransformer``."""
+
+    def build(self: Any, config: ModelConfig, *, provenance: Mapping[str, Any] | None = None) -> None:
+        network.__init__(self, config.encoder)
+        self._describe(config, provenance)
+
+    body = {"__init__": build, "__doc__": network.__doc__, "__module__": network.__module__}
+    return type(f"Pretrained{network.__name__}", (network, VideoEncoder), body)

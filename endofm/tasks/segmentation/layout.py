@@ -137,7 +137,7 @@ def _architecture(tensors: Mapping[str, Tensor], options: ReadOptions) -> tuple[
 
     source, registered = options.source, options.registered
     if registered is not None and isinstance(registered.head, SegmentationHeadConfig):
-        return registered.encoder, registered.head
+        return registered.transformer, registered.head
 
     def size(name: str, axis: int) -> int:
         if name not in tensors or tensors[name].ndim <= axis:

@@ -12,8 +12,8 @@ from torch import Tensor
 from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, InputError
 from endofm.kernels.precision import Precision
-from endofm.models.encoder import VideoTransformer
-from endofm.models.frame_encoder import FrameTransformer, build_encoder
+from endofm.models.build import build_encoder
+from endofm.models.encoder import ClipEncoder
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.hybrid import MIN_SIDE, HybridSegmentationHead, TokenTransformer, hybrid_logits
 from endofm.tasks.segmentation.light import LightSegmentationHead
@@ -58,7 +58,7 @@ class EndoFMForSegmentation(TaskModel[SegmentationHeadConfig, VideoMasks]):
         super().__init__()
         self._describe(config, provenance)
         encoder, head = config.encoder, self.head_config
-        self.backbone: VideoTransformer | FrameTransformer | TokenTransformer
+        self.backbone: ClipEncoder | TokenTransformer
         self.head: LightSegmentationHead | HybridSegmentationHead
         if head.network == "light":
             self.backbone = build_encoder(encoder)
@@ -70,14 +70,14 @@ class EndoFMForSegmentation(TaskModel[SegmentationHeadConfig, VideoMasks]):
                 dropout=head.dropout,
             )
             return
-        if encoder.attention_type != "divided_space_time":
+        if config.transformer.attention_type != "divided_space_time":
             raise ConfigError(
                 "the hybrid network takes the blocks of a video encoder; use the light network with an image "
                 "transformer (frames_only)"
             )
         first, second, third = head.stem_units
         w0, w1, w2, w3, w4 = head.decoder_widths
-        self.backbone = TokenTransformer(encoder)
+        self.backbone = TokenTransformer(config.transformer)
         self.head = HybridSegmentationHead(
             encoder.embed_dim,
             head.num_classes,

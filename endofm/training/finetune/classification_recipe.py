@@ -31,7 +31,7 @@ from endofm.models.pretrained import Pretrained
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.layout import published_preprocess
 from endofm.tasks.classification.model import EndoFMForVideoClassification
-from endofm.tasks.features.model import EndoFM
+from endofm.tasks.features.model import load_encoder
 from endofm.training.engine.training_task import StepOutput
 from endofm.training.finetune.classification_config import ClassificationConfig
 from endofm.training.finetune.recipe import TaskRecipe
@@ -225,7 +225,7 @@ def build_classifier(config: ClassificationConfig, labels: tuple[str, ...]) -> E
     if start.timm is not None:
         model = classifier_on_timm(start.timm, head)
     elif start.source is not None:
-        encoder = EndoFM.from_pretrained(start.source)
+        encoder = load_encoder(start.source)
         build = without_time if start.frames_only else EndoFMForVideoClassification.from_backbone
         model = build(encoder, head)
     else:
@@ -241,9 +241,9 @@ def build_classifier(config: ClassificationConfig, labels: tuple[str, ...]) -> E
     preprocess = published_preprocess(described.encoder) if config.published.preprocess else described.preprocess
     if start.window_seconds is not None:
         preprocess = replace(preprocess, window_seconds=start.window_seconds)
-    architecture = replace(described.encoder, drop_path_rate=start.drop_path_rate)
+    dropped = replace(described.encoder, drop_path_rate=start.drop_path_rate)
     built = EndoFMForVideoClassification(
-        replace(described, encoder=architecture, preprocess=preprocess), provenance=model.provenance
+        replace(described, encoder=dropped, preprocess=preprocess), provenance=model.provenance
     )
     built.load_state_dict(model.state_dict())
     return built

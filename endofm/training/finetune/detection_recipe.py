@@ -29,7 +29,7 @@ from endofm.tasks.detection.detection_losses import detection_losses
 from endofm.tasks.detection.layout import published_head, published_preprocess
 from endofm.tasks.detection.model import EndoFMForDetection
 from endofm.tasks.detection.supports import SupportPlan
-from endofm.tasks.features.model import EndoFM
+from endofm.tasks.features.model import load_encoder
 from endofm.training.engine.distributed import all_reduce_mean, rank, world_size
 from endofm.training.engine.training_task import StepOutput
 from endofm.training.finetune.detection_config import DetectionConfig
@@ -221,7 +221,7 @@ def build_detector(config: DetectionConfig, labels: tuple[str, ...]) -> EndoFMFo
         return built
     head = _head(config, labels)
     if start.source is not None:
-        source = EndoFM.from_pretrained(start.source)
+        source = load_encoder(start.source)
         preprocess = _preprocess(config, source.config.preprocess)
         return EndoFMForDetection.from_backbone(
             source, head, preprocess=preprocess, drop_path_rate=start.drop_path_rate

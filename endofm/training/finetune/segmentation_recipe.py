@@ -23,7 +23,7 @@ from endofm.evaluation.segmentation_report import SegmentationReport
 from endofm.evaluation.worst_frames import WorstFrames
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.models.pretrained import Pretrained
-from endofm.tasks.features.model import EndoFM
+from endofm.tasks.features.model import load_encoder
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
 from endofm.tasks.segmentation.mask_loss import mask_loss
@@ -189,10 +189,11 @@ def build_segmenter(config: SegmentationConfig) -> EndoFMForSegmentation:
         decoder_widths=start.decoder_widths,
         light_width=start.light_width,
     )
-    source = EndoFM.from_pretrained(start.source) if start.source is not None else None
-    architecture = source.config.encoder if source is not None else start.encoder or EncoderConfig()
+    source = load_encoder(start.source) if start.source is not None else None
+    loaded = source.config if source is not None else ModelConfig(encoder=start.encoder or EncoderConfig())
+    architecture = loaded.encoder
     if start.frames_only:
-        architecture = replace(architecture, attention_type="space_only", st_adapter=None)
+        architecture = replace(loaded.transformer, attention_type="space_only", st_adapter=None)
     preprocess = source.config.preprocess if source is not None else default_preprocess(architecture)
     described = ModelConfig(
         encoder=replace(architecture, drop_path_rate=start.drop_path_rate),

@@ -51,7 +51,7 @@ class Start:
 
     def make_encoder(self, *, drop_path_rate: float = 0.0) -> VideoTransformer:
         """Return an encoder with the initial weights; random ones come from torch's generator, to be seeded before."""
-        encoder = VideoTransformer(replace(self.model.encoder, drop_path_rate=drop_path_rate))
+        encoder = VideoTransformer(replace(self.model.transformer, drop_path_rate=drop_path_rate))
         if self.encoder is not None:
             encoder.load_state_dict(dict(self.encoder), strict=True)
         return encoder

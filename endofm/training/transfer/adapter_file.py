@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from endofm.config import ModelConfig
+from endofm.config import EncoderConfig, ModelConfig
 from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.files import atomic_path
 from endofm.hub.model_folder import check_state_dict
@@ -28,7 +28,7 @@ from endofm.json_text import parse_json
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.auto import model_class
 from endofm.models.pretrained import Pretrained, usable_device
-from endofm.tasks.features.model import EndoFM
+from endofm.tasks.features.model import VideoEncoder, load_encoder
 from endofm.training.config_schema import build_config
 from endofm.training.transfer.base import Transfer, backbone_of, trainable_parameters
 from endofm.training.transfer.methods import apply_transfer, named_transfer
@@ -75,7 +75,7 @@ def save_adapter(model: Pretrained, transfer: Transfer, folder: str | Path) -> P
 
 def load_adapter(
     folder: str | Path,
-    base: str | Path | EndoFM | None = None,
+    base: str | Path | VideoEncoder | None = None,
     *,
     device: str | torch.device | None = None,
     precision: Precision | Literal["auto"] = "exact",
@@ -85,11 +85,11 @@ def load_adapter(
 
     Args:
         folder: Folder or file that :func:`save_adapter` wrote.
-        base: The encoder, or its source as for ``EndoFM.from_pretrained``; by default the registered weights that the
+        base: The encoder, or its source as for ``endofm.load_encoder``; by default the registered weights that the
             adapter was trained on.
         device: Device of the model; the CPU by default.
-        precision: Precision of the encoder; see ``EndoFM.from_pretrained``.
-        **options: Further arguments of ``EndoFM.from_pretrained``.
+        precision: Precision of the encoder; see ``endofm.load_encoder``.
+        **options: Further arguments of ``endofm.load_encoder``.
 
     Returns:
         The model in evaluation mode; its outputs are those of the model that was saved.
@@ -105,7 +105,7 @@ def load_adapter(
     source = base if base is not None else about.source
     if source == "":
         raise StateDictError(f"{path}: this adapter was trained on weights without a name; give them (base)")
-    encoder = source if isinstance(source, EndoFM) else EndoFM.from_pretrained(source, **options)
+    encoder = source if isinstance(source, VideoEncoder) else load_encoder(source, **options)
     given, tensors = unwrapped(encoder.state_dict(), "base"), read_tensors(path)
     # Everything is compared without memory first: a file of a few bytes can describe a network of any size.
     with torch.device("meta"):
@@ -114,7 +114,7 @@ def load_adapter(
         check_state_dict(
             expected,
             {name: tensor for name, tensor in given.items() if name in expected},
-            source=str(source) if not isinstance(source, EndoFM) else "base",
+            source=str(source) if not isinstance(source, VideoEncoder) else "base",
             model=f"the encoder that {path} belongs to",
         )
         # Prepared like the saved model, so that the frozen tensors and the learned ones have the names of the file.
@@ -152,7 +152,8 @@ def _frozen_tensors(model: Pretrained) -> dict[str, Tensor]:
 
 
 def _without_adapter(config: ModelConfig) -> ModelConfig:
-    return replace(config, encoder=replace(config.encoder, st_adapter=None))
+    plain = replace(config.encoder, st_adapter=None) if isinstance(config.encoder, EncoderConfig) else config.encoder
+    return replace(config, encoder=plain)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

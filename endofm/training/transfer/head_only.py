@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from endofm.config import ViTConfig
 from endofm.errors import ConfigError
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.training.transfer.base import Transfer
@@ -61,7 +62,9 @@ class AttentiveTransfer(Transfer):
 
         head, encoder = model.config.head, model.config.encoder
         assert isinstance(head, ClassificationHeadConfig)
-        head = replace(head, pooling="attentive", attentive_heads=self.num_heads or encoder.num_heads)
+        # An encoder without attention has no number of heads; 64 channels a head are the usual width.
+        heads = encoder.num_heads if isinstance(encoder, ViTConfig) else max(encoder.embed_dim // 64, 1)
+        head = replace(head, pooling="attentive", attentive_heads=self.num_heads or heads)
         new = ClassificationHead(head, encoder.embed_dim, layer_norm_eps=encoder.layer_norm_eps)
         model.head = new.to(device=model.device, dtype=model.dtype)
         model.config = replace(model.config, head=head)

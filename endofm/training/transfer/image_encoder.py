@@ -9,10 +9,10 @@ import torch
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.errors import InputError, StateDictError, require_extra
-from endofm.models.frame_encoder import build_encoder
+from endofm.models.build import build_encoder
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.model import EndoFMForVideoClassification
-from endofm.tasks.features.model import EndoFM
+from endofm.tasks.features.model import VideoEncoder
 
 
 def classifier_on_timm(
@@ -84,7 +84,7 @@ def classifier_on_timm(
     return model.eval()
 
 
-def without_time(encoder: EndoFM, head: ClassificationHeadConfig) -> EndoFMForVideoClassification:
+def without_time(encoder: VideoEncoder, head: ClassificationHeadConfig) -> EndoFMForVideoClassification:
     """Put a new head on the image transformer inside a video encoder: its blocks without attention over time.
 
     Args:
@@ -94,7 +94,7 @@ def without_time(encoder: EndoFM, head: ClassificationHeadConfig) -> EndoFMForVi
     Returns:
         The model in evaluation mode.
     """
-    plain = replace(encoder.config.encoder, attention_type="space_only", st_adapter=None)
+    plain = replace(encoder.config.transformer, attention_type="space_only", st_adapter=None)
     config = replace(encoder.config, encoder=plain, head=head, name="", trained=False)
     model = EndoFMForVideoClassification(config, provenance=encoder.provenance)
     tensors = encoder.state_dict()

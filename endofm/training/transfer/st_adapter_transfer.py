@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from endofm.config import STAdapterConfig
-from endofm.config.model_config import AdapterActivation, AdapterPlacement
+from endofm.config.st_adapter_config import AdapterActivation, AdapterPlacement
 from endofm.errors import ConfigError
 from endofm.training.transfer.base import Transfer, blocks_of, describe_encoder
 
@@ -57,7 +57,7 @@ class STAdapterTransfer(Transfer):
     def check(self, model: Pretrained) -> None:
         """Raise ConfigError if the encoder has adapters already."""
         super().check(model)
-        if model.config.encoder.st_adapter is not None:
+        if model.config.transformer.st_adapter is not None:
             raise ConfigError(f"{type(model).__name__} has adapters already; apply {self.name} to a model without any")
 
     def insert(self, model: Pretrained) -> None:
@@ -66,7 +66,7 @@ class STAdapterTransfer(Transfer):
 
         from endofm.layers.st_adapter import insert_st_adapters
 
-        encoder = model.config.encoder
+        encoder = model.config.transformer
         config = self.adapter(encoder.embed_dim)
         with torch.device(model.device):
             insert_st_adapters(blocks_of(model), encoder.embed_dim, config)

@@ -1,0 +1,176 @@
+"""Encoders of other projects, tiny, as files in their original layouts with the weights of the golden numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from endofm.config import BaseEncoderConfig, EncoderConfig
+from endofm.models.build import build_encoder
+from endofm.tasks.features.model import VideoEncoder
+from helpers.golden_fill import normal_input, params
+from helpers.paths import GOLDEN
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Original:
+    """An encoder of another project.
+
+    Attributes:
+        name: For test ids.
+        encoder: Its architecture, tiny.
+        written: From its tensors by our names to the content of the project's file.
+        left_out: Tensors in the file that are no part of the encoder.
+        check: Compares a loaded encoder with the golden numbers; returns the largest difference.
+        file: Name of the file.
+        convert: Arguments of ``endofm convert`` that the tensors do not tell.
+    """
+
+    name: str
+    encoder: BaseEncoderConfig
+    written: Callable[[Tensors], dict[str, Any]]
+    check: Callable[[VideoEncoder], float]
+    left_out: tuple[str, ...] = ()
+    file: str = "weights.pth"
+    convert: tuple[str, ...] = field(default=("--num-heads", "4"))
+
+    def tensors(self) -> Tensors:
+        """Return the golden weights by our names."""
+        with torch.device("meta"):
+            network = build_encoder(self.encoder)
+        shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        return {name: torch.from_numpy(value) for name, value in params(shapes).items()}
+
+
+def golden(name: str) -> Mapping[str, npt.NDArray[Any]]:
+    """Return the golden numbers of a project."""
+    return dict(np.load(GOLDEN / "family" / f"{name}.npz"))
+
+
+def clip(name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return an input of the golden numbers."""
+    return torch.from_numpy(normal_input(name, shape))
+
+
+def difference(found: Tensor, expected: npt.NDArray[Any]) -> float:
+    """Return the largest difference, infinity for another shape."""
+    if tuple(found.shape) != expected.shape:
+        return float("inf")
+    return float(np.abs(found.numpy() - expected).max())
+
+
+SPACE_TIME_CASES = {
+    "base": (2, 3, 6, 64, 64),
+    "frames8": (1, 3, 8, 64, 64),
+    "frames3": (1, 3, 3, 64, 64),
+    "frames24": (1, 3, 24, 32, 32),
+    "size96": (1, 3, 6, 96, 96),
+    "size80x48": (1, 3, 6, 80, 48),
+}
+
+
+def check_space_time(name: str, cases: tuple[str, ...] = tuple(SPACE_TIME_CASES)) -> Callable[[VideoEncoder], float]:
+    """Return the comparison with the numbers of a divided space-time transformer."""
+
+    def check(model: VideoEncoder) -> float:
+        numbers, worst = golden(name), 0.0
+        for case in cases:
+            with torch.inference_mode():
+                pixels = clip(f"{name}/{case}", SPACE_TIME_CASES[case])
+                output, alone = model.forward_features(pixels), model(pixels)
+            assert output.patch_tokens is not None
+            # The original's order: class token, then (y, x, t) with time fastest.
+            patches = output.patch_tokens.permute(0, 2, 3, 1, 4).flatten(1, 3)
+            tokens = torch.cat((output.cls_token[:, None], patches), dim=1)
+            step = 1 if case in ("base", "frames3") else 5
+            worst = max(
+                worst,
+                difference(alone, numbers[f"{case}/cls"]),
+                difference(output.cls_token, numbers[f"{case}/cls"]),
+                difference(tokens[:, ::step], numbers[f"{case}/tokens"]),
+            )
+        return worst
+
+    return check
+
+
+def prefixed(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+    """Return tensors under a prefix."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _training_file(tensors: Tensors, extra: Tensors | None = None) -> dict[str, Any]:
+    """Return what the training scripts of the Endo-FM family save: teacher and student, each with a head."""
+    backbone = {**tensors, **(extra or {})}
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in backbone.items()}
+    head = {"mlp.0.weight": torch.ones(8, 64), "mlp.0.bias": torch.ones(8)}
+    return {
+        "student": {**prefixed(zeros, "module.backbone."), **prefixed(head, "module.head.")},
+        "teacher": {**prefixed(backbone, "backbone."), **prefixed(head, "head.")},
+        "motion_student": 0,
+        "motion_teacher": 0,
+        "optimizer": {"state": {}, "param_groups": []},
+        "epoch": 30,
+        "dino_loss": {"center": torch.zeros(1, 8)},
+    }
+
+
+def _m2crl_file(tensors: Tensors) -> dict[str, Any]:
+    extra = {
+        "masked_embed": torch.ones(1, 64),
+        "decoder.0.weight": torch.ones(768, 64, 1, 1),
+        "decoder.0.bias": torch.ones(768),
+    }
+    return _training_file(tensors, extra)
+
+
+def _stomp_file(tensors: Tensors) -> dict[str, Any]:
+    tables = {"cls_token": "cls_tokens", "pos_embed": "pos_embeds", "time_embed": "time_embeds"}
+    renamed = {tables.get(name, name).replace(".attn.", ".space_attn."): tensor for name, tensor in tensors.items()}
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in renamed.items()}
+    state = {
+        **prefixed(renamed, "momentum_backbone."),
+        "momentum_backbone.masked_embed": torch.ones(1, 64),
+        **prefixed(zeros, "backbone."),
+        "prototypes.weight": torch.ones(4, 64),
+        "decoder.weight": torch.ones(4, 64),
+    }
+    return {"model_state_dict": state, "epoch": 30}
+
+
+TINY = EncoderConfig(img_size=64, num_frames=6, embed_dim=64, depth=3, num_heads=4)
+
+LV = Original(
+    name="EndoFM-LV",
+    encoder=TINY,
+    written=_training_file,
+    left_out=("head.mlp.0.weight", "head.mlp.0.bias"),
+    check=check_space_time("lv_tiny"),
+    file="endofm_lv.pth",
+)
+M2CRL = Original(
+    name="M2CRL",
+    encoder=TINY,
+    written=_m2crl_file,
+    left_out=("masked_embed", "decoder.0.weight", "decoder.0.bias", "head.mlp.0.weight", "head.mlp.0.bias"),
+    check=check_space_time("m2crl_tiny"),
+    file="mmcrl.pth",
+)
+STOMP = Original(
+    name="STOMP",
+    encoder=replace(TINY, table_resize="bilinear"),
+    written=_stomp_file,
+    # Where no table is resized, the network is Endo-FM's block for block.
+    check=check_space_time("lv_tiny", ("base",)),
+    file="model_final_ep30.pth",
+)
+
+ORIGINALS = (LV, M2CRL, STOMP)

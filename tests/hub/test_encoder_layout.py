@@ -1,0 +1,110 @@
+"""Files of other projects in their original layouts: recognised, converted, loaded strictly; the golden numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import endofm
+from endofm.cli.main import main
+from endofm.errors import CheckpointFormatError, StateDictError
+from endofm.hub.convert import convert_checkpoint
+from endofm.tasks.features.results import VideoFeatures
+from helpers.original_encoders import ORIGINALS, Original
+
+TOLERANCE = 1e-5
+
+originals = pytest.mark.parametrize("original", ORIGINALS, ids=lambda original: original.name)
+
+
+def saved(original: Original, folder: Path, change: Any = None) -> Path:
+    """Write the project's file, with the encoder's tensors changed first."""
+    tensors = original.tensors()
+    if change is not None:
+        change(tensors)
+    path = folder / original.file
+    torch.save(original.written(tensors), path)
+    return path
+
+
+@originals
+def test_the_way_of_a_file(original: Original, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = saved(original, tmp_path), tmp_path / "out"
+    assert main(["convert", str(path), str(out), *original.convert]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in original.left_out[:3])
+    # The folder is loaded strictly, computes the golden numbers, and is the same after saving it again.
+    model = endofm.load_encoder(out)
+    assert model.config.encoder == original.encoder
+    assert original.check(model) <= TOLERANCE
+    again = endofm.load_encoder(model.save_pretrained(tmp_path / "again"))
+    assert again.config == model.config
+    assert original.check(again) <= TOLERANCE
+    assert main(["info", str(out)]) == 0
+    assert original.encoder.describe() in capsys.readouterr().out
+    # The packaged video is a real file, and its clips are not all alike.
+    command = ["extract", str(endofm.demo_video()), "-o", str(tmp_path / "features"), "--weights", str(out)]
+    assert main([*command, "--level", "frame", "--quiet", "--window-seconds", "10"]) == 0
+    (file,) = (tmp_path / "features").rglob("*.safetensors")
+    features = VideoFeatures.load(file)
+    assert features.embed_dim == model.embed_dim
+    assert features.frame_embeddings is not None
+    assert (
+        features.frame_embeddings.shape[1] == model.num_frames // model.tubelet_size == features.frame_seconds.shape[1]
+    )
+    assert features.embeddings.std(axis=0).max() > 0
+
+
+@originals
+def test_what_was_left_out_is_named(original: Original, tmp_path: Path) -> None:
+    heads = {"num_heads": 4} if "--num-heads" in original.convert else {}
+    published = convert_checkpoint(saved(original, tmp_path), **heads).published
+    names = {name.removeprefix("backbone.") for name in published.left_out_tensors}
+    assert set(original.left_out) <= names
+
+
+@originals
+def test_loading_is_strict(original: Original, tmp_path: Path) -> None:
+    last = sorted(name for name in original.tensors() if name.startswith(("blocks.1", "stages.1")))[0]
+    changes = {
+        "missing": lambda tensors: tensors.pop(last),
+        "unexpected": lambda tensors: tensors.update({last.replace("1", "1.surprise", 1): torch.ones(2)}),
+        "another shape": lambda tensors: tensors.update({last: torch.ones(5)}),
+    }
+    heads = {"num_heads": 4} if "--num-heads" in original.convert else {}
+    for problem, change in changes.items():
+        with pytest.raises(StateDictError, match=problem):
+            convert_checkpoint(saved(original, tmp_path, change), **heads)
+
+
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module.", "module._orig_mod."])
+@originals
+def test_wrapped_names_are_understood(original: Original, wrapper: str, tmp_path: Path) -> None:
+    path = tmp_path / original.file
+    content = original.written(original.tensors())
+    wrapped = {
+        entry: {wrapper + name: tensor for name, tensor in value.items()} if _is_state(value) else value
+        for entry, value in content.items()
+    }
+    if _is_state(content):
+        wrapped = {wrapper + name: tensor for name, tensor in content.items()}
+    torch.save(wrapped, path)
+    heads = {"num_heads": 4} if "--num-heads" in original.convert else {}
+    converted = convert_checkpoint(path, **heads)
+    assert converted.config.encoder == original.encoder
+    expected = original.tensors()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in converted.state_dict.items())
+
+
+def _is_state(value: object) -> bool:
+    return isinstance(value, dict) and any(isinstance(tensor, torch.Tensor) for tensor in value.values())
+
+
+def test_a_file_of_something_else_is_compared_with_what_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"conv1.weight": torch.ones(4, 3, 7, 7), "fc.weight": torch.ones(2, 4)}, path)
+    with pytest.raises(CheckpointFormatError, match=r"begin with conv1\.weight.*Closest is .*Supported are .*M2CRL"):
+        endofm.load_encoder(path)
