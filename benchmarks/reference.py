@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from endofm.layers.block import Attention, DividedSpaceTimeBlock
-from endofm.layers.embedding_tables import resize_position_embedding, resize_time_embedding
+from endofm.layers.block import Attention, DividedSpaceTimeBlock, resize_position_embedding, resize_time_embedding
 from endofm.models.encoder import VideoTransformer
 
 

@@ -1,7 +1,8 @@
 """Table of the kinds of encoders and their parts.
 
-A kind is one module in ``endofm/models`` and one row here, which names its parts as ``"module:attribute"`` and imports
-them on request. The divided space-time transformer and the image transformer inside it, both described by
+A kind is its configuration in ``endofm/config``, its network in ``endofm/models`` and one row here, which names these
+parts as ``"module:attribute"`` and imports them on request: records describe an encoder without importing torch. The
+divided space-time transformer and the image transformer inside it, both described by
 :class:`~endofm.config.EncoderConfig`, have no row: they are what a configuration without a ``kind`` means. A program
 adds its own kind with :func:`register_encoder_kind`.
 """
@@ -39,7 +40,17 @@ class EncoderKind:
         return getattr(importlib.import_module(module), attribute)
 
 
-_KINDS: dict[str, EncoderKind] = {}
+_KINDS: dict[str, EncoderKind] = {
+    kind.name: kind
+    for kind in (
+        EncoderKind(
+            name="v-jepa-2",
+            config="endofm.config.vjepa_config:VJepaConfig",
+            network="endofm.models.vjepa:VJepaEncoder",
+            layouts="endofm.models.vjepa:LAYOUTS",
+        ),
+    )
+}
 
 
 def register_encoder_kind(kind: EncoderKind) -> None:

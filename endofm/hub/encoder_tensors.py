@@ -180,10 +180,6 @@ def infer_encoder_config(
     grid = square_grid(shape("pos_embed", 3)[1] - 1, source)
     num_frames = shape("time_embed", 3)[1] if divided else EncoderConfig.num_frames
     hidden = shape("blocks.0.mlp.fc1.weight", 2)[0]
-    mlp_ratio = hidden / width
-    if int(width * mlp_ratio) != hidden:
-        # The quotient was rounded down, and EncoderConfig.mlp_dim would lose a channel; aim half a channel higher.
-        mlp_ratio = (hidden + 0.5) / width
     return EncoderConfig(
         img_size=grid * patch_height,
         patch_size=patch_height,
@@ -192,12 +188,19 @@ def infer_encoder_config(
         embed_dim=width,
         depth=1 + max(int(match[1]) for name in tensors if (match := _BLOCK.match(name))),
         num_heads=num_heads or infer_num_heads(width, source),
-        mlp_ratio=mlp_ratio,
+        mlp_ratio=infer_mlp_ratio(hidden, width),
         qkv_bias="blocks.0.attn.qkv.bias" in tensors,
         attention_type="divided_space_time" if divided else "space_only",
         table_resize="nearest" if divided else "bicubic",
         pooling="norm_of_mean" if divided else "mean_of_norms",
     )
+
+
+def infer_mlp_ratio(hidden: int, width: int) -> float:
+    """Return the ratio from which a configuration computes the hidden width of an MLP again."""
+    # Where the quotient is rounded down, ViTConfig.mlp_dim would lose a channel; aim half a channel higher.
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else (hidden + 0.5) / width
 
 
 def infer_num_heads(width: int, source: str) -> int:

@@ -77,6 +77,11 @@ def find_record_of_file(sha256: str) -> WeightRecord | None:
     return None
 
 
+def find_records_of_repository(repo_id: str) -> list[str]:
+    """Return the names of the weights of other projects in a repository of the hub."""
+    return [name for name, record in _records().items() if record.family and record.hub_id == repo_id]
+
+
 def _records() -> dict[str, WeightRecord]:
     # On first use, so that importing the registry imports no task.
     if not _REGISTRY:

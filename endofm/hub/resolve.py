@@ -33,7 +33,7 @@ from endofm.hub.model_folder import (
     read_config,
     read_folder_config,
 )
-from endofm.hub.registry import find_record_of_file, get_record, list_models
+from endofm.hub.registry import find_record_of_file, find_records_of_repository, get_record, list_models
 from endofm.hub.remote import hub_file
 from endofm.hub.task_layout import ReadOptions
 from endofm.hub.tensor_file import read_tensors, require_finite, unwrapped
@@ -119,7 +119,13 @@ def load_weights(
     if hub_id := _HUB_ID.fullmatch(name):
         if hub_id["revision"] and revision not in (None, hub_id["revision"]):
             raise InputError(f"{name} names one revision and revision={revision!r} another")
-        return _load_hub(hub_id["repo_id"], hub_id["revision"] or revision or "", name, options)
+        revision = hub_id["revision"] or revision
+        if records := find_records_of_repository(hub_id["repo_id"]):
+            # A repository of another project has no configuration of ours; its record has it.
+            if len(records) > 1:
+                raise InputError(f"{name} holds several weights; load one by its name: {', '.join(records)}")
+            return _load_record(get_record(records[0]), revision, options)
+        return _load_hub(hub_id["repo_id"], revision or "", name, options)
     return _load_record(get_record(name), revision, options)
 
 
@@ -223,6 +229,12 @@ def _load_record(record: WeightRecord, revision: str | None, options: DownloadOp
         folder = converted_folder(record, weights.path, sha256, options)
         config = read_folder_config(folder)
         return _load_files(config, folder / WEIGHTS_NAME, record.name, record, commit=weights.commit)
+    if read_config(weights.path) is None:
+        # Written by another program, with the names of its network.
+        options_read = ReadOptions(registered=record.config, left_out=record.left_out, source=str(weights.path))
+        found = read_encoder(read_tensors(weights.path), options_read)
+        provenance = _provenance(record.name, record=record, file=weights.path, revision=weights.commit, sha256=sha256)
+        return LoadedWeights(record.config, found.tensors, record, provenance)
     return _load_files(record.config, weights.path, record.name, record, commit=weights.commit, sha256=sha256)
 
 

@@ -10,18 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from endofm.config import BaseEncoderConfig, EncoderConfig, PreprocessConfig
+from endofm.config import EncoderConfig
+from endofm.config.family_preprocess import space_time_clip, whole_frame
 from endofm.hub.encoder_layout import EncoderLayout
-from endofm.hub.encoder_tensors import default_preprocess, infer_encoder_config
+from endofm.hub.encoder_tensors import infer_encoder_config
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-LONG_CLIP = 32
-"""Rows of EndoFM-LV's time embedding, which nothing else tells from Endo-FM's."""
-
-MINUTE_SECONDS = 60.0
-"""Window of EndoFM-LV: its views spanned nearly all of clips that last 68 s on average."""
 
 _DIVIDED = {"pos_embed": 3, "time_embed": 3, "blocks.0.temporal_attn.qkv.weight": 2}
 _SPACE_ONLY = {"patch_embed.proj.weight": 4, "pos_embed": 3, "cls_token": 3, "blocks.0.attn.qkv.weight": 2}
@@ -41,19 +36,6 @@ _MAE_DECODER = (
     "decoder_pred.",
 )
 """Second network of a masked autoencoder, which reconstructs pixels."""
-
-
-def whole_frame(encoder: BaseEncoderConfig) -> PreprocessConfig:
-    """Return the whole frame at the encoder's size, resized as Pillow does it with a bicubic filter."""
-    return PreprocessConfig.whole_frame(
-        encoder.img_size, num_frames=encoder.num_frames, antialias=True, resample="bicubic"
-    )
-
-
-def space_time_preprocess(encoder: BaseEncoderConfig) -> PreprocessConfig:
-    """Return the preprocessing of the Endo-FM family; the long time embedding of EndoFM-LV takes a minute."""
-    plain = default_preprocess(encoder)
-    return replace(plain, window_seconds=MINUTE_SECONDS) if encoder.num_frames == LONG_CLIP else plain
 
 
 def _stomp_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -84,20 +66,20 @@ LAYOUTS = (
         infer=_infer_stomp,
         left_out=("masked_embed",),
         rename=_stomp_names,
-        preprocess=space_time_preprocess,
+        preprocess=space_time_clip,
     ),
     EncoderLayout(
         title="M2CRL's video transformer, without the three tensors of its masked pre-training",
         marks={**_DIVIDED, "masked_embed": 2, "decoder.0.weight": 4, "decoder.0.bias": 1},
         infer=_infer_divided,
         left_out=M2CRL_LEFT_OUT,
-        preprocess=space_time_preprocess,
+        preprocess=space_time_clip,
     ),
     EncoderLayout(
         title="a divided space-time video transformer",
         marks={"time_embed": 3, "pos_embed": 3},
         infer=_infer_divided,
-        preprocess=space_time_preprocess,
+        preprocess=space_time_clip,
     ),
     EncoderLayout(
         title="a masked autoencoder's image transformer, without its decoder",

@@ -1,13 +1,19 @@
-"""Transformer blocks over the token grid of a clip, with their attention and MLP."""
+"""Transformer blocks over the token grid of a clip, with their attention and MLP, and its tables of positions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from endofm.config import EncoderConfig
+from endofm.config import EncoderConfig, ViTConfig
+from endofm.config.model_config import TableResize
 from endofm.kernels.backend import EAGER, Backend, add_residual, is_plain_linear
 from endofm.layers.packing import Packing
+
+Rotate = Callable[[Tensor], Tensor]
 
 
 def drop_path(x: Tensor, rate: float, *, axes: tuple[int, ...]) -> Tensor:
@@ -42,23 +48,26 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
         self.proj = nn.Linear(embed_dim, embed_dim)
 
-    def over_space(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
+    def over_space(self, x: Tensor, backend: Backend = EAGER, rotation: Rotate | None = None) -> Tensor:
         """Attend among the tokens of each frame.
 
         Args:
             x: ``(time, batch, tokens, embed_dim)``.
             backend: How to multiply.
+            rotation: Rotates queries and keys ``(sequences, heads, tokens, head_dim)`` by their positions.
 
         Returns:
             Concatenated heads before the output projection, of the same shape.
         """
-        return self.space_heads(backend.linear(x, self.qkv), backend)
+        return self.space_heads(backend.linear(x, self.qkv), backend, rotation)
 
-    def space_heads(self, qkv: Tensor, backend: Backend = EAGER) -> Tensor:
+    def space_heads(self, qkv: Tensor, backend: Backend = EAGER, rotation: Rotate | None = None) -> Tensor:
         """Continue :meth:`over_space` from the projection ``(time, batch, tokens, 3 * embed_dim)``."""
         time, batch, tokens, _ = qkv.shape
         qkv = qkv.view(time * batch, tokens, 3, self.num_heads, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (T B) H N d
+        if rotation is not None:
+            q, k = rotation(q), rotation(k)
         heads = backend.attend(q, k, v)
         return heads.transpose(1, 2).reshape(time, batch, tokens, -1)
 
@@ -124,7 +133,7 @@ class _Block(nn.Module):
         self.drop_path_rate = drop_path_rate
         self.before_attention = self.before_mlp = None
 
-    def _add_space_layers(self, config: EncoderConfig) -> None:
+    def _add_space_layers(self, config: ViTConfig) -> None:
         # Each block calls this last: the order of the layers is that of the published weights, and of random draws.
         dim, eps = config.embed_dim, config.layer_norm_eps
         self.norm1 = nn.LayerNorm(dim, eps=eps)
@@ -158,20 +167,21 @@ class SpaceBlock(_Block):
         drop_path_rate: Stochastic depth of this block, drawn for every frame.
     """
 
-    def __init__(self, config: EncoderConfig, drop_path_rate: float) -> None:
+    def __init__(self, config: ViTConfig, drop_path_rate: float) -> None:
         super().__init__(drop_path_rate)
         self._add_space_layers(config)
 
-    def forward(self, x: Tensor, backend: Backend = EAGER) -> Tensor:
+    def forward(self, x: Tensor, backend: Backend = EAGER, rotation: Rotate | None = None) -> Tensor:
         """Run the block.
 
         Args:
             x: ``(time, batch, 1 + patches, embed_dim)``.
             backend: How to multiply.
+            rotation: As for :meth:`Attention.over_space`.
         """
         if self.before_attention is not None:
             x = self.before_attention(x)
-        heads = self.attn.over_space(backend.norm(self.norm1, x), backend)
+        heads = self.attn.over_space(backend.norm(self.norm1, x), backend, rotation)
         if backend.fuses_residual:
             x = backend.add(x, heads, self.attn.proj)
         else:
@@ -337,3 +347,46 @@ class DividedSpaceTimeBlock(_Block):
         # The factors of every grid are drawn on a grid of ones, in the order in which forward would draw them.
         ones = [rows.new_ones(1).expand(*shape, 1) for shape in packing.shapes]
         return rows * packing.join([self._drop(part, axes=axes) for part in ones])
+
+
+def resize_position_embedding(embedding: Tensor, grid: tuple[int, int], method: TableResize = "nearest") -> Tensor:
+    """Resize the position embedding to another grid of patches.
+
+    ``"nearest"`` resizes only if the number of patches differs: a 7 x 28 grid takes the rows of a 14 x 14 embedding in
+    order. The published Endo-FM weights are used that way. The other methods resize whenever rows or columns differ:
+    ``"bilinear"`` with half-pixel centres, ``"bicubic"`` with a filter as wide as the reduction, as timm does it.
+
+    Args:
+        embedding: ``(1, 1 + P * P, embed_dim)``; row 0 belongs to the class token.
+        grid: Rows and columns of patches.
+        method: A method of :class:`~endofm.config.EncoderConfig`.
+
+    Returns:
+        ``(1, 1 + rows * columns, embed_dim)``.
+    """
+    height, width = grid
+    rows = embedding.shape[1] - 1
+    # As published, "nearest" compares the number of patches alone, not the shape of the grid.
+    if height * width == rows and (method == "nearest" or height == width):
+        return embedding
+    side = int(rows**0.5)
+    patches = embedding[:, 1:].transpose(1, 2).reshape(1, -1, side, side)  # 1 D P P
+    patches = F.interpolate(patches, size=grid, mode=method, antialias=method == "bicubic")
+    return torch.cat((embedding[:, :1], patches.flatten(2).transpose(1, 2)), dim=1)
+
+
+def resize_time_embedding(embedding: Tensor, num_frames: int, method: TableResize = "nearest") -> Tensor:
+    """Resize the time embedding to another number of frames.
+
+    Args:
+        embedding: ``(1, rows, embed_dim)``.
+        num_frames: Frames in the clip.
+        method: As for the position embedding; all but ``"nearest"`` are linear in time.
+
+    Returns:
+        ``(1, num_frames, embed_dim)``; by nearest neighbour, frame ``t`` has row ``floor(t * rows / num_frames)``.
+    """
+    if num_frames == embedding.shape[1]:
+        return embedding
+    mode = "nearest" if method == "nearest" else "linear"
+    return F.interpolate(embedding.transpose(1, 2), size=num_frames, mode=mode).transpose(1, 2)

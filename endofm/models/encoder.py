@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from endofm.config import BaseEncoderConfig, EncoderConfig
+from endofm.config import BaseEncoderConfig, EncoderConfig, ViTConfig
 from endofm.errors import ConfigError, InputError
 from endofm.kernels.backend import EAGER, Backend
 from endofm.kernels.precision import BackendSelector, Precision
-from endofm.layers.block import DividedSpaceTimeBlock, SpaceBlock
-from endofm.layers.embedding_tables import resize_position_embedding, resize_time_embedding
+from endofm.layers.block import DividedSpaceTimeBlock, resize_position_embedding, resize_time_embedding
 from endofm.layers.packing import Packing
 from endofm.outputs import EncoderOutput
 
@@ -60,8 +60,15 @@ class Transformer(nn.Module):
         """Recompute the blocks in the backward pass instead of keeping their activations."""
         self.grad_checkpointing = enable
 
-    def _add_blocks(self, block: type[DividedSpaceTimeBlock] | type[SpaceBlock]) -> None:
-        config = self._family_config()
+    def draw_linear_weights(self) -> None:
+        """Draw new weights of all linear layers."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                draw_linear(module)
+
+    def _add_blocks(self, block: Callable[[Any, float], nn.Module]) -> None:
+        config = self.encoder_config
+        assert isinstance(config, ViTConfig)
         # Stochastic depth grows linearly from 0 in the first block to the configured rate in the last.
         last = max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(block(config, config.drop_path_rate * i / last) for i in range(config.depth))
@@ -129,6 +136,17 @@ class ClipEncoder(Transformer):
         """Embed clips and keep the patch tokens on their grid; arguments and errors as :meth:`forward`."""
         raise NotImplementedError
 
+    def require_clip(self, clip: Tensor) -> None:
+        """Raise unless a clip has the form that this encoder takes and is on its device.
+
+        Raises:
+            InputError: Naming what is wrong with the clip.
+        """
+        require_clip(clip, in_chans=self.encoder_config.in_chans, patch_size=self.patch_size)
+        device = next(self.parameters()).device
+        if clip.device != device:
+            raise InputError(f"the clip is on {clip.device}, the model on {device}; move one of them")
+
 
 class PatchTransformer(ClipEncoder):
     """Base of the encoders of Endo-FM's family: a transformer over the patches of every frame.
@@ -151,9 +169,7 @@ class PatchTransformer(ClipEncoder):
         Raises:
             InputError: If the clip has another form.
         """
-        require_clip(clip, in_chans=self.encoder_config.in_chans, patch_size=self.patch_size)
-        if clip.device != self.pos_embed.device:
-            raise InputError(f"the clip is on {clip.device}, the model on {self.pos_embed.device}; move one of them")
+        self.require_clip(clip)
         batch, _, time, height, width = clip.shape
         # Time becomes the leading axis, so that attention over space and over time are views of the same tokens.
         frames = clip.to(self.pos_embed.dtype).permute(2, 0, 1, 3, 4).flatten(0, 1)  # (T B) C H W
@@ -203,9 +219,7 @@ class VideoTransformer(PatchTransformer):
         # All layers are reset, so that the result does not depend on the weights before.
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                draw_linear(module)
             elif isinstance(module, (nn.LayerNorm, nn.Conv2d)):
                 module.reset_parameters()
         nn.init.trunc_normal_(self.cls_token, std=0.02)
@@ -340,6 +354,13 @@ class VideoTransformer(PatchTransformer):
 
     def _blocks(self) -> list[DividedSpaceTimeBlock]:
         return list(self.blocks)  # type: ignore[arg-type]
+
+
+def draw_linear(layer: nn.Linear) -> None:
+    """Draw new weights of a linear layer: a truncated normal of standard deviation 0.02, biases 0."""
+    nn.init.trunc_normal_(layer.weight, std=0.02)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _join(parts: list[Tensor]) -> Tensor:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import EncoderConfig
-from endofm.layers.block import SpaceBlock
-from endofm.layers.embedding_tables import resize_position_embedding
+from endofm.layers.block import SpaceBlock, resize_position_embedding
 from endofm.models.encoder import PatchTransformer
 from endofm.outputs import EncoderOutput
 
@@ -31,11 +30,7 @@ class FrameTransformer(PatchTransformer):
         super().__init__(config)
         self._add_blocks(SpaceBlock)
         # The convolution keeps PyTorch's initialisation, as in timm's vision transformer.
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        self.draw_linear_weights()
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self._insert_adapters()

@@ -7,9 +7,11 @@ code, pages and issues, and from other people's inspections. Where a fact is not
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from endofm.config import BaseEncoderConfig, EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.hub.vit_layouts import MINUTE_SECONDS
+from endofm.config.family_preprocess import space_time_clip, tubelet_clip
+from endofm.config.vjepa_config import VJepaConfig
 from endofm.hub.weight_record import Mirror, WeightRecord
 
 NOT_TRIED = "Not tried by us: nothing could be downloaded when this was written"
@@ -51,7 +53,7 @@ SPACE_TIME_RECORDS = (
             "endofm-lv-base-32x224",
             _LV,
             license="apache-2.0",
-            preprocess=PreprocessConfig.for_image_size(224, num_frames=32, window_seconds=MINUTE_SECONDS),
+            preprocess=space_time_clip(_LV),
         ),
         family="EndoFM-LV",
         mirrors=(
@@ -91,11 +93,91 @@ SPACE_TIME_RECORDS = (
         "endofm-lv-tiny-random",
         "EndoFM-LV",
         replace(_TINY, num_frames=32),
-        PreprocessConfig.for_image_size(64, num_frames=32, window_seconds=MINUTE_SECONDS),
+        space_time_clip(replace(_TINY, num_frames=32)),
     ),
     random_record("m2crl-tiny-random", "M2CRL", _TINY),
     # No trained weights are published; the layout of files that users train is read.
     random_record("stomp-tiny-random", "STOMP", replace(_TINY, table_resize="bilinear")),
 )
 
-FAMILY_RECORDS = (*SPACE_TIME_RECORDS,)
+_TINY_VJEPA = VJepaConfig(img_size=64, num_frames=8, embed_dim=64, depth=2, num_heads=1)
+_VJEPA_NOTES = (
+    "There is no class token: the clip embedding is the mean of all tokens.",
+    "The window is one frame a second, as in the authors' lists of surgical phases; their PolypDiag takes 64 frames at "
+    "30 per second, which is a window of 2.1 s. Other projects run 16 frames.",
+)
+
+
+def _vjepa(name: str, description: str, family: str, encoder: VJepaConfig, **facts: Any) -> WeightRecord:
+    return WeightRecord(
+        name=name,
+        description=description,
+        config=model_config(name, encoder, license=facts["license"], preprocess=tubelet_clip(encoder)),
+        family=family,
+        status=f"{NOT_TRIED}.",
+        **facts,
+    )
+
+
+_GIANT = VJepaConfig(embed_dim=1408, depth=40, num_heads=22, mlp_ratio=48 / 11)
+
+VJEPA_RECORDS = (
+    _vjepa(
+        "surgmotion-l",
+        "SurgMotion-L: V-JEPA 2 continued on surgical video",
+        "SurgMotion",
+        VJepaConfig(),
+        hub_id="CAIR-HKISI/SurgMotion",
+        filename="SurgMotion-vitl.pt",
+        license="apache-2.0",
+        license_note="The licence of the code and of the repository on the hub.",
+        notes=_VJEPA_NOTES,
+        sources=(
+            "Code of CAIR-HKISI/SurgMotion at 9f1de59. Two public repositories report that the file fits with nothing "
+            "missing or left over.",
+        ),
+    ),
+    _vjepa(
+        "surgmotion-g",
+        "SurgMotion-G: V-JEPA 2 continued on surgical video, giant",
+        "SurgMotion",
+        _GIANT,
+        hub_id="CAIR-HKISI/SurgMotion",
+        filename="SurgMotion-vitg-xformer.pt",
+        license="apache-2.0",
+        license_note="The licence of the code and of the repository on the hub.",
+        notes=_VJEPA_NOTES,
+        sources=("Code of CAIR-HKISI/SurgMotion at 9f1de59.",),
+    ),
+    _vjepa(
+        "surgrec-jepa-l",
+        "SurgRec-JEPA: V-JEPA trained on surgical recordings, ViT-L",
+        "SurgRec",
+        VJepaConfig(),
+        hub_id="SichengLu/SurgRec",
+        filename="surgrec_jepa.pt",
+        license="cc-by-nc-4.0",
+        license_note="As stated on the hub.",
+        notes=("The window is not known; a frame a second is an assumption.", _VJEPA_NOTES[0]),
+        sources=("Page of the repository on the hub, as others quote it; 4.8 GB.",),
+    ),
+    _vjepa(
+        "vjepa2-l",
+        "V-JEPA 2 of Meta, ViT-L, general video",
+        "V-JEPA 2",
+        VJepaConfig(),
+        hub_id="facebook/vjepa2-vitl-fpc64-256",
+        license="mit",
+        license_note="As stated on the hub; unverified here.",
+        notes=("The window is not known; a frame a second is an assumption.", _VJEPA_NOTES[0]),
+        sources=("The package transformers (5.24), whose names of the tensors are read.",),
+    ),
+    random_record(
+        "vjepa2-tiny-random",
+        "V-JEPA 2",
+        _TINY_VJEPA,
+        tubelet_clip(_TINY_VJEPA),
+    ),
+)
+
+FAMILY_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import BaseEncoderConfig, EncoderConfig
+from endofm.config.vjepa_config import VJepaConfig
 from endofm.models.build import build_encoder
 from endofm.tasks.features.model import VideoEncoder
 from helpers.golden_fill import normal_input, params
@@ -173,4 +174,52 @@ STOMP = Original(
     file="model_final_ep30.pth",
 )
 
-ORIGINALS = (LV, M2CRL, STOMP)
+VJEPA_CASES = {
+    "base": (2, 3, 8, 64, 64),
+    "frames2": (1, 3, 2, 64, 64),
+    "frames20": (1, 3, 20, 32, 32),
+    "size96": (1, 3, 4, 96, 96),
+    "size48x80": (1, 3, 4, 48, 80),
+}
+
+
+def check_vjepa(model: VideoEncoder) -> float:
+    """Compare with the numbers of a V-JEPA 2 encoder, at other sizes and lengths too."""
+    numbers, worst = golden("vjepa2_tiny"), 0.0
+    for case, shape in VJEPA_CASES.items():
+        pixels = clip(f"vjepa2_tiny/{case}", shape)
+        with torch.inference_mode():
+            output, alone = model.forward_features(pixels), model(pixels)
+        assert output.patch_tokens is not None
+        tokens = output.patch_tokens.flatten(1, 3)
+        worst = max(
+            worst,
+            difference(alone, numbers[f"{case}/mean"]),
+            difference(output.cls_token, numbers[f"{case}/mean"]),
+            difference(tokens[:, :: 2 if case == "base" else 1], numbers[f"{case}/tokens"]),
+        )
+    return worst
+
+
+def _surgmotion_file(tensors: Tensors) -> dict[str, Any]:
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    return {
+        "encoder": prefixed(tensors, "module.backbone."),
+        "predictor": {"module.backbone.predictor_embed.weight": torch.ones(4, 128)},
+        "target_encoder": prefixed(zeros, "module.backbone."),
+        "opt": {"state": {}, "param_groups": []},
+        "epoch": 3,
+    }
+
+
+SURGMOTION = Original(
+    name="SurgMotion",
+    encoder=VJepaConfig(embed_dim=128, depth=3, num_heads=2),
+    written=_surgmotion_file,
+    left_out=(),
+    check=check_vjepa,
+    file="SurgMotion-vitl.pt",
+    convert=(),
+)
+
+ORIGINALS = (LV, M2CRL, STOMP, SURGMOTION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 import endofm
 from endofm.cli.main import main
+from endofm.config import PreprocessConfig
 from endofm.errors import CheckpointFormatError, StateDictError
 from endofm.hub.convert import convert_checkpoint
 from endofm.tasks.features.results import VideoFeatures
@@ -45,6 +47,9 @@ def test_the_way_of_a_file(original: Original, tmp_path: Path, capsys: pytest.Ca
     assert original.check(again) <= TOLERANCE
     assert main(["info", str(out)]) == 0
     assert original.encoder.describe() in capsys.readouterr().out
+    # Small frames, whatever the encoder was trained for; preprocessing may be edited in a folder.
+    small = replace(model.config, preprocess=PreprocessConfig.whole_frame(64, num_frames=6))
+    (out / "config.json").write_text(small.to_json(), encoding="utf-8")
     # The packaged video is a real file, and its clips are not all alike.
     command = ["extract", str(endofm.demo_video()), "-o", str(tmp_path / "features"), "--weights", str(out)]
     assert main([*command, "--level", "frame", "--quiet", "--window-seconds", "10"]) == 0
@@ -52,9 +57,7 @@ def test_the_way_of_a_file(original: Original, tmp_path: Path, capsys: pytest.Ca
     features = VideoFeatures.load(file)
     assert features.embed_dim == model.embed_dim
     assert features.frame_embeddings is not None
-    assert (
-        features.frame_embeddings.shape[1] == model.num_frames // model.tubelet_size == features.frame_seconds.shape[1]
-    )
+    assert features.frame_embeddings.shape[1] == features.frame_seconds.shape[1] == 6 // model.tubelet_size
     assert features.embeddings.std(axis=0).max() > 0
 
 

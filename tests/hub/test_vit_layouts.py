@@ -15,7 +15,7 @@ from endofm.config import EncoderConfig
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.registry import get_record
 from endofm.hub.vit_layouts import M2CRL_LEFT_OUT
-from endofm.layers.embedding_tables import resize_position_embedding, resize_time_embedding
+from endofm.layers.block import resize_position_embedding, resize_time_embedding
 from helpers.original_encoders import LV, STOMP
 from helpers.paths import GOLDEN
 from helpers.small_encoder import encoder_shapes

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from endofm.config import EncoderConfig
 from endofm.errors import InputError
 from endofm.kernels.backend import EAGER
-from endofm.layers.embedding_tables import resize_position_embedding, resize_time_embedding
+from endofm.layers.block import resize_position_embedding, resize_time_embedding
 from endofm.models.encoder import VideoTransformer
 from helpers.random_encoder import random_encoder
 

@@ -151,6 +151,7 @@ class VideoEncoder(Pretrained):
                 batch_size=batch_size,
                 device=self.device,
                 precision=self.precision,
+                tubelet_size=self.tubelet_size,
             )
             return stream.collect(weights=self.weights_provenance(), progress=progress)
 

@@ -62,7 +62,8 @@ class VideoFeatures:
         embeddings: Clip embeddings, float32 ``(num_clips, embed_dim)``.
         start_seconds: Start of each clip, seconds after the first frame, float64 ``(num_clips,)``.
         end_seconds: End of each clip, float64 ``(num_clips,)``.
-        frame_seconds: Times of the source frames in each clip, float64 ``(num_clips, num_frames)``.
+        frame_seconds: Times of the source frames in each clip, float64 ``(num_clips, num_frames)``. Where a token
+            stands for several frames (V-JEPA 2), ``num_frames`` counts steps of tokens, and each time is a mean.
         frame_embeddings: Mean of each frame's patch tokens, float32 ``(num_clips, num_frames, embed_dim)``; None at
             level ``"clip"``.
         patch_tokens: Patch tokens after the final norm, float32 ``(num_clips, num_frames, rows, columns,

@@ -23,7 +23,7 @@ from endofm.tasks.features.files import Spool
 from endofm.tasks.features.results import FeatureLevel, VideoFeatures, clock
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import WindowSettings, plan_windows
-from endofm.video.frames import UInt8Array, VideoSource, describe_video
+from endofm.video.frames import Float64Array, UInt8Array, VideoSource, describe_video
 
 # One finished and one in preparation: enough, since a batch takes the encoder much longer than the reader.
 _BATCHES_AHEAD = 1
@@ -57,6 +57,7 @@ class FeatureStream:
         batch_size: Clips per forward pass; the features do not depend on it beyond rounding.
         device: Device of the encoder.
         precision: Precision of the encoder, for the provenance; the encoder itself applies it.
+        tubelet_size: Frames that a step in time of the patch tokens stands for; such a step has their mean time.
 
     Attributes:
         plan: The windows of the video; its length is the number of clips to expect.
@@ -89,6 +90,7 @@ class FeatureStream:
         batch_size: int = 4,
         device: str | torch.device = "cpu",
         precision: str = "exact",
+        tubelet_size: int = 1,
     ) -> None:
         if level not in get_args(FeatureLevel):
             raise InputError(f"level must be one of {', '.join(get_args(FeatureLevel))}, got {level!r}")
@@ -98,6 +100,7 @@ class FeatureStream:
         # Recording the kernel launches pays off on a GPU, where one clip is a thousand small ones.
         self._encode = GraphedEncoder(encode) if self._device.type == "cuda" else encode
         self._level = level
+        self._tubelet_size = tubelet_size
         self._problems: list[str] = []
         self._windows = windows or WindowSettings.for_preprocess(processor.config)
         self.plan = plan_windows(source, self._windows)
@@ -178,10 +181,19 @@ class FeatureStream:
             embeddings,
             np.array([clip.start_seconds for clip in clips]),
             np.array([clip.end_seconds for clip in clips]),
-            np.stack([clip.frame_seconds for clip in clips]),
+            self._step_seconds(np.stack([clip.frame_seconds for clip in clips])),
             per_frame,
             tokens.cpu().numpy() if tokens is not None and self._level == "patch" else None,
         )
+
+    def _step_seconds(self, frame_seconds: Float64Array) -> Float64Array:
+        """Return the times of the steps of patch tokens, given those of the frames ``(clips, num_frames)``."""
+        if self._tubelet_size == 1:
+            return frame_seconds
+        clips, frames = frame_seconds.shape
+        steps = frame_seconds.reshape(clips, frames // self._tubelet_size, self._tubelet_size)
+        means: Float64Array = steps.mean(axis=2)
+        return means
 
     def provenance(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """Return the provenance of the features, with the problems met so far, as plain JSON values.
