@@ -25,13 +25,16 @@ from endofm.training.encoder_export import DataSource, EncoderExporter
 from endofm.training.engine.feed import clip_loader
 from endofm.training.engine.fit import RunResult, fit
 from endofm.training.engine.random_state import seed_all
-from endofm.training.engine.training_task import LoaderSpec
+from endofm.training.engine.training_task import DataFactory, LoaderSpec, TrainingData
 from endofm.training.knn_evaluator import KnnEvaluator
+from endofm.training.objectives.distill import distill_task
+from endofm.training.objectives.distill.distill_config import DistillConfig
 from endofm.training.objectives.endofm import endofm_task
 from endofm.training.objectives.endofm.endofm_config import EndoFMObjectiveConfig
-from endofm.training.objectives.pretraining_task import ObjectiveParts, Start
+from endofm.training.objectives.pretraining_task import ObjectiveParts, PretrainingTask, Start
 from endofm.training.objectives.vcl import vcl_task
-from endofm.training.pretrain_config import InitConfig, Objective, PretrainConfig, PretrainDataConfig
+from endofm.training.objectives.vcl.vcl_config import VCLConfig
+from endofm.training.pretrain_config import InitConfig, PretrainConfig, PretrainDataConfig
 
 
 def pretrain(config: PretrainConfig, folder: str | Path, *, progress: bool = True) -> RunResult:
@@ -57,24 +60,41 @@ def pretrain(config: PretrainConfig, folder: str | Path, *, progress: bool = Tru
     start, origin = _initial_state(config)
     # Before the networks are built: heads and random encoders must be equal in every process.
     seed_all(config.run.seed)
-    parts = build_objective(config.objective, start)
     skipped: dict[str, str] = {}
-    parts.task.exporter = EncoderExporter(start.model, sources, origin, skipped)
+    task, reader = _task_and_reader(config, start, table, skipped)
+    task.exporter = EncoderExporter(start.model, sources, origin, skipped)
 
-    def data(spec: LoaderSpec) -> ClipLoader:
+    def data(spec: LoaderSpec) -> TrainingData:
         # The evaluator shards its clips as well, so it is built here, where the processes are known.
         if config.knn.clips:
             workers = min(config.run.num_workers, 2)
             evaluator = KnnEvaluator(config.knn, start.model, trained_on=table, num_workers=workers)
-            parts.task.evaluator, parts.task.extra_health_rules = evaluator, evaluator.health_rules()
+            task.evaluator, task.extra_health_rules = evaluator, evaluator.health_rules()
+        return reader(spec)
+
+    return fit(task, data, config.run, folder, config=config, progress=progress)
+
+
+def _task_and_reader(
+    config: PretrainConfig, start: Start, table: ClipTable | None, skipped: dict[str, str]
+) -> tuple[PretrainingTask, DataFactory]:
+    """Return the task, and what makes the data of a process; ``skipped`` receives the clips that cannot be read."""
+    if isinstance(config.objective, DistillConfig):
+        assert table is not None  # the configuration refuses shards
+        pictures = distill_task.build(config.objective, start, table, seed=config.run.seed, report=print)
+        skipped |= pictures.skipped
+        return pictures.task, pictures.data
+    parts = build_objective(config.objective, start)
+
+    def reader(spec: LoaderSpec) -> TrainingData:
         loader = _loader(config, table, parts, spec)
         loader.skipped = skipped
         return loader
 
-    return fit(parts.task, data, config.run, folder, config=config, progress=progress)
+    return parts.task, reader
 
 
-def build_objective(objective: Objective, start: Start) -> ObjectiveParts:
+def build_objective(objective: EndoFMObjectiveConfig | VCLConfig, start: Start) -> ObjectiveParts:
     """Return task, frame sampler and transform of an objective; its random weights come from torch's generator."""
     build: Callable[..., ObjectiveParts] = (
         endofm_task.build if isinstance(objective, EndoFMObjectiveConfig) else vcl_task.build

@@ -10,11 +10,12 @@ from endofm.config.checks import require_int
 from endofm.data.stills.virtual_camera import CameraConfig
 from endofm.errors import ConfigError
 from endofm.training.config_schema import resume_safe
+from endofm.training.objectives.distill.distill_config import DistillConfig
 from endofm.training.objectives.endofm.endofm_config import EndoFMFixedConfig, EndoFMPublishedConfig
 from endofm.training.objectives.vcl.vcl_config import VCLConfig
 from endofm.training.run_config import RunConfig
 
-Objective = EndoFMPublishedConfig | EndoFMFixedConfig | VCLConfig
+Objective = EndoFMPublishedConfig | EndoFMFixedConfig | VCLConfig | DistillConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ class PretrainConfig:
     """All settings of a pre-training run.
 
     Attributes:
-        objective: Training objective: `endofm`, `endofm-fixed` or `vcl`.
+        objective: Training objective: `endofm`, `endofm-fixed`, `vcl` or `distill`.
         data: Training clips.
         init: Initial weights.
         model: The resulting model.
@@ -120,3 +121,5 @@ class PretrainConfig:
                 "name the clips to train on: data.clips=FOLDER (or a manifest, a list; several as [A, B]), "
                 "data.stills=FOLDER for stills, or else data.shards=FOLDER"
             )
+        if self.data.shards and isinstance(self.objective, DistillConfig):
+            raise ConfigError("a distillation keeps its pictures in memory; name them in data.clips, not data.shards")

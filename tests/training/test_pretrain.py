@@ -278,7 +278,11 @@ def test_a_terminated_job_saves_and_resumes(folder: Path, tmp_path: Path, capsys
     [
         (["data.clips=[]"], ConfigError, r"name the clips to train on: data\.clips=FOLDER"),
         (["data.clips=nowhere"], InputError, r"nowhere: there is no such manifest, list or folder"),
-        (["objective=dino"], ConfigError, r"objective\.name: must be one of endofm, endofm-fixed, vcl, got 'dino'"),
+        (
+            ["objective=dino"],
+            ConfigError,
+            r"objective\.name: must be one of endofm, endofm-fixed, vcl, distill, got 'dino'",
+        ),
         (["objective.views.local_size=20"], ConfigError, r"local_size 20 is not a multiple of the patch size 16"),
         (["run.epochs=1", "objective.warmup_epochs=2"], ConfigError, "warmup_epochs 2 is longer than the run"),
         (["knn.clips={clips}"], InputError, r"9 of these clips are training clips"),
