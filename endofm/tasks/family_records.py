@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from endofm.config import BaseEncoderConfig, EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.config.family_preprocess import space_time_clip, tubelet_clip
+from endofm.config.family_preprocess import space_time_clip, tubelet_clip, whole_frame
 from endofm.config.vjepa_config import VJepaConfig
 from endofm.hub.weight_record import Mirror, WeightRecord
 
@@ -180,4 +180,117 @@ VJEPA_RECORDS = (
     ),
 )
 
-FAMILY_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS)
+_IMAGE = EncoderConfig(attention_type="space_only", table_resize="bicubic", pooling="mean_of_norms")
+_IMAGE_SMALL = replace(_IMAGE, embed_dim=384, num_heads=6)
+_IMAGE_TINY = replace(_IMAGE, img_size=64, embed_dim=64, depth=2, num_heads=1)
+_IMAGE_NOTES = (
+    "An image encoder, run on every frame: the clip embedding is the mean of the frames' normed class tokens.",
+    "Frames and window are those of Endo-FM, for comparisons; the encoder itself knows no time.",
+)
+_GASTRONET_PAGE = "https://cortex.thetavision.nl"
+_GASTRONET = {
+    "license": "cc-by-nc-nd-4.0",
+    "license_note": "As others quote an earlier version of the page on the hub; unverified here.",
+    "sources": ("A public entry of the RARE26 challenge, whose provenance file states checksum and size.",),
+}
+_SURGENET_LICENSE = {
+    "license": "cc-by-nc-sa-4.0",
+    "license_note": "LICENSE_MODELS.txt of TimJaspers0801/SurgeNet; its code is under the MIT licence.",
+}
+
+
+def image_record(
+    name: str,
+    description: str,
+    family: str,
+    encoder: BaseEncoderConfig,
+    *,
+    license: str,
+    preprocess: PreprocessConfig | None = None,
+    notes: tuple[str, ...] = (),
+    **facts: Any,
+) -> WeightRecord:
+    """Return the record of an image encoder; by default it sees the whole frame with the statistics of ImageNet."""
+    config = model_config(name, encoder, license=license, preprocess=preprocess or whole_frame(encoder))
+    return WeightRecord(
+        name=name,
+        description=description,
+        config=config,
+        family=family,
+        license=license,
+        notes=(*_IMAGE_NOTES, *notes),
+        status="" if "mirrors" in facts else f"{NOT_TRIED}.",
+        **facts,
+    )
+
+
+IMAGE_RECORDS = (
+    image_record(
+        "endovit-b",
+        "EndoViT: ViT-B/16, masked autoencoder on images of minimally invasive surgery",
+        "EndoViT",
+        _IMAGE,
+        preprocess=whole_frame(_IMAGE, mean=(0.3464, 0.2280, 0.2228), std=(0.2520, 0.2128, 0.2093)),
+        hub_id="egeozsoy/EndoViT",
+        filename="pytorch_model.bin",
+        license="unknown",
+        license_note="There is no licence file in the repository.",
+        notes=("A decoder of the masked autoencoder in the file, if there is one, is left out.",),
+        sources=("README of the repository at 9d30d4e: layout, mean and deviation, squeezed frames.",),
+    ),
+    image_record(
+        "gastronet-5m-vits",
+        "GastroNet-5M: ViT-S/16, DINO on gastrointestinal endoscopy",
+        "GastroNet-5M",
+        _IMAGE_SMALL,
+        mirrors=(
+            Mirror(
+                page=_GASTRONET_PAGE,
+                filename="VITS_GastroNet-5M_DINOv1.pth",
+                sha256="383c7a9a026cc7a8ecf0a201713714f91f51384fcacb0a7226df77212aa7da77",
+                status=f"The repository on the hub held only a README in September 2026, others report. {NOT_TRIED}.",
+            ),
+        ),
+        **_GASTRONET,
+    ),
+    image_record(
+        "pl-stitch-b",
+        "PL-Stitch: ViT-B/16, iBOT with the order of surgical frames",
+        "PL-Stitch",
+        _IMAGE,
+        hub_id="visurg/PL-Stitch",
+        filename="pl_lemon.pth",
+        license="mit",
+        license_note="The licence of the code, which does not mention the weights separately.",
+        notes=("A mask token of the pre-training in the file, if there is one, is left out.",),
+        sources=("Code of visurg's PL-Stitch at f4a3b19.",),
+    ),
+    *(
+        image_record(
+            f"surgenetxl-dinov1-{size}",
+            f"SurgeNetXL: ViT-{size.upper()}/16, DINO on surgical video",
+            "SurgeNetXL",
+            encoder,
+            mirrors=(
+                Mirror(
+                    page="https://huggingface.co/rlpddejong/SurgeNetXL_DINOv1-v3",
+                    status=f"A repository on the hub; the names of its files are not known. {NOT_TRIED}.",
+                ),
+            ),
+            sources=("Code of TimJaspers0801/SurgeNet at 54831cf.",),
+            **_SURGENET_LICENSE,
+        )
+        for size, encoder in (("s", _IMAGE_SMALL), ("b", _IMAGE))
+    ),
+    *(
+        random_record(f"{name}-tiny-random", family, _IMAGE_TINY, whole_frame(_IMAGE_TINY))
+        for name, family in (
+            ("endovit", "EndoViT"),
+            ("gastronet-5m", "GastroNet-5M"),
+            ("pl-stitch", "PL-Stitch"),
+            ("surgenetxl-dinov1", "SurgeNetXL"),
+        )
+    ),
+)
+
+FAMILY_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS, *IMAGE_RECORDS)

@@ -222,4 +222,74 @@ SURGMOTION = Original(
     convert=(),
 )
 
-ORIGINALS = (LV, M2CRL, STOMP, SURGMOTION)
+
+def check_image(model: VideoEncoder) -> float:
+    """Compare with the numbers of an image transformer, frame by frame."""
+    numbers, pixels = golden("framevit_tiny")["base/frame_tokens"], clip("framevit_tiny/base", (2, 3, 4, 64, 64))
+    with torch.inference_mode():
+        output, alone = model.forward_features(pixels), model(pixels)
+        frames = [model(pixels[:, :, [frame]]) for frame in range(4)]
+    assert output.patch_tokens is not None
+    return max(
+        difference(output.patch_tokens.flatten(2, 3), numbers[:, :, 1:]),
+        difference(torch.stack(frames, dim=1), numbers[:, :, 0]),
+        difference(output.cls_token, numbers[:, :, 0].mean(axis=1)),
+        difference(alone, numbers[:, :, 0].mean(axis=1)),
+    )
+
+
+def _endovit_file(tensors: Tensors) -> dict[str, Any]:
+    decoder = {
+        "mask_token": torch.ones(1, 1, 32),
+        "decoder_pos_embed": torch.ones(1, 17, 32),
+        "decoder_embed.weight": torch.ones(32, 64),
+        "decoder_blocks.0.norm1.weight": torch.ones(32),
+        "decoder_pred.bias": torch.ones(8),
+    }
+    return {"model": {**tensors, **decoder}, "epoch": 14}
+
+
+def _stitch_file(tensors: Tensors) -> dict[str, Any]:
+    return {
+        "teacher": {**prefixed(tensors, "backbone."), "backbone.masked_embed": torch.ones(1, 64)},
+        "student": {f"module.backbone.{name}": torch.zeros_like(tensor) for name, tensor in tensors.items()},
+        "epoch": 30,
+    }
+
+
+IMAGE_TINY = EncoderConfig(
+    img_size=64,
+    embed_dim=64,
+    depth=3,
+    num_heads=4,
+    attention_type="space_only",
+    table_resize="bicubic",
+    pooling="mean_of_norms",
+)
+
+ENDOVIT = Original(
+    name="EndoViT",
+    encoder=IMAGE_TINY,
+    written=_endovit_file,
+    left_out=("mask_token", "decoder_pos_embed", "decoder_embed.weight", "decoder_blocks.0.norm1.weight"),
+    check=check_image,
+    file="pytorch_model.bin",
+)
+GASTRONET = Original(name="GastroNet-5M", encoder=IMAGE_TINY, written=dict, check=check_image)
+PL_STITCH = Original(
+    name="PL-Stitch",
+    encoder=IMAGE_TINY,
+    written=_stitch_file,
+    left_out=("masked_embed",),
+    check=check_image,
+    file="pl_lemon.pth",
+)
+SURGENET_DINO = Original(
+    name="SurgeNetXL-DINOv1",
+    encoder=IMAGE_TINY,
+    written=lambda tensors: {**tensors, "head.weight": torch.ones(2, 64)},
+    left_out=("head.weight",),
+    check=check_image,
+)
+
+ORIGINALS = (LV, M2CRL, STOMP, SURGMOTION, ENDOVIT, GASTRONET, PL_STITCH, SURGENET_DINO)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from endofm.config import PreprocessConfig
+from endofm.errors import ConfigError
 from endofm.transforms.geometry import Box
-from endofm.transforms.processor import resize
+from endofm.transforms.processor import Processor, resize
 
 sides = st.integers(1, 60)
 
@@ -44,3 +49,14 @@ def test_resize_is_interpolation(
     assert result.shape == (*leading, below - top, right - left, channels)
     torch.testing.assert_close(result.reshape(expected.shape), expected, atol=2e-4 if bytes_ else 1e-6, rtol=0)
     assert torch.equal(frames, kept)
+
+
+def test_a_bicubic_resize_is_that_of_pillow() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(frame).resize((32, 32), Image.Resampling.BICUBIC), dtype=np.float32)
+    config = PreprocessConfig.whole_frame(32, antialias=True, resample="bicubic", mean=(0, 0, 0), std=(1, 1, 1))
+    found = 255 * Processor(config).prepare_frame(frame).permute(1, 2, 0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1.001)
+    assert np.abs(found.numpy() - expected).mean() < 0.01
+    with pytest.raises(ConfigError, match="needs antialias"):
+        PreprocessConfig(resample="bicubic")
