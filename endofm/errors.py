@@ -110,6 +110,15 @@ def require_extra(module: str, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
+def reason(error: Exception) -> str:
+    """Return what an exception says about one video of many, whatever raised it.
+
+    One video must not end the work on the others, not even by a fault of this library or of another one: its exceptions
+    are reported with their kind, since their messages were not written for users.
+    """
+    return str(error) if isinstance(error, EndoFMError) else f"unexpected {type(error).__name__}: {error}"
+
+
 def quoted(value: object, *, limit: int = 200) -> str:
     """Return ``repr(value)`` for a message, shortened if it is long.
 

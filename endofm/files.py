@@ -16,9 +16,12 @@ PARTIAL_PREFIX = ".partial-"
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Create or replace a UTF-8 text file; it appears under its name only when it is complete."""
+    """Create or replace a UTF-8 text file; it appears under its name only when it is complete.
+
+    Names of files in the text that are not UTF-8 keep their bytes.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def require_writable(target: str | Path) -> None:

@@ -48,10 +48,12 @@ def run(args: argparse.Namespace) -> int:
     reports = []
     for seed in range(args.seeds):
         plan = replace(plan, seed=seed)
+        left_out: list[str] = []
         results = run_detector(
             model,
             data,
             every=args.every,
+            notes=left_out,
             supports=plan,
             batch_size=args.batch_size,
         )
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             results,
             threshold=args.threshold,
             settings=settings,
-            notes=data.notes[:20],
+            notes=[*data.notes[:20], *left_out],
             bootstrap=BootstrapSettings(resamples=args.resamples),
         )
         reports.append(report.to_dict())

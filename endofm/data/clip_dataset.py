@@ -21,7 +21,7 @@ from endofm.data.prepare.frame_folders import NOMINAL_FPS, read_frame
 from endofm.data.prepare.sources import list_images
 from endofm.data.stills.still_clip import still_clip
 from endofm.data.stills.virtual_camera import CameraConfig, CameraDraw
-from endofm.errors import InputError, VideoError
+from endofm.errors import EndoFMError, InputError, VideoError, reason
 from endofm.video.find import IMAGE_SUFFIXES
 from endofm.video.frames import Float64Array, UInt8Array
 from endofm.video.open import VideoInput, open_video
@@ -255,6 +255,17 @@ TimeSelection = Callable[[Float64Array, float], Float64Array]
 
 
 def _read_video(source: VideoInput, select: TimeSelection) -> tuple[UInt8Array, Float64Array]:
+    try:
+        return _read_whole(source, select)
+    except EndoFMError:
+        raise
+    except Exception as error:
+        # A clip that cannot be read is skipped and named, whatever the reason; the run goes on.
+        name = source if isinstance(source, (str, Path)) else "the clip"
+        raise VideoError(f"{name}: {reason(error)}") from error
+
+
+def _read_whole(source: VideoInput, select: TimeSelection) -> tuple[UInt8Array, Float64Array]:
     with open_video(source) as video:
         requested = select(video.frame_times(), video.end_seconds())
         frames = list(video.sample(requested))

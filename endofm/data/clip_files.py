@@ -11,7 +11,7 @@ from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, read_manifest
 from endofm.data.perceptual_hashes import HASH_EVERY, frame_hash
 from endofm.data.prepare.frame_folders import folder_sha256
 from endofm.data.prepare.sources import list_images, require_folder
-from endofm.errors import EndoFMError
+from endofm.errors import reason
 from endofm.hub.download import file_sha256
 from endofm.video.find import find_recordings
 from endofm.video.open import open_video
@@ -138,6 +138,6 @@ def _decode(path: Path) -> tuple[int, tuple[int, ...], list[str]]:
                     hashes.append(frame_hash(frame.data))
                 count += 1
             problems = [text.removeprefix(f"{path}: ") for text in source.problems]
-    except EndoFMError as error:
-        problems = [str(error).removeprefix(f"{path}: ")]
+    except Exception as error:
+        problems = [reason(error).removeprefix(f"{path}: ")]
     return count, tuple(hashes), problems

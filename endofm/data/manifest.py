@@ -14,6 +14,8 @@ from endofm.files import atomic_path
 from endofm.list_table import CLIP_COLUMNS, ListRow, read_table
 
 CLIP_MANIFEST_NAME = "manifest.csv"
+NAME_ERRORS = "backslashreplace"
+"""How names of sources that are not UTF-8 are written into tables, which always are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def write_manifest(path: str | Path, rows: Iterable[ClipRow]) -> None:
         path: File to create or replace.
         rows: Clips, in the order of the lines.
     """
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=NAME_ERRORS) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(astuple(row) for row in rows)

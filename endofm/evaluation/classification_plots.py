@@ -10,7 +10,7 @@ import numpy as np
 from endofm.errors import require_extra
 from endofm.evaluation.classification_metrics import confusion_matrix, per_class_metrics
 from endofm.evaluation.predictions import Predictions
-from endofm.files import atomic_path
+from endofm.visualize.figures import add_legend, new_figure, save_figure
 
 
 def plot_roc(predictions: Predictions, path: str | Path) -> Path:
@@ -31,6 +31,7 @@ def plot_roc(predictions: Predictions, path: str | Path) -> Path:
     figure, axes = _figure(5.2, 5)
     rows = per_class_metrics(predictions)
     shown = head.labels[1:] if head.num_classes == 2 and not head.multi_label else head.labels
+    curves: dict[str, Any] = {}
     for label in shown:
         index, area = head.labels.index(label), rows[label]["auroc"]
         if np.isnan(area):
@@ -38,7 +39,8 @@ def plot_roc(predictions: Predictions, path: str | Path) -> Path:
         target = predictions.targets[:, index] if head.multi_label else predictions.targets == index
         false_positives, true_positives, _ = sklearn_metrics.roc_curve(target, predictions.probabilities[:, index])
         # Steps, not slopes: between two thresholds that occur, the rates do not change.
-        axes.step(false_positives, true_positives, where="post", label=f"{label} (area {area:.3f})")
+        (curve,) = axes.step(false_positives, true_positives, where="post")
+        curves[f"{label} (area {area:.3f})"] = curve
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     groups = len(set(predictions.groups))
     axes.set(
@@ -49,9 +51,9 @@ def plot_roc(predictions: Predictions, path: str | Path) -> Path:
         title=f"ROC, {len(predictions)} items of {groups} patients or videos",
     )
     axes.set_aspect("equal")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower right")
-    return _save(figure, path)
+    if curves:
+        add_legend(axes, curves, loc="lower right")
+    return save_figure(figure, path, dpi=120)
 
 
 def plot_confusion(predictions: Predictions, path: str | Path) -> Path:
@@ -85,20 +87,9 @@ def plot_confusion(predictions: Predictions, path: str | Path) -> Path:
         axis.set_xticks(ticks, names, rotation=45, ha="right")
         axis.set_yticks(ticks, names)
         axis.set(xlabel="predicted", ylabel="target", title=head.labels[index] if head.multi_label else "")
-    return _save(figure, path)
+    return save_figure(figure, path, dpi=120)
 
 
 def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, Any]:
-    require_extra("matplotlib", "viz", "Drawing a picture of a report")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height, extra="viz", purpose="Drawing a picture of a report")
     return figure, figure.subplots(1, columns)
-
-
-def _save(figure: Any, path: Path) -> Path:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-    return path

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from endofm.errors import VideoError, require_extra
+from endofm.errors import VideoError
 from endofm.evaluation.box_matching import localisation_counts, match_frame
 from endofm.evaluation.detection_records import DetectionResults, FrameResult
 from endofm.evaluation.frame_presence import f_score, presence_counts, presence_metrics
 from endofm.files import atomic_path
 from endofm.video.box_drawing import draw_boxes
+from endofm.visualize.figures import new_figure, save_figure
 
 _THRESHOLDS = np.linspace(0.02, 0.98, 49)
 _TILE_WIDTH, _COLUMNS = 320, 4
@@ -32,10 +33,6 @@ def plot_sweep(results: DetectionResults, path: str | Path, *, threshold: float)
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    require_extra("matplotlib", "train", "A score sweep")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     # One matching serves all thresholds, see localisation_counts.
     matches = [match_frame(frame, "iou") for frame in results.frames]
     rows: dict[str, list[float]] = {"precision": [], "recall": [], "F1 (overlap >= 0.5)": [], "presence F1": []}
@@ -47,17 +44,14 @@ def plot_sweep(results: DetectionResults, path: str | Path, *, threshold: float)
         values = (precision, recall, f_score(precision, recall), presence)
         for curve, value in zip(rows.values(), values, strict=True):
             curve.append(value)
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4, 4.4, extra="train", purpose="A score sweep")
     axes: Any = figure.add_subplot()
     for name, curve in rows.items():
         axes.plot(_THRESHOLDS, curve, label=name, linewidth=1.6)
     axes.axvline(threshold, color="grey", linewidth=0.8, linestyle="--")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score from which a box counts", title=f"{len(matches)} frames")
     axes.legend(loc="lower left")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-    return Path(path)
+    return save_figure(figure, path, dpi=120)
 
 
 def draw_worst(results: DetectionResults, path: str | Path, *, threshold: float, count: int = 16) -> Path:

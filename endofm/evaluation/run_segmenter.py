@@ -11,7 +11,7 @@ import torch
 from endofm.data.segmentation import MaskRule
 from endofm.data.segmentation.mask_reading import constant_frames, read_frames, read_masks
 from endofm.data.segmentation.masked_clips import MaskedClip
-from endofm.errors import InputError, VideoError
+from endofm.errors import InputError, reason
 from endofm.evaluation.mask_metrics import ClipScores, score_clip
 from endofm.evaluation.worst_frames import WorstFrames
 from endofm.tasks.segmentation.model import EndoFMForSegmentation
@@ -58,8 +58,8 @@ def run_segmenter(
             frames = read_frames(clip, indices)
             frame_size = (frames.shape[1], frames.shape[2])
             truth = read_masks(clip, indices, frame_size, rule=mask_rule, num_classes=len(model.labels))
-        except VideoError as error:
-            notes.append(f"{clip.id} was left out: {error}")
+        except Exception as error:
+            notes.append(f"{clip.id} was left out: {reason(error)}")
             continue
         constant = constant_frames(frames)
         if constant:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from endofm.errors import EndoFMError, InputError, JobError
+from endofm.errors import EndoFMError, InputError, JobError, reason
 from endofm.files import atomic_path
 from endofm.inference.video_paths import VideoItem
 from endofm.json_text import read_json
@@ -187,10 +187,8 @@ def _process(item: VideoItem, *, work: Work, out: Path, suffixes: tuple[str, ...
             raise JobError(
                 f"{out}: the disk is full; finished videos are kept. Make room and rerun the command to resume"
             ) from error
-        if isinstance(error, EndoFMError):
-            return _failure(item, suffixes[0], str(error))
-        # A message from elsewhere needs its kind and the file. Whatever it is, the other videos must not suffer.
-        return _failure(item, suffixes[0], f"{item.path}: unexpected {type(error).__name__}: {error}")
+        text = reason(error)
+        return _failure(item, suffixes[0], text if isinstance(error, EndoFMError) else f"{item.path}: {text}")
     return Entry(
         source=str(item.path),
         output=item.output + suffixes[0],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from endofm.errors import require_extra
-from endofm.files import atomic_path
 from endofm.tasks.classification.results import VideoClassification
 from endofm.tasks.features.results import clock
+from endofm.visualize.figures import add_legend, new_figure, save_figure
 
 
 def plot_classification(result: VideoClassification, path: str | Path) -> Path:
@@ -25,23 +25,19 @@ def plot_classification(result: VideoClassification, path: str | Path) -> Path:
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    require_extra("matplotlib", "viz", "Drawing class probabilities")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    path = Path(path)
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 2.8, extra="viz", purpose="Drawing class probabilities")
     axes = figure.subplots()
     head = result.head
     shown = head.labels[1:] if head.num_classes == 2 and not head.multi_label else head.labels
     overlapping = bool((result.start_seconds[1:] < result.end_seconds[:-1]).any())
+    curves: dict[str, Any] = {}
     for label in shown:
         values = result.probabilities[:, head.labels.index(label)]
         if overlapping:
-            axes.plot((result.start_seconds + result.end_seconds) / 2, values, label=label)
+            (curves[label],) = axes.plot((result.start_seconds + result.end_seconds) / 2, values)
         else:
-            axes.stairs(values, np.append(result.start_seconds, result.end_seconds[-1]), label=label, baseline=None)
+            edges = np.append(result.start_seconds, result.end_seconds[-1])
+            curves[label] = axes.stairs(values, edges, baseline=None)
         if head.thresholds:
             axes.axhline(head.thresholds[head.labels.index(label)], color="grey", linewidth=0.8, linestyle="--")
     name = Path(result.provenance.get("video", {}).get("name", "")).name
@@ -53,7 +49,5 @@ def plot_classification(result: VideoClassification, path: str | Path) -> Path:
     axes.set(xlim=(result.start_seconds[0], result.end_seconds[-1]), ylim=(-0.02, 1.02), xlabel="time", title=title)
     axes.set_ylabel("probability")
     axes.xaxis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds >= 0 else "")
-    axes.legend(loc="upper right")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-    return path
+    add_legend(axes, curves, loc="upper right")
+    return save_figure(figure, path, dpi=110)

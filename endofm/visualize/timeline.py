@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import InputError, require_extra
-from endofm.files import atomic_path
+from endofm.errors import InputError
 from endofm.tasks.features.results import VideoFeatures, clock
 from endofm.video.frames import VideoSource
+from endofm.visualize.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,21 +63,17 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
         InputError: If there are no clips.
         MissingExtraError: If matplotlib is not installed.
     """
-    require_extra("matplotlib", "viz", "Drawing a timeline")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     path = Path(path)
     if not len(features):
         raise InputError(f"{path}: there are no clips to draw a timeline of")
+    height = 10.6 if source is not None else 9.4
+    figure = new_figure(_WIDTH, height, extra="viz", purpose="Drawing a timeline")
     # Hours of dense windows have more clips than the picture has pixels.
     step = -(-len(features) // _LARGEST_MATRIX)
     starts, ends = features.start_seconds[::step], features.end_seconds[::step]
     unit = features.normalized().embeddings[::step]
     similarity = unit @ unit.T
-    figure = Figure(figsize=(_WIDTH, 10.6 if source else 9.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    heights = [_STRIP, 7, 1.4] if source else [7, 1.4]
+    heights = [_STRIP, 7, 1.4] if source is not None else [7, 1.4]
     axes = list(figure.subplots(len(heights), 1, gridspec_kw={"height_ratios": heights}))
     first, last = float(starts[0]), float(features.end_seconds[-1])
     name = features.provenance.get("video", {}).get("name", "")
@@ -98,9 +94,7 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
     axes[1].set(xlim=(first, last), ylim=(0, None), xlabel="time", ylabel="novelty", yticks=[])
     for axis in (axes[0].xaxis, axes[0].yaxis, axes[1].xaxis):
         axis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds >= 0 else "")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-    return path
+    return save_figure(figure, path, dpi=110)
 
 
 def _draw_thumbnails(axes: Axes, source: VideoSource, first: float, last: float) -> None:

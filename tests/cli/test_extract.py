@@ -165,6 +165,22 @@ def test_bad_entries_and_equal_names_of_a_list(weights: Path, recordings: Path, 
     assert "gone.mp4" in failed[str(tmp_path / "gone.mp4")]
 
 
+def test_any_name_is_a_name(weights: Path, recordings: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    names = [b"x$_{$.mp4", b"_a\\b^c.mp4", b"not-utf8-\xe9.mp4", "漢字😀.mp4".encode(), b"two\nlines.mp4"]
+    for name in names:
+        shutil.copy(recordings / "two.mp4", os.fsencode(folder) + b"/" + name)
+    for format_ in ("safetensors", "parquet"):
+        out = tmp_path / format_
+        result = extract(folder, "-o", out, "--weights", weights, "--plot", "--format", format_)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == ""
+        written = {os.fsencode(path.name) for path in out.iterdir()}
+        for name in names:
+            assert {name + f".{format_}".encode(), name + f".{format_}.png".encode()} <= written
+
+
 def test_a_picture_can_be_requested_later(weights: Path, recordings: Path, tmp_path: Path) -> None:
     video, out = recordings / "two.mp4", tmp_path / "out"
     assert extract(video, "-o", out, "--weights", weights).returncode == 0

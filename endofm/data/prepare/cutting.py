@@ -16,7 +16,7 @@ from endofm.data.prepare.clip_format import ClipFormat, split_stream
 from endofm.data.prepare.frame_folders import NOMINAL_FPS, read_frame
 from endofm.data.prepare.source_record import SourceRecord, source_files
 from endofm.data.prepare.sources import SourceItem
-from endofm.errors import EndoFMError, VideoError
+from endofm.errors import VideoError, reason
 from endofm.hub.download import file_sha256
 from endofm.video.frames import Frame, UInt8Array
 from endofm.video.open import open_video
@@ -129,9 +129,9 @@ class _SourceReader:
         try:
             for count, indexed in enumerate(self._images() if path.is_dir() else self._video(path), 1):  # noqa: B007
                 yield indexed
-        except EndoFMError as error:
+        except Exception as error:
             # Damage in the middle of a source costs the rest of it, but not the clips that were cut before.
-            self.problems.append(str(error).removeprefix(f"{path}: "))
+            self.problems.append(reason(error).removeprefix(f"{path}: "))
         if count == 0 and not self.problems:
             self.problems.append("there are no frames in it")
 

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from endofm.data.manifest import ClipRow
+from endofm.data.manifest import NAME_ERRORS, ClipRow
 from endofm.errors import InputError
 from endofm.files import atomic_path, write_text
 
@@ -46,7 +46,7 @@ def write_problems(path: Path, problems: Sequence[tuple[str, str]], dropped: Seq
     if not problems and not dropped:
         path.unlink(missing_ok=True)
         return
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=NAME_ERRORS) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("kind", "source", "text"))
         writer.writerows(("problem", *line) for line in problems)

@@ -106,7 +106,8 @@ def _write_parquet(path: Path, arrays: Arrays, strings: Strings) -> None:
         metadata={**strings, "row_shapes": json.dumps(shapes)},
     )
     rows = len(next(iter(arrays.values())))
-    with parquet.ParquetWriter(path, schema) as writer:
+    # Opened here, because pyarrow takes no names that are not UTF-8.
+    with path.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for piece in _pieces(rows, sum(array.nbytes for array in arrays.values()) // max(1, rows)):
             writer.write_table(pa.table([column(array[piece]) for array in arrays.values()], schema=schema))
 
@@ -114,7 +115,7 @@ def _write_parquet(path: Path, arrays: Arrays, strings: Strings) -> None:
 def _read_parquet(path: Path) -> tuple[Arrays, Strings]:
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
+    with path.open("rb") as content, parquet.ParquetFile(content) as file:
         schema = file.schema_arrow
         strings = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
         shapes = parse_json(strings.pop("row_shapes", "{}"))

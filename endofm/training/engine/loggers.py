@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from endofm.errors import require_extra
 from endofm.files import atomic_path
 from endofm.training.run_config import RunConfig
+from endofm.visualize.figures import new_figure, save_figure
 
 Row = dict[str, Any]
 """``kind`` (``"train"`` or ``"validation"``), ``step``, ``epoch``, and metrics by name."""
@@ -190,15 +191,13 @@ def plot_run(path: Path, history: Sequence[Row], title: str) -> None:
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
-    require_extra("matplotlib", "train", "The plot of the run")
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(name for row in history for name in row if name not in _NOT_PLOTTED))
     names.sort(key=lambda name: name != "loss")  # loss first, the others in the order of the log
     if not names:
         return
     rows = -(-len(names) // _PLOT_COLUMNS)
-    figure = Figure(figsize=(3.2 * _PLOT_COLUMNS, 2.3 * rows + 0.4), layout="constrained")
+    width, height = 3.2 * _PLOT_COLUMNS, 2.3 * rows + 0.4
+    figure = new_figure(width, height, extra="train", purpose="The plot of the run")
     figure.suptitle(title)
     panels = figure.subplots(rows, _PLOT_COLUMNS, squeeze=False).flatten()
     for panel, name in zip(panels, names, strict=False):
@@ -211,5 +210,4 @@ def plot_run(path: Path, history: Sequence[Row], title: str) -> None:
         panel.tick_params(labelsize=7)
     for panel in panels[len(names) :]:
         panel.set_axis_off()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=90)
+    save_figure(figure, path, dpi=90)

@@ -19,7 +19,9 @@ import pytest
 from endofm.data.manifest import ClipRow, read_manifest
 from endofm.data.prepare.catalogue import find_set
 from endofm.data.prepare.clip_format import ClipFormat
+from endofm.data.prepare.cutting import cut_source
 from endofm.data.prepare.preparation import prepare
+from endofm.data.prepare.sources import SourceItem
 from endofm.errors import InputError, JobError
 from endofm.pool import WorkerDied, run_tasks, usable_processors
 from endofm.resume import exclusive
@@ -196,6 +198,24 @@ def test_a_folder_is_for_one_set_and_format(tmp_path: Path) -> None:
     make_video(tmp_path / "foreign" / "00001.mp4", 1, 3)
     with pytest.raises(JobError, match="another origin"):
         prepare(FOLDER, source, tmp_path / "foreign", progress=False)
+
+
+def test_a_name_that_is_not_utf8_and_an_unforeseen_error_cost_no_other_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    make_video(source / "good.mp4", 1, 7)
+    make_video(source / "x.mp4", 2, 7).rename(source / os.fsdecode(b"\xe9.mp4"))
+    assert len(prepared(source, tmp_path / "out")) == 2
+    assert "\\udce9.mp4" in (tmp_path / "out" / "manifest.csv").read_text(encoding="utf-8")
+
+    def fail(path: Path) -> None:
+        raise TypeError(f"a bug at {path.name}")
+
+    monkeypatch.setattr("endofm.data.prepare.cutting.open_video", fail)
+    record = cut_source(source, SourceItem(source="good.mp4", video="good"), tmp_path, ClipFormat())
+    assert record.clips == ()
+    assert record.problems == ("unexpected TypeError: a bug at good.mp4",)
 
 
 def test_a_run_that_prepared_nothing_leaves_the_folder_to_other_settings(tmp_path: Path) -> None:
