@@ -38,12 +38,13 @@ class FileSource:
         self._index = LazyIndex(self._scan)
         self._lock = threading.Lock()
         self._closed = False
-        self._needs_key = True
+        self._is_lenient = False
         reader = self._new_reader(None)
         if reader.current is None:
-            # Some recorders mark no key frames; the decoder then has to find a starting point by itself.
+            # Some recorders mark no key frames; the decoder then has to find a starting point by itself. Some encoders
+            # make what a strict decoder takes for errors.
             reader.close()
-            self._damage, self._needs_key = DamageLog(), False
+            self._damage, self._is_lenient = DamageLog(), True
             reader = self._new_reader(None)
         if reader.current is None or reader.origin is None:
             reader.close()
@@ -70,7 +71,7 @@ class FileSource:
             self._medium,
             threads=self._threads,
             damage=self._damage,
-            needs_key=self._needs_key,
+            lenient=self._is_lenient,
             origin=origin,
             index=self._index,
         )

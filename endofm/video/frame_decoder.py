@@ -18,6 +18,16 @@ from endofm.video.packets import DamageLog, FrameFinder, read_packets
 # Smaller steps back are rounding and reordering, not wrong time stamps.
 _BACK_SECONDS = 0.5
 
+# What the decoders of libavcodec take for an error (option err_detect), where that finds damage which they otherwise
+# decode to wrong pixels without a word. What the others notice by themselves is measured in docs/video.md.
+_STRICTNESS = {
+    **dict.fromkeys(("mjpeg", "hevc"), "explode"),
+    **dict.fromkeys(("wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3"), "bitstream+buffer+explode"),
+}
+
+# Decoders that go on after an error: key frames of these codecs are seconds apart.
+_UNSTOPPABLE = {"wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3"}
+
 # Packets of MPEG-4 that repeat the last picture are smaller and give no frame.
 _EMPTY_BYTES = 16
 
@@ -42,15 +52,16 @@ class FrameDecoder:
         medium: The file.
         threads: Threads of the decoder.
         damage: Records what cannot be decoded.
-        needs_key: Start at packets that the container marks as key frames, and resume at the next one after an error.
-            False for the rare file that marks none.
+        lenient: Start at any packet, and pass over errors. Otherwise decoding starts at packets that the container
+            marks as key frames, resumes at the next one after an error, and errors are those of a strict decoder. Rare
+            files mark no key frames, or have an encoder that makes what a strict decoder takes for errors.
 
     Raises:
         VideoError: If the file cannot be opened or holds no video.
     """
 
-    def __init__(self, medium: MediaSource, *, threads: int, damage: DamageLog, needs_key: bool) -> None:
-        self._damage, self._needs_key = damage, needs_key
+    def __init__(self, medium: MediaSource, *, threads: int, damage: DamageLog, lenient: bool) -> None:
+        self._damage, self._needs_key = damage, not lenient
         self.container = medium.open()
         try:
             self.stream = video_stream(self.container, medium.name)
@@ -60,6 +71,10 @@ class FrameDecoder:
         self.stream.thread_count = threads
         if threads > 1:
             self.stream.thread_type = "AUTO"
+        name = self.stream.codec_context.codec.canonical_name
+        if not lenient and name in _STRICTNESS:
+            self.stream.codec_context.options = {"err_detect": _STRICTNESS[name]}
+        self._goes_on = name in _UNSTOPPABLE
         self.clock = Clock.of(self.container, self.stream)
         self.packets_read = 0
         self.start_packet = 0
@@ -120,6 +135,9 @@ class FrameDecoder:
             except av.FFmpegError:
                 # The decoder still holds pictures from before the error; they are sound and come out first.
                 queue.lose(packet)
+                if self._goes_on:
+                    queue.spoil()
+                    continue
                 yield from queue.show(self._drain())
                 codec.flush_buffers()
                 waiting = self._needs_key
@@ -184,6 +202,10 @@ class _ShowOrder:
             self._damage.note("count", "frames without time stamps could not be decoded; later times may be early")
         else:
             self._damage.lost(stamp)
+
+    def spoil(self) -> None:
+        """Record that the frames up to the next key frame are predicted from one that could not be decoded."""
+        self._spoiled = True
 
     def show(self, frames: Iterable[VideoFrame]) -> Iterator[Picture]:
         """Yield the frames that left the decoder, with their time stamps."""

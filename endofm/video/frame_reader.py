@@ -63,7 +63,7 @@ class FrameReader:
         medium: The file.
         threads: Threads of the decoder.
         damage: Records what cannot be decoded.
-        needs_key: See :class:`~endofm.video.frame_decoder.FrameDecoder`.
+        lenient: See :class:`~endofm.video.frame_decoder.FrameDecoder`.
         origin: Frame at time zero; None for the first one that can be decoded.
         index: Index of the file's packets, built when it is first needed.
 
@@ -77,11 +77,11 @@ class FrameReader:
         *,
         threads: int,
         damage: DamageLog,
-        needs_key: bool,
+        lenient: bool,
         origin: Origin | None = None,
         index: LazyIndex,
     ) -> None:
-        self._medium, self._threads, self._damage, self._needs_key = medium, threads, damage, needs_key
+        self._medium, self._threads, self._damage, self._lenient = medium, threads, damage, lenient
         self._index = index
         self._longest_gop, self._last_key = 0.0, 0.0
         self._converter: RgbConverter | None = None
@@ -89,10 +89,13 @@ class FrameReader:
         self.origin = origin
         self.current: Showing | None = None
         self._open()
-        self._can_jump = self.clock.holds_after_jump and needs_key
+        self._can_jump = self.clock.holds_after_jump and not lenient
+
+    def _new_decoder(self) -> FrameDecoder:
+        return FrameDecoder(self._medium, threads=self._threads, damage=self._damage, lenient=self._lenient)
 
     def _open(self) -> None:
-        self.decoder = FrameDecoder(self._medium, threads=self._threads, damage=self._damage, needs_key=self._needs_key)
+        self.decoder = self._new_decoder()
         self.clock = self.decoder.clock
         self._start(self.decoder.pictures())
 
@@ -227,9 +230,7 @@ class FrameReader:
             ordinal = int(index.key_ordinals[key])
             if self.decoder.packets_read > ordinal:
                 self.decoder.close()
-                self.decoder = FrameDecoder(
-                    self._medium, threads=self._threads, damage=self._damage, needs_key=self._needs_key
-                )
+                self.decoder = self._new_decoder()
             self._start(self.decoder.pictures(skip_to=ordinal))
             if self._has_landed(time):
                 return True

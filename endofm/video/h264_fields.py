@@ -1,6 +1,7 @@
-"""Detection of H.264 packets that hold the second field of a picture.
+"""What the headers of H.264 slices say: which packets hold the second field of a picture, and which pictures are lost.
 
 Interlaced recordings in transport streams (AVCHD, broadcast) have one field per packet, but two fields make one frame.
+Raw streams have no times in which a lost picture would leave a gap, but they number their pictures.
 Syntax elements are named and ordered as in ITU-T H.264, clauses 7.3.2.1.1 (sequence parameter set), 7.3.2.2 (picture
 parameter set) and 7.3.3 (slice header).
 """
@@ -9,22 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 _SLICE, _IDR_SLICE, _SPS, _PPS = 1, 5, 7, 8
 _PROFILES_WITH_CHROMA_FORMAT = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}
+
+# More uneven steps than these are a habit of the encoder.
+_FEW_GAPS = 2
 
 
 @dataclass(frozen=True)
 class _Sps:
     frame_num_bits: int
     separate_planes: bool
+    order_bits: int
+    may_have_gaps: bool
     may_have_fields: bool
 
 
 @dataclass(frozen=True)
-class _Field:
+class _Slice:
+    first_macroblock: int
     frame_num: int
+    is_field: bool
     bottom: bool
+    order: int
 
 
 class FieldPairing:
@@ -35,9 +45,8 @@ class FieldPairing:
     """
 
     def __init__(self, header: bytes) -> None:
-        self._sps: dict[int, _Sps] = {}
-        self._sps_of_pps: dict[int, int] = {}
-        self._first: _Field | None = None
+        self._sets = _ParameterSets()
+        self._first: _Slice | None = None
         self.is_second_field(header)
 
     def is_second_field(self, packet: bytes) -> bool:
@@ -58,41 +67,116 @@ class FieldPairing:
         self._first = None
         return True
 
-    def _read(self, packet: bytes) -> _Field | None:
+    def _read(self, packet: bytes) -> _Slice | None:
         """Read the first slice header of a packet; None if it holds no slice or a complete frame."""
-        for unit in _units(packet):
-            kind = unit[0] & 0x1F
-            if kind == _SPS:
-                number, sps = _read_sps(unit)
-                self._sps[number] = sps
-            elif kind == _PPS:
-                bits = _Bits(unit)
-                number = bits.ue()
-                self._sps_of_pps[number] = bits.ue()
-            elif kind in (_SLICE, _IDR_SLICE):
-                if not any(sps.may_have_fields for sps in self._sps.values()):
+        for unit in h264_units(packet):
+            if unit[0] & 0x1F in (_SLICE, _IDR_SLICE):
+                if not any(sps.may_have_fields for sps in self._sets.sps.values()):
                     return None
-                return self._read_slice(unit)
+                found = self._sets.read_slice(unit)
+                return found if found.is_field else None
+            self._sets.read(unit)
         return None
 
-    def _read_slice(self, unit: bytes) -> _Field | None:
+
+class _ParameterSets:
+    """Parameter sets of one stream, by which its slices are read."""
+
+    def __init__(self) -> None:
+        self.sps: dict[int, _Sps] = {}
+        self._sps_of_pps: dict[int, int] = {}
+
+    def read(self, unit: bytes) -> None:
+        """Read a NAL unit if it is a parameter set."""
+        kind = unit[0] & 0x1F
+        if kind == _SPS:
+            number, sps = _read_sps(unit)
+            self.sps[number] = sps
+        elif kind == _PPS:
+            bits = _Bits(unit)
+            number = bits.ue()
+            self._sps_of_pps[number] = bits.ue()
+
+    def sps_of(self, unit: bytes) -> _Sps:
+        """Return the sequence parameter set of a slice."""
         bits = _Bits(unit)
         bits.ue()  # first_mb_in_slice
         bits.ue()  # slice_type
-        sps = self._sps[self._sps_of_pps[bits.ue()]]
-        if not sps.may_have_fields:
-            return None
+        return self.sps[self._sps_of_pps[bits.ue()]]
+
+    def read_slice(self, unit: bytes) -> _Slice:
+        """Read the header of a slice."""
+        bits = _Bits(unit)
+        first = bits.ue()
+        bits.ue()  # slice_type
+        sps = self.sps[self._sps_of_pps[bits.ue()]]
         if sps.separate_planes:
             bits.u(2)
         frame_num = bits.u(sps.frame_num_bits)
-        is_field = bits.u(1)
-        return _Field(frame_num, bool(bits.u(1))) if is_field else None
+        is_field = bool(sps.may_have_fields and bits.u(1))
+        bottom = bool(is_field and bits.u(1))
+        if unit[0] & 0x1F == _IDR_SLICE:
+            bits.ue()  # idr_pic_id
+        return _Slice(first, frame_num, is_field, bottom, bits.u(sps.order_bits))
 
 
-def _units(data: bytes) -> Iterator[bytes]:
-    """Yield the beginnings of the NAL units, as far as headers reach."""
+class PictureNumbers:
+    """Follows the numbers of the pictures of one raw stream, to find out whether some are lost.
+
+    ``frame_num`` counts reference pictures without a gap (clause 7.4.3). The picture order count is even by custom: a
+    few gaps in an otherwise even count are lost pictures as well.
+    """
+
+    def __init__(self) -> None:
+        self._sets = _ParameterSets()
+        self._reference: int | None = None
+        self._orders: list[int] = []
+        self._steps: list[int] = []
+        self._gap = False
+
+    def read(self, unit: bytes) -> None:
+        """Read the beginning of the next NAL unit of the stream, emulation prevention removed."""
+        kind = unit[0] & 0x1F
+        if kind not in (_SLICE, _IDR_SLICE):
+            self._sets.read(unit)
+            return
+        sps, found = self._sets.sps_of(unit), self._sets.read_slice(unit)
+        if kind == _IDR_SLICE and found.first_macroblock == 0 and not found.bottom:
+            self._end_sequence()
+            self._reference = found.frame_num
+        following = None if self._reference is None else (self._reference + 1) % (1 << sps.frame_num_bits)
+        if not sps.may_have_gaps and following is not None and found.frame_num not in (self._reference, following):
+            self._gap = True
+        if unit[0] & 0x60 or self._reference is None:
+            self._reference = found.frame_num
+        if found.first_macroblock == 0 and sps.order_bits and not found.is_field:
+            self._orders.append(self._unwrapped(found.order, 1 << sps.order_bits))
+
+    def _unwrapped(self, order: int, modulus: int) -> int:
+        """Return the picture order count whose lower bits are ``order``, the nearest to the latest one."""
+        if not self._orders:
+            return order
+        latest = self._orders[-1]
+        return latest + (order - latest + modulus // 2) % modulus - modulus // 2
+
+    def _end_sequence(self) -> None:
+        orders = sorted(set(self._orders))
+        self._steps += [after - before for before, after in pairwise(orders)]
+        self._orders.clear()
+
+    def has_gap(self) -> bool:
+        """Return whether pictures are lost, once the whole stream was read."""
+        self._end_sequence()
+        usual = sorted(self._steps)[len(self._steps) // 2] if self._steps else 0
+        wide = sum(step > usual for step in self._steps)
+        return self._gap or 0 < wide <= max(_FEW_GAPS, len(self._steps) // 100)
+
+
+def h264_units(data: bytes, end: int | None = None) -> Iterator[bytes]:
+    """Yield the beginnings of the NAL units whose start codes begin before ``end``, as far as headers reach."""
+    limit = len(data) if end is None else end
     start = data.find(b"\0\0\1")
-    while start >= 0:
+    while 0 <= start < limit:
         following = data.find(b"\0\0\1", start + 3)
         end = following if following >= 0 else len(data)
         # Parameter sets and slice headers are far shorter than 300 bytes.
@@ -121,9 +205,9 @@ def _read_sps(unit: bytes) -> tuple[int, _Sps]:
                 if bits.u(1):
                     _skip_scaling_list(bits, 16 if index < 6 else 64)
     frame_num_bits = bits.ue() + 4
-    order_type = bits.ue()
+    order_type, order_bits = bits.ue(), 0
     if order_type == 0:
-        bits.ue()
+        order_bits = bits.ue() + 4
     elif order_type == 1:
         bits.u(1)
         bits.se()
@@ -131,11 +215,11 @@ def _read_sps(unit: bytes) -> tuple[int, _Sps]:
         for _ in range(bits.ue()):
             bits.se()
     bits.ue()  # max_num_ref_frames
-    bits.u(1)  # gaps_in_frame_num_value_allowed_flag
+    may_have_gaps = bool(bits.u(1))
     bits.ue()  # pic_width_in_mbs_minus1
     bits.ue()  # pic_height_in_map_units_minus1
     frame_mbs_only = bits.u(1)
-    return number, _Sps(frame_num_bits, separate_planes, not frame_mbs_only)
+    return number, _Sps(frame_num_bits, separate_planes, order_bits, may_have_gaps, not frame_mbs_only)
 
 
 def _skip_scaling_list(bits: _Bits, size: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from endofm.video.asf_packets import AsfWalk
 from endofm.video.avi_chunks import AviWalk
 from endofm.video.container import Damage, FileBytes
+from endofm.video.h264_fields import PictureNumbers, h264_units
 from endofm.video.matroska_elements import MatroskaWalk
 
 _CHUNK = 1 << 20  # Bytes that are read at once.
@@ -151,6 +152,18 @@ def _check_transport(file: FileBytes) -> None:
 _NO_CODE = re.compile(rb"\x00\x00\x00+[^\x00\x01]")
 
 
+def _check_h264(file: FileBytes) -> None:
+    _check_raw(file)
+    numbers = PictureNumbers()
+    for start in range(0, file.size, _CHUNK):
+        # Parameter sets and slice headers are far shorter than 300 bytes.
+        data = file.read(start, min(_CHUNK + 300, file.size - start))
+        for unit in h264_units(data, min(_CHUNK, len(data))):
+            numbers.read(unit)
+    if numbers.has_gap():
+        raise Damage("the numbers of the pictures have gaps: some are lost, and later times are early")
+
+
 def _check_raw(file: FileBytes) -> None:
     if not re.match(rb"\x00\x00+\x01", file.read(0, min(64, file.size))):
         raise Damage.at(0, "no start code; something before it was cut off")
@@ -168,7 +181,7 @@ _CHECKS: dict[str, Callable[[FileBytes], Any]] = {
     "avi": AviWalk,
     "asf": AsfWalk,
     "mpegts": _check_transport,
-    "h264": _check_raw,
+    "h264": _check_h264,
     "hevc": _check_raw,
     "mpegvideo": _check_raw,
     "m4v": _check_raw,
