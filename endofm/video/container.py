@@ -48,6 +48,9 @@ _REFERRING = {
 # A time stamp so far beyond the length in the header is damage. Accepted, one flipped bit would make a video of weeks.
 _BEYOND_SECONDS = 10.0
 
+# Frames by which a codec may reorder, and more.
+_MOST_REORDERED = 32
+
 # The longest time that a frame may stay on screen by the word of a file that states no length.
 LONGEST_FRAME_SECONDS = 3600.0
 _LENGTH_IN_HEADER = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv"}
@@ -57,6 +60,7 @@ _END_IN_HEADER = {"matroska,webm", "asf", "nut"}
 
 _FALLBACK_RATE = Fraction(25)
 _SLOWEST, _TICKING, _FASTEST = Fraction(1, 3600), Fraction(1000), Fraction(100_000)
+_SLOWEST_RAW, _FASTEST_RAW = Fraction(1, 2), Fraction(1000)
 
 
 class Damage(Exception):
@@ -320,6 +324,16 @@ class Clock:
             return None
         return stamp
 
+    def leads(self, pts: int | None, key: int | None) -> bool:
+        """Return whether a frame is shown before the key frame that precedes it in the file.
+
+        Such a frame lacks the frames that it was predicted from. A key frame much later than the frames behind it has
+        a damaged time stamp instead.
+        """
+        if pts is None or key is None:
+            return False
+        return 0 < key - pts <= _MOST_REORDERED * self.step
+
     def lasting(self, tick: int, duration: int | None) -> int:
         """Return the ticks for which the last frame, at ``tick``, stays on screen: one step if it does not say."""
         if not duration or self.seconds(duration) > LONGEST_FRAME_SECONDS:
@@ -342,7 +356,8 @@ def _stated_rate(stream: VideoStream, *, timed: bool) -> Fraction | None:
     if timed and (not rate or (rate > _TICKING and rate * (stream.time_base or 0) == 1)):
         # One frame per tick of a fast clock (DV) is another default.
         rate = stream.guessed_rate
-    return rate if rate and _SLOWEST <= rate <= _FASTEST else None
+    slowest, fastest = (_SLOWEST, _FASTEST) if timed else (_SLOWEST_RAW, _FASTEST_RAW)
+    return rate if rate and slowest <= rate <= fastest else None
 
 
 @dataclass(frozen=True)

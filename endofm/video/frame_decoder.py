@@ -182,19 +182,20 @@ class _ShowOrder:
         """Record a packet that is passed to the decoder."""
         stamp = self._clock.stamp(packet)
         shown = self._finder.shows_frame(packet)
-        leading = self._first_shown is not None and packet.pts is not None and packet.pts < self._first_shown
-        self._passed += shown and not leading and packet.size > _EMPTY_BYTES
-        if stamp is None or self._clock.source != "pts" or not shown:
+        leading = self._clock.leads(packet.pts, self._first_shown)
+        if not shown or (stamp is None and self._clock.source != "count"):
             return
-        if self._first_shown is not None and stamp < self._first_shown:
+        if leading:
             self.lose(packet)
-        else:
+            return
+        self._passed += packet.size > _EMPTY_BYTES
+        if stamp is not None and self._clock.source == "pts":
             heapq.heappush(self._expected, stamp)
 
     def lose(self, packet: Packet[VideoStream]) -> None:
         """Record a packet that yields no picture."""
         stamp = self._clock.stamp(packet)
-        leading = self._missed_from is not None and packet.pts is not None and packet.pts < self._missed_from
+        leading = self._clock.leads(packet.pts, self._missed_from)
         if self._silent or leading:
             return
         self._failed += 1
@@ -210,7 +211,7 @@ class _ShowOrder:
     def show(self, frames: Iterable[VideoFrame]) -> Iterator[Picture]:
         """Yield the frames that left the decoder, with their time stamps."""
         for frame in frames:
-            if self._first_shown is not None and frame.pts is not None and frame.pts < self._first_shown:
+            if self._clock.leads(frame.pts, self._first_shown):
                 continue
             tick = self._clock.stamp(frame)
             self._shown += 1

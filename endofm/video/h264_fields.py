@@ -35,6 +35,7 @@ class _Slice:
     is_field: bool
     bottom: bool
     order: int
+    idr_number: int | None
 
 
 class FieldPairing:
@@ -115,9 +116,8 @@ class _ParameterSets:
         frame_num = bits.u(sps.frame_num_bits)
         is_field = bool(sps.may_have_fields and bits.u(1))
         bottom = bool(is_field and bits.u(1))
-        if unit[0] & 0x1F == _IDR_SLICE:
-            bits.ue()  # idr_pic_id
-        return _Slice(first, frame_num, is_field, bottom, bits.u(sps.order_bits))
+        idr_number = bits.ue() if unit[0] & 0x1F == _IDR_SLICE else None
+        return _Slice(first, frame_num, is_field, bottom, bits.u(sps.order_bits), idr_number)
 
 
 class PictureNumbers:
@@ -133,16 +133,23 @@ class PictureNumbers:
         self._orders: list[int] = []
         self._steps: list[int] = []
         self._gap = False
+        self._headers: dict[int, bytes] = {}
+        self._idr_numbers: list[int | None] = []
 
     def read(self, unit: bytes) -> None:
         """Read the beginning of the next NAL unit of the stream, emulation prevention removed."""
         kind = unit[0] & 0x1F
         if kind not in (_SLICE, _IDR_SLICE):
             self._sets.read(unit)
+            if kind == _SPS:
+                # Repeated for those who join late; a stream whose header changes was joined, or is damaged.
+                number, _ = _read_sps(unit)
+                self._gap |= self._headers.setdefault(number, unit.rstrip(b"\0")) != unit.rstrip(b"\0")
             return
         sps, found = self._sets.sps_of(unit), self._sets.read_slice(unit)
         if kind == _IDR_SLICE and found.first_macroblock == 0 and not found.bottom:
             self._end_sequence()
+            self._idr_numbers.append(found.idr_number)
             self._reference = found.frame_num
         following = None if self._reference is None else (self._reference + 1) % (1 << sps.frame_num_bits)
         if not sps.may_have_gaps and following is not None and found.frame_num not in (self._reference, following):
@@ -161,15 +168,19 @@ class PictureNumbers:
 
     def _end_sequence(self) -> None:
         orders = sorted(set(self._orders))
+        self._gap |= len(orders) < len(self._orders)
         self._steps += [after - before for before, after in pairwise(orders)]
         self._orders.clear()
 
     def has_gap(self) -> bool:
-        """Return whether pictures are lost, once the whole stream was read."""
+        """Return whether pictures are lost or repeated or headers differ, once the whole stream was read."""
         self._end_sequence()
         usual = sorted(self._steps)[len(self._steps) // 2] if self._steps else 0
         wide = sum(step > usual for step in self._steps)
-        return self._gap or 0 < wide <= max(_FEW_GAPS, len(self._steps) // 100)
+        few = max(_FEW_GAPS, len(self._steps) // 100)
+        # Encoders give successive IDR pictures different numbers.
+        equal = sum(before == after for before, after in pairwise(self._idr_numbers))
+        return self._gap or 0 < wide <= few or (0 < equal <= _FEW_GAPS and equal < len(self._idr_numbers) // 2)
 
 
 def h264_units(data: bytes, end: int | None = None) -> Iterator[bytes]:

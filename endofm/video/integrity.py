@@ -149,7 +149,9 @@ def _check_transport(file: FileBytes) -> None:
 
 
 # Sequences that only occur in front of a start code (ISO/IEC 13818-2, 6.2; ITU-T H.264 and H.265, annex B).
+# H.264 and H.265 have no use for the long runs of zeros that MPEG-2 fills its rate up with.
 _NO_CODE = re.compile(rb"\x00\x00\x00+[^\x00\x01]")
+_LONG_RUN = bytes(32)
 
 
 def _check_h264(file: FileBytes) -> None:
@@ -158,10 +160,38 @@ def _check_h264(file: FileBytes) -> None:
     for start in range(0, file.size, _CHUNK):
         # Parameter sets and slice headers are far shorter than 300 bytes.
         data = file.read(start, min(_CHUNK + 300, file.size - start))
+        if _LONG_RUN in data:
+            raise Damage.at(start + data.index(_LONG_RUN), "a run of zeros")
         for unit in h264_units(data, min(_CHUNK, len(data))):
             numbers.read(unit)
     if numbers.has_gap():
-        raise Damage("the numbers of the pictures have gaps: some are lost, and later times are early")
+        raise Damage(
+            "the stream contradicts itself: pictures are lost or repeated, or it was joined; times may be wrong"
+        )
+
+
+# Size and rate in sequence header and extension (ISO/IEC 13818-2, 6.2.2), which every group of pictures may repeat.
+_SEQUENCE = re.compile(rb"\x00\x00\x01\xb3(...)(.)|\x00\x00\x01\xb5[\x10-\x1f]....(.)", re.DOTALL)
+
+
+def _check_sequences(file: FileBytes) -> None:
+    rates: set[int] = set()
+    sizes: set[bytes] = set()
+    extensions: set[bytes] = set()
+    for start in range(0, file.size, _CHUNK):
+        for size, rate, extension in _SEQUENCE.findall(file.read(start, min(_CHUNK + 10, file.size - start))):
+            if size:
+                sizes.add(size)
+                rates.add(rate[0] & 15)
+            else:
+                extensions.add(extension)
+    if max(len(sizes), len(rates), len(extensions)) > 1:
+        raise Damage("the stream contradicts itself: its headers state several sizes or rates; times may be wrong")
+
+
+def _check_mpeg(file: FileBytes) -> None:
+    _check_raw(file)
+    _check_sequences(file)
 
 
 def _check_raw(file: FileBytes) -> None:
@@ -183,6 +213,7 @@ _CHECKS: dict[str, Callable[[FileBytes], Any]] = {
     "mpegts": _check_transport,
     "h264": _check_h264,
     "hevc": _check_raw,
-    "mpegvideo": _check_raw,
+    "mpegvideo": _check_mpeg,
+    "mpeg": _check_sequences,
     "m4v": _check_raw,
 }

@@ -27,6 +27,7 @@ class MatroskaWalk:
     def __init__(self, file: FileBytes) -> None:
         self._file = file
         self._tracks: set[int] = set()
+        self._videos: set[int] = set()
         position = 0
         while position < file.size:
             name, start, end = self._element(position, file.size)
@@ -98,15 +99,21 @@ class MatroskaWalk:
             if name == 0xA0:
                 block = next((c for _, n, c, _ in self._children(content, after) if n == 0xA1), 0)
             if name in (0xA0, 0xA3) and self._tracks:
-                number = self._file.read(block, 1)[0]
+                number, flags = self._file.read(block, 4)[::3]
                 if number >= 0x80 and number & 0x7F not in self._tracks:
                     raise Damage.at(position, "a block belongs to no track")
+                # Several frames in one block are for sound alone.
+                if number & 0x7F in self._videos and flags & 6:
+                    raise Damage.at(position, "a block of video says that it holds several frames")
         return end
 
     def _read_tracks(self, start: int, end: int) -> None:
         for _, name, content, after in self._children(start, end):
             if name == 0xAE:
-                self._tracks |= {self._integer(c, e) for _, n, c, e in self._children(content, after) if n == 0xD7}
+                entry = {n: self._integer(c, e) for _, n, c, e in self._children(content, after) if n in (0xD7, 0x83)}
+                self._tracks.add(entry.get(0xD7, 0))
+                if entry.get(0x83) == 1:
+                    self._videos.add(entry.get(0xD7, 0))
 
     def _read_cues(self, start: int, end: int) -> Iterator[int]:
         for _, kind, point, after in self._children(start, end):

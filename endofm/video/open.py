@@ -212,7 +212,11 @@ def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, how: _Decod
 
         file.seek(0)
         content = file.read()
-        images = image_file_source(lambda: open_image(io.BytesIO(content)), name=name, fps=fps)
+        # One JPEG right behind another is Motion JPEG, unless the first says that there are several pictures (MPO).
+        is_video = b"\xff\xd9\xff\xd8\xff" in content and b"MPF\0" not in content[:65536]
+        images = None
+        if not is_video:
+            images = image_file_source(lambda: open_image(io.BytesIO(content)), name=name, fps=fps)
         if images is not None:
             return images
     return _open_file(data, name, fps, how)

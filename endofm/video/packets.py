@@ -242,7 +242,7 @@ def scan_packets(medium: MediaSource, clock: Clock, origin: Origin, damage: Dama
             if packet.is_keyframe and shown:
                 keys.append((stamp, ordinal))
             # Leading frames of the first key frame lack the frames that they were predicted from; they are never shown.
-            leading = first_pts is not None and packet.pts is not None and packet.pts < first_pts
+            leading = clock.leads(packet.pts, first_pts)
             early = clock.source == "pts" and stamp < origin.tick
             if shown and not leading and not early:
                 stamps.append(stamp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -286,3 +287,70 @@ def test_vp9_headers(data: bytes, shown: bool) -> None:
     packet = av.Packet(data)
     finder = FrameFinder(av.CodecContext.create("vp9", "r"))  # type: ignore[arg-type]
     assert finder.shows_frame(packet) is shown  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mjpeg"), ("a.mov", "mjpeg"), ("a.wmv", "wmv2")])
+def test_wrong_pixels_that_a_strict_decoder_notices_are_told(tmp_path: Path, name: str, codec: str) -> None:
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    options = {"g": "12"} if codec == "wmv2" else {}
+    path = write_clip(tmp_path / name, codec=codec, pixel_format=pixel_format, options=options, size=(320, 240))
+    sound, problems = _read(path.read_bytes())
+    assert problems == ()
+    packets = [(position, size) for position, size, _ in _packets(path) if size > 300][:25]
+    rng = random.Random(1)
+    silent = 0
+    for position, size in packets:
+        data = bytearray(path.read_bytes())
+        # Behind the headers of a JPEG picture.
+        start = position + size // 2
+        data[start : start + size // 3] = rng.randbytes(size // 3)
+        frames, problems = _read(bytes(data))
+        pixels = {frame.pts_seconds: frame.data for frame in frames}
+        wrong = [f for f in sound if np.abs(f.data.astype(int) - pixels.get(f.pts_seconds, f.data)).mean() > 12]
+        silent += bool(wrong) and not problems
+    assert len(packets) > 10
+    assert silent <= len(packets) // 8, "a decoder that is not asked notices none of them"
+
+
+def test_a_damaged_wmv_frame_costs_itself_and_marks_the_rest_of_its_group(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.wmv", codec="wmv2", options={"g": "30"}, numbers=range(60))
+    data = bytearray(path.read_bytes())
+    position, size, key = _packets(path)[10]
+    assert not key
+    data[position + size // 2 : position + size // 2 + 60] = bytes(60)
+    frames, problems = _read(bytes(data))
+    assert len(frames) >= 55
+    assert any("could not be decoded" in problem for problem in problems)
+    assert any("may look damaged" in problem for problem in problems)
+
+
+def test_a_damaged_stamp_of_the_first_frame_hides_no_others(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.vob", codec="mpeg2video", container_format="vob", options={"g": "12", "bf": "2"})
+    data = bytearray(path.read_bytes())
+    stamp = data.index(b"\x00\x00\x01\xe0") + 9
+    assert data[stamp] >> 4 in (2, 3), "a time stamp"
+    data[stamp + 3] ^= 0x20
+    frames, _ = _read(bytes(data))
+    assert len(frames) >= 58
+
+
+def test_pictures_that_a_raw_stream_lacks_are_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.h264", container_format="h264", options={"g": "15", "bf": "3"})
+    data = path.read_bytes()
+    assert _read(data)[1] == ()
+    starts = [match.start() for match in re.finditer(rb"\x00\x00\x01[\x01\x41\x61\x21]", data)]
+    assert len(starts) > 50
+    for lost in (5, 20, 33):
+        damaged = data[: starts[lost]] + data[starts[lost + 1] :]
+        frames, problems = _read(damaged)
+        assert len(frames) < 60
+        assert any("pictures are lost" in problem or "could not be decoded" in problem for problem in problems), lost
+    _, problems = _read(data[: starts[10]] + bytes(300) + data[starts[10] + 300 :])
+    assert problems
+
+
+def test_motion_jpeg_without_a_name_is_no_single_image(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mjpeg", codec="mjpeg", pixel_format="yuvj420p", container_format="mjpeg")
+    frames, problems = _read(path.read_bytes())
+    assert len(frames) == 60
+    assert any("assumed" in problem for problem in problems)
