@@ -22,7 +22,7 @@ from endofm.training.engine.fit import fit
 from endofm.training.engine.random_state import seed_all
 from endofm.training.objectives.pretraining_task import Start
 from endofm.training.pretrain_config import Objective
-from endofm.training.run_config import Precision, RunConfig
+from endofm.training.run_config import FixedPrecision, RunConfig
 from studies.equal_budget import Budget, make_loader, make_parts, steps_within
 from studies.feature_scores import METRICS, LabelledClips, ScoreSettings, encoder_features, score, thumbnail_features
 from studies.study import Cell, PretrainingClips, Result, Study, StudySettings, require_finished
@@ -79,7 +79,7 @@ class PretrainingStudySettings(StudySettings):
     num_frames: int
     budget_tflop: float
     batch_size: int = 16
-    precision: Precision = "32-true"
+    precision: FixedPrecision = "32-true"
     warmup_share: float = 0.1
     arms: Mapping[str, Objective]
     evaluation: ScoreSettings = field(default_factory=ScoreSettings)

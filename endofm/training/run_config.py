@@ -8,7 +8,7 @@ from typing import Literal
 from endofm.errors import ConfigError
 from endofm.training.config_schema import resume_safe
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+FixedPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 LoggerName = Literal["csv", "tensorboard", "wandb"]
 
 
@@ -21,7 +21,9 @@ class RunConfig:
         max_steps: Largest number of optimisation steps; schedules then span these. Null for no limit.
         batch_size: Clips per optimisation step, over all processes.
         accumulate: Parts into which each process splits its batch, processed one after the other to save memory.
-        precision: `32-true`, `bf16-mixed`, or `16-mixed` (float16 with loss scaling).
+        precision: `32-true`, `bf16-mixed`, `16-mixed` (float16 with loss scaling), or `auto`: `32-true` on a CPU unless
+            a short measurement shows `bf16-mixed` to be clearly faster, the latter on a GPU that multiplies in it and
+            `16-mixed` on an older one. The run records what was chosen, and keeps it when it is resumed.
         accelerator: `cpu`, `cuda`, or `auto` for a GPU where there is one.
         devices: Processes on this machine, one per GPU; 0 for all GPUs (one process on a CPU). `torchrun` and SLURM
             set it themselves.
@@ -47,7 +49,7 @@ class RunConfig:
     max_steps: int | None = None
     batch_size: int = 12
     accumulate: int = resume_safe(1)
-    precision: Precision = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "auto"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda"] = resume_safe("auto")
     devices: int = resume_safe(0)
     num_nodes: int = resume_safe(1)

@@ -126,7 +126,9 @@ def _devices(run: RunConfig, accelerator: str) -> int:
 def _precision(run: RunConfig, accelerator: str) -> Precision:
     from lightning_fabric.plugins.precision import MixedPrecision, Precision
 
-    return Precision() if run.precision == "32-true" else MixedPrecision(run.precision, device=accelerator)
+    if run.precision in ("bf16-mixed", "16-mixed"):
+        return MixedPrecision(run.precision, device=accelerator)
+    return Precision()
 
 
 def _strategy(run: RunConfig, task: TrainingTask, world_size: int) -> Strategy | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,14 +14,15 @@ import torch
 
 from endofm.training.config_schema import to_dict
 from endofm.training.engine import run_checkpoints
-from endofm.training.engine.devices import on_first_process, open_fabric
+from endofm.training.engine.devices import choose_accelerator, on_first_process, open_fabric
 from endofm.training.engine.loggers import make_loggers, plot_run
 from endofm.training.engine.loop import TrainingLoop
 from endofm.training.engine.reporter import Reporter
 from endofm.training.engine.run_folder import RunFolder
+from endofm.training.engine.run_precision import run_precision
 from endofm.training.engine.session import Session
 from endofm.training.engine.training_task import DataFactory, RunSummary, TrainingTask
-from endofm.training.run_config import RunConfig
+from endofm.training.run_config import FixedPrecision, RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +110,14 @@ def fit(
         CheckpointFormatError: If every checkpoint of the run is damaged, or of another task.
         JobError: If another process is training in the folder, or the run was started with other settings.
     """
-    fabric = open_fabric(run, task)
     home = RunFolder(folder)
+    # Processes that measure it each get the same answer: the speeds differ by much more than a measurement does.
+    precision = run_precision(run, choose_accelerator(run), home.recorded_precision())
+    fabric = open_fabric(replace(run, precision=precision), task)
     settings = run if config is None else config
     with ExitStack() as stack:
         on_first_process(fabric, lambda: stack.enter_context(home.exclusive()))
-        on_first_process(fabric, lambda: home.store_settings(settings))
+        on_first_process(fabric, lambda: home.store_settings(settings, precision))
         session = Session(fabric, task, data, run, home)
         path, notes = on_first_process(fabric, home.checkpoints.newest_intact)
         notes += session.restore(path) if path else []
@@ -126,6 +129,8 @@ def fit(
             progress=progress,
         )
         stack.callback(reporter.close)
+        if run.precision == "auto":
+            reporter.show(f"Precision: {precision} (run.precision is auto).")
         for note in notes:
             reporter.show(f"endofm: warning: {note}")
         if path and not session.done:
@@ -140,7 +145,7 @@ def fit(
             name = signal.Signals(stop.received).name
             reporter.show(f"Stopped by {name} after step {session.step}, which is saved; rerun the command to resume.")
         elif fabric.is_global_zero:
-            _export(session, to_dict(settings), reporter)
+            _export(session, _with_precision(to_dict(settings), precision), reporter)
         if fabric.is_global_zero:
             plot_run(home.plot, session.history, f"{home.root.name}: {session.step} steps")
         # No process may leave before the first one has written: a launcher would take it for the end of the run.
@@ -175,6 +180,13 @@ def _export(session: Session, config: dict[str, Any], reporter: Reporter) -> Non
     session.task.export(home.export, {"network": content["network"], **content["helpers"]}, summary)
     if home.export.exists():
         reporter.show(f"The trained model is in {home.export}.")
+
+
+def _with_precision(config: dict[str, Any], precision: FixedPrecision) -> dict[str, Any]:
+    """Return a configuration that states the precision in which the run was computed."""
+    if "run" in config:
+        return {**config, "run": {**config["run"], "precision": precision}}
+    return {**config, "precision": precision}
 
 
 def _last_metrics(session: Session) -> dict[str, float]:

@@ -3,7 +3,7 @@
 ::
 
     config.yaml          resolved configuration
-    run.json             versions and identity
+    run.json             versions, identity, and the precision that was chosen
     checkpoints/         step-<number>.pt; `last` and `best` name one of them
     logs/                train.csv, validation.csv, tensorboard/
     export/              the trained model, at the end
@@ -31,6 +31,7 @@ from endofm.resume import exclusive, require_same_settings
 from endofm.training.config_files import read_yaml, to_yaml
 from endofm.training.config_schema import to_dict, without_resume_safe
 from endofm.training.engine.run_checkpoints import CheckpointFolder
+from endofm.training.run_config import FixedPrecision
 
 
 class RunFolder:
@@ -53,8 +54,16 @@ class RunFolder:
         """Hold the folder's lock and remove half-written files; see :func:`endofm.resume.exclusive`."""
         return exclusive(self.root)
 
-    def store_settings(self, config: Any) -> None:
+    def recorded_precision(self) -> FixedPrecision | None:
+        """Return the precision of the run's checkpoints, None before there are any."""
+        return self.identity().get("precision") if self.info.exists() and self.checkpoints.steps() else None
+
+    def store_settings(self, config: Any, precision: FixedPrecision) -> None:
         """Store the configuration; if the folder has checkpoints, check first that they were made with it.
+
+        Args:
+            config: The configuration.
+            precision: Precision in which the run computes.
 
         Raises:
             JobError: If the run was started with other settings; the message names them.
@@ -69,13 +78,14 @@ class RunFolder:
             )
         with atomic_path(self.config) as temporary:
             temporary.write_text(f"# endofm {__version__}\n{to_yaml(config)}", encoding="utf-8")
-        if not self.info.exists():
+        if not self.info.exists() or not self.checkpoints.steps():
             info = {
                 "id": uuid4().hex[:8],
                 "began": datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 "endofm": __version__,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
+                "precision": precision,
             }
             with atomic_path(self.info) as temporary:
                 temporary.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")

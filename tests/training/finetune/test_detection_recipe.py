@@ -155,7 +155,7 @@ def test_the_sound_preset_puts_it_right(boxes: Path) -> None:
     assert model.config.preprocess.mean == (0.485, 0.456, 0.406)
     assert model.config.preprocess.crop == "fit"
     assert model.head_config.clip_frames == 3
-    assert config.run.precision == "bf16-mixed"
+    assert config.run.precision == "auto"
     assert not config.published.target_first
     optimizer = make_optimizer(model, config.optimizer)
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}

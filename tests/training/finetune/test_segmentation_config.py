@@ -22,7 +22,7 @@ def test_presets_can_be_read_and_say_what_they_are() -> None:
     sound = load_config(SegmentationConfig, find_config("segmentation", "sound"), ["data.train=x"])
     assert not sound.optimizer.decay_all
     assert sound.data.augment == "clip"
-    assert sound.run.precision == "bf16-mixed"
+    assert sound.run.precision == "auto"
 
 
 def test_the_published_schedule_is_one_step_late() -> None:
