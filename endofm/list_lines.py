@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from endofm.csv_text import plain_cell
 from endofm.errors import InputError, quoted
 
 MAX_BYTES = 256 * 2**20
@@ -183,7 +184,7 @@ def records(path: Path, lines: Sequence[str], separator: str, *, headed: bool) -
         if cells is None:
             return
         if any(cell.strip() for cell in cells):
-            yield f"{path}, line {begin}", [_plain(cell) for cell in cells]
+            yield f"{path}, line {begin}", [plain_cell(cell.strip()) for cell in cells]
         begin = reader.line_num + 1
 
 
@@ -193,12 +194,6 @@ def exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
-
-
-def _plain(cell: str) -> str:
-    cell = cell.strip()
-    # Tables that the package writes mark cells that a spreadsheet would take for formulas; here they come back.
-    return cell[1:] if len(cell) > 1 and cell[0] == "'" and cell[1] in "=+-@" else cell
 
 
 def _split_at_blanks(text: str) -> list[str] | None:

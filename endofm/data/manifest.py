@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from endofm.csv_text import write_rows
 from endofm.errors import InputError, quoted
 from endofm.files import atomic_path
 from endofm.list_table import CLIP_COLUMNS, ListRow, read_table
@@ -90,9 +90,8 @@ def write_manifest(path: str | Path, rows: Iterable[ClipRow]) -> None:
         rows: Clips, in the order of the lines.
     """
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=NAME_ERRORS) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(astuple(row) for row in rows)
+        write_rows(file, [COLUMNS])
+        write_rows(file, (astuple(row) for row in rows))
 
 
 def iterate_manifest(path: str | Path) -> Iterator[ClipRow]:

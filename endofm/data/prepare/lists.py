@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from endofm.csv_text import write_rows
 from endofm.data.manifest import NAME_ERRORS, ClipRow
 from endofm.errors import InputError
 from endofm.files import atomic_path, write_text
@@ -47,7 +47,6 @@ def write_problems(path: Path, problems: Sequence[tuple[str, str]], dropped: Seq
         path.unlink(missing_ok=True)
         return
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8", errors=NAME_ERRORS) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("kind", "source", "text"))
-        writer.writerows(("problem", *line) for line in problems)
-        writer.writerows(("dropped", *line) for line in dropped)
+        write_rows(file, [("kind", "source", "text")])
+        write_rows(file, (("problem", *line) for line in problems))
+        write_rows(file, (("dropped", *line) for line in dropped))

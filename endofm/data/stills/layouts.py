@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from endofm.csv_text import plain_cell
 from endofm.data.detection.coco import read_coco
 from endofm.data.listing import read_clips
 from endofm.data.prepare.sources import list_images, require_folder
@@ -107,7 +108,7 @@ def _split_rows(source: Path) -> dict[str, dict[str, str]]:
             with file.open(newline="", encoding="utf-8-sig") as opened:
                 reader = csv.DictReader(opened)
                 if {"image", "split"} <= set(reader.fieldnames or ()):
-                    return {row["image"]: row for row in reader}
+                    return {plain_cell(row["image"]): row for row in reader}
     return {}
 
 

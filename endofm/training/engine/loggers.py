@@ -6,11 +6,11 @@ rewritten from the rows in the checkpoint, so that rows of steps that will be re
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from endofm.csv_text import write_rows
 from endofm.errors import require_extra
 from endofm.files import atomic_path
 from endofm.training.run_config import RunConfig
@@ -88,7 +88,7 @@ class CsvLogger:
             self._rewrite(kind)
         else:
             with self._path(kind).open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, self._columns[kind], restval="").writerow(_values(row))
+                write_rows(file, [self._cells(row)])
 
     def close(self) -> None:
         """Do nothing: every row is already in its file."""
@@ -106,9 +106,11 @@ class CsvLogger:
             path.unlink(missing_ok=True)
             return
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self._columns[kind], restval="")
-            writer.writeheader()
-            writer.writerows(_values(row) for row in self._rows[kind])
+            write_rows(file, [self._columns[kind], *map(self._cells, self._rows[kind])])
+
+    def _cells(self, row: Row) -> list[Any]:
+        values = _values(row)
+        return [values.get(name, "") for name in self._columns[row["kind"]]]
 
     def _path(self, kind: str) -> Path:
         return self.folder / f"{kind}.csv"
