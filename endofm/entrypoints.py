@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def endofm_base_8x224(
     if not pretrained:
         if weights is not None:
             raise InputError(
-                f"pretrained=False requests fresh weights, but weights={str(weights)!r} are given; drop one"
+                f"pretrained=False requests fresh weights, but weights={quoted(str(weights))} are given; drop one"
             )
         # Fresh weights are neither those of the record nor under its licence.
         config = replace(get_record(name).config, name="", license="", trained=False)

@@ -7,15 +7,32 @@ Every message says what was wrong, in which file or argument, and what to do nex
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
+
+_LONGEST = 2000
+"""Largest number of characters of a message, whatever it quotes."""
+
+# Control characters, line separators, marks of direction, and halves of surrogate pairs: names that are not UTF-8.
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 class EndoFMError(Exception):
-    """Base class of every error that this library raises on purpose."""
+    """Base class of every error that this library raises on purpose.
+
+    A message is shown without control characters, and all its lines but the first are indented: the name of a file in
+    it can neither move the cursor of a terminal nor look like another message.
+    """
+
+    def __str__(self) -> str:
+        return _message(super().__str__())
 
 
 class EndoFMWarning(UserWarning):
-    """Base class of every warning that this library emits."""
+    """Base class of every warning that this library emits; shown as :class:`EndoFMError` is."""
+
+    def __str__(self) -> str:
+        return _message(super().__str__())
 
 
 class UntrainedWeightsWarning(EndoFMWarning):
@@ -117,6 +134,25 @@ def reason(error: Exception) -> str:
     are reported with their kind, since their messages were not written for users.
     """
     return str(error) if isinstance(error, EndoFMError) else f"unexpected {type(error).__name__}: {error}"
+
+
+def visible(text: str) -> str:
+    """Return a string with its control characters written as in a string of Python.
+
+    Names of files and labels come from others; printed as they are, they could move the cursor, change colours, or
+    hide and reorder what stands beside them.
+
+    Args:
+        text: The text; letters of all scripts stay.
+    """
+    return _UNSHOWN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def _message(text: str) -> str:
+    first, *more = text.split("\n")
+    shown = "\n".join([visible(first), *(visible(line if line.startswith("  ") else f"  {line}") for line in more)])
+    # Both ends are kept: the file is named at the beginning, and the remedy at the end.
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]} ... {shown[-_LONGEST // 2 :]}"
 
 
 def quoted(value: object, *, limit: int = 200) -> str:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from endofm._version import __version__
-from endofm.errors import EndoFMError, InputError, require_extra
+from endofm.errors import EndoFMError, InputError, quoted, require_extra
 from endofm.files import require_writable
 from endofm.kernels.backend import is_plain_linear
 from endofm.layers.block import DividedSpaceTimeBlock
@@ -125,7 +125,7 @@ def check_format(to: ExportFormat, target: Path) -> None:
         InputError: If one of these does not hold.
     """
     if to not in EXPORT_FORMATS:
-        raise InputError(f"the format must be one of {', '.join(EXPORT_FORMATS)}, got {to!r}")
+        raise InputError(f"the format must be one of {', '.join(EXPORT_FORMATS)}, got {quoted(to)}")
     if target.suffix != SUFFIXES[to]:
         raise InputError(f"{target}: a file of the format {to} ends in {SUFFIXES[to]}")
     for package in PACKAGES[to]:

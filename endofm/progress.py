@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from endofm.errors import visible
+
 
 def progress_bar(*, total: float | None, description: str, unit: str, disable: bool = False) -> Any:
     """Return a tqdm progress bar on standard error; use it as a context manager and call ``update``.
@@ -23,7 +25,8 @@ def progress_bar(*, total: float | None, description: str, unit: str, disable: b
     bar: Callable[..., Any] = tqdm
     return bar(
         total=total,
-        desc=description,
+        # A name of a file, which could hold what moves the cursor.
+        desc=description if description.isprintable() else visible(description),
         unit=unit,
         unit_scale=unit == "B",
         disable=True if disable else None,

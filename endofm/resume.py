@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from endofm.errors import InputError, JobError
+from endofm.errors import InputError, JobError, quoted
 from endofm.files import remove_partial
 
 LOCK_NAME = ".endofm-lock"
@@ -83,7 +83,9 @@ def require_same_settings(
     old, new = dict(_flatten(stored)), dict(_flatten(json.loads(json.dumps(dict(requested)))))
     changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     if changed:
-        differences = "; ".join(f"{key} was {old.get(key)!r} and is now {new.get(key)!r}" for key in changed)
+        differences = "; ".join(
+            f"{key} was {quoted(old.get(key))} and is now {quoted(new.get(key))}" for key in changed
+        )
         raise JobError(
             f"{folder} holds the results of other settings ({differences}); choose another folder, or {remedy}"
         )

@@ -12,7 +12,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 
 FEATURES = "features"
 """Task of a model without a head."""
@@ -110,7 +110,7 @@ def register_task(task: Task) -> None:
         ConfigError: If the name is taken.
     """
     if task.name in _TASKS:
-        raise ConfigError(f"a task named {task.name!r} is registered already")
+        raise ConfigError(f"a task named {quoted(task.name)} is registered already")
     _TASKS[task.name] = task
 
 
@@ -128,5 +128,5 @@ def get_task(name: str) -> Task:
     if name not in _TASKS:
         close = difflib.get_close_matches(str(name), _TASKS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ConfigError(f"unknown task {name!r}; {hint}this release supports {', '.join(_TASKS)}")
+        raise ConfigError(f"unknown task {quoted(name)}; {hint}this release supports {', '.join(_TASKS)}")
     return _TASKS[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from endofm.cli.model_arguments import configure_source, configure_weights, configure_work, report_precision
+from endofm.cli.printing import say
 
 if TYPE_CHECKING:
     from endofm.inference.job import ItemResult, JobReport, Work
@@ -236,9 +236,9 @@ def run_batch(
     _load.cache_clear()
     for entry in report.entries:
         for problem in entry.problems:
-            print(f"endofm: note: {entry.source}: {problem}", file=sys.stderr)
+            say(f"endofm: note: {entry.source}: {problem}", error=True)
     for entry in report.failed:
-        print(f"endofm: failed: {entry.error}", file=sys.stderr)
+        say(f"endofm: failed: {entry.error}", error=True)
     print_left_out(report.left_out, str(args.out / MANIFEST_NAME))
     return report
 
@@ -251,10 +251,10 @@ def print_left_out(left_out: Sequence[tuple[str, str]], where: str) -> None:
         where: File that lists all of them.
     """
     for path, reason in left_out[:_LEFT_OUT_SHOWN]:
-        print(f"endofm: left out: {path}: {reason}", file=sys.stderr)
+        say(f"endofm: left out: {path}: {reason}", error=True)
     if len(left_out) > _LEFT_OUT_SHOWN:
         rest = len(left_out) - _LEFT_OUT_SHOWN
-        print(f"endofm: left out: {rest:,} more, listed in {where}", file=sys.stderr)
+        say(f"endofm: left out: {rest:,} more, listed in {where}", error=True)
 
 
 def run_single(
@@ -272,7 +272,7 @@ def run_single(
     report_precision(loader.load(), args)
     result = work(item, files)
     for problem in result.problems:
-        print(f"endofm: note: {item.path}: {problem}", file=sys.stderr)
+        say(f"endofm: note: {item.path}: {problem}", error=True)
     return result
 
 

@@ -17,6 +17,7 @@ from endofm.cli.batch import (
     summarize,
 )
 from endofm.cli.model_arguments import configure_windows
+from endofm.cli.printing import say
 from endofm.disclaimer import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         lines.append(summarize(report, args.out, f"{clips} clips"))
         failed = bool(report.failed)
     if not args.quiet:
-        print(*lines, sep="\n")
+        say(*lines)
         if not trained:
             print("The weights are random: these probabilities mean nothing.")
         print(DISCLAIMER)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.cli.printing import say
+
 SUMMARY = "convert a published .pth checkpoint to a safe model folder (safetensors, configuration, model card)"
 EXAMPLES = ("endofm convert endo_fm.pth endofm-base/",)
 
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         "written": f"{weights} (sha256 {file_sha256(weights)}), {CONFIG_NAME}, {CARD_NAME}",
     }
     for key, value in lines.items():
-        print(f"{key:<10}  {value}")
+        say(f"{key:<10}  {value}")
     divided = config.head or (isinstance(encoder, EncoderConfig) and encoder.attention_type == "divided_space_time")
     loader = f"{get_task(config.task).model_class}.from_pretrained" if divided else "endofm.load_encoder"
     print(f'\nLoad it with {loader}("{args.out}")')

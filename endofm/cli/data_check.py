@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from endofm.cli.batch import print_left_out
+from endofm.cli.printing import say
 
 SUMMARY = "find missing, damaged and duplicated clips, and clips shared with other data"
 EXAMPLES = ("endofm data check prepared/ --against prepared-kumc/ --write-clean",)
@@ -40,13 +41,13 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--jobs must be at least 1, got {args.jobs}")
     report = check(args.out, args.against, jobs=args.jobs)
     compared = f", compared with {', '.join(report.against)}" if report.against else ""
-    print(f"{report.folder}: {report.clips:,} clips{compared}")
+    say(f"{report.folder}: {report.clips:,} clips{compared}")
     for kind, count in report.counts().items():
         print(f"\n{kind} ({KINDS[kind]}): {count:,}")
         for finding in [finding for finding in report.findings if finding.kind == kind][:SHOWN]:
             other = f"  =  {finding.other}" if finding.other else ""
             text = f"  ({finding.text})" if finding.text else ""
-            print(f"  {finding.clip}{other}{text}")
+            say(f"  {finding.clip}{other}{text}")
         if count > SHOWN:
             print(f"  ... and {count - SHOWN:,} more")
     print_left_out(report.left_out, f"{args.out}/{REPORT_NAME}")
@@ -55,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"\nwritten to {args.out}/{REPORT_NAME}")
     if args.write_clean:
         for path, clips, left_out in write_clean(report):
-            print(f"{path}: {clips:,} clips, {left_out:,} left out")
+            say(f"{path}: {clips:,} clips, {left_out:,} left out")
     return int(bool(report.findings))

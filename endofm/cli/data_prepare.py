@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from endofm.data.prepare.set_recipe import SetRecipe
 
 from endofm.cli.batch import print_left_out
+from endofm.cli.printing import say
 
 SUMMARY = "turn a data set that you have obtained into clips, lists and a manifest (downloads nothing)"
 EXAMPLES = (
@@ -55,7 +56,7 @@ def _configure_stills(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prepare the set; the status is 1 if something could not be read."""
     from endofm.data.prepare.preparation import PROBLEMS_NAME, plan, prepare
-    from endofm.errors import InputError
+    from endofm.errors import InputError, visible
 
     for name in ("jobs", "limit"):
         value = getattr(args, name)
@@ -65,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         listing = plan(recipe, args.source, args.limit)
         for item in listing.items:
-            print("\t".join((item.source, item.video, item.patient, item.label, item.split)))
+            print("\t".join(map(visible, (item.source, item.video, item.patient, item.label, item.split))))
         for name, text in (*listing.problems, *listing.dropped):
-            print(f"{name}: {text}", file=sys.stderr)
+            say(f"{name}: {text}", error=True)
         return int(bool(listing.problems))
     report = prepare(
         recipe,
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     expected = f" (published: {report.expected_clips:,})" if report.expected_clips else ""
     print(f"{args.out}: {report.clips:,} clips{expected}, {report.frames:,} frames from {report.sources:,} sources")
     for name, text in report.problems[:20]:
-        print(f"{name}: {text}", file=sys.stderr)
+        say(f"{name}: {text}", error=True)
     print_left_out(report.dropped, f"{args.out}/{PROBLEMS_NAME}")
     if report.problems:
         print(f"{len(report.problems)} problems, listed in {args.out}/{PROBLEMS_NAME}", file=sys.stderr)

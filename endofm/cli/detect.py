@@ -17,6 +17,7 @@ from endofm.cli.batch import (
     single_outputs,
     summarize,
 )
+from endofm.cli.printing import say
 from endofm.disclaimer import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         line = summarize(report, args.out, f"{boxes} boxes")
         failed = bool(report.failed)
     if not args.quiet:
-        print(line)
+        say(line)
         if not trained:
             print("The weights are random: these boxes mean nothing.")
         print(DISCLAIMER)

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from endofm.cli.printing import say
+
 SUMMARY = "check the installation: packages, devices, codecs, cache, a trial run"
 EXAMPLES = ("endofm doctor",)
 
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            print(f"{finding.state:<4}  {finding.topic:<9}  {finding.text}")
+            say(f"{finding.state:<4}  {finding.topic:<9}  {finding.text}")
     return int(any(finding.state == "fail" for finding in findings))
 
 

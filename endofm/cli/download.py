@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from endofm.cli.printing import say
+
 SUMMARY = "download and verify weights, so that they load without a network"
 EXAMPLES = (
     "endofm download endofm-base-8x224",
@@ -63,6 +65,6 @@ def run(args: argparse.Namespace) -> int:
     # On standard error, so that the path alone can be captured by a script.
     for key in ("revision", "sha256"):
         if key in loaded.provenance:
-            print(f"{key}: {loaded.provenance[key]}", file=sys.stderr)
+            say(f"{key}: {loaded.provenance[key]}", error=True)
     print(loaded.provenance["file"])
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from endofm.cli.batch import ModelLoader, collect_videos, configure_batch, run_batch, summarize
 from endofm.cli.model_arguments import configure_windows
+from endofm.cli.printing import say
 
 if TYPE_CHECKING:
     from endofm.inference.job import ItemResult
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     report = run_batch(args, items, loader, extractor, suffixes=suffixes, settings={**options, "decoder": args.decoder})
     if not args.quiet:
         clips = sum(entry.summary.get("clips", 0) for entry in report.entries)
-        print(summarize(report, args.out, f"{clips} clips"))
+        say(summarize(report, args.out, f"{clips} clips"))
         if not trained:
             print("The weights are random: these features mean nothing.")
     return int(bool(report.failed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.cli.printing import say
 from endofm.task_table import Task, get_task, task_names
 
 SUMMARY = "fine-tune a model for a task on labelled videos; rerun the command to resume"
@@ -72,5 +73,5 @@ def _finetune(task: Task, config: object, folder: Path) -> int:
 
     result = finetune(task.load("finetuning"), config, folder)
     for line in read_summary(result.folder) if result.finished else []:
-        print(line)
+        say(line)
     return result.exit_status

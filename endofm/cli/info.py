@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from endofm.cli.printing import say
+
 SUMMARY = "show a model's architecture, preprocessing and provenance"
 EXAMPLES = (
     "endofm info endofm-nano-4x96",
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     }
     width = max(map(len, lines))
     for key, value in lines.items():
-        print(f"{key:<{width}}  {value}")
+        say(f"{key:<{width}}  {value}")
     print(f"\npreprocessing\n{Processor(config.preprocess).describe()}")
     if record is not None:
         print(f"\n{record.description}")

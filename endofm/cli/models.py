@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from endofm.cli.printing import say
+
 if TYPE_CHECKING:
     from endofm.hub.weight_record import WeightRecord
 
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         rows = _table(records, _ROW)
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
 
 

@@ -18,6 +18,7 @@ from endofm.cli.batch import (
     single_outputs,
     summarize,
 )
+from endofm.cli.printing import say
 from endofm.disclaimer import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         line = summarize(report, args.out, f"{frames} frames")
         failed = bool(report.failed)
     if not args.quiet:
-        print(line)
+        say(line)
         if not trained:
             print("The weights are random: these masks mean nothing.")
         print(DISCLAIMER)

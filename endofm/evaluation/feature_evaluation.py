@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.data.hold_out import require_disjoint
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.evaluation.bootstrap import BootstrapSettings
 from endofm.evaluation.classification_report import ClassificationReport
 from endofm.evaluation.folds import draw_shots, group_folds
@@ -48,7 +48,7 @@ class FeatureEvaluation:
     def __post_init__(self) -> None:
         for name, choices in (("method", get_args(Method)), ("unit", get_args(Unit))):
             if getattr(self, name) not in choices:
-                raise InputError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+                raise InputError(f"{name} must be one of {', '.join(choices)}, got {quoted(getattr(self, name))}")
         if self.shots is not None and self.shots < 1:
             raise InputError(f"shots must be at least 1, got {self.shots}")
 

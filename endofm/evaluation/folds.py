@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import InputError, require_extra
+from endofm.errors import InputError, quoted, require_extra
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -81,6 +81,6 @@ def require_groups(
         count = len(np.unique(names[labels == label]))
         if count < needed:
             raise InputError(
-                f"class {classes[int(label)]!r} has {count} patients or videos, too few for {purpose}; a patient or "
-                "video is never split"
+                f"class {quoted(classes[int(label)])} has {count} patients or videos, too few for {purpose}; a patient "
+                "or video is never split"
             )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from endofm.errors import InputError, require_extra
+from endofm.errors import InputError, quoted, require_extra
 from endofm.evaluation.folds import group_folds
 from endofm.evaluation.knn import knn_probabilities
 from endofm.evaluation.labelled_features import LabelledFeatures
@@ -74,7 +74,7 @@ def linear_probe(
     present = np.unique(train.labels)
     if len(present) < 2:
         raise InputError(
-            f"a linear probe needs clips of two classes to train on, got only {train.classes[present[0]]!r}"
+            f"a linear probe needs clips of two classes to train on, got only {quoted(train.classes[present[0]])}"
         )
     selected = float(strengths[0])
     if len(strengths) > 1:

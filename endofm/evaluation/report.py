@@ -17,7 +17,7 @@ import numpy as np
 from endofm._version import __version__
 from endofm.csv_text import write_table
 from endofm.disclaimer import DISCLAIMER
-from endofm.errors import InputError
+from endofm.errors import InputError, visible
 from endofm.evaluation.bootstrap import BootstrapSettings, Interval, Statistic, bootstrap
 from endofm.files import atomic_path
 from endofm.json_text import read_json
@@ -101,7 +101,7 @@ class Report(ABC):
         """Return heading, metrics and notes as lines for a terminal."""
         width = max(map(len, self.metrics), default=0)
         lines = [f"{name:<{width}} {interval}" for name, interval in self.metrics.items()]
-        return "\n".join([self.heading(), *lines, *self.notes])
+        return "\n".join(map(visible, [self.heading(), *lines, *self.notes]))
 
 
 def score(

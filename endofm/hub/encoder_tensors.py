@@ -166,11 +166,11 @@ def infer_encoder_config(
         if name not in tensors:
             kind = "a divided space-time" if divided else "an image"
             raise CheckpointFormatError(
-                f"{source}: there is no tensor {name!r}, so this is not {kind} encoder; {_first_names(tensors)}"
+                f"{source}: there is no tensor {quoted(name)}, so this is not {kind} encoder; {_first_names(tensors)}"
             )
         dimensions = tuple(tensors[name].shape)
         if len(dimensions) != rank or 0 in dimensions:
-            raise CheckpointFormatError(f"{source}: tensor {name!r} has the unusable shape {dimensions}")
+            raise CheckpointFormatError(f"{source}: tensor {quoted(name)} has the unusable shape {dimensions}")
         return dimensions
 
     width, in_chans, patch_height, patch_width = shape(_MARK, 4)
@@ -238,13 +238,15 @@ def default_preprocess(encoder: BaseEncoderConfig) -> PreprocessConfig:
 
 def _plain(tensor: object, name: str, source: str, *, integers: bool) -> Tensor:
     if not isinstance(tensor, Tensor):
-        raise CheckpointFormatError(f"{source}: {name!r} is not a tensor")
+        raise CheckpointFormatError(f"{source}: {quoted(name)} is not a tensor")
     number = is_weight_type(tensor.dtype, like=torch.float32) or (integers and tensor.dtype == torch.int64)
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or not number:
-        raise CheckpointFormatError(f"{source}: tensor {name!r} is not an ordinary tensor of floating-point numbers")
+        raise CheckpointFormatError(
+            f"{source}: tensor {quoted(name)} is not an ordinary tensor of floating-point numbers"
+        )
     # Strides of zero let a small file describe an enormous tensor, which the copy below would allocate.
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise CheckpointFormatError(f"{source}: tensor {name!r} is larger than the data stored for it")
+        raise CheckpointFormatError(f"{source}: tensor {quoted(name)} is larger than the data stored for it")
     return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 

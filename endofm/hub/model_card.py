@@ -7,12 +7,16 @@ from collections.abc import Iterator, Mapping
 
 from endofm.config import PAD_MULTIPLE, EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.disclaimer import DISCLAIMER
+from endofm.hub.card_text import as_code, as_text, one_line
 from endofm.hub.task_layout import count_parameters, task_layout
 from endofm.hub.weight_record import WeightRecord
 from endofm.task_table import get_task
 
 FOLDER_PLACEHOLDER = "path/to/this/folder"
 """Name of the model in the card's example, until it is uploaded and has one."""
+
+_FACT_LIMIT = 2000
+"""Largest number of characters of a fact; a model may have many labels."""
 
 _TAGS = ("endoscopy", "video", "medical", "vision-transformer")
 
@@ -42,14 +46,14 @@ def model_card(
 
     layout = task_layout(config.task)
     # The configuration travels with the weights; a record may exist for their origin alone.
-    license_id = config.license or (record.license if record else "")
+    license_id = one_line(config.license or (record.license if record else ""))
     # Private recordings are described in the text, but are no data sets that the hub could link to.
     datasets = [_slug(name) for name in record.datasets if not name.startswith("private")] if record else []
     metadata = ModelCardData(
         library_name="endofm",
         pipeline_tag=layout.pipeline_tag,
         license=(license_id if license_id in _HUB_LICENSES else "other") if license_id else None,
-        license_name=license_id if license_id and license_id not in _HUB_LICENSES else None,
+        license_name=_identifier(license_id) if license_id and license_id not in _HUB_LICENSES else None,
         datasets=datasets or None,
         tags=[
             *_TAGS,
@@ -57,9 +61,9 @@ def model_card(
             *([] if config.trained else ["untrained"]),
         ],
     )
-    title = config.name or layout.title
+    title = as_text(config.name) or layout.title
     task = get_task(config.task)
-    facts = layout.facts(config)
+    facts = [f"{key}: {as_text(value, limit=_FACT_LIMIT)}" for key, value in layout.facts(config).items()]
     parts = [
         f"---\n{metadata.to_yaml()}\n---",
         f"# {title}",
@@ -70,7 +74,7 @@ def model_card(
         f"{layout.usage(config)}\n```",
         f"**Intended for** {layout.intended_use}.\n\n"
         f"**Not for diagnosis.** {DISCLAIMER} It is not a medical device and must not guide the care of a patient.",
-        *([f"## Output\n\n{_bullets([f'{key}: {value}' for key, value in facts.items()])}"] if facts else []),
+        *([f"## Output\n\n{_bullets(facts)}"] if facts else []),
     ]
     bodies = {
         "Preprocessing": _preprocessing(config.preprocess),
@@ -163,7 +167,8 @@ def _evaluation(record: WeightRecord | None, trained: bool) -> str:
 
 
 def _license(license_id: str, record: WeightRecord | None) -> str:
-    text = f"{license_id}." if license_id else "Not stated; ask the authors before any use beyond your own research."
+    stated = f"{as_text(license_id)}."
+    text = stated if license_id else "Not stated; ask the authors before any use beyond your own research."
     return f"{text} {record.license_note}".strip() if record else text
 
 
@@ -172,9 +177,9 @@ def _file(config: ModelConfig, sha256: str, provenance: Mapping[str, str]) -> st
     if sha256:
         lines.append(f"sha256 of `model.safetensors`: `{sha256}`")
     if config.source_sha256:
-        lines.append(f"sha256 of the published checkpoint that it was converted from: `{config.source_sha256}`")
+        lines.append(f"sha256 of the published checkpoint that it was converted from: {as_code(config.source_sha256)}")
     if "sha256" in provenance:
-        lines.append(f"sha256 of the file that the weights were loaded from: `{provenance['sha256']}`")
+        lines.append(f"sha256 of the file that the weights were loaded from: {as_code(provenance['sha256'])}")
     lines.append("The file's header also holds the configuration of `config.json`. Reading it executes no code.")
     return _bullets(lines)
 
@@ -189,6 +194,11 @@ def _bullets(lines: Iterator[str] | tuple[str, ...] | list[str]) -> str:
 
 def _numbers(values: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+def _identifier(license_id: str) -> str:
+    """Return a licence as the hub names one of its own: a single word without markup."""
+    return re.sub(r"[^\w.+-]+", "-", license_id).strip("-") or "unnamed"
 
 
 def _slug(name: str) -> str:

@@ -129,8 +129,8 @@ def matching_config(config_file: Path, weights: Path) -> ModelConfig:
     classes, header_classes = (c.head.num_classes if c.head else None for c in (config, header))
     if (header.task, header_classes) != (config.task, classes):
         raise ConfigError(
-            f"{config_file} describes another head ({config.head}) than the header of {weights} ({header.head}); the "
-            "two files do not belong together"
+            f"{config_file} describes another head ({quoted(config.head)}) than the header of {weights} "
+            f"({quoted(header.head)}); the two files do not belong together"
         )
     return config
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import importlib
 
-from endofm.errors import ConfigError, WeightsNotFoundError
+from endofm.errors import ConfigError, WeightsNotFoundError, quoted
 from endofm.hub.weight_record import WeightRecord
 
 _TABLE = "endofm.tasks.weight_table"
@@ -38,7 +38,9 @@ def register(record: WeightRecord, *, overwrite: bool = False) -> None:
     """
     records = _records()
     if record.name in records and not overwrite:
-        raise ConfigError(f"weights named {record.name!r} are registered already; pass overwrite=True to replace them")
+        raise ConfigError(
+            f"weights named {quoted(record.name)} are registered already; pass overwrite=True to replace them"
+        )
     records[record.name] = record
 
 
@@ -59,7 +61,8 @@ def get_record(name: str) -> WeightRecord:
         close = difflib.get_close_matches(name, records, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(close)}?" if close else f"Registered names: {', '.join(records)}."
         raise WeightsNotFoundError(
-            f"there are no weights named {name!r}. {hint} A hub repository is written owner/name, a folder here ./name."
+            f"there are no weights named {quoted(name)}. {hint} A hub repository is written owner/name, a folder "
+            "here ./name."
         )
     return records[name]
 

@@ -113,7 +113,7 @@ def hub_file(repo_id: str, filename: str, *, revision: str = "", options: Downlo
             if cached and not refused and _is_intact(cached.path):
                 warnings.warn(
                     f"{constants.ENDPOINT} could not be reached; using {repo_id} at {cached.commit}, the commit that "
-                    f"{revision!r} last resolved to",
+                    f"{quoted(revision)} last resolved to",
                     EndoFMWarning,
                     stacklevel=2,
                 )
@@ -127,7 +127,7 @@ def hub_file(repo_id: str, filename: str, *, revision: str = "", options: Downlo
                 return replace(cached, sha256=_sha256(etag))
         return _download(repo_id, filename, revision, metadata, options)
     except HFValidationError as error:
-        raise InputError(f"{repo_id!r} is not the name of a hub repository: {error}") from error
+        raise InputError(f"{quoted(repo_id)} is not the name of a hub repository: {error}") from error
     except EndoFMError:
         raise
     except NETWORK_ERRORS as error:
@@ -146,12 +146,12 @@ def hub_error(error: BaseException, repo_id: str, *, revision: str = "main", fil
     if isinstance(error, RepositoryNotFoundError):
         return WeightsNotFoundError(f"there is no repository {repo_id} on {host} (or no access to it). {login}")
     if isinstance(error, RevisionNotFoundError):
-        return WeightsNotFoundError(f"{repo_id} has no revision {revision!r}; see {host}/{repo_id}/commits/main")
+        return WeightsNotFoundError(f"{repo_id} has no revision {quoted(revision)}; see {host}/{repo_id}/commits/main")
     # LocalEntryNotFoundError is an EntryNotFoundError without an answer of the hub; it is a network error.
     if isinstance(error, EntryNotFoundError) and isinstance(error, HfHubHTTPError):
         return WeightsNotFoundError(
-            f"{repo_id} has no file {filename} at revision {revision!r}, so it does not hold weights of this package. "
-            "Published checkpoints are read with `endofm convert`."
+            f"{repo_id} has no file {filename} at revision {quoted(revision)}, so it does not hold weights of this "
+            "package. Published checkpoints are read with `endofm convert`."
         )
     if is_local(error):
         return DownloadError(f"a file of this machine cannot be read or written for {repo_id}: {error}")
@@ -300,7 +300,7 @@ def _offline_error(repo_id: str, filename: str, revision: str, cached: HubFile |
             "downloads on to replace it."
         )
     return WeightsNotFoundError(
-        f"{repo_id} at revision {revision!r} is not in the cache ({filename} is missing), and downloads are off "
+        f"{repo_id} at revision {quoted(revision)} is not in the cache ({filename} is missing), and downloads are off "
         "(local_files_only or HF_HUB_OFFLINE). Run `endofm download` once with downloads on, or on another machine "
         "and copy its cache."
     )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from endofm.config import ModelConfig
-from endofm.errors import CheckpointFormatError, ChecksumError, InputError, WeightsError, WeightsNotFoundError
+from endofm.errors import CheckpointFormatError, ChecksumError, InputError, WeightsError, WeightsNotFoundError, quoted
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.download import DownloadOptions, file_sha256
 from endofm.hub.encoder_layout import read_encoder
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 _CHECKPOINT_ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar")
 PACKAGED = Path(__file__).parents[1] / "weights"
 """Folder of the model folders that ship with this package."""
+
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255
+"""Largest number of characters of a path, and of a name in it."""
 
 _HUB_ID = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(@(?P<revision>[^@\s]+))?", re.ASCII)
 
@@ -111,14 +114,14 @@ def load_weights(
     local = _local_path(source)
     if local is not None:
         if revision is not None:
-            raise InputError(f"{source} is on this machine; a revision ({revision!r}) exists only on the hub")
+            raise InputError(f"{source} is on this machine; a revision ({quoted(revision)}) exists only on the hub")
         return _load_local(local, str(source), num_heads)
     name = str(source)
     if num_heads is not None:
         raise InputError(f"{name} has a configuration that states its heads; num_heads is for files without one")
     if hub_id := _HUB_ID.fullmatch(name):
         if hub_id["revision"] and revision not in (None, hub_id["revision"]):
-            raise InputError(f"{name} names one revision and revision={revision!r} another")
+            raise InputError(f"{name} names one revision and revision={quoted(revision)} another")
         revision = hub_id["revision"] or revision
         if records := find_records_of_repository(hub_id["repo_id"]):
             # A repository of another project has no configuration of ours; its record has it.
@@ -134,6 +137,9 @@ def _local_path(source: str | Path) -> Path | None:
     text = str(source)
     if not text.strip():
         raise InputError("the name of the weights is empty")
+    # No system has such paths, and asking it about them raises errors of its own.
+    if "\0" in text or len(text) > _LONGEST_PATH or max(map(len, text.split("/"))) > _LONGEST_NAME:
+        raise InputError(f"{quoted(text)} is no name of weights and no path")
     if "://" in text:
         raise InputError(
             f"{text} is an address. Give a hub repository as owner/name, or download the file and give its path; your "
@@ -144,7 +150,7 @@ def _local_path(source: str | Path) -> Path | None:
     if text in list_models() and not isinstance(source, Path):
         if path.exists():
             raise InputError(
-                f"{text!r} is the name of registered weights and of a file or folder here. Write "
+                f"{quoted(text)} is the name of registered weights and of a file or folder here. Write "
                 f"'./{text}' for the one here, or call from another folder"
             )
         return None
@@ -205,7 +211,7 @@ def _load_record(record: WeightRecord, revision: str | None, options: DownloadOp
     if record.random_seed is not None:
         return LoadedWeights(record.config, None, record, _provenance(record.name, record=record))
     if not record.hub_id and revision is not None:
-        raise InputError(f"{record.name} is not on the hub, so it has no revision {revision!r}")
+        raise InputError(f"{record.name} is not on the hub, so it has no revision {quoted(revision)}")
     if record.packaged:
         folder = PACKAGED / record.name
         return _load_files(read_folder_config(folder), folder / WEIGHTS_NAME, record.name, record)

@@ -67,7 +67,9 @@ def write_tensor_file(
     codes = {name: _CODES.get(str(values.dtype).removeprefix("torch.")) for name, values in tensors.items()}
     for name, code in codes.items():
         if code is None:
-            raise InputError(f"{path}: tensor {name!r} is of the type {tensors[name].dtype}, which cannot be written")
+            raise InputError(
+                f"{path}: tensor {quoted(name)} is of the type {tensors[name].dtype}, which cannot be written"
+            )
     # Widest types first, as the library does it: every tensor is aligned to its type then.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
@@ -162,7 +164,7 @@ def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
         # Other types have no such values, or are refused by name when they are compared with the network.
         if is_weight_type(tensor.dtype, like=torch.float32) and not torch.isfinite(tensor).all():
             raise CheckpointFormatError(
-                f"{source}: tensor {name!r} holds values that are not finite; training diverged?"
+                f"{source}: tensor {quoted(name)} holds values that are not finite; training diverged?"
             )
 
 

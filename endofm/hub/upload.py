@@ -12,7 +12,7 @@ from huggingface_hub.errors import HFValidationError
 
 from endofm._version import __version__
 from endofm.config import ModelConfig
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.hub.model_card import FOLDER_PLACEHOLDER
 from endofm.hub.model_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, read_folder_config, save_folder
 from endofm.hub.remote import hub_error
@@ -75,7 +75,7 @@ def push_folder(
             create_pr=create_pr,
         )
     except HFValidationError as error:
-        raise InputError(f"{repo_id!r} is not the name of a hub repository: {error}") from error
+        raise InputError(f"{quoted(repo_id)} is not the name of a hub repository: {error}") from error
     except NETWORK_ERRORS as error:
         raise hub_error(error, repo_id, revision=revision or "main") from error
     except ValueError as error:  # huggingface_hub validates the card's metadata before the upload

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from endofm.config import ModelConfig
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 from endofm.hub.task_layout import count_parameters
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -19,7 +19,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def _require_sha256(value: str, what: str) -> None:
     if not _SHA256.fullmatch(value):
-        raise ConfigError(f"{what} must be 64 hexadecimal digits in lower case, got {value!r}")
+        raise ConfigError(f"{what} must be 64 hexadecimal digits in lower case, got {quoted(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +48,13 @@ class Mirror:
         if self.sha256:
             _require_sha256(self.sha256, "Mirror.sha256")
         if self.layout not in ("safetensors", "checkpoint"):
-            raise ConfigError(f"Mirror.layout must be 'safetensors' or 'checkpoint', got {self.layout!r}")
+            raise ConfigError(f"Mirror.layout must be 'safetensors' or 'checkpoint', got {quoted(self.layout)}")
         if not self.url and not self.page:
             raise ConfigError("a Mirror needs a url (which answers with the file) or a page (for a browser)")
         # Other schemes (file:, javascript:) in a record from elsewhere could do harm when it is opened.
         for address in (self.url, self.page):
             if address and not address.startswith(("https://", "http://")):
-                raise ConfigError(f"a Mirror's address must begin with https:// or http://, got {address!r}")
+                raise ConfigError(f"a Mirror's address must begin with https:// or http://, got {quoted(address)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,19 +131,22 @@ class WeightRecord:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(
-                f"WeightRecord.name must consist of lower-case letters, digits, '.', '_' and '-', got {self.name!r}"
+                "WeightRecord.name must consist of lower-case letters, digits, '.', '_' and '-', got "
+                f"{quoted(self.name)}"
             )
         if self.sha256:
             _require_sha256(self.sha256, "WeightRecord.sha256")
         # Random weights have a seed and no file, all others a file and no seed.
         if (self.random_seed is None) == (not self.hub_id and not self.mirrors and not self.packaged):
             raise ConfigError(
-                f"WeightRecord {self.name!r}: give either a random_seed, or a location of the file (hub_id, mirrors or "
-                "packaged)"
+                f"WeightRecord {quoted(self.name)}: give either a random_seed, or a location of the file (hub_id, "
+                "mirrors or packaged)"
             )
         # Features of random weights mean nothing; the flag in the configuration is what warns about it.
         if self.config.trained == (self.random_seed is not None):
-            raise ConfigError(f"WeightRecord {self.name!r}: config.trained must be false exactly for random weights")
+            raise ConfigError(
+                f"WeightRecord {quoted(self.name)}: config.trained must be false exactly for random weights"
+            )
 
     @property
     def task(self) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.kernels.amx_float32 import AmxFloat32Backend
 from endofm.kernels.backend import EAGER, Backend, FoldedBackend
 from endofm.kernels.int8 import Int8Backend, can_multiply_int8
@@ -41,7 +41,7 @@ def resolve_precision(precision: Precision | Literal["auto"], device: torch.devi
         _log.info("precision 'auto' on %s: %s", device, selected)
         return selected
     if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {precision!r}")
+        raise InputError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {quoted(precision)}")
     if precision == "int8" and not (device.type == "cpu" and can_multiply_int8()):
         raise InputError(
             f"precision 'int8' needs a processor with 8-bit products (VNNI or AMX) and a build of PyTorch with oneDNN; "
@@ -68,7 +68,7 @@ class BackendSelector:
     @precision.setter
     def precision(self, precision: Precision) -> None:
         if precision not in PRECISIONS:
-            raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+            raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {quoted(precision)}")
         if precision != self._precision:
             # Weights prepared for the previous precision would only occupy memory.
             self._backends.clear()

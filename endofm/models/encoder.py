@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from endofm.config import BaseEncoderConfig, EncoderConfig, ViTConfig
-from endofm.errors import ConfigError, InputError
+from endofm.errors import ConfigError, InputError, quoted
 from endofm.kernels.backend import EAGER, Backend
 from endofm.kernels.precision import BackendSelector, Precision
 from endofm.layers.block import DividedSpaceTimeBlock, resize_position_embedding, resize_time_embedding
@@ -203,7 +203,7 @@ class VideoTransformer(PatchTransformer):
     def __init__(self, config: EncoderConfig | None = None) -> None:
         config = config or EncoderConfig()
         if config.attention_type != "divided_space_time":
-            raise ConfigError(f"VideoTransformer has divided attention, not {config.attention_type!r}")
+            raise ConfigError(f"VideoTransformer has divided attention, not {quoted(config.attention_type)}")
         super().__init__(config)
         self.time_embed = nn.Parameter(torch.empty(1, config.num_frames, config.embed_dim))
         self._add_blocks(DividedSpaceTimeBlock)
@@ -300,7 +300,9 @@ class VideoTransformer(PatchTransformer):
         depth = len(self.blocks)
         indices = list(range(depth - n, depth)) if isinstance(n, int) else [i + depth if i < 0 else i for i in n]
         if not indices or min(indices) < 0 or max(indices) >= depth:
-            raise InputError(f"get_intermediate_layers: n={n!r} does not name blocks of an encoder with {depth} blocks")
+            raise InputError(
+                f"get_intermediate_layers: n={quoted(n)} does not name blocks of an encoder with {depth} blocks"
+            )
         x, grid = self.embed(clip)
         backend = self.backends.select(self, x)
         tokens: dict[int, list[Tensor]] = {i: [] for i in indices}

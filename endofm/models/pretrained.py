@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import BaseEncoderConfig, ModelConfig
-from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning
+from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning, quoted
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.build import build_encoder
 from endofm.task_table import FEATURES, get_task
@@ -57,7 +57,7 @@ class Pretrained(nn.Module):
             head_config = get_task(self.task).load("head_config")
             needed = head_config.__name__ if head_config else "None"
             raise ConfigError(
-                f"{type(self).__name__} needs a configuration with a head of {needed}, got {config.head!r}"
+                f"{type(self).__name__} needs a configuration with a head of {needed}, got {quoted(config.head)}"
             )
         self.config = config
         self.processor = Processor(config.preprocess)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 from endofm.training.config_schema import build_config, to_dict
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ConfigError(f"{path}: expected `key: value` lines at the top, got {values!r}")
+        raise ConfigError(f"{path}: expected `key: value` lines at the top, got {quoted(values)}")
     return values
 
 
@@ -73,7 +73,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", node.value[index][0].start_mark
+                    None, None, f"the key {quoted(key)} is given twice", node.value[index][0].start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -82,11 +82,11 @@ def _parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or not all(key.split(".")):
-        raise ConfigError(f"command line: {text!r}: expected key=value, for example run.batch_size=16")
+        raise ConfigError(f"command line: {quoted(text)}: expected key=value, for example run.batch_size=16")
     try:
         return key, yaml.load(value, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"command line: {key}: {value!r} is not a YAML value ({error})") from error
+        raise ConfigError(f"command line: {key}: {quoted(value)} is not a YAML value ({error})") from error
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:

@@ -19,7 +19,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class _Builder:
     def dataclass(self, cls: type[Any], values: Any, key: str, base: Any = None) -> Any:
         """Build a dataclass; fields without a value come from ``base``, or else from the defaults."""
         if not isinstance(values, Mapping):
-            raise self.error(key, f"expected the fields of {cls.__name__}, got {values!r}")
+            raise self.error(key, f"expected the fields of {cls.__name__}, got {quoted(values)}")
         hints = get_type_hints(cls)
         known = {f.name: f for f in fields(cls) if f.init}
         # A default of the same class keeps its own values: `optim.betas=...` must not reset `optim.lr`.
@@ -130,7 +130,7 @@ class _Builder:
             return self.tuple(get_args(hint), value, key)
         if origin in (dict, Mapping) or origin is types.MappingProxyType:
             if not isinstance(value, Mapping):
-                raise self.error(key, f"expected names and values, got {value!r}")
+                raise self.error(key, f"expected names and values, got {quoted(value)}")
             _, inner = get_args(hint)
             return {str(name): self.value(inner, item, f"{key}.{name}") for name, item in value.items()}
         if is_dataclass(hint):
@@ -161,7 +161,7 @@ class _Builder:
         if len(problems) == 1:
             raise problems[0]
         alternatives = [_type_name(hint) for hint in hints]
-        raise self.error(key, f"expected {', '.join(alternatives[:-1])} or {alternatives[-1]}, got {value!r}")
+        raise self.error(key, f"expected {', '.join(alternatives[:-1])} or {alternatives[-1]}, got {quoted(value)}")
 
     def named(self, classes: Sequence[Any], value: Any, key: str, default: Any) -> Any:
         """Build the dataclass selected by ``name``; without a name, the class of the default."""
@@ -172,7 +172,7 @@ class _Builder:
         if given not in names:
             close = difflib.get_close_matches(str(given), names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise self.error(f"{key}.name", f"must be one of {', '.join(names)}, got {given!r}{hint}")
+            raise self.error(f"{key}.name", f"must be one of {', '.join(names)}, got {quoted(given)}{hint}")
         rest = {"name": value} if isinstance(value, str) else value
         base = default if getattr(default, "name", None) == given else None
         return self.dataclass(names[given], rest, key, base)
@@ -185,7 +185,7 @@ class _Builder:
                 return item
         close = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise self.error(key, f"must be one of {', '.join(map(str, allowed))}, got {value!r}{hint}")
+        raise self.error(key, f"must be one of {', '.join(map(str, allowed))}, got {quoted(value)}{hint}")
 
     def tuple(self, hints: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:
         """Convert a list; where any length is allowed, a single string or number stands for a list of one."""
@@ -193,9 +193,9 @@ class _Builder:
         if any_length and isinstance(value, (str, int, float, Path)):
             value = [value]
         if not isinstance(value, (list, tuple)):
-            raise self.error(key, f"expected a list, got {value!r}")
+            raise self.error(key, f"expected a list, got {quoted(value)}")
         if not any_length and len(value) != len(hints):
-            raise self.error(key, f"expected a list of {len(hints)}, got {len(value)}: {value!r}")
+            raise self.error(key, f"expected a list of {len(hints)}, got {len(value)}: {quoted(value)}")
         inner = [hints[0]] * len(value) if any_length else hints
         return tuple(self.value(h, v, f"{key}[{i}]") for i, (h, v) in enumerate(zip(inner, value, strict=True)))
 
@@ -212,7 +212,7 @@ class _Builder:
             return Path(value)
         if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
             return value
-        raise self.error(key, f"expected {_type_name(hint)}, got {value!r}")
+        raise self.error(key, f"expected {_type_name(hint)}, got {quoted(value)}")
 
     def error(self, key: str, message: str) -> ConfigError:
         """Return an error that names the key and whether it was set in the file or on the command line."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from endofm._version import __version__
 from endofm.config import ModelConfig
 from endofm.files import atomic_path
+from endofm.hub.card_text import as_text
 from endofm.hub.model_folder import save_folder
 from endofm.training.engine.training_task import RunSummary
 
@@ -64,7 +65,7 @@ class EncoderExporter:
         }
 
     def _data(self) -> str:
-        lines = [f"- {source.name} ({source.clips:,} clips)" for source in self.sources]
+        lines = [f"- {as_text(source.name)} ({source.clips:,} clips)" for source in self.sources]
         text = "Trained without labels on:\n\n" + "\n".join(lines)
         if self.skipped:
             text += f"\n\n{len(self.skipped)} of the clips could not be decoded and were left out."

@@ -17,6 +17,7 @@ from endofm.data.stills.layouts import read_stills
 from endofm.data.stills.still import still_table
 from endofm.errors import ConfigError
 from endofm.files import require_writable
+from endofm.hub.card_text import as_code
 from endofm.hub.checkpoint_file import read_checkpoint
 from endofm.hub.encoder_tensors import default_preprocess
 from endofm.hub.resolve import LoadedWeights, load_weights
@@ -154,7 +155,7 @@ def _initial_state(config: PretrainConfig) -> tuple[Start, str]:
     if loaded is None or loaded.state_dict is None:
         return Start(model=model), "random weights"
     checkpoint = read_checkpoint(str(init.source)) if init.training_state else None
-    origin = f"`{Path(loaded.provenance.get('source', '')).name}`"
+    origin = as_code(Path(loaded.provenance.get("source", "")).name)
     if "sha256" in loaded.provenance:
         origin += f" (sha256 `{loaded.provenance['sha256']}`)"
     if checkpoint is not None:

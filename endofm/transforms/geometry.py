@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 
 Position = Literal[0, 1, 2]
 """Position of a square crop along the longer side: 0 = left or top, 1 = centre, 2 = right or bottom."""
@@ -75,7 +75,7 @@ def crop_corner(height: int, width: int, size: int, position: Position) -> tuple
         InputError: If the frame is smaller than the crop, or the position is not 0, 1 or 2.
     """
     if position not in (0, 1, 2):
-        raise InputError(f"position of a crop is 0, 1 or 2, got {position!r}")
+        raise InputError(f"position of a crop is 0, 1 or 2, got {quoted(position)}")
     if min(height, width) < size:
         raise InputError(f"a crop of {size} x {size} does not fit into {height} x {width} pixels (height x width)")
     top, left = math.ceil((height - size) / 2), math.ceil((width - size) / 2)

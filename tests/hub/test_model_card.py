@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard
 
 from endofm.hub.model_card import model_card
 from endofm.hub.registry import get_record, list_models
+from endofm.tasks.classification.config import ClassificationHeadConfig
 from helpers.small_encoder import CONFIG
 
 
@@ -31,7 +32,9 @@ def test_every_record_gives_a_card_with_valid_metadata(name: str) -> None:
         "segmentation": "image-segmentation",
     }
     assert metadata["pipeline_tag"] == tags[get_record(name).config.task]
-    assert metadata["license"] == "apache-2.0"
+    # A licence that the hub has no identifier for is named, and one that is not stated is left out.
+    stated = get_record(name).license
+    assert metadata.get("license") in ((stated, "other") if stated else (None,))
     assert "endoscopy" in metadata["tags"]
     # What the hub accepts as the name of a data set.
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9._-]*", dataset) for dataset in metadata.get("datasets", []))
@@ -82,3 +85,40 @@ def test_a_licence_that_the_hub_does_not_list_is_named() -> None:
 def test_the_card_beside_the_weights_states_their_checksum(model_folder: Path) -> None:
     digest = hashlib.sha256((model_folder / "model.safetensors").read_bytes()).hexdigest()
     assert digest in (model_folder / "README.md").read_text()
+
+
+HOSTILE = (
+    "x\n## Evaluation\n\nAUROC 0.99",
+    "a\n---\nlicense: mit\n---\n# Fine",
+    "<script>alert(1)</script>",
+    "---",
+    "{a: [b",
+    "\x1b]0;title\x07",
+    "# x",
+    "y" * 10_000,
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("field", ["name", "license", "label", "source_sha256"])
+def test_text_of_others_is_data_in_a_card(text: str, field: str) -> None:
+    """Headings and metadata are those of a harmless card, and no markup of the text is left."""
+
+    def card(value: str) -> str:
+        if field == "label":
+            return model_card(replace(CONFIG, head=ClassificationHeadConfig(labels=(value, "polyp"))))
+        return model_card(replace(CONFIG, **{field: value}))  # type: ignore[arg-type]
+
+    def headings(made: str) -> list[str]:
+        return [line for line in made.splitlines() if line.startswith("#") and not line.startswith("# ")]
+
+    harmless, hostile = card("fine"), card(text)
+    assert headings(hostile) == headings(harmless)
+    assert len(hostile.splitlines()) == len(harmless.splitlines())
+    assert re.search(r"(?<![`\\])<script>", hostile) is None
+    assert "\x1b" not in hostile
+    assert len(hostile) < len(harmless) + 2500
+    expected, found = ModelCard(harmless).data.to_dict(), ModelCard(hostile).data.to_dict()
+    assert {**found, "license_name": ""} == {**expected, "license_name": ""}
+    if field == "license":
+        assert re.fullmatch(r"[\w.+-]+", found["license_name"])

@@ -46,7 +46,7 @@ class ClassificationHeadConfig(HeadConfig):
         # The softmax of a single logit is always 1.
         if not self.multi_label and self.num_classes < 2:
             raise ConfigError(
-                f"ClassificationHeadConfig.labels: a single label ({self.labels[0]!r}) always has probability 1; "
+                f"ClassificationHeadConfig.labels: a single label ({quoted(self.labels[0])}) always has probability 1; "
                 "name a second class, or set multi_label"
             )
         thresholds = self.thresholds

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from endofm.csv_text import write_table
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.files import atomic_path
 
 FILE_SUFFIXES = (".json", ".csv")
@@ -27,7 +27,7 @@ def write_classification(path: Path, values: Mapping[str, Any], labels: Sequence
     """
     suffix = path.suffix.lower()
     if suffix not in FILE_SUFFIXES:
-        raise InputError(f"{path}: a classification is written as .json or .csv, not {path.suffix!r}")
+        raise InputError(f"{path}: a classification is written as .json or .csv, not {quoted(path.suffix)}")
     with atomic_path(path) as temporary:
         if suffix == ".json":
             temporary.write_text(json.dumps(values, indent=1), encoding="utf-8", newline="\n")

@@ -12,7 +12,7 @@ import numpy as np
 from endofm._version import __version__
 from endofm.csv_text import write_table
 from endofm.disclaimer import DISCLAIMER
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.files import atomic_path
 from endofm.json_text import read_json
 from endofm.tasks.detection.frame_detections import FrameDetections
@@ -46,7 +46,7 @@ def write_detections(record: DetectionRecord, path: Path) -> None:
     """
     suffix = path.suffix.lower()
     if suffix not in FILE_SUFFIXES:
-        raise InputError(f"{path}: boxes are written as {' or '.join(FILE_SUFFIXES)}, not {path.suffix!r}")
+        raise InputError(f"{path}: boxes are written as {' or '.join(FILE_SUFFIXES)}, not {quoted(path.suffix)}")
     with atomic_path(path) as temporary:
         if suffix == ".json":
             temporary.write_text(json.dumps(to_coco(record)) + "\n", encoding="utf-8")
@@ -121,7 +121,7 @@ def read_detections(path: Path) -> DetectionRecord:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{path}: this is not a file of boxes that this package wrote ({error!r})") from error
+        raise InputError(f"{path}: this is not a file of boxes that this package wrote ({quoted(error)})") from error
 
 
 def _frame(image: dict[str, Any], annotations: list[dict[str, Any]]) -> FrameDetections:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from endofm.config import ModelConfig, PreprocessConfig
-from endofm.errors import CheckpointFormatError
+from endofm.errors import CheckpointFormatError, quoted
 from endofm.hub.task_layout import PublishedModel, ReadOptions, TaskLayout, rename
 from endofm.tasks.detection.config import DetectionHeadConfig
 
@@ -161,7 +161,7 @@ def _is_published(names: set[str]) -> bool:
 def _infer_head(tensors: Mapping[str, Tensor], options: ReadOptions) -> DetectionHeadConfig:
     name = "head.first.cls_logits.weight"
     if name not in tensors or tensors[name].ndim != 4:
-        raise CheckpointFormatError(f"{options.source}: the detector has no convolution {name!r}")
+        raise CheckpointFormatError(f"{options.source}: the detector has no convolution {quoted(name)}")
     classes, channels = tensors[name].shape[:2]
     default = KUMC_LABELS if classes == len(KUMC_LABELS) else [f"class {index}" for index in range(1, classes + 1)]
     return published_head(options.labels_or(default, "detector"), channels=channels)

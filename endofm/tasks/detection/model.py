@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import ModelConfig, PreprocessConfig
-from endofm.errors import ConfigError, EncoderOutputError
+from endofm.errors import ConfigError, EncoderOutputError, quoted
 from endofm.kernels.precision import Precision
 from endofm.models.build import build_encoder
 from endofm.models.encoder import ClipEncoder
@@ -62,7 +62,7 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
         if not isinstance(head, DetectionHeadConfig):
             # Before the network is built from it, hence not in _describe().
             raise ConfigError(
-                f"EndoFMForDetection needs a configuration with a head of DetectionHeadConfig, got {head!r}"
+                f"EndoFMForDetection needs a configuration with a head of DetectionHeadConfig, got {quoted(head)}"
             )
         super().__init__(
             build_encoder(encoder),

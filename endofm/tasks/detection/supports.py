@@ -10,7 +10,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar, get_args
 import numpy as np
 
 from endofm.arguments import integer_argument
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 
 T = TypeVar("T")
 
@@ -45,7 +45,9 @@ class SupportPlan:
 
     def __post_init__(self) -> None:
         if self.pattern not in get_args(SupportPattern):
-            raise InputError(f"pattern must be one of {', '.join(get_args(SupportPattern))}, got {self.pattern!r}")
+            raise InputError(
+                f"pattern must be one of {', '.join(get_args(SupportPattern))}, got {quoted(self.pattern)}"
+            )
         for name, least in (("count", 0), ("reach", 1)):
             value = integer_argument(getattr(self, name), f"{name} of the supports", low=least)
             object.__setattr__(self, name, value)  # The dataclass is frozen.

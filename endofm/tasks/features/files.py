@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import EndoFMError, FeatureFileError, InputError, require_extra
+from endofm.errors import EndoFMError, FeatureFileError, InputError, quoted, require_extra
 from endofm.files import atomic_path
 from endofm.json_text import parse_json
 
@@ -170,10 +170,10 @@ def _own_dataset(group: Any, name: str) -> Any:
     import h5py
 
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"{name!r} is a link; the file must hold its own data")
+        raise ValueError(f"{quoted(name)} is a link; the file must hold its own data")
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"{name!r} takes its data from elsewhere; the file must hold its own data")
+        raise ValueError(f"{quoted(name)} takes its data from elsewhere; the file must hold its own data")
     return dataset
 
 
@@ -226,7 +226,7 @@ def require_feature_format(path: str | Path) -> None:
 def _kind(path: Path) -> _FileKind:
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
-        raise InputError(f"{path}: a feature file ends in {', '.join(FEATURE_SUFFIXES)}, not {path.suffix!r}")
+        raise InputError(f"{path}: a feature file ends in {', '.join(FEATURE_SUFFIXES)}, not {quoted(path.suffix)}")
     if kind.package:
         require_extra(kind.package, kind.extra, f"A {path.suffix.lower()} feature file")
     return kind
@@ -279,8 +279,8 @@ def read_arrays(path: Path) -> tuple[Arrays, Strings]:
         raise FeatureFileError(f"{path}: this file was not written by endofm's VideoFeatures.save")
     if strings.get("format_version") != FORMAT["format_version"]:
         raise FeatureFileError(
-            f"{path}: format version {strings.get('format_version')!r} cannot be read by this release, which reads "
-            f"{FORMAT['format_version']}; update endofm"
+            f"{path}: format version {quoted(strings.get('format_version'))} cannot be read by this release, which "
+            f"reads {FORMAT['format_version']}; update endofm"
         )
     return arrays, strings
 

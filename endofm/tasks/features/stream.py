@@ -14,7 +14,7 @@ from torch import Tensor
 
 from endofm._version import __version__
 from endofm.arguments import integer_argument
-from endofm.errors import EncoderOutputError, InputError, VideoError
+from endofm.errors import EncoderOutputError, InputError, VideoError, quoted
 from endofm.inference.streaming import Clip, batch_clips, read_ahead, stream_clips
 from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.outputs import EncoderOutput
@@ -93,7 +93,7 @@ class FeatureStream:
         tubelet_size: int = 1,
     ) -> None:
         if level not in get_args(FeatureLevel):
-            raise InputError(f"level must be one of {', '.join(get_args(FeatureLevel))}, got {level!r}")
+            raise InputError(f"level must be one of {', '.join(get_args(FeatureLevel))}, got {quoted(level)}")
         batch_size = integer_argument(batch_size, "batch_size")
         self._source, self._processor = source, processor
         self._device, self._precision = torch.device(device), precision

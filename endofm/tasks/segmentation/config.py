@@ -68,5 +68,5 @@ class SegmentationHeadConfig(HeadConfig):
         if self.num_classes < 2:
             raise ConfigError(
                 f"SegmentationHeadConfig.labels: the first label is the background; name a second class after "
-                f"{self.labels[0]!r}"
+                f"{quoted(self.labels[0])}"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import tempfile
@@ -14,7 +13,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from endofm.errors import InputError
+from endofm.csv_text import write_rows
+from endofm.errors import InputError, quoted
 from endofm.files import PARTIAL_PREFIX, atomic_path, require_writable, writing
 from endofm.json_text import read_json
 from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
@@ -197,7 +197,7 @@ def read_coco(path: str | Path) -> MaskRecord:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise InputError(
-            f"{path}: this is not a file of masks of this package, or it is damaged ({error!r})"
+            f"{path}: this is not a file of masks of this package, or it is damaged ({quoted(error)})"
         ) from error
     return MaskRecord(labels, height, width, packed, info)
 
@@ -209,14 +209,13 @@ def _write_folder(target: Path, masks: Iterator[FrameMask], labels: tuple[str, .
     count = 0
     with _atomic_folder(target) as folder:
         with (folder / FRAMES_NAME).open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["file", "frame_index", "pts_seconds", "duration_seconds"])
+            write_rows(file, [["file", "frame_index", "pts_seconds", "duration_seconds"]])
             for mask in masks:
                 name = f"{mask.index:06d}.png"
                 image = Image.fromarray(mask.labels)
                 image.putpalette(colours)  # makes it an indexed image
                 image.save(folder / name)
-                table.writerow([name, mask.index, f"{mask.pts_seconds:.6f}", f"{mask.duration_seconds:.6f}"])
+                write_rows(file, [[name, mask.index, f"{mask.pts_seconds:.6f}", f"{mask.duration_seconds:.6f}"]])
                 count += 1
         (folder / PROVENANCE_NAME).write_text(json.dumps(provenance(), indent=2) + "\n", encoding="utf-8")
     return count

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.errors import CheckpointFormatError
+from endofm.errors import CheckpointFormatError, quoted
 from endofm.hub.task_layout import PublishedModel, ReadOptions, TaskLayout, rename
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 
@@ -142,7 +142,7 @@ def _architecture(tensors: Mapping[str, Tensor], options: ReadOptions) -> tuple[
     def size(name: str, axis: int) -> int:
         if name not in tensors or tensors[name].ndim <= axis:
             raise CheckpointFormatError(
-                f"{source}: the tensor {name!r} (name of this package) is missing or has another rank"
+                f"{source}: the tensor {quoted(name)} (name of this package) is missing or has another rank"
             )
         return int(tensors[name].shape[axis])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
 from endofm.video.frames import Frame, UInt8Array
 
@@ -37,7 +37,7 @@ def require_opacity(opacity: float) -> None:
         InputError: If it is not in [0, 1].
     """
     if not 0 <= opacity <= 1:
-        raise InputError(f"opacity must be in [0, 1], got {opacity!r}")
+        raise InputError(f"opacity must be in [0, 1], got {quoted(opacity)}")
 
 
 def paint_labels(picture: UInt8Array, labels: UInt8Array, *, opacity: float = 0.4) -> UInt8Array:

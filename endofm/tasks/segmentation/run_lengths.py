@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 
 BoolArray = npt.NDArray[np.bool_]
 Int64Array = npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def _from_text(text: str) -> Int64Array:
         group = ord(letter) - 48
         if not 0 <= group < 64:
             raise InputError(
-                f"run lengths hold the letter {letter!r}, which is not part of the code; the file is damaged"
+                f"run lengths hold the letter {quoted(letter)}, which is not part of the code; the file is damaged"
             )
         value |= (group & 0x1F) << shift
         shift += 5

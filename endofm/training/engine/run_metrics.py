@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 from endofm.training.engine.distributed import all_reduce_mean, full_tensor
 from endofm.training.run_config import RunConfig
 
@@ -81,7 +81,9 @@ class BestValidation:
         if name is None:
             return False
         if name not in metrics:
-            raise ConfigError(f"run.monitor: validation has no metric {name!r}; it has {', '.join(metrics) or 'none'}")
+            raise ConfigError(
+                f"run.monitor: validation has no metric {quoted(name)}; it has {', '.join(metrics) or 'none'}"
+            )
         value = metrics[name]
         sign = 1 if self._run.monitor_mode == "max" else -1
         # `not a > b` rather than `a <= b`: a value that is not a number never becomes the best.

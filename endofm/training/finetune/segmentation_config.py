@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from endofm.config.checks import require_int, require_number
 from endofm.data.segmentation import MaskRule
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 from endofm.tasks.segmentation.config import MaskNetwork
 from endofm.training.config_schema import resume_safe
 from endofm.training.finetune.learning_rate import ScheduleConfig
@@ -90,7 +90,9 @@ class SegmenterData(SplitConfig):
         if self.num_frames is not None and self.num_frames < 1:
             raise ConfigError(f"num_frames must be at least 1, or null, got {self.num_frames}")
         if len(self.labels) < 2:
-            raise ConfigError(f"labels name the background first and then at least one class, got {self.labels!r}")
+            raise ConfigError(
+                f"labels name the background first and then at least one class, got {quoted(self.labels)}"
+            )
         self.require_selectable(self.validation, self.test)
 
 

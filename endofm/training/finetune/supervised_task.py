@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from endofm._version import __version__
 from endofm.config import ModelConfig
 from endofm.files import atomic_path
+from endofm.hub.card_text import as_code
 from endofm.hub.model_folder import save_folder
 from endofm.models.auto import model_class
 from endofm.models.pretrained import Pretrained
@@ -116,12 +117,12 @@ class FineTuningTask(TrainingTask):
 
     def _card(self, summary: RunSummary) -> dict[str, str]:
         """Return the sections of the model card that describe the run."""
-        names = ", ".join(f"`{Path(source).name}`" for source in self.sources) or "not stated"
+        names = ", ".join(as_code(Path(source).name) for source in self.sources) or "not stated"
         start = self.network.provenance.get("record") or self.network.provenance.get("source")
         plan, run = summary.plan, summary.config["run"]
         lines = [
             f"transfer `{self.transfer.name}` of endofm {__version__}",
-            f"initial weights: {f'`{Path(start).name}`' if start else 'random weights'}",
+            f"initial weights: {as_code(Path(start).name) if start else 'random weights'}",
             f"{summary.step:,} of {plan.total_steps:,} steps of {plan.batch_size}, precision `{run['precision']}`, "
             f"seed {run['seed']}, {plan.world_size} process(es) on {summary.device}",
             f"all settings: `{RECIPE_NAME}` next to this card",

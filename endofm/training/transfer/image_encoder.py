@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.errors import InputError, StateDictError, require_extra
+from endofm.errors import InputError, StateDictError, quoted, require_extra
 from endofm.models.build import build_encoder
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.model import EndoFMForVideoClassification
@@ -41,7 +41,7 @@ def classifier_on_timm(
     """
     timm = require_extra("timm", "train", "An image transformer of timm")
     if not timm.is_model(name.split(".")[0]):
-        raise InputError(f"timm has no model {name!r}; timm.list_models('vit*') names those that may fit")
+        raise InputError(f"timm has no model {quoted(name)}; timm.list_models('vit*') names those that may fit")
     image = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     tensors = {key: tensor for key, tensor in image.state_dict().items() if not key.startswith(("head.", "fc_norm."))}
     try:

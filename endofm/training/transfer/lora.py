@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from endofm.errors import ConfigError, require_extra
+from endofm.errors import ConfigError, quoted, require_extra
 from endofm.training.transfer.base import Transfer, backbone_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class LoraTransfer(Transfer):
             )
         for target in self.targets:
             if target not in _LORA_LAYERS:
-                raise ConfigError(f"lora: a block has no linear layer {target!r}; it has {', '.join(_LORA_LAYERS)}")
+                raise ConfigError(
+                    f"lora: a block has no linear layer {quoted(target)}; it has {', '.join(_LORA_LAYERS)}"
+                )
         if not self.targets:
             raise ConfigError(f"lora needs at least one target of {', '.join(_LORA_LAYERS)}")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 from endofm.training.transfer.base import Transfer, backbone_of
 from endofm.training.transfer.head_only import AttentiveTransfer, FullTransfer, LinearTransfer
 from endofm.training.transfer.lora import LoraTransfer, lora_parameters
@@ -39,7 +39,7 @@ def named_transfer(name: str) -> Transfer:
         ConfigError: If there is no method of this name.
     """
     if name not in _METHODS:
-        raise ConfigError(f"unknown transfer method {name!r}; choose one of {', '.join(TRANSFERS)}")
+        raise ConfigError(f"unknown transfer method {quoted(name)}; choose one of {', '.join(TRANSFERS)}")
     return _METHODS[name]()
 
 
@@ -47,7 +47,7 @@ def require_transfer_for(task: str, transfer: Transfer) -> None:
     """Raise ConfigError unless a method works for a task."""
     if transfer.tasks is not None and task not in transfer.tasks:
         names = [name for name, method in _METHODS.items() if method.tasks is None or task in method.tasks]
-        raise ConfigError(f"transfer: for {task} it must be one of {', '.join(names)}, got {transfer.name!r}")
+        raise ConfigError(f"transfer: for {task} it must be one of {', '.join(names)}, got {quoted(transfer.name)}")
 
 
 def apply_transfer(model: Pretrained, transfer: Transfer | str) -> Transfer:

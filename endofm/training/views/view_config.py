@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from endofm.config.checks import require_choice, require_int, require_number
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 
 CropRule = Literal["first_fit", "last_try"]
 GreyWeights = Literal["rgb", "bgr"]
@@ -71,11 +71,11 @@ class ViewConfig:
         for name in ("global_frames", "local_frames"):
             counts = getattr(self, name)
             if not isinstance(counts, tuple) or not all(type(n) is int and n >= 1 for n in counts):
-                raise ConfigError(f"ViewConfig.{name} must be a list of integers >= 1, got {counts!r}")
+                raise ConfigError(f"ViewConfig.{name} must be a list of integers >= 1, got {quoted(counts)}")
         if not self.global_frames or len(self.global_frames) + len(self.local_frames) < 2:
             raise ConfigError(
                 "ViewConfig needs at least one global view and at least two views in all, got global_frames "
-                f"{self.global_frames!r} and local_frames {self.local_frames!r}"
+                f"{quoted(self.global_frames)} and local_frames {quoted(self.local_frames)}"
             )
         require_int(self, "global_size", "local_size")
         require_int(self, "global_margin", "shared_draws", low=0)
@@ -88,10 +88,12 @@ class ViewConfig:
         for name in ("global_scale", "local_scale"):
             pair = _numbers(self, name, 2)
             if not 0 < pair[0] <= pair[1] <= 1:
-                raise ConfigError(f"ViewConfig.{name} must be two fractions with 0 < low <= high <= 1, got {pair!r}")
+                raise ConfigError(
+                    f"ViewConfig.{name} must be two fractions with 0 < low <= high <= 1, got {quoted(pair)}"
+                )
         _numbers(self, "mean", 3)
         if min(_numbers(self, "std", 3)) <= 0:
-            raise ConfigError(f"ViewConfig.std must be positive, got {self.std!r}")
+            raise ConfigError(f"ViewConfig.std must be positive, got {quoted(self.std)}")
         require_choice(self, "crop_rule", get_args(CropRule))
         require_choice(self, "grey_weights", get_args(GreyWeights))
 
@@ -118,5 +120,5 @@ def _numbers(config: ViewConfig, name: str, count: int) -> tuple[float, ...]:
         or len(values) != count
         or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     ):
-        raise ConfigError(f"ViewConfig.{name} must hold {count} numbers, got {values!r}")
+        raise ConfigError(f"ViewConfig.{name} must hold {count} numbers, got {quoted(values)}")
     return values

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from endofm.config.checks import require_bool, require_choice, require_int, require_number
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, quoted
 from endofm.training.objectives.objective_config import ObjectiveConfig
 
 Colour = Literal["vcl", "endofm"]
@@ -80,7 +80,7 @@ class VCLConfig(ObjectiveConfig):
         require_number(self, "decoupling_weight", low=0)
         low, high = self.crop_scale if len(self.crop_scale) == 2 else (0.0, 0.0)
         if not 0 < low <= high <= 1:
-            raise ConfigError(f"VCLConfig.crop_scale must be two fractions in (0, 1], got {self.crop_scale!r}")
+            raise ConfigError(f"VCLConfig.crop_scale must be two fractions in (0, 1], got {quoted(self.crop_scale)}")
         require_bool(self, "gather")
         require_choice(self, "colour", get_args(Colour))
         require_choice(self, "pooling", get_args(Pooling))
