@@ -13,6 +13,14 @@ from endofm.training.config_schema import build_config, to_dict
 
 T = TypeVar("T")
 
+# Limits on YAML, generous for settings: aliases let a short text stand for billions of values.
+_LARGEST_TEXT = 1_000_000
+_DEEPEST = 40
+_MOST_VALUES = 20_000
+
+# Besides its own errors, PyYAML raises those of Python for impossible dates, numbers and keys.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError)
+
 
 def load_config(cls: type[T], source: str | Path | Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> T:
     """Load a configuration.
@@ -53,16 +61,50 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        values = _parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: there is no such configuration file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *_YAML_ERRORS) as error:
         raise ConfigError(f"{path}: not a readable YAML file ({error})") from error
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(f"{path}: expected `key: value` lines at the top, got {quoted(values)}")
     return values
+
+
+def _parse(text: str) -> Any:
+    """Return the value of a YAML text within limits; aliases may repeat values, but not without bounds.
+
+    Raises:
+        One of ``_YAML_ERRORS``.
+    """
+    if len(text) > _LARGEST_TEXT:
+        raise yaml.YAMLError(f"more than {_LARGEST_TEXT:,} characters")
+    # Events come without recursion and without the contents of aliases, so that limits apply before anything is built.
+    depth = total = 0
+    sizes: dict[str, int] = {}
+    open_collections: list[tuple[str | None, int]] = []
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise yaml.YAMLError(f"the alias {quoted(event.anchor)} stands inside what it names, or names nothing")
+            total += sizes[event.anchor]
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+            anchor, before = open_collections.pop()
+            if anchor is not None:
+                sizes[anchor] = total - before
+        elif isinstance(event, yaml.NodeEvent):
+            total += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                open_collections.append((event.anchor, total - 1))
+            elif event.anchor is not None:
+                sizes[event.anchor] = 1
+        if depth > _DEEPEST or total > _MOST_VALUES:
+            raise yaml.YAMLError(f"nested deeper than {_DEEPEST} levels, or more than {_MOST_VALUES:,} values")
+    return yaml.load(text, Loader=_UniqueKeyLoader)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -84,8 +126,8 @@ def _parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key or not all(key.split(".")):
         raise ConfigError(f"command line: {quoted(text)}: expected key=value, for example run.batch_size=16")
     try:
-        return key, yaml.load(value, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
+        return key, _parse(value)
+    except _YAML_ERRORS as error:
         raise ConfigError(f"command line: {key}: {quoted(value)} is not a YAML value ({error})") from error
 
 

@@ -169,7 +169,7 @@ class _Builder:
         given = value if isinstance(value, str) else value.get("name") if isinstance(value, Mapping) else None
         if given is None and isinstance(value, Mapping) and type(default) in classes:
             return self.dataclass(type(default), value, key, default)
-        if given not in names:
+        if not isinstance(given, str) or given not in names:
             close = difflib.get_close_matches(str(given), names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise self.error(f"{key}.name", f"must be one of {', '.join(names)}, got {quoted(given)}{hint}")

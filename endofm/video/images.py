@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +16,7 @@ from endofm.video.find import natural_key
 from endofm.video.frames import UInt8Array
 
 _EXIF_ORIENTATION = 0x0112
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """Formats that are read, by Pillow's names. Pillow goes by content and would start Ghostscript on a PostScript file."""
 
@@ -62,6 +65,7 @@ def image_to_rgb(image: Image.Image, name: str) -> UInt8Array:
         VideoError: If the pixels cannot be decoded, or have no fixed range (32-bit and float images).
     """
     try:
+        _check_png(image)
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I;16"):
             grey = (np.asarray(upright, np.uint16) >> 8).astype(np.uint8)
@@ -71,3 +75,26 @@ def image_to_rgb(image: Image.Image, name: str) -> UInt8Array:
         return np.asarray(upright.convert("RGB"))
     except _READ_ERRORS as error:
         raise VideoError(f"{name}: this image cannot be decoded ({error})") from error
+
+
+def _check_png(image: Image.Image) -> None:
+    """Compare the chunks of a PNG file with their checksums, which Pillow does not do for the pixels.
+
+    Raises:
+        ValueError: If a chunk is damaged.
+    """
+    file = getattr(image, "fp", None)
+    if image.format != "PNG" or file is None:
+        return
+    position = file.tell()
+    file.seek(len(_PNG_SIGNATURE))
+    kind = b""
+    while kind != b"IEND":
+        header = file.read(8)
+        if len(header) < 8:
+            break  # Where pixels are missing as well, the decoder says so.
+        length, kind = struct.unpack(">I4s", header)
+        content, stated = file.read(length), file.read(4)
+        if len(stated) == 4 and zlib.crc32(kind + content) != struct.unpack(">I", stated)[0]:
+            raise ValueError("damaged: a checksum inside the PNG file does not match")
+    file.seek(position)

@@ -264,8 +264,9 @@ def image_file_source(reopen: Callable[[], Image], *, name: str, fps: float | No
         label = f"{name}: page {index}" if pages > 1 else name
         with reopen() as image:
             image.seek(index)
-            if upright_size(image) != size:
-                raise VideoError(f"{label} has another size than the first page")
-            return image_to_rgb(image, label)
+            frame = image_to_rgb(image, label)
+        if frame.shape[:2] != size:
+            raise VideoError(f"{label} has another size than the first page")
+        return frame
 
     return SequenceSource(load, pages, name=name, size=size, fps=fps, codec="image")

@@ -14,6 +14,7 @@ from endofm.errors import ConfigError
 from endofm.resume import require_same_settings
 from endofm.training.config_files import load_config, read_yaml, to_yaml
 from endofm.training.config_schema import resume_safe, to_dict
+from endofm.training.pretrain_config import PretrainConfig
 from endofm.training.run_config import RunConfig
 
 
@@ -153,3 +154,42 @@ def test_yaml_reads_back_to_an_equal_configuration(tmp_path_factory: pytest.Temp
     path.write_text(to_yaml(config), encoding="utf-8")
     assert load_config(Config, path) == config
     require_same_settings(path.parent, read_yaml(path), to_dict(config), remedy="x")
+
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LAUGHS,
+        f"{LAUGHS}run: *a11\n",
+        "run: " + "[" * 50_000,
+        "run: " + "{a: " * 3000,
+        "? " * 5000,
+        "run: &a [*a]\n",
+        "run: &r\n  <<: *r\n",
+        "run: {epochs: 2001-99-99}\n",
+        "run: {epochs: " + "9" * 50_000 + "}\n",
+        "? [a, b]\n: 1\n? {c: d}\n: 2\n",
+        "x: " + "y" * 1_100_000,
+        "run: !!python/object/apply:os.system ['true']\n",
+        "objective: {name: {a: 1}}\n",
+    ],
+    ids=lambda text: text[:24],
+)
+def test_hostile_yaml_is_refused_within_limits(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_config(PretrainConfig, tmp_path / "run.yaml", ["data.clips=clips"])
+    assert len(str(refused.value)) < 2000
+
+
+def test_aliases_repeat_values(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("a: &a {x: 1}\nb: *a\nc: [*a, *a]\n", encoding="utf-8")
+    assert read_yaml(tmp_path / "run.yaml") == {"a": {"x": 1}, "b": {"x": 1}, "c": [{"x": 1}, {"x": 1}]}
+
+
+def test_a_mark_at_the_start_is_no_key(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("\ufeffa: 1\n", encoding="utf-8")
+    assert read_yaml(tmp_path / "run.yaml") == {"a": 1}

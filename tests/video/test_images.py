@@ -140,3 +140,22 @@ def test_image_modes(tmp_path: Path) -> None:
     Image.fromarray(grey.astype(np.float32)).save(stream, "TIFF")
     with open_video(stream) as video, pytest.raises(VideoError, match="no fixed range"):
         list(video)
+
+
+@pytest.mark.parametrize("given", ["file", "bytes", "folder"])
+def test_a_damaged_png_is_noticed_by_its_checksums(tmp_path: Path, given: str) -> None:
+    """Pillow decodes changed pixels without a word."""
+    file = io.BytesIO()
+    Image.fromarray(paint(5)).save(file, "PNG", compress_level=0)
+    content = bytearray(file.getvalue())
+    content[len(content) // 2] ^= 1
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(content if number == 1 else file.getvalue())
+    source = {"file": tmp_path / "1.png", "bytes": bytes(content), "folder": tmp_path}[given]
+    with open_video(source) as video:
+        if given == "folder":
+            assert [read_number(frame.data) for frame in video] == [5, 5]
+            assert "checksum" in video.problems[0]
+        else:
+            with pytest.raises(VideoError, match="checksum"):
+                list(video)
