@@ -74,6 +74,12 @@ class BackendSelector:
             self._backends.clear()
         self._precision = precision
 
+    def at(self, precision: Precision) -> BackendSelector:
+        """Return a selector of another precision that shares the prepared weights of this one."""
+        selector = BackendSelector(precision)
+        selector._backends = self._backends
+        return selector
+
     def select(self, network: nn.Module, x: Tensor) -> Backend:
         """Return the backend for one forward pass.
 
@@ -108,9 +114,12 @@ class BackendSelector:
 
     def _backend(self, device: str, dtype: torch.dtype | None) -> Backend:
         key = device, dtype
-        if key not in self._backends:
-            self._backends[key] = Int8Backend() if dtype is torch.int8 else _floating_point_backend(device, dtype)
-        return self._backends[key]
+        found = self._backends.get(key)
+        if found is None:
+            made = Int8Backend() if dtype is torch.int8 else _floating_point_backend(device, dtype)
+            # Of two threads that come first at once, both take the backend of one.
+            found = self._backends.setdefault(key, made)
+        return found
 
     def __deepcopy__(self, memo: dict[int, object]) -> BackendSelector:
         return BackendSelector(self._precision)

@@ -16,6 +16,7 @@ from endofm.config import BaseEncoderConfig, ModelConfig
 from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning, quoted
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.build import build_encoder
+from endofm.models.call_view import view_for_call
 from endofm.task_table import FEATURES, get_task
 from endofm.transforms.processor import Processor
 
@@ -286,21 +287,21 @@ class Pretrained(nn.Module):
         fps: float | None = None,
         field_of_view: bool | None = None,
         decoder: Decoder = "pyav",
-    ) -> Iterator[tuple[VideoSource, Processor]]:
-        """Open a video for this model; the options that all tasks share.
+    ) -> Iterator[tuple[Self, VideoSource, Processor]]:
+        """Open a video for one call; the options that all tasks share.
 
         Args:
             video: A path, bytes, a binary file, a folder of frames, an array or tensor of frames, images, or an open
                 :class:`~endofm.video.frames.VideoSource`, which stays open afterwards.
-            device: Move the model there first; by default it stays where it is.
-            precision: Switch the model to this precision first, as in :meth:`from_pretrained`.
+            device: Device of this call; by default that of the model, which stays where it is.
+            precision: Precision of this call, as in :meth:`from_pretrained`; by default that of the model.
             fps: Frame rate of sources that have none (folders, arrays, images).
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; by default as the
                 weights' preprocessing says.
             decoder: Decoder of video files; ``"torchcodec"`` decodes on the model's device.
 
         Yields:
-            The open video, and the processor that prepares its frames.
+            The model with the settings of the call, the open video, and the processor that prepares its frames.
 
         Raises:
             VideoError: If the video cannot be read.
@@ -308,17 +309,17 @@ class Pretrained(nn.Module):
         """
         from endofm.video.open import open_video
 
-        if device is not None:
-            self.to(usable_device(device))
-        if precision is not None:
-            self.precision = resolve_precision(precision, self.device)
+        target = self.device if device is None else usable_device(device)
+        model = view_for_call(
+            self, target, self.precision if precision is None else resolve_precision(precision, target)
+        )
         processor = self.processor
         if field_of_view is not None:
             processor = Processor(replace(processor.config, field_of_view=field_of_view))
-        source = open_video(video, fps=fps, decoder=decoder, device=str(self.device))
+        source = open_video(video, fps=fps, decoder=decoder, device=str(model.device))
         # A source that the caller opened is the caller's to close.
         with nullcontext(source) if source is video else source:
-            yield source, processor
+            yield model, source, processor
 
     @property
     def device(self) -> torch.device:

@@ -102,8 +102,8 @@ class QualityModel(TaskModel[QualityHeadConfig, VideoQuality]):
 
     @contextmanager
     def stream(self, video: Any, **options: Any) -> Iterator[QualityStream]:
-        with self._session(video, **options) as (source, processor):
-            yield QualityStream(self, source, processor, weights=self.weights_provenance())
+        with self._session(video, **options) as (model, source, processor):
+            yield QualityStream(model, source, processor, weights=self.weights_provenance())
 
 
 class QualityLayout(TaskLayout):

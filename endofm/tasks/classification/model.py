@@ -96,8 +96,8 @@ class EndoFMForVideoClassification(TaskModel[ClassificationHeadConfig, VideoClas
             frame_stride: Take every n-th source frame instead: a window is ``num_frames`` such frames.
             hop_frames: Step between those windows in source frames; the window's length by default.
             batch_size: Clips per forward pass.
-            device: Move the model there first; by default it stays where it is.
-            precision: Switch the model to this precision first, as in :meth:`from_pretrained`.
+            device: Device of this call; by default that of the model, which stays where it is.
+            precision: Precision of this call, as in :meth:`from_pretrained`; by default that of the model.
             fps: Frame rate of sources that have none (folders, arrays, images).
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; by default as the
                 weights' preprocessing says.
@@ -114,6 +114,7 @@ class EndoFMForVideoClassification(TaskModel[ClassificationHeadConfig, VideoClas
         from endofm.video.clip_windows import WindowSettings
 
         with self._session(video, device=device, precision=precision, fps=fps, field_of_view=field_of_view) as (
+            model,
             source,
             processor,
         ):
@@ -125,13 +126,13 @@ class EndoFMForVideoClassification(TaskModel[ClassificationHeadConfig, VideoClas
                 hop_frames=hop_frames,
             )
             logits = FeatureStream(
-                self._clip_logits,
+                model._clip_logits,
                 source,
                 processor,
                 windows,
                 batch_size=batch_size,
-                device=self.device,
-                precision=self.precision,
+                device=model.device,
+                precision=model.precision,
             )
             weights = self.weights_provenance()
             yield ClassificationStream(logits, source, self.head_config, self.probabilities, weights=weights)

@@ -110,8 +110,8 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
                 configuration says.
             link: Link boxes into tracks by their overlap (:class:`~endofm.tasks.detection.tracks.TrackLinker`).
             batch_size: Clips per forward pass.
-            device: Move the model there first; by default it stays where it is.
-            precision: Switch the model to this precision first, as in :meth:`from_pretrained`.
+            device: Device of this call; by default that of the model, which stays where it is.
+            precision: Precision of this call, as in :meth:`from_pretrained`; by default that of the model.
             fps: Frame rate of sources that have none (folders, arrays, images).
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; by default as the
                 weights' preprocessing says.
@@ -128,17 +128,18 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
         if online:
             plan = replace(plan, online=True)
         with self._session(video, device=device, precision=precision, fps=fps, field_of_view=field_of_view) as (
+            model,
             source,
             processor,
         ):
             yield DetectionStream(
-                self,
+                model,
                 source,
                 processor,
                 plan=plan,
                 label_names=self.labels,
-                device=self.device,
-                precision=self.precision,
+                device=model.device,
+                precision=model.precision,
                 weights=self.weights_provenance(),
                 batch_size=batch_size,
                 clip_frames=head.clip_frames if clip_frames is None else clip_frames,

@@ -112,8 +112,8 @@ class VideoEncoder(Pretrained):
             frame_stride: Take every n-th source frame instead: a window is ``num_frames`` such frames.
             hop_frames: Step between those windows in source frames; by default the length of a window.
             batch_size: Clips per forward pass.
-            device: Move the model to this device first; by default it stays where it is.
-            precision: Switch the model to this precision first, as in :meth:`from_pretrained`.
+            device: Device of this call; by default that of the model, which stays where it is.
+            precision: Precision of this call, as in :meth:`from_pretrained`; by default that of the model.
             fps: Frame rate of sources that have none (folders, arrays, images).
             decoder: Decoder of a video file: ``"pyav"``, or ``"torchcodec"``, which decodes on the model's device, on a
                 GPU in hardware.
@@ -134,7 +134,7 @@ class VideoEncoder(Pretrained):
         session = self._session(
             video, device=device, precision=precision, fps=fps, field_of_view=field_of_view, decoder=decoder
         )
-        with session as (source, processor):
+        with session as (model, source, processor):
             windows = WindowSettings.for_preprocess(
                 processor.config,
                 window_seconds=window_seconds,
@@ -143,14 +143,14 @@ class VideoEncoder(Pretrained):
                 hop_frames=hop_frames,
             )
             stream = FeatureStream(
-                self._encode,
+                model._encode,
                 source,
                 processor,
                 windows,
                 level=level,
                 batch_size=batch_size,
-                device=self.device,
-                precision=self.precision,
+                device=model.device,
+                precision=model.precision,
                 tubelet_size=self.tubelet_size,
             )
             return stream.collect(weights=self.weights_provenance(), progress=progress)

@@ -124,8 +124,8 @@ class EndoFMForSegmentation(TaskModel[SegmentationHeadConfig, VideoMasks]):
                 ``num_frames`` by default, 0 for none.
             frame_stride: Segment every n-th frame only.
             batch_size: Windows per forward pass; more than 1 helps on GPUs only.
-            device: Move the model there first; by default it stays where it is.
-            precision: Switch the model to this precision first, as in :meth:`from_pretrained`.
+            device: Device of this call; by default that of the model, which stays where it is.
+            precision: Precision of this call, as in :meth:`from_pretrained`; by default that of the model.
             fps: Frame rate of sources that have none (folders, arrays, images).
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; everything outside
                 of it is background. By default as the weights' preprocessing says.
@@ -140,16 +140,17 @@ class EndoFMForSegmentation(TaskModel[SegmentationHeadConfig, VideoMasks]):
         from endofm.tasks.segmentation.stream import MaskStream
 
         with self._session(video, device=device, precision=precision, fps=fps, field_of_view=field_of_view) as (
+            model,
             source,
             processor,
         ):
             yield MaskStream(
-                self,
+                model,
                 source,
                 processor,
                 labels=self.labels,
-                device=self.device,
-                precision=self.precision,
+                device=model.device,
+                precision=model.precision,
                 weights=self.weights_provenance(),
                 num_frames=num_frames,
                 overlap=overlap,
