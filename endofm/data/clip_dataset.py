@@ -260,7 +260,7 @@ def _read_video(source: VideoInput, select: TimeSelection) -> tuple[UInt8Array, 
     except EndoFMError:
         raise
     except Exception as error:
-        # A clip that cannot be read is skipped and named, whatever the reason; the run goes on.
+        # A clip that cannot be read is skipped and named, whatever the reason.
         name = source if isinstance(source, (str, Path)) else "the clip"
         raise VideoError(f"{name}: {reason(error)}") from error
 

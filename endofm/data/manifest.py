@@ -15,7 +15,7 @@ from endofm.list_table import CLIP_COLUMNS, ListRow, read_table
 
 CLIP_MANIFEST_NAME = "manifest.csv"
 NAME_ERRORS = "backslashreplace"
-"""How names of sources that are not UTF-8 are written into tables, which always are."""
+"""Error handler for names of sources that are not UTF-8, in tables, which always are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,7 @@ def _visible(text: str, font: FontProperties) -> str:
 
 @lru_cache(maxsize=16)
 def _characters(families: tuple[str, ...]) -> frozenset[int]:
-    """Return the characters of all fonts that matplotlib takes a text of these families from."""
+    """Return the characters of all fonts from which matplotlib draws text of these families."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     known = {ord(_REPLACEMENT)}
