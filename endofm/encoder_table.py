@@ -49,6 +49,12 @@ _KINDS: dict[str, EncoderKind] = {
             network="endofm.models.vjepa:VJepaEncoder",
             layouts="endofm.models.vjepa:LAYOUTS",
         ),
+        EncoderKind(
+            name="timm",
+            config="endofm.config.timm_config:TimmConfig",
+            network="endofm.models.timm_encoder:TimmEncoder",
+            layouts="endofm.models.timm_encoder:LAYOUTS",
+        ),
     )
 }
 

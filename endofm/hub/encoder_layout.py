@@ -40,6 +40,8 @@ class EncoderLayout:
         left_out: Tensors that play no part in the encoder, by name, or by prefix if it ends with a dot.
         rename: Returns the tensors by their names in the network.
         preprocess: Preprocessing that such files are used with.
+        registered_only: Read only files of a record, because nothing can be inferred from the tensors.
+        with_heads: Keep the tensors whose names are those of heads elsewhere.
     """
 
     title: str
@@ -49,6 +51,8 @@ class EncoderLayout:
     left_out: tuple[str, ...] = ()
     rename: Callable[[Tensors], dict[str, Tensor]] = _unchanged
     preprocess: Callable[[BaseEncoderConfig], PreprocessConfig] = default_preprocess
+    registered_only: bool = False
+    with_heads: bool = False
 
     def differences(self, tensors: Tensors) -> list[str]:
         """Return what keeps tensors from having this form, a phrase each; nothing if they have it."""
@@ -76,8 +80,9 @@ def read_encoder(content: Mapping[str, Any], options: ReadOptions) -> PublishedM
     selected = find_encoder(content, part=options.part, source=source)
     registered = options.registered.encoder if options.registered else None
     layout = _select(selected.tensors, registered, source)
-    dropped = [name for name in selected.tensors if _is_named(name, (*layout.left_out, *options.left_out))]
-    tensors = layout.rename({name: t for name, t in selected.tensors.items() if name not in dropped})
+    found = selected.tensors | (selected.heads if layout.with_heads else {})
+    dropped = [name for name in found if _is_named(name, (*layout.left_out, *options.left_out))]
+    tensors = layout.rename({name: tensor for name, tensor in found.items() if name not in dropped})
     # A registered file has the architecture of its record; inferring it would have to guess the number of heads.
     encoder = registered or layout.infer(tensors, options.num_heads, source)
     require_finite(tensors, source)
@@ -89,7 +94,7 @@ def read_encoder(content: Mapping[str, Any], options: ReadOptions) -> PublishedM
         layout=f"{layout.title}; {selected.layout}",
         part=selected.part,
         # What only this layout leaves out comes first; a report shows the first few.
-        left_out_tensors=(*dropped, *selected.left_out_tensors),
+        left_out_tensors=(*dropped, *(() if layout.with_heads else selected.left_out_tensors)),
         left_out_entries=selected.left_out_entries,
     )
 
@@ -114,6 +119,8 @@ def _select(tensors: Tensors, registered: BaseEncoderConfig | None, source: str)
         CheckpointFormatError: If there is none; the message names the closest one and what differs.
     """
     layouts = encoder_layouts(None if registered is None else registered.kind)
+    if registered is None:
+        layouts = tuple(layout for layout in layouts if not layout.registered_only)
     for layout in layouts:
         if not layout.differences(tensors):
             return layout

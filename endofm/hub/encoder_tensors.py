@@ -51,6 +51,7 @@ class EncoderTensors:
         part: Entry that was read, empty for a flat file.
         left_out_tensors: Tensors of heads in the same part, by their names in the file.
         left_out_entries: Other entries of the file.
+        heads: Tensors of heads, by their names without wrappers.
     """
 
     tensors: dict[str, Tensor]
@@ -58,6 +59,7 @@ class EncoderTensors:
     part: str
     left_out_tensors: tuple[str, ...]
     left_out_entries: tuple[str, ...]
+    heads: dict[str, Tensor]
 
 
 def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source: str = "checkpoint") -> EncoderTensors:
@@ -103,6 +105,8 @@ def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source:
         part=found.entry,
         left_out_tensors=tuple(old for old, new in names.items() if new is None),
         left_out_entries=found.others,
+        # Not copied: few layouts read them.
+        heads={unwrapped_name(old): found.tensors[old] for old, new in names.items() if new is None},
     )
 
 

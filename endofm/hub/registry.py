@@ -23,6 +23,9 @@ from endofm.hub.weight_record import WeightRecord
 _TABLE = "endofm.tasks.weight_table"
 """Module of the package's own records, imported by name: they use configurations of the tasks, which are above."""
 
+_TIMM = "timm:"
+"""Beginning of the names whose records are made from timm's descriptions, by :mod:`endofm.tasks.timm_record`."""
+
 _REGISTRY: dict[str, WeightRecord] = {}
 
 
@@ -55,6 +58,8 @@ def get_record(name: str) -> WeightRecord:
     Raises:
         WeightsNotFoundError: If no weights of this name are registered; the message names similar ones.
     """
+    if name.startswith(_TIMM):
+        return _made(name)
     records = _records()
     if name not in records:
         # Below the usual cutoff of 0.6: names are long, and a guess that is wrong costs the reader little.
@@ -68,8 +73,8 @@ def get_record(name: str) -> WeightRecord:
 
 
 def find_record(name: str) -> WeightRecord | None:
-    """Return the record of a registered name, or None for any other string."""
-    return _records().get(name)
+    """Return the record of a registered name or of a network of timm, or None for any other string."""
+    return _made(name) if name.startswith(_TIMM) else _records().get(name)
 
 
 def find_record_of_file(sha256: str) -> WeightRecord | None:
@@ -83,6 +88,11 @@ def find_record_of_file(sha256: str) -> WeightRecord | None:
 def find_records_of_repository(repo_id: str) -> list[str]:
     """Return the names of the weights of other projects in a repository of the hub."""
     return [name for name, record in _records().items() if record.family and record.hub_id == repo_id]
+
+
+def _made(name: str) -> WeightRecord:
+    record: WeightRecord = importlib.import_module("endofm.tasks.timm_record").timm_record(name)
+    return record
 
 
 def _records() -> dict[str, WeightRecord]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from endofm.config import BaseEncoderConfig, EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.config.family_preprocess import space_time_clip, tubelet_clip, whole_frame
+from endofm.config.timm_config import TimmConfig
 from endofm.config.vjepa_config import VJepaConfig
 from endofm.hub.weight_record import Mirror, WeightRecord
 
@@ -188,12 +189,12 @@ _IMAGE_NOTES = (
     "Frames and window are those of Endo-FM, for comparisons; the encoder itself knows no time.",
 )
 _GASTRONET_PAGE = "https://cortex.thetavision.nl"
-_GASTRONET = {
+_GASTRONET: dict[str, Any] = {
     "license": "cc-by-nc-nd-4.0",
     "license_note": "As others quote an earlier version of the page on the hub; unverified here.",
     "sources": ("A public entry of the RARE26 challenge, whose provenance file states checksum and size.",),
 }
-_SURGENET_LICENSE = {
+_SURGENET_LICENSE: dict[str, Any] = {
     "license": "cc-by-nc-sa-4.0",
     "license_note": "LICENSE_MODELS.txt of TimJaspers0801/SurgeNet; its code is under the MIT licence.",
 }
@@ -293,4 +294,59 @@ IMAGE_RECORDS = (
     ),
 )
 
-FAMILY_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS, *IMAGE_RECORDS)
+_CAFORMER = TimmConfig(model="caformer_s18", plain_relu=True, embed_dim=512, patch_size=32)
+_DINO_V2_V3 = "https://huggingface.co/rlpddejong/SurgeNetXL_DINOv1-v3"
+_SIZES = {"s": ("small", 384), "b": ("base", 768), "l": ("large", 1024)}
+
+
+def _surgenet_dino(version: int, size: str) -> WeightRecord:
+    name, width = _SIZES[size]
+    patch = 14 if version == 2 else 16
+    encoder = TimmConfig(
+        model=f"vit_{name}_patch{patch}_dinov{version}", img_size=336, patch_size=patch, embed_dim=width
+    )
+    return image_record(
+        f"surgenetxl-dinov{version}-{size}",
+        f"SurgeNetXL: ViT-{size.upper()}/{patch}, DINOv{version} on surgical video",
+        "SurgeNetXL",
+        encoder,
+        mirrors=(
+            Mirror(
+                page=_DINO_V2_V3, status=f"A repository on the hub; the names of its files are not known. {NOT_TRIED}."
+            ),
+        ),
+        # Counted by others in the file of DINOv2-B: 175 tensors, one of them the mask token.
+        left_out=("mask_token",),
+        notes=("The names of its tensors are not verified; a file with other names is refused.",),
+        sources=("Code of TimJaspers0801/SurgeNet at 54831cf; counts of DINOv2-B by others.",),
+        license=_SURGENET_LICENSE["license"],
+        license_note=_SURGENET_LICENSE["license_note"] + (" DINOv3's own applies too." if version == 3 else ""),
+    )
+
+
+TIMM_RECORDS = (
+    image_record(
+        "surgenetxl-caformer",
+        "SurgeNetXL: CAFormer-S18 with plain ReLU, DINO on surgical video",
+        "SurgeNetXL",
+        _CAFORMER,
+        hub_id="TimJaspersTue/SurgeNetModels",
+        filename="SurgeNetXL_checkpoint_epoch0050_teacher.pth",
+        notes=(
+            "timm's caformer_s18 takes the file without strictness, but computes something else: its activations have "
+            "a learnt scale and bias.",
+            "Patch tokens are the cells of the last feature map, of stride 32. The preprocessing is not stated.",
+        ),
+        sources=("Code of TimJaspers0801/SurgeNet at 54831cf, which was run.",),
+        **_SURGENET_LICENSE,
+    ),
+    *(_surgenet_dino(version, size) for version in (2, 3) for size in _SIZES),
+    random_record(
+        "surgenetxl-caformer-random",
+        "SurgeNetXL",
+        replace(_CAFORMER, img_size=64),
+        whole_frame(replace(_CAFORMER, img_size=64)),
+    ),
+)
+
+FAMILY_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS, *IMAGE_RECORDS, *TIMM_RECORDS)

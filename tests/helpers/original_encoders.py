@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from endofm.config import BaseEncoderConfig, EncoderConfig
 from endofm.config.vjepa_config import VJepaConfig
 from endofm.models.build import build_encoder
+from endofm.models.timm_encoder import LAYOUTS, SURGENET_CAFORMER
 from endofm.tasks.features.model import VideoEncoder
 from helpers.golden_fill import normal_input, params
 from helpers.paths import GOLDEN
@@ -33,6 +35,8 @@ class Original:
         check: Compares a loaded encoder with the golden numbers; returns the largest difference.
         file: Name of the file.
         convert: Arguments of ``endofm convert`` that the tensors do not tell.
+        shapes: Shapes by the original's names, if the golden weights were drawn by those; None: by our names.
+        ours: From the tensors that were drawn to the network's.
     """
 
     name: str
@@ -42,9 +46,13 @@ class Original:
     left_out: tuple[str, ...] = ()
     file: str = "weights.pth"
     convert: tuple[str, ...] = field(default=("--num-heads", "4"))
+    shapes: Callable[[], Mapping[str, tuple[int, ...]]] | None = None
+    ours: Callable[[Tensors], Tensors] = dict
 
     def tensors(self) -> Tensors:
-        """Return the golden weights by our names."""
+        """Return the golden weights, by the names from which ``written`` makes the file."""
+        if self.shapes is not None:
+            return {name: torch.from_numpy(value) for name, value in params(self.shapes()).items()}
         with torch.device("meta"):
             network = build_encoder(self.encoder)
         shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -292,4 +300,44 @@ SURGENET_DINO = Original(
     check=check_image,
 )
 
-ORIGINALS = (LV, M2CRL, STOMP, SURGMOTION, ENDOVIT, GASTRONET, PL_STITCH, SURGENET_DINO)
+
+def check_caformer(model: VideoEncoder) -> float:
+    """Compare with the numbers of SurgeNet's CAFormer."""
+    numbers, pixels = golden("surgenet_caformer"), clip("surgenet/base", (1, 3, 64, 64)).unsqueeze(2)
+    stages: list[Tensor] = []
+    for stage in model.get_submodule("image.stages").children():
+        stage.register_forward_hook(lambda module, inputs, output: stages.append(output))
+    with torch.inference_mode():
+        output = model.forward_features(pixels)
+    assert output.patch_tokens is not None
+    return max(
+        difference(output.cls_token, numbers["base/global"]),
+        difference(output.patch_tokens[:, 0].permute(0, 3, 1, 2), numbers["base/map"]),
+        difference(stages[0][:, ::8], numbers["base/stage0_sub"]),
+        difference(stages[2][:, ::8], numbers["base/stage2_sub"]),
+    )
+
+
+def _caformer_shapes() -> Mapping[str, tuple[int, ...]]:
+    text = (GOLDEN / "family" / "surgenet_caformer_state_dict.json").read_text(encoding="utf-8")
+    return {name: tuple(shape) for name, shape in json.loads(text).items()}
+
+
+def _caformer_ours(tensors: Tensors) -> Tensors:
+    renamed = LAYOUTS[0].rename({name: tensor for name, tensor in tensors.items() if not name.startswith("head.")})
+    return renamed
+
+
+CAFORMER = Original(
+    name="SurgeNetXL-CAFormer",
+    encoder=SURGENET_CAFORMER,
+    written=dict,
+    left_out=("head.fc1.weight", "head.fc1.bias", "head.norm.weight"),
+    check=check_caformer,
+    file="SurgeNetXL_checkpoint_epoch0050_teacher.pth",
+    convert=(),
+    shapes=_caformer_shapes,
+    ours=_caformer_ours,
+)
+
+ORIGINALS = (LV, M2CRL, STOMP, SURGMOTION, ENDOVIT, GASTRONET, PL_STITCH, SURGENET_DINO, CAFORMER)
