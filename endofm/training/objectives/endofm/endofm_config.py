@@ -10,6 +10,7 @@ from endofm.training.objectives.objective_config import ObjectiveConfig
 from endofm.training.views.view_config import ViewConfig
 
 Centering = Literal["running_mean", "sinkhorn"]
+HeadNorm = Literal["none", "batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +22,20 @@ class ProjectionHeadConfig:
         hidden_dim: Hidden width of the MLP.
         bottleneck_dim: Width between MLP and prototypes.
         num_layers: Linear layers of the MLP.
+        norm: ``"batch"`` normalises every hidden layer over the batch (``use_bn_in_head`` of DINO): outputs then differ
+            between clips from the start, which short runs need. ``"none"`` is as published.
     """
 
     out_dim: int = 65536
     hidden_dim: int = 2048
     bottleneck_dim: int = 256
     num_layers: int = 3
+    norm: HeadNorm = "none"
 
     def __post_init__(self) -> None:
         require_int(self, "out_dim", low=2)
         require_int(self, "hidden_dim", "bottleneck_dim", "num_layers")
+        require_choice(self, "norm", get_args(HeadNorm))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,8 @@ class EndoFMObjectiveConfig(ObjectiveConfig):
         center_momentum: Fraction of the centre that is kept per step; no effect with ``"sinkhorn"``.
         freeze_last_layer_epochs: First epochs, in which the prototypes are not trained.
         teacher_drop_path: Apply stochastic depth in the teacher as well, as published.
+        anchor_weight: Weight of the anchor, which keeps class tokens close to those of the initial encoder: one minus
+            the cosine, on global views. 0 for none; with a warm start about 1 keeps what it knows.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -68,11 +75,13 @@ class EndoFMObjectiveConfig(ObjectiveConfig):
     center_momentum: float = 0.9
     freeze_last_layer_epochs: int = 1
     teacher_drop_path: bool = False
+    anchor_weight: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_number(self, "student_temp", "teacher_temp", "warmup_teacher_temp", low=0, open_low=True)
         require_number(self, "teacher_momentum", "center_momentum", low=0, high=1)
+        require_number(self, "anchor_weight", low=0)
         require_int(self, "warmup_teacher_temp_epochs", "freeze_last_layer_epochs", low=0)
         require_bool(self, "teacher_drop_path")
         require_choice(self, "centering", get_args(Centering))

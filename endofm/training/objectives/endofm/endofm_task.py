@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from endofm.errors import ConfigError
@@ -16,13 +18,14 @@ from endofm.training.engine.training_task import HealthRule, Plan, StepOutput
 from endofm.training.objectives.ema import MovingAverage
 from endofm.training.objectives.endofm.cross_view_loss import CrossViewLoss, mean_entropy, mutual_information
 from endofm.training.objectives.endofm.endofm_config import EndoFMObjectiveConfig
-from endofm.training.objectives.endofm.multicrop import MultiCropNetwork
+from endofm.training.objectives.endofm.multicrop import MultiCropNetwork, MultiCropOutput
 from endofm.training.objectives.endofm.projection_head import ProjectionHead
 from endofm.training.objectives.endofm.published_state import load_training_state
 from endofm.training.objectives.gradients import cancel_gradients, clip_each
 from endofm.training.objectives.pretraining_task import ObjectiveParts, PretrainingTask, Start
 from endofm.training.objectives.schedules import CosineSchedule, EpochWarmup
 from endofm.training.objectives.sinkhorn import balanced_assignment
+from endofm.training.objectives.twin_retrieval import TwinRetrieval
 from endofm.training.views.view_crops import CropViews, ViewCrops
 from endofm.training.views.view_draws import RandomSpan
 from endofm.training.views.view_rendering import render_views
@@ -69,6 +72,10 @@ class EndoFMTask(PretrainingTask):
             center_momentum=config.center_momentum,
         )
         self.helpers = {"teacher": self.teacher, "loss": self.loss}
+        self.anchor: VideoTransformer | None = None
+        if config.anchor_weight:
+            self.anchor = copy.deepcopy(encoder).requires_grad_(False).eval()
+            self.helpers["anchor"] = self.anchor
 
     @property
     def encoder(self) -> nn.Module:
@@ -79,6 +86,7 @@ class EndoFMTask(PretrainingTask):
         """Build the schedules; see :meth:`PretrainingTask.prepare`."""
         super().prepare(plan)
         config = self.config
+        self.twins = TwinRetrieval(plan.steps_per_epoch * plan.batch_size // plan.world_size)
         self.momentum = CosineSchedule(config.teacher_momentum, 1.0, plan.total_steps)
         self.teacher_temp = EpochWarmup(
             config.warmup_teacher_temp, config.teacher_temp, config.warmup_teacher_temp_epochs
@@ -100,17 +108,27 @@ class EndoFMTask(PretrainingTask):
     def training_step(self, network: Callable[..., Any], batch: Any, step: int) -> StepOutput:
         """Compute the loss of a batch whose ``frames`` are view crops or rendered views."""
         views = self.views(batch.frames)
+        seen = views[: self.loss.teacher_views]
         with torch.no_grad():
-            teacher: Tensor = self.teacher(views[: self.loss.teacher_views])
-            targets = self.targets(teacher, self.teacher_temp(self.plan.epoch(step)))
-        loss: Tensor = self.loss(network(views), targets)
+            teacher: MultiCropOutput = self.teacher(seen)
+            targets = self.targets(teacher.logits, self.teacher_temp(self.plan.epoch(step)))
+        student: MultiCropOutput = network(views)
+        loss: Tensor = self.loss(student.logits, targets)
         # The centre moves after the step: as published, a batch is centred by the batches before it.
-        self.loss.collect(teacher)
-        metrics = {
+        self.loss.collect(teacher.logits)
+        metrics: dict[str, Tensor | float] = {
             "teacher_entropy": mean_entropy(targets),
             "teacher_information": mutual_information(targets),
             "center_norm": self.loss.center.norm(),
         }
+        if len(seen) > 1:
+            metrics |= self.twins.add(*teacher.tokens.chunk(len(seen))[:2])
+        if self.anchor is not None:
+            with torch.no_grad():
+                start = torch.cat([self.anchor(view) for view in seen])
+            distance = 1 - F.cosine_similarity(student.tokens[: len(start)].float(), start.float()).mean()
+            metrics["anchor"] = distance.detach()
+            loss = loss + self.config.anchor_weight * distance
         return StepOutput(loss, metrics)
 
     def targets(self, teacher: Tensor, temperature: float) -> Tensor:
@@ -146,6 +164,14 @@ class EndoFMTask(PretrainingTask):
         # The teacher too, as published; without teacher_drop_path its drop path rate is 0, so that it makes no
         # difference.
         self.teacher.train(mode)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the views that are collected for twin retrieval."""
+        return {"twins": self.twins.state()}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore them; checkpoints of earlier versions have none."""
+        self.twins.load_state(state.get("twins", {}))
 
     def health_rules(self) -> Sequence[HealthRule]:
         """Return the rule that detects a collapse: the teacher's output no longer depends on the clip."""

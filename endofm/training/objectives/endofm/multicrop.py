@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,18 @@ def group_by_shape(views: Sequence[Tensor]) -> list[list[int]]:
     return list(groups.values())
 
 
+class MultiCropOutput(NamedTuple):
+    """Result for several views of a batch.
+
+    Attributes:
+        logits: ``(views * clips, out_dim)``.
+        tokens: Class tokens, ``(views * clips, embed_dim)``.
+    """
+
+    logits: Tensor
+    tokens: Tensor
+
+
 class MultiCropNetwork(nn.Module):
     """Backbone on views of equal shape as one batch, then the head on all class tokens at once.
 
@@ -33,8 +46,8 @@ class MultiCropNetwork(nn.Module):
         self.backbone = backbone
         self.head = head
 
-    def forward(self, views: Sequence[Tensor]) -> Tensor:
-        """Return logits ``(views * clips, out_dim)``, ordered by view, then by clip.
+    def forward(self, views: Sequence[Tensor]) -> MultiCropOutput:
+        """Return logits and class tokens, ordered by view, then by clip.
 
         Args:
             views: Each ``(clips, 3, time, height, width)``.
@@ -56,5 +69,5 @@ class MultiCropNetwork(nn.Module):
         # Class tokens come in the order of the groups; the loss expects the order of the views.
         grouped = [index for group in groups for index in group]
         in_order = [part for _, part in sorted(zip(grouped, tokens.chunk(len(views)), strict=True), key=itemgetter(0))]
-        logits: Tensor = self.head(torch.cat(in_order))
-        return logits
+        joined_tokens = torch.cat(in_order)
+        return MultiCropOutput(self.head(joined_tokens), joined_tokens)

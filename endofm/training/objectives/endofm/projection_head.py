@@ -37,7 +37,8 @@ class WeightNormLinear(nn.Module):
 class ProjectionHead(nn.Module):
     """MLP, normalisation to unit length, then similarities to prototypes (DINO, arXiv 2104.14294, appendix C).
 
-    Parameter names are those of the published checkpoint: ``mlp.0``, ``mlp.2``, ``mlp.4``, ``last_layer``.
+    Parameter names are those of the published checkpoint (``mlp.0``, ``mlp.2``, ``mlp.4``, ``last_layer``), unless
+    hidden layers are normalised, which the published head does not do.
 
     Args:
         embed_dim: Width of the class token.
@@ -48,14 +49,21 @@ class ProjectionHead(nn.Module):
         super().__init__()
         widths = [embed_dim, *[config.hidden_dim] * (config.num_layers - 1), config.bottleneck_dim]
         layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.Linear(before, after), nn.GELU()]
-        self.mlp = nn.Sequential(*layers[:-1])  # no activation after the last layer
+        for before, after in itertools.pairwise(widths[:-1]):
+            if config.norm == "batch":
+                # The norm subtracts a bias again.
+                layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.GELU()]
+            else:
+                layers += [nn.Linear(before, after), nn.GELU()]
+        self.mlp = nn.Sequential(
+            *layers, nn.Linear(widths[-2], widths[-1])
+        )  # neither norm nor activation after the last layer
         self.last_layer = WeightNormLinear(config.bottleneck_dim, config.out_dim)
         for module in self.mlp:
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map class tokens ``(rows, embed_dim)`` to logits ``(rows, out_dim)``."""

@@ -101,6 +101,25 @@ def test_sinkhorn_balances_the_prototypes() -> None:
         replace(task.config, centering="none")  # type: ignore[arg-type]
 
 
+def test_the_anchor_keeps_the_start(tmp_path: Path) -> None:
+    """Class tokens stay nearer to the initial encoder's, and the normalised head trains and resumes with it."""
+    tasks = {}
+    for weight in (0.0, 20.0):
+        tiny = TinyConfig()
+        head = replace(HEAD, norm="batch")
+        config = replace(tiny, objective=replace(tiny.objective, anchor_weight=weight, head=head))
+        tasks[weight], result = train(tmp_path / str(weight), config, epochs=4)
+        assert ("anchor" in result.metrics) == bool(weight)
+    start, clip = tasks[20.0].anchor, torch.randn(16, 3, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert start is not None
+    assert "anchor" in saved(tmp_path / "20.0")["helpers"]
+    moved = {
+        weight: (1 - torch.cosine_similarity(task.network.backbone(clip), start(clip))).mean().item()
+        for weight, task in tasks.items()
+    }
+    assert moved[20.0] < moved[0.0] / 2
+
+
 def test_half_precision_trains(tmp_path: Path) -> None:
     _, result = train(tmp_path, precision="bf16-mixed", epochs=1)
     assert result.finished
@@ -119,11 +138,11 @@ def test_drop_path_acts_in_the_published_teacher_only() -> None:
         task = EndoFMTask(replace(config, views=VIEWS, head=HEAD), encoder)
         task.set_training(True)
         with torch.no_grad():
-            assert not torch.equal(task.network([clip]), task.network([clip]))
-            assert torch.equal(task.teacher([clip]), task.teacher([clip])) == still
+            assert not torch.equal(task.network([clip]).logits, task.network([clip]).logits)
+            assert torch.equal(task.teacher([clip]).logits, task.teacher([clip]).logits) == still
         task.set_training(False)
         with torch.no_grad():
-            assert torch.equal(task.network([clip]), task.teacher([clip]))
+            assert torch.equal(task.network([clip]).logits, task.teacher([clip]).logits)
 
 
 def test_incompatible_settings_are_refused() -> None:

@@ -28,7 +28,7 @@ def test_calls_and_order_of_the_views(case: str) -> None:
     network = MultiCropNetwork(Codes(), nn.Identity())
     for who, seen in (("student", views), ("teacher", views[:2])):
         calls: list[list[int]] = []
-        codes = network(seen)[:, 0].int().tolist()
+        codes = network(seen).logits[:, 0].int().tolist()
         assert calls == golden[f"backbone_calls_{who}"]
         assert codes == golden[f"codes_{who}"]
 
@@ -37,4 +37,4 @@ def test_views_of_equal_shape_that_do_not_follow_each_other_keep_their_order() -
     views = [torch.full((2, 1, t, 1, 1), float(v)) for v, t in enumerate((1, 2, 1, 3, 2))]
     network = MultiCropNetwork(nn.Flatten(2), nn.Identity())
     network.backbone.forward = lambda clips: clips[:, :, 0, 0, 0]  # type: ignore[method-assign]
-    assert network(views)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert network(views).logits[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -39,3 +40,15 @@ def test_head_with_and_without_gains() -> None:
     head.last_layer.weight_g.data = 1 + 0.1 * tensor("head/tiny_g", (128, 1))
     np.testing.assert_allclose(head(x).detach(), head_and_loss()["head_tiny/out_g"], rtol=0, atol=1e-6)
     assert not head.last_layer.weight_g.requires_grad
+
+
+def test_a_normalised_head_tells_rows_apart_that_hardly_differ() -> None:
+    torch.manual_seed(0)
+    rows = torch.randn(1, 64) + 0.01 * torch.randn(32, 64)
+    spread = {}
+    for norm in ("none", "batch"):
+        head = ProjectionHead(64, replace(TINY_HEAD, norm=norm))
+        spread[norm] = head(rows).std(dim=0).mean().item()
+    assert spread["batch"] > 10 * spread["none"]
+    assert head.mlp[0].bias is None
+    assert head.mlp[-1].bias is not None
