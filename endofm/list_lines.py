@@ -183,6 +183,11 @@ def records(path: Path, lines: Sequence[str], separator: str, *, headed: bool) -
             ) from error
         if cells is None:
             return
+        if sum(line.count('"') for line in lines[begin - 1 : reader.line_num]) % 2:
+            raise InputError(
+                f"{path}, line {begin}: a quotation mark has no partner; quote a cell as a whole, and double the marks "
+                "within it"
+            )
         if any(cell.strip() for cell in cells):
             yield f"{path}, line {begin}", [plain_cell(cell.strip()) for cell in cells]
         begin = reader.line_num + 1

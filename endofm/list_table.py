@@ -204,7 +204,7 @@ def _with_header(
         for at, cell in enumerate(header)
         if at not in used and (cell or any(cells[at] for _, cells in found[1:]))
     ]
-    notes = (f"{path}: the list has columns that are not used: {_named(unused)}",) if unused else ()
+    notes = (f"The list {path.name} has columns that are not used: {_named(unused)}.",) if unused else ()
     for note in notes:
         warnings.warn(note, ListWarning, stacklevel=3)
     return ListTable(frozenset(places), tuple(rows), headed=True, notes=notes)

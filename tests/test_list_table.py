@@ -88,6 +88,7 @@ def test_columns_that_are_not_used_are_told(tmp_path: Path) -> None:
         ("x,a.mp4\ny,b.mp4\n", "line 1: the label 'a.mp4' looks like a file"),
         ("a;b.mp4,x\nc;d.mp4,y\n", "line 1: comma and semicolon could both"),
         ('path,label\n"a.mp4,x\nb.mp4,y\n', "line 2: wrong quotation marks"),
+        ('path,label\na.mp4,x"\n', "line 2: a quotation mark has no partner"),
         ("sep=~\na.mp4~x\n", "line 1: the separator '~'"),
         ("path,label\na.mp4,x\n".encode("utf-16-le"), "line 1: this is not UTF-8"),
         ("path,label\na.mp4,x\nb.mp4,\xe9\n".encode("latin-1"), "line 3: this is not UTF-8"),

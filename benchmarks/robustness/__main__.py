@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from benchmarks.robustness.results_file import ResultsFile
 from benchmarks.robustness.sandbox import FAILURES, Outcome, Result, run_cases
 
-KINDS = ("videos", "images", "weights", "files", "numbers", "names", "hub", "kills")
+KINDS = ("videos", "images", "weights", "files", "numbers", "names", "lists", "hub", "kills")
 
 
 def main() -> int:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     head = model.head_config
     # With several labels per video a list writes "a+b", so that the labels in it are not the classes of the model.
     classes = None if head.multi_label else head.labels
-    table = read_clips(*args.videos, classes=classes, root=args.root)
+    table = read_clips(*args.videos, classes=classes, root=args.root, missing="leave out")
     if args.split is not None:
         table = table.take(np.array([split == args.split for split in table.split], bool))
     if not len(table):
@@ -71,7 +71,11 @@ def run(args: argparse.Namespace) -> int:
         "clips": len(table),
         "precision": model.precision,
     }
-    notes = [] if len(predictions) == len(table) else [f"{len(table) - len(predictions)} clips could not be decoded."]
+    unread = len(table) - len(predictions)
+    notes = [
+        *table.notes,
+        *([f"{unread} of {len(table)} clips could not be decoded and were left out."] if unread else []),
+    ]
     if not model.config.trained:
         notes.append("The classifier was not trained: this shows what chance gives.")
     intervals = BootstrapSettings(resamples=args.resamples)

@@ -170,7 +170,7 @@ def join_tables(tables: Sequence[ClipTable]) -> ClipTable:
         return tables[0]
     classes = tuple(dict.fromkeys(name for table in tables for name in table.classes))
     columns: dict[str, Any] = {}
-    for name in (field.name for field in fields(ClipTable) if field.name != "classes"):
+    for name in (field.name for field in fields(ClipTable) if field.name not in ("classes", "notes")):
         parts = [getattr(table, name) for table in tables]
         if isinstance(parts[0], StringColumn):
             columns[name] = StringColumn(text for part in parts for text in part)
@@ -179,4 +179,5 @@ def join_tables(tables: Sequence[ClipTable]) -> ClipTable:
     # One more number than classes: -1 for an unlabelled clip stays -1.
     numbers = [np.array([*map(classes.index, table.classes), -1], np.int64) for table in tables]
     columns["label"] = np.concatenate([own[table.label] for own, table in zip(numbers, tables, strict=True)])
-    return ClipTable(**columns, classes=classes)
+    notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
+    return ClipTable(**columns, classes=classes, notes=notes)

@@ -168,14 +168,15 @@ def _existing(entries: Sequence[ClipEntry], source: Path, missing: Missing, note
     if len(kept) < len(entries):
         gone = [entry.id for entry in entries if not exists(entry.path)]
         shown = f"{quoted(', '.join(gone[:_SHOWN]))[1:-1]}{' ...' if len(gone) > _SHOWN else ''}"
-        fact = f"{len(gone)} of {len(entries)} clips of {source} do not exist"
+        fact = f"{len(gone)} of {len(entries)} clips of {{}} do not exist"
         if missing == "refuse" or not kept:
             raise InputError(
-                f"{fact}: {shown}. Correct the list, or leave them out by data.allow_missing=true"
+                f"{fact.format(source)}: {shown}. Correct the list, or leave them out by data.allow_missing=true"
                 if kept
                 else f"none of the {len(entries)} clips of {source} exists: {shown}"
             )
-        notes.append(f"{fact} and were left out: {shown}.")
+        # Reports and cards are published: they name a list without the folders of this machine.
+        notes.append(f"{fact.format(source.name)} and were left out: {shown}.")
         warnings.warn(notes[-1], ListWarning, stacklevel=3)
     return kept
 

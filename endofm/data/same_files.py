@@ -9,6 +9,12 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
+from endofm.errors import VideoError
+from endofm.video.find import IMAGE_SUFFIXES
+from endofm.video.images import open_image
+
 _SAMPLE = 64 * 2**10
 """Bytes at both ends of a file that are compared before all of it is."""
 
@@ -37,7 +43,8 @@ def identities(paths: Sequence[Path]) -> list[str]:
     """Return for each file a name that all paths to it, and all copies of it, have in common.
 
     Only files of equal size are compared, and first at both ends, so that sets without copies are hardly read. Folders
-    of frames are copies if their frames are, in order. Files that do not exist and empty ones are like no other.
+    of frames are copies if their frames are, in order. Files that do not exist, empty ones, and images of one colour
+    are like no other.
 
     Args:
         paths: Files, or folders of frames, of all sets that are compared.
@@ -46,7 +53,8 @@ def identities(paths: Sequence[Path]) -> list[str]:
     groups = [list(dict.fromkeys(reals))]
     for measure in (_sizes, _ends, _checksum):
         groups = [copies for group in groups for copies in _equal(measure, group)]
-    first = {real: copies[0] for copies in groups for real in copies}
+    # Frames of one colour are equal in any two recordings.
+    first = {real: copies[0] for copies in groups if not _is_one_colour(copies[0]) for real in copies}
     return [first.get(real, real) for real in reals]
 
 
@@ -94,6 +102,16 @@ def _parts(path: str) -> list[Path]:
 def _sizes(path: str) -> Hashable | None:
     sizes = tuple(part.stat().st_size for part in _parts(path))
     return (Path(path).is_dir(), sizes) if any(sizes) else None
+
+
+def _is_one_colour(path: str) -> bool:
+    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    try:
+        with open_image(Path(path)) as image:
+            return all(low == high for low, high in np.reshape(image.getextrema(), (-1, 2)))
+    except VideoError:
+        return False
 
 
 def _ends(path: str) -> bytes:

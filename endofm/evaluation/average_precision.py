@@ -72,6 +72,8 @@ def _evaluate(results: DetectionResults) -> Any:
         images.append({"id": image})
         for box, label in zip(frame.true_boxes.tolist(), frame.true_labels.tolist(), strict=True):
             truth.append(_annotation(len(truth) + 1, image, label, box))
+        for box, label in zip(frame.ignored.tolist(), frame.ignored_labels.tolist(), strict=True):
+            truth.append({**_annotation(len(truth) + 1, image, label, box), "iscrowd": 1})
         for box, label, score in zip(frame.boxes.tolist(), frame.labels.tolist(), frame.scores.tolist(), strict=True):
             predicted.append({**_annotation(len(predicted) + 1, image, label, box), "score": score})
     categories = [{"id": index, "name": name} for index, name in enumerate(results.labels)]

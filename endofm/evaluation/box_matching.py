@@ -20,8 +20,9 @@ class FrameMatches(NamedTuple):
     """Matches of one frame.
 
     Attributes:
-        hits: Index of the object that each predicted box hits, -1 for none, int64 ``(m,)``.
-        scores: Scores of the boxes, ``(m,)``.
+        hits: Index of the object that each predicted box hits, -1 for none, int64 ``(m,)``. Boxes in an ignored region
+            that hit no object are left out.
+        scores: Scores of these boxes, ``(m,)``.
         objects: Number of objects in the frame.
     """
 
@@ -47,9 +48,7 @@ def match_frame(frame: FrameResult, criterion: Criterion, *, iou: float = IOU) -
         if criterion == "iou":
             possible: npt.NDArray[np.bool_] = np.asarray(overlap >= iou)
         else:
-            centres = (frame.boxes[:, None, :2] + frame.boxes[:, None, 2:]) / 2
-            true = frame.true_boxes[None]
-            possible = np.asarray(np.all((centres >= true[..., :2]) & (centres <= true[..., 2:]), axis=-1))
+            possible = _within(frame.boxes, frame.true_boxes)
         unmatched = np.ones(len(frame.true_boxes), bool)
         for box in np.argsort(-frame.scores, kind="stable"):
             # Of several possible objects the one with the greatest overlap; -1 marks those that cannot be hit.
@@ -57,7 +56,29 @@ def match_frame(frame: FrameResult, criterion: Criterion, *, iou: float = IOU) -
             if candidates.max() >= 0:
                 hits[box] = int(candidates.argmax())
                 unmatched[hits[box]] = False
-    return FrameMatches(hits, frame.scores, len(frame.true_boxes))
+    if not len(frame.boxes) or not len(frame.ignored):
+        return FrameMatches(hits, frame.scores, len(frame.true_boxes))
+    # As COCO does: the overlap with a region is the part of the predicted box that lies in it.
+    inside = (
+        _within(frame.boxes, frame.ignored) if criterion == "centre" else _covered(frame.boxes, frame.ignored) >= iou
+    )
+    counted = (hits >= 0) | ~inside.any(axis=1)
+    return FrameMatches(hits[counted], frame.scores[counted], len(frame.true_boxes))
+
+
+def _within(boxes: npt.NDArray[np.float32], regions: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return whether the centre of each box ``(m, 4)`` lies in each region ``(n, 4)``, ``(m, n)``."""
+    centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    return np.asarray(np.all((centres >= regions[None, :, :2]) & (centres <= regions[None, :, 2:]), axis=-1))
+
+
+def _covered(boxes: npt.NDArray[np.float32], regions: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the fraction of each box ``(m, 4)`` that lies in each region ``(n, 4)``, ``(m, n)``."""
+    low = np.maximum(boxes[:, None, :2], regions[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], regions[None, :, 2:])
+    area = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=-1)
+    covered: npt.NDArray[np.float32] = np.prod(np.clip(high - low, 0, None), axis=-1) / np.maximum(area, 1e-9)[:, None]
+    return covered
 
 
 def localisation_counts(matches: list[FrameMatches], threshold: float) -> tuple[int, int, int]:

@@ -94,7 +94,8 @@ def _tile(frame: FrameResult, labels: tuple[str, ...], threshold: float) -> Imag
     except VideoError:
         return None
     counted = frame.scores >= threshold
-    hit = set(match_frame(frame, "iou").hits[counted].tolist())
+    match = match_frame(frame, "iou")
+    hit = set(match.hits[match.scores >= threshold].tolist())
     captions = [
         f"{labels[label]} {score:.2f}"
         for label, score, shown in zip(frame.labels, frame.scores, counted, strict=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from endofm.data.detection.detection_set import DetectionSet, LabelledVideo
 from endofm.errors import InputError
@@ -24,6 +26,8 @@ class FrameResult:
         scores: Their scores, ``(m,)``.
         labels: Their classes, from 0, ``(m,)``.
         name: Video and number of the frame, for lists.
+        ignored: Regions in which predicted boxes are neither hits nor false alarms, ``(k, 4)``.
+        ignored_labels: Their classes, ``(k,)``.
     """
 
     path: Path
@@ -34,6 +38,8 @@ class FrameResult:
     scores: Float32Array
     labels: Int64Array
     name: str
+    ignored: Float32Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    ignored_labels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +107,8 @@ def compare_video(video: LabelledVideo, predicted: Sequence[FrameDetections], *,
             scores=boxes.scores,
             labels=boxes.labels,
             name=f"{video.name}/{frame.number}",
+            ignored=frame.ignored,
+            ignored_labels=frame.ignored_labels,
         )
         for frame, lesions, boxes in zip(frames, tracks, predicted, strict=True)
     )

@@ -34,6 +34,8 @@ def presence_counts(frames: Sequence[FrameResult], threshold: float) -> Presence
         frames: The frames.
         threshold: Score from which a box counts.
     """
+    # A frame of which only a region is ignored shows a lesion or not: it is not known which.
+    frames = [frame for frame in frames if len(frame.true_labels) or not len(frame.ignored)]
     true = np.array([len(frame.true_labels) > 0 for frame in frames], bool)
     predicted = np.array([bool((frame.scores >= threshold).any()) for frame in frames], bool)
     return PresenceCounts(

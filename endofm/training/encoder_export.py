@@ -32,6 +32,7 @@ class DataSource:
 
     name: str
     clips: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -67,6 +68,7 @@ class EncoderExporter:
     def _data(self) -> str:
         lines = [f"- {as_text(source.name)} ({source.clips:,} clips)" for source in self.sources]
         text = "Trained without labels on:\n\n" + "\n".join(lines)
+        text += "".join(f"\n\n{note}" for source in self.sources for note in source.notes)
         if self.skipped:
             text += f"\n\n{len(self.skipped)} of the clips could not be decoded and were left out."
         return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from endofm.data.clip_table import ClipTable
 from endofm.data.frame_samplers import UniformFrames
 from endofm.data.listing import read_clips
 from endofm.data.loader import ClipLoader
+from endofm.data.same_files import identities
 from endofm.errors import InputError, require_extra
 from endofm.evaluation.knn import knn_probabilities
 from endofm.models.encoder import VideoTransformer
@@ -59,7 +61,8 @@ class KnnEvaluator:
                 f"classes and {len(set(groups))} patients or recordings in {', '.join(config.clips)}"
             )
         if trained_on is not None:
-            shared = sorted(set(table.path) & set(trained_on.path))
+            names = identities([Path(path) for path in (*table.path, *trained_on.path)])
+            shared = sorted(set(names[: len(table)]) & set(names[len(table) :]))
             if shared:
                 raise InputError(
                     f"knn.clips: {len(shared)} of these clips are training clips, which would make their score "

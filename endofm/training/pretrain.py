@@ -10,7 +10,7 @@ from typing import Any
 from endofm.config import EncoderConfig, ModelConfig
 from endofm.data.clip_dataset import ClipDataset
 from endofm.data.clip_table import ClipTable, join_tables
-from endofm.data.listing import read_clips
+from endofm.data.listing import Missing, read_clips
 from endofm.data.loader import ClipLoader
 from endofm.data.shards import ShardDataset
 from endofm.data.stills.layouts import read_stills
@@ -107,8 +107,11 @@ def _read_sources(data: PretrainDataConfig) -> tuple[ClipTable | None, list[Data
     """Return the clips (None for shards, which are not listed), and all sources as named in the card."""
     if data.shards is not None:
         return None, [DataSource(Path(data.shards).resolve().name, len(ShardDataset(data.shards)))]
-    tables = [read_clips(*data.clips)] if data.clips else []
-    sources = [DataSource(_title(source), len(read_clips(source))) for source in data.clips]
+    # Labels are not used, so that none of them is checked.
+    missing: Missing = "leave out" if data.allow_missing else "refuse"
+    tables = [read_clips(*data.clips, classes=(), missing=missing)] if data.clips else []
+    listed = {source: read_clips(source, classes=(), missing=missing) for source in data.clips}
+    sources = [DataSource(_title(source), len(table), table.notes) for source, table in listed.items()]
     listings = [read_stills(source).part("train") for source in data.stills]
     if listings:
         tables.append(still_table(listings))

@@ -30,6 +30,7 @@ class PretrainDataConfig:
         shards: Folder of tar shards, instead of `clips` and `stills`.
         clock: `file`: times of the clip files, in which every source plays at 30 frames per second, as published.
             `recording`: times of the recordings from which the clips were cut.
+        allow_missing: Leave out listed files that do not exist, rather than stop; the card says how many.
     """
 
     clips: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class PretrainDataConfig:
     camera: CameraConfig = field(default_factory=CameraConfig)
     shards: str | None = None
     clock: Literal["file", "recording"] = "file"
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,3 +55,15 @@ def test_average_precision_is_that_of_the_definition(seed: int) -> None:
     # Over a choice of videos, one of them twice.
     chosen = [2, 0, 2]
     assert metrics.over(chosen)["ap50"] == pytest.approx(slow_average_precision(results.select(chosen), 0.5), abs=1e-6)
+
+
+def test_boxes_in_an_ignored_region_do_not_count() -> None:
+    results = random_results(3)
+    before = DetectionMetrics(results).over()
+    everywhere = np.array([[-1e3, -1e3, 1e3, 1e3]] * 2, np.float32)
+    frames = [replace(one, ignored=everywhere, ignored_labels=np.array([0, 1])) for one in results.videos[0].frames]
+    videos = (replace(results.videos[0], frames=tuple(frames)), *results.videos[1:])
+    after = DetectionMetrics(replace(results, videos=videos)).over()
+    assert after["ap50"] > before["ap50"], "false alarms of the first video are ignored"
+    assert after["false_alarms_per_minute"] < before["false_alarms_per_minute"]
+    assert after["iou_recall"] == before["iou_recall"]

@@ -37,13 +37,15 @@ def write_original(
     """Write a set in the original layout: boxes by video and frame. Return the path of the list."""
     width, height = size
     lines = []
+    # No image of one subset is a copy of one of another.
+    first = {"train": 0, "val": 10_000, "test": 20_000}.get(split, 0)
     for v, (video, frames) in enumerate(videos.items()):
         for i, boxes in enumerate(frames, start=1):
             image = root / f"{split}2019" / "Image" / video / f"{i}.jpg"
             note = root / f"{split}2019" / "Annotation" / video / f"{i}.xml"
             image.parent.mkdir(parents=True, exist_ok=True)
             note.parent.mkdir(parents=True, exist_ok=True)
-            bright(height, width, boxes, 100 * v + i).save(image, quality=95)
+            bright(height, width, boxes, first + 100 * v + i).save(image, quality=95)
             objects = "".join(OBJECT.format(name=name, b=b) for name, b in boxes)
             note.write_text(XML.format(video=video, i=i, width=width, height=height, objects=objects))
             lines.append(f"{video} 0 {i} {len(frames)}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 
 Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
@@ -27,12 +27,14 @@ class LabelledBox:
         label: Its class as an index into the set's labels.
         source: File and line, or entry, of the annotation.
         track: Number of the object within its video; None if the set does not state it.
+        ignored: Whether it is no object but a region that is neither learnt nor scored.
     """
 
     corners: tuple[float, float, float, float]
     label: int
     source: str
     track: int | None = None
+    ignored: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,8 @@ class LabelledFrame:
         boxes: x1, y1, x2, y2 in pixels, float32 ``(n, 4)``.
         labels: Class of each box, from 0, int64 ``(n,)``.
         tracks: Number of each box's object within the video, -1 if the set does not state it, int64 ``(n,)``.
+        ignored: Regions that are neither learnt nor scored, x1, y1, x2, y2 in pixels, float32 ``(m, 4)``.
+        ignored_labels: Class of each region, int64 ``(m,)``.
     """
 
     path: Path
@@ -56,6 +60,8 @@ class LabelledFrame:
     boxes: Float32Array
     labels: Int64Array
     tracks: Int64Array
+    ignored: Float32Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    ignored_labels: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +154,9 @@ def make_frame(
         if right <= left or bottom <= top:
             notes.append(f"{box.source}: the box {box.corners} lies outside of the image and was left out")
             continue
-        kept.append(LabelledBox((left, top, right, bottom), box.label, box.source, box.track))
+        kept.append(LabelledBox((left, top, right, bottom), box.label, box.source, box.track, box.ignored))
+    regions = [box for box in kept if box.ignored]
+    kept = [box for box in kept if not box.ignored]
     return LabelledFrame(
         path=path,
         number=number,
@@ -157,6 +165,8 @@ def make_frame(
         boxes=np.array([box.corners for box in kept], np.float32).reshape(-1, 4),
         labels=np.array([box.label for box in kept], np.int64),
         tracks=np.array([-1 if box.track is None else box.track for box in kept], np.int64),
+        ignored=np.array([box.corners for box in regions], np.float32).reshape(-1, 4),
+        ignored_labels=np.array([box.label for box in regions], np.int64),
     )
 
 
@@ -169,3 +179,15 @@ def label_index(name: str, labels: Sequence[str], source: str) -> int:
     if name not in labels:
         raise InputError(f"{source}: unknown class {name!r}; the classes are {', '.join(labels)} (data.labels)")
     return list(labels).index(name)
+
+
+def missing_note(gone: Sequence[str], total: int, listing: Path) -> list[str]:
+    """Return the sentence on images that do not exist and were left out; none if there are none.
+
+    Raises:
+        InputError: If none of the images exists.
+    """
+    if gone and len(gone) == total:
+        raise InputError(f"{listing}: none of its {total} images exists, the first: {quoted(gone[0])}")
+    fact = f"{len(gone)} of {total} images of {listing.name} do not exist and were left out"
+    return [f"{fact}, the first: {quoted(gone[0])}."] if gone else []

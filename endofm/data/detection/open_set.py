@@ -18,6 +18,7 @@ def open_detection_set(
     labels: Sequence[str] | None = None,
     fps: float = 30.0,
     clip: bool = False,
+    allow_missing: bool = False,
     images: str | Path | None = None,
     progress: bool = True,
 ) -> DetectionSet:
@@ -31,6 +32,7 @@ def open_detection_set(
         labels: Names of the classes; by default those of the COCO file. The published layout needs them.
         fps: Frames per second of videos whose rate the set does not state.
         clip: Clip boxes to the image instead of refusing them.
+        allow_missing: Leave out images that do not exist, with a note, instead of refusing the set.
         images: Folder of the images of a COCO file.
         progress: Show a progress bar on a terminal.
 
@@ -40,18 +42,20 @@ def open_detection_set(
     root = Path(root)
     folder = Path(images) if images is not None else None
     if root.suffix.lower() == ".json":
-        return read_coco(root, images=folder, labels=labels, fps=fps, clip=clip)
+        return read_coco(root, images=folder, labels=labels, fps=fps, clip=clip, allow_missing=allow_missing)
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder or .json file")
     if not split:
         raise InputError(f"{root}: name a subset of this folder: train, val or test")
     listed = root / "annotations" / f"{split}.json"
     if listed.is_file():
-        return read_coco(listed, images=folder or root, labels=labels, fps=fps, clip=clip)
+        return read_coco(listed, images=folder or root, labels=labels, fps=fps, clip=clip, allow_missing=allow_missing)
     if is_published_layout(root):
         if not labels:
             raise InputError(f"{root}: this layout does not list its classes; give them (data.labels)")
-        return read_published_layout(root, split, labels=labels, fps=fps, clip=clip, progress=progress)
+        return read_published_layout(
+            root, split, labels=labels, fps=fps, clip=clip, allow_missing=allow_missing, progress=progress
+        )
     raise InputError(
         f"{root}: expected ImageSets/{split}.txt with {split}2019/Image and {split}2019/Annotation, or "
         f"annotations/{split}.json, or a .json file"

@@ -23,6 +23,7 @@ from endofm.data.detection.detection_set import (
     LabelledVideo,
     label_index,
     make_frame,
+    missing_note,
 )
 from endofm.data.prepare.voc import read_voc
 from endofm.errors import InputError, VideoError, quoted
@@ -48,7 +49,14 @@ def is_published_layout(root: Path) -> bool:
 
 
 def read_published_layout(
-    root: Path, split: str, *, labels: Sequence[str], fps: float, clip: bool, progress: bool = True
+    root: Path,
+    split: str,
+    *,
+    labels: Sequence[str],
+    fps: float,
+    clip: bool,
+    allow_missing: bool = False,
+    progress: bool = True,
 ) -> DetectionSet:
     """Read one subset.
 
@@ -58,6 +66,7 @@ def read_published_layout(
         labels: Names of the classes; others are an error.
         fps: Frames per second of all videos, which the layout does not state.
         clip: See :func:`~endofm.data.detection.detection_set.make_frame`.
+        allow_missing: Leave out frames whose image does not exist, with a note, rather than refuse them.
         progress: Show a progress bar on a terminal.
 
     Raises:
@@ -68,13 +77,19 @@ def read_published_layout(
     lines = _read_list(listing)
     base = root / f"{split}2019"
     notes: list[str] = []
+    gone: list[str] = []
     frames: dict[str, list[LabelledFrame]] = {}
     with progress_bar(
         total=len(lines), description=f"annotations of {split}", unit="frame", disable=not progress
     ) as bar:
         for line in lines:
-            frames.setdefault(line.video, []).append(_read_frame(base, line, labels, clip, notes))
             bar.update()
+            image = _image(base, line)
+            if image is None and allow_missing:
+                gone.append(f"{line.video}/{line.number}")
+                continue
+            frames.setdefault(line.video, []).append(_read_frame(base, image, line, labels, clip, notes))
+    notes += missing_note(gone, len(lines), listing)
     # The layout states no patients; the video takes their place.
     videos = tuple(LabelledVideo(name, name, fps, tuple(own)) for name, own in frames.items())
     return DetectionSet(str(listing), tuple(labels), videos, tuple(notes))
@@ -131,11 +146,16 @@ def _check_end(last: _Line | None) -> None:
         raise InputError(f"{last.source}: {last.video} ends with frame {last.number}, but {last.count} are stated")
 
 
-def _read_frame(base: Path, line: _Line, labels: Sequence[str], clip: bool, notes: list[str]) -> LabelledFrame:
+def _image(base: Path, line: _Line) -> Path | None:
     folder = base / "Image" / line.video
-    image = next((p for s in IMAGE_SUFFIXES if (p := folder / f"{line.number}{s}").is_file()), None)
+    return next((p for s in IMAGE_SUFFIXES if (p := folder / f"{line.number}{s}").is_file()), None)
+
+
+def _read_frame(
+    base: Path, image: Path | None, line: _Line, labels: Sequence[str], clip: bool, notes: list[str]
+) -> LabelledFrame:
     if image is None:
-        raise InputError(f"{line.source}: there is no image {folder / str(line.number)}.jpg")
+        raise InputError(f"{line.source}: there is no image {base / 'Image' / line.video / str(line.number)}.jpg")
     annotation = base / "Annotation" / line.video / f"{line.number}.xml"
     if not annotation.is_file():
         raise InputError(

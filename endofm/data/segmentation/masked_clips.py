@@ -20,7 +20,7 @@ from pathlib import Path
 
 from endofm.data.prepare.cvc import LISTS
 from endofm.errors import InputError, quoted
-from endofm.list_lines import blank_comments, read_lines
+from endofm.list_lines import blank_comments, exists, read_lines
 from endofm.list_table import names_columns, read_table
 from endofm.video.find import IMAGE_SUFFIXES
 from endofm.video.images import natural_order
@@ -50,14 +50,23 @@ class MaskedClip:
     masks: MediaSource
     count: int
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The video, or the images of the frames."""
+        return (self.frames,) if isinstance(self.frames, Path) else self.frames
 
-def read_list(source: str | Path, *, part: str, root: str | Path | None = None) -> list[MaskedClip]:
+
+def read_list(
+    source: str | Path, *, part: str, root: str | Path | None = None, left_out: list[str] | None = None
+) -> list[MaskedClip]:
     """Return the clips of a list after checking that every frame has a mask.
 
     Args:
         source: The list; see the module's description.
         part: ``"train"``, ``"val"`` or ``"test"``: the list to use of a folder.
         root: Folder that paths in the list are relative to; the list's own by default.
+        left_out: Leave out clips of a table whose frames or masks do not exist, and add a sentence on them and on
+            columns that are not used. By default missing files are an error.
 
     Raises:
         InputError: If there is no such list, or a line of it is invalid; the message names file and line.
@@ -65,22 +74,22 @@ def read_list(source: str | Path, *, part: str, root: str | Path | None = None) 
     text, _, name = str(source).partition("#")
     path = Path(text)
     if path.is_dir():
-        return _read_folder(path, name or part, root)
+        return _read_folder(path, name or part, root, left_out)
     if name:
         raise InputError(f"{source}: {path} is not a folder, so it holds no list {name!r}")
     if not path.is_file():
         raise InputError(f"{source}: there is no such list or folder")
     table = path.suffix.lower() == ".csv" or names_columns(path, _COLUMNS, _COLUMNS[:2])
-    clips = list(_read_table(path, root) if table else _read_published(path, root))
+    clips = list(_read_table(path, root, left_out) if table else _read_published(path, root))
     if not clips:
         raise InputError(f"{source}: there are no clips in this list")
     return clips
 
 
-def _read_folder(folder: Path, name: str, root: str | Path | None) -> list[MaskedClip]:
+def _read_folder(folder: Path, name: str, root: str | Path | None, left_out: list[str] | None) -> list[MaskedClip]:
     for candidate in (folder / f"{name}.csv", folder / "lists" / f"{name}.txt"):
         if candidate.is_file():
-            return read_list(candidate, part=name, root=root or folder)
+            return read_list(candidate, part=name, root=root or folder, left_out=left_out)
     images = _published_images(folder)
     if images is not None and name in LISTS:
         return [_numbered(images, first, count, f"{folder}: list {name}") for first, count in LISTS[name]]
@@ -94,13 +103,23 @@ def _read_folder(folder: Path, name: str, root: str | Path | None) -> list[Maske
     )
 
 
-def _read_table(path: Path, root: str | Path | None) -> Iterator[MaskedClip]:
+def _read_table(path: Path, root: str | Path | None, left_out: list[str] | None) -> Iterator[MaskedClip]:
     base = Path(root) if root is not None else path.parent
-    for row in read_table(path, _COLUMNS, required=_COLUMNS[:2]).rows:
+    table = read_table(path, _COLUMNS, required=_COLUMNS[:2])
+    gone: list[str] = []
+    for row in table.rows:
         frames, masks = row.cells["frames"], row.cells["masks"]
         if not masks:
             raise InputError(f"{row.source}: a clip needs both frames and masks")
+        if left_out is not None and not (exists(base / frames) and exists(base / masks)):
+            gone.append(frames)
+            continue
         yield _paired(base / frames, base / masks, row.cells.get("patient") or frames, frames, row.source)
+    if gone and left_out is not None:
+        left_out.append(
+            f"{len(gone)} of {len(table.rows)} clips of {path.name} do not exist and were left out, the first: "
+            f"{quoted(gone[0])}."
+        )
 
 
 def _paired(frames: Path, masks: Path, group: str, name: str, line: str) -> MaskedClip:

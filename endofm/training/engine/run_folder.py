@@ -3,7 +3,7 @@
 ::
 
     config.yaml          resolved configuration
-    run.json             versions, identity, and the precision that was chosen
+    run.json             versions, identity, the precision that was chosen, and what was left out of the data
     checkpoints/         step-<number>.pt; `last` and `best` name one of them
     logs/                train.csv, validation.csv, tensorboard/
     export/              the trained model, at the end
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -89,6 +89,16 @@ class RunFolder:
             }
             with atomic_path(self.info) as temporary:
                 temporary.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+
+    def add_left_out(self, notes: Sequence[str]) -> list[str]:
+        """Add to ``run.json`` what a run left out of its data, one sentence each; return all that it holds now."""
+        info = dict(self.identity())
+        known = info.get("left_out", [])
+        info["left_out"] = list(dict.fromkeys([*known, *notes]))
+        if info["left_out"] != known:
+            with atomic_path(self.info) as temporary:
+                temporary.write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+        return list(info["left_out"])
 
     def identity(self) -> Mapping[str, Any]:
         """Return the content of ``run.json``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from endofm.data.frame_samplers import FrameSampler, RandomWindow
 from endofm.data.hold_out import hold_out
 from endofm.data.listing import read_clips
 from endofm.data.loader import ClipSource
+from endofm.data.same_files import identities, join_groups
 from endofm.errors import InputError
 from endofm.evaluation.bootstrap import BootstrapSettings
 from endofm.evaluation.classification_metrics import classification_metrics
@@ -36,7 +38,7 @@ from endofm.training.engine.training_task import StepOutput
 from endofm.training.finetune.classification_config import ClassificationConfig
 from endofm.training.finetune.recipe import TaskRecipe
 from endofm.training.finetune.subsets import Subsets
-from endofm.training.finetune.supervised_task import FineTuningTask
+from endofm.training.finetune.supervised_task import FineTuningTask, left_out_note
 from endofm.training.transfer.base import Transfer
 from endofm.training.transfer.image_encoder import classifier_on_timm, without_time
 
@@ -79,6 +81,7 @@ class ClassificationRecipe(TaskRecipe[ClassificationConfig, ClipTable]):
             targets,
             class_weights=targets.weights(subsets.train) if config.data.class_weights == "balanced" else None,
             validator=lambda classifier: _predict(classifier, subsets.validation, config, targets),
+            validated=len(subsets.validation),
         )
 
     def reports(
@@ -96,10 +99,11 @@ class ClassificationRecipe(TaskRecipe[ClassificationConfig, ClipTable]):
         evaluation = config.evaluation
         rule = "published" if config.published.frames else "even"
         views = {"time": evaluation.time_views, "crops": evaluation.crops, "rule": rule}
+        predictions = _predict(model, data, config, _targets(config, data))
         report = ClassificationReport.of(
-            _predict(model, data, config, _targets(config, data)),
+            predictions,
             settings={**settings, "views": views},
-            notes=notes,
+            notes=[*notes, *left_out_note(len(data) - len(predictions), len(data), f"{settings['set']} clips")],
             bootstrap=BootstrapSettings(resamples=evaluation.resamples),
         )
         return {REPORT_FOLDER: report}
@@ -115,6 +119,7 @@ class ClassificationTraining(FineTuningTask):
         targets: Meaning of the labels.
         class_weights: float32 weight per class; None for equal weights.
         validator: Classifies the validation set.
+        validated: Clips of the validation set.
     """
 
     def __init__(
@@ -126,13 +131,14 @@ class ClassificationTraining(FineTuningTask):
         *,
         class_weights: np.ndarray[Any, np.dtype[np.float32]] | None = None,
         validator: Callable[[EndoFMForVideoClassification], Predictions] | None = None,
+        validated: int = 0,
     ) -> None:
         super().__init__(model, transfer, config, sources=config.data.train)
         self.smoothing = config.data.label_smoothing
         self.rows = torch.from_numpy(targets.rows)
         self.multi_label = targets.multi_label
         self.class_weights = None if class_weights is None else torch.from_numpy(class_weights)
-        self.validator = validator
+        self.validator, self.validated = validator, validated
 
     def loss(self, network: Callable[..., Any], batch: Any) -> StepOutput:
         """Compute the loss of a batch of clips with labels."""
@@ -154,7 +160,9 @@ class ClassificationTraining(FineTuningTask):
         if self.validator is None:
             return {}
         assert isinstance(self.network, EndoFMForVideoClassification)
-        metrics = classification_metrics(self.validator(self.network))
+        predictions = self.validator(self.network)
+        self.unread["validation clips"] = self.validated - len(predictions), self.validated
+        metrics = classification_metrics(predictions)
         # A metric that is undefined on this set cannot decide between epochs; the monitor needs a number.
         return {name: 0.0 if np.isnan(value) else value for name, value in metrics.items()}
 
@@ -170,16 +178,22 @@ def read_subsets(config: ClassificationConfig) -> Subsets[ClipTable]:
     classes = () if data.multi_label else data.classes
     if data.multi_label:
         listings = (data.train, data.validation, data.test)
-        tables = [read_clips(*sources, root=data.root) for sources in listings if sources]
+        tables = [read_clips(*sources, root=data.root, missing=data.missing) for sources in listings if sources]
         classes = tuple(sorted({name for table in tables for name in table.classes}))
-    listed = read_clips(*data.train, classes=classes or None, root=data.root)
+    listed = read_clips(*data.train, classes=classes or None, root=data.root, missing=data.missing)
     rows = {part: np.flatnonzero(np.array([s == part for s in listed.split])) for part in ("train", "val", "test")}
     validation, test = (
-        read_clips(*sources, classes=listed.classes, root=data.root) if sources else None
+        read_clips(*sources, classes=listed.classes, root=data.root, missing=data.missing) if sources else None
         for sources in (data.validation, data.test)
     )
+    left_out = dict.fromkeys(note for table in (listed, validation, test) if table is not None for note in table.notes)
     train = listed
     if len(rows["train"]):
+        others = len(listed) - sum(map(len, rows.values()))
+        if others:
+            left_out[f"{others} of {len(listed)} clips are in no set: their subset is none of train, val and test."] = (
+                None
+            )
         train = listed.take(rows["train"])
         validation = listed.take(rows["val"]) if validation is None and len(rows["val"]) else validation
         test = listed.take(rows["test"]) if test is None and len(rows["test"]) else test
@@ -188,24 +202,35 @@ def read_subsets(config: ClassificationConfig) -> Subsets[ClipTable]:
             raise InputError(f"the {name} set is empty")
 
     def held_out(table: ClipTable) -> tuple[ClipTable, ClipTable]:
+        groups = [table.group(row) for row in range(len(table))]
+        joined = join_groups(groups, identities(_files(table)))
+        if len(set(joined)) == 1 < len(set(groups)):
+            left_out[f"All {len(table)} training clips are copies of one: the validation set says nothing."] = None
+            joined = groups
         kept, held = hold_out(
             range(len(table)),
-            table.group,
+            joined.__getitem__,
             data.validation_fraction,
             config.run.seed,
             labels_of=lambda row: [int(table.label[row])],
         )
         return table.take(kept), table.take(held)
 
-    return Subsets.of(
+    subsets = Subsets.of(
         train,
         None if data.select_on_test else validation,
         test,
         hold_out=held_out,
         groups_of=lambda table: {table.group(row) for row in range(len(table))},
+        files_of=_files,
         select_on_test=data.select_on_test,
         allow_overlap=data.allow_overlap,
     )
+    return replace(subsets, left_out=tuple(left_out))
+
+
+def _files(table: ClipTable) -> list[Path]:
+    return [Path(path) for path in table.path]
 
 
 def build_classifier(config: ClassificationConfig, labels: tuple[str, ...]) -> EndoFMForVideoClassification:

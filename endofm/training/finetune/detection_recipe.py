@@ -173,7 +173,13 @@ def read_subsets(config: DetectionConfig, *, progress: bool = True) -> Subsets[D
         root = Path(data.root) if data.root is not None and not name.endswith(".json") else Path(name)
         split = "" if root == Path(name) else name
         return open_detection_set(
-            root, split, labels=labels or None, fps=data.fps, clip=data.clip_boxes, progress=progress
+            root,
+            split,
+            labels=labels or None,
+            fps=data.fps,
+            clip=data.clip_boxes,
+            allow_missing=data.allow_missing,
+            progress=progress,
         )
 
     def held_out(source: DetectionSet) -> tuple[DetectionSet, DetectionSet]:
@@ -192,14 +198,16 @@ def read_subsets(config: DetectionConfig, *, progress: bool = True) -> Subsets[D
         read(data.validation, train.labels) if data.validation else None,
         read(data.test, train.labels) if data.test else None,
         hold_out=held_out,
-        groups_of=_patients_or_images,
+        groups_of=_patients,
+        files_of=lambda source: [frame.path for video in source.videos for frame in video.frames],
         select_on_test=data.select_on_test,
         allow_overlap=data.allow_overlap,
-        unit="patients or images",
+        unit="patients",
     )
     reported, _, _ = subsets.reported()
     # Boxes that were cut or dropped in the set that is reported on; the first ones show what is wrong with it.
-    return replace(subsets, notes=(*subsets.notes, *reported.notes[:20]))
+    left_out = tuple(f"Training set: {note}" for note in train.notes[:20])
+    return replace(subsets, notes=(*subsets.notes, *reported.notes[:20]), left_out=left_out)
 
 
 def build_detector(config: DetectionConfig, labels: tuple[str, ...]) -> EndoFMForDetection:
@@ -258,13 +266,12 @@ def _labels_of(video: LabelledVideo) -> set[int]:
     return {label for frame in video.frames for label in frame.labels.tolist()}
 
 
-def _patients_or_images(source: DetectionSet) -> set[str]:
-    """Return the patients of a set where they are known, and all image files.
+def _patients(source: DetectionSet) -> set[str]:
+    """Return the patients of a set where they are known.
 
     Videos of different subsets may have the same name, so that a name says nothing about an overlap.
     """
-    patients = {f"patient {video.patient}" for video in source.videos if video.patient != video.name}
-    return patients | {str(frame.path) for video in source.videos for frame in video.frames}
+    return {f"patient {video.patient}" for video in source.videos if video.patient != video.name}
 
 
 def _detect(

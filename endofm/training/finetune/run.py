@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from endofm.data.loader import ClipLoader
 from endofm.evaluation.report import REPORT_FOLDER, REPORT_NAME, over_seeds, write_json
 from endofm.files import require_writable
 from endofm.json_text import read_json
@@ -16,6 +16,8 @@ from endofm.training.engine.distributed import rank
 from endofm.training.engine.feed import clip_loader
 from endofm.training.engine.fit import RunResult, fit
 from endofm.training.engine.random_state import seed_all
+from endofm.training.engine.run_folder import RunFolder
+from endofm.training.engine.training_task import LoaderSpec
 from endofm.training.finetune.recipe import TaskRecipe
 from endofm.training.finetune.shared_config import FineTuneConfig
 from endofm.training.transfer.base import count_trainable
@@ -82,8 +84,19 @@ def _run(recipe: TaskRecipe[Config, Any], config: Config, folder: Path, *, progr
     # Counted before the loop wraps, and under FSDP shards, the model.
     trainable = count_trainable(model)
     task = recipe.training_task(config, model, transfer, subsets)
-    data = partial(clip_loader, recipe.training_data(config, subsets.train, model))
+    source = recipe.training_data(config, subsets.train, model)
+    skipped: dict[str, str] = {}
+    task.left_out, task.skipped, task.trained = subsets.left_out, skipped, source.items_per_rank(1)
+
+    def data(spec: LoaderSpec) -> ClipLoader:
+        loader = clip_loader(source, spec)
+        loader.skipped = skipped
+        return loader
+
     result = fit(task, data, config.run, folder, config=config, progress=progress)
+    if rank() == 0:
+        # A run that was finished before skips nothing now; what it skipped then is in its folder.
+        left_out = RunFolder(folder).add_left_out([*subsets.left_out, *task.unread_notes()])
     if result.finished and rank() == 0:
         # The exported model is loaded like a user would load it: the report is about what was written.
         trained = type(model).from_pretrained(folder / "export", device=choose_accelerator(config.run))
@@ -96,9 +109,8 @@ def _run(recipe: TaskRecipe[Config, Any], config: Config, folder: Path, *, progr
             "seed": config.run.seed,
             recipe.unit: {"train": len(subsets.train), "validation": len(subsets.validation), name: len(reported)},
         }
-        reports = recipe.reports(
-            config, trained, reported, settings=settings, notes=[*notes, *task.notes()], progress=progress
-        )
+        notes = list(dict.fromkeys([*notes, *left_out, *task.notes()]))
+        reports = recipe.reports(config, trained, reported, settings=settings, notes=notes, progress=progress)
         for report_folder, report in reports.items():
             report.save(folder / report_folder, pictures=config.evaluation.pictures)
     return result

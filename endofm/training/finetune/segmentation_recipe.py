@@ -13,6 +13,7 @@ from torch import Tensor
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.data.hold_out import hold_out
 from endofm.data.loader import ClipSource
+from endofm.data.same_files import identities, join_groups
 from endofm.data.segmentation.mask_reading import require_readable
 from endofm.data.segmentation.masked_clips import MaskedClip, read_list
 from endofm.evaluation.bootstrap import BootstrapSettings
@@ -34,7 +35,7 @@ from endofm.training.finetune.masked_clip_source import MaskedClipSource, Masked
 from endofm.training.finetune.recipe import TaskRecipe
 from endofm.training.finetune.segmentation_config import SegmentationConfig
 from endofm.training.finetune.subsets import Subsets
-from endofm.training.finetune.supervised_task import FineTuningTask
+from endofm.training.finetune.supervised_task import FineTuningTask, left_out_note
 from endofm.training.transfer.base import Transfer
 
 
@@ -74,6 +75,7 @@ class SegmentationRecipe(TaskRecipe[SegmentationConfig, list[MaskedClip]]):
             transfer,
             config,
             validator=lambda segmenter: run_segmenter(segmenter, subsets.validation, **options),
+            validated=len(subsets.validation),
         )
 
     def reports(
@@ -91,6 +93,7 @@ class SegmentationRecipe(TaskRecipe[SegmentationConfig, list[MaskedClip]]):
         evaluation, extended = config.evaluation, list(notes)
         worst = WorstFrames(evaluation.worst)
         scores = run_segmenter(model, data, **evaluation.options(config.data.masks), worst=worst, notes=extended)
+        extended += left_out_note(len(data) - len(scores), len(data), f"{settings['set']} clips")
         report = SegmentationReport.of(
             scores,
             model.labels,
@@ -110,6 +113,7 @@ class SegmentationTraining(FineTuningTask):
         transfer: The method.
         config: All settings.
         validator: Scores the validation set.
+        validated: Clips of the validation set.
     """
 
     def __init__(
@@ -119,9 +123,10 @@ class SegmentationTraining(FineTuningTask):
         config: SegmentationConfig,
         *,
         validator: Callable[[EndoFMForSegmentation], list[ClipScores]] | None = None,
+        validated: int = 0,
     ) -> None:
         super().__init__(model, transfer, config, schedule_lag=config.published.schedule_lag)
-        self.loss_config, self.validator = config.loss, validator
+        self.loss_config, self.validator, self.validated = config.loss, validator, validated
         # A dictionary keeps the order of the first occurrences; a clip comes up in every epoch.
         self._notes: dict[str, None] = {}
 
@@ -139,7 +144,9 @@ class SegmentationTraining(FineTuningTask):
         if self.validator is None:
             return {}
         assert isinstance(self.network, EndoFMForSegmentation)
-        metrics = mask_metrics(self.validator(self.network))
+        scores = self.validator(self.network)
+        self.unread["validation clips"] = self.validated - len(scores), self.validated
+        metrics = mask_metrics(scores)
         # Undefined ones, such as distances where nothing was predicted, are left out; Dice is always defined.
         return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
@@ -157,17 +164,34 @@ def read_subsets(config: SegmentationConfig) -> Subsets[list[MaskedClip]]:
         InputError: If a list cannot be read or is empty, or the lists overlap.
     """
     data = config.data
-    train = _read(data.train, "train", data.root)
-    validation = _read(data.validation or _lists_in(data.train, "val"), "val", data.root)
-    return Subsets.of(
+    left_out: list[str] = []
+
+    def read(sources: Sequence[str], part: str) -> list[MaskedClip]:
+        missing = left_out if data.allow_missing else None
+        return [clip for source in sources for clip in read_list(source, part=part, root=data.root, left_out=missing)]
+
+    def held_out(clips: list[MaskedClip]) -> tuple[list[MaskedClip], list[MaskedClip]]:
+        groups = [clip.group for clip in clips for _ in clip.files]
+        group_of = dict(zip(groups, join_groups(groups, identities(_files(clips))), strict=True))
+        return hold_out(clips, lambda clip: group_of[clip.group], data.validation_fraction, config.run.seed)
+
+    train = read(data.train, "train")
+    validation = read(data.validation or _lists_in(data.train, "val"), "val")
+    subsets = Subsets.of(
         train,
         None if data.select_on_test else validation or None,
-        _read(data.test or _lists_in(data.train, "test"), "test", data.root) or None,
-        hold_out=lambda clips: hold_out(clips, lambda clip: clip.group, data.validation_fraction, config.run.seed),
+        read(data.test or _lists_in(data.train, "test"), "test") or None,
+        hold_out=held_out,
         groups_of=lambda clips: {clip.group for clip in clips},
+        files_of=_files,
         select_on_test=data.select_on_test,
         allow_overlap=data.allow_overlap,
     )
+    return replace(subsets, left_out=tuple(left_out))
+
+
+def _files(clips: Sequence[MaskedClip]) -> list[Path]:
+    return [file for clip in clips for file in clip.files]
 
 
 def build_segmenter(config: SegmentationConfig) -> EndoFMForSegmentation:
@@ -224,10 +248,6 @@ def _preprocess(config: SegmentationConfig, img_size: int, encoder: PreprocessCo
             std=encoder.std,
         )
     return replace(preprocess, num_frames=config.model.num_frames or preprocess.num_frames)
-
-
-def _read(sources: Sequence[str], part: str, root: str | None) -> list[MaskedClip]:
-    return [clip for source in sources for clip in read_list(source, part=part, root=root)]
 
 
 def _lists_in(sources: Sequence[str], part: str) -> tuple[str, ...]:

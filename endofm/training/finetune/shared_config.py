@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from endofm.config import EncoderConfig
 from endofm.config.checks import require_int, require_number
@@ -58,14 +58,21 @@ class SplitConfig:
             set.
         select_on_test: Choose the epoch on the test set, as published. The reported scores are then too good.
         allow_overlap: Let patients (or videos) be in several sets, as in some published lists; the report says so.
+        allow_missing: Leave out listed files that do not exist, rather than stop; report and card say how many.
     """
 
     validation_fraction: float = 0.2
     select_on_test: bool = False
     allow_overlap: bool = False
+    allow_missing: bool = False
 
     def __post_init__(self) -> None:
         require_number(self, "validation_fraction", low=0, high=0.9, open_low=True)
+
+    @property
+    def missing(self) -> Literal["refuse", "leave out"]:
+        """Treatment of listed files that do not exist, as :func:`~endofm.data.listing.read_clips` names it."""
+        return "leave out" if self.allow_missing else "refuse"
 
     def require_selectable(self, validation: object, test: object) -> None:
         """Raise ConfigError if `select_on_test` contradicts the sets that are named."""

@@ -39,6 +39,12 @@ class FineTuningTask(TrainingTask):
         config: All settings.
         sources: Lists or sets of the training data, for the model card.
         schedule_lag: Steps by which the learning rate lags behind its schedule.
+
+    Attributes:
+        left_out: What the lists name and the sets do not hold, one sentence each, for the card.
+        unread: For each set besides the training set how many of its clips could not be decoded, and how many it has.
+        skipped: Training clips that could not be decoded, with the reason; filled during the run.
+        trained: Number of training clips.
     """
 
     def __init__(
@@ -53,6 +59,10 @@ class FineTuningTask(TrainingTask):
         self.network: Pretrained = model
         self.transfer, self.config, self.sources, self.schedule_lag = transfer, config, sources, schedule_lag
         self.find_unused_parameters = transfer.leaves_unused
+        self.left_out: Sequence[str] = ()
+        self.unread: dict[str, tuple[int, int]] = {}
+        self.skipped: Mapping[str, str] = {}
+        self.trained = 0
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """See the base class."""
@@ -78,6 +88,11 @@ class FineTuningTask(TrainingTask):
     def notes(self) -> Sequence[str]:
         """Return what the report has to say about the training data, one sentence each."""
         return ()
+
+    def unread_notes(self) -> list[str]:
+        """Return one sentence for every set of which clips could not be decoded."""
+        counts = {"training clips": (len(self.skipped), self.trained), **self.unread}
+        return [note for name, (count, total) in counts.items() for note in left_out_note(count, total, name)]
 
     def after_backward(self, step: int) -> Mapping[str, Tensor | float]:
         """Clip the gradients."""
@@ -129,7 +144,8 @@ class FineTuningTask(TrainingTask):
         ]
         return {
             "Training data": f"Fine-tuned on the labels of {names}. The training data of its encoder are described on "
-            "the card of the initial weights.",
+            "the card of the initial weights."
+            + "".join(f"\n\n{note}" for note in [*self.left_out, *self.unread_notes()]),
             "Evaluation": "See the report of the run, and test the model on data of the site where it will be used: "
             "nothing is claimed about patients, hospitals and endoscopes that are not in the training data.",
             "Training procedure": "\n".join(f"- {line}" for line in lines),
@@ -140,3 +156,14 @@ class FineTuningTask(TrainingTask):
         encoder = replace(config.encoder, drop_path_rate=0.0)
         start = self.config.model
         return replace(config, encoder=encoder, trained=True, name=start.name, license=start.license or config.license)
+
+
+def left_out_note(count: int, total: int, name: str) -> list[str]:
+    """Return the sentence on clips that could not be decoded; none if all could.
+
+    Args:
+        count: Clips that could not be decoded.
+        total: All clips of the set.
+        name: Its name, such as ``"test clips"``.
+    """
+    return [f"{count} of {total} {name} could not be decoded and were left out."] if count else []

@@ -171,6 +171,15 @@ COCO_FAULTS: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ("order", lambda v: v["images"][2].update(frame_id=1), "image 3: frame 1 of video 1 comes after frame 2"),
     ("twice", lambda v: v["images"][2].update(id=1), "two images have the id 1"),
     ("video", lambda v: v["videos"].pop(), "there is no video with the id 2"),
+    (
+        "file twice",
+        lambda v: v["images"][2].update(file_name="./" + v["images"][1]["file_name"]),
+        "two images are the file",
+    ),
+    ("two categories", lambda v: v["categories"].append({"id": 1, "name": "x"}), "two categories have the id 1"),
+    ("list as id", lambda v: v["images"][0].update(id=[1]), r"images\[0\]: id must be a number or a string"),
+    ("size", lambda v: v["images"][0].update(width="wide"), "width must be an integer, got 'wide'"),
+    ("rate", lambda v: v["videos"][0].update(fps="fast"), "fps of video a must be a number > 0"),
     ("key", lambda v: v["images"][0].pop("width"), r"images\[0\] has no 'width'"),
 ]
 
@@ -187,6 +196,54 @@ def test_faulty_coco_files_are_named_with_the_entry(
     with pytest.raises(InputError, match=message) as caught:
         open_detection_set(path, labels=LABELS)
     assert "train.json" in str(caught.value)
+
+
+def test_regions_copies_and_equal_names_are_told(tmp_path: Path) -> None:
+    write_original(tmp_path, VIDEOS)
+    path = coco_of(tmp_path, VIDEOS)
+    values = json.loads(path.read_text())
+    first = values["annotations"][0]
+    for number, extra in enumerate(({"iscrowd": 1}, {"ignore": True}, {"iscrowd": 0}), start=100):
+        values["annotations"].append({**first, "id": number, "bbox": [number - 90, 50, 30, 20], **extra})
+    values["annotations"].append({**first, "id": 200})
+    values["categories"].append({"id": 9, "name": "adenomatous"})
+    values["annotations"][1]["category_id"] = 9
+    path.write_text("\ufeff" + json.dumps(values), encoding="utf-8")
+    found = open_detection_set(path)
+    assert found.labels == LABELS
+    frame = found.videos[0].frames[0]
+    assert (len(frame.boxes), len(frame.ignored), found.num_boxes) == (2, 2, 8)
+    assert frame.ignored.tolist() == [[10, 50, 40, 70], [11, 50, 41, 70]]
+    notes = " ".join(found.notes)
+    assert "2 regions are marked iscrowd or ignore" in notes
+    assert "1 annotations are listed twice" in notes
+    assert "2 categories are called 'adenomatous'" in notes
+
+
+def test_patients_of_videos_and_stills_by_their_usual_names(tmp_path: Path) -> None:
+    write_original(tmp_path, VIDEOS)
+    path = coco_of(tmp_path, VIDEOS)
+    values = json.loads(path.read_text())
+    for video in values["videos"]:
+        video["Patient ID"] = video.pop("patient")
+    path.write_text(json.dumps(values))
+    assert [video.patient for video in open_detection_set(path).videos] == ["patient a", "patient b"]
+    for image in values["images"]:
+        image["case"] = f"case {image.pop('video_id')}"
+    del values["videos"]
+    path.write_text(json.dumps(values))
+    assert {video.patient for video in open_detection_set(path).videos} == {"case 1", "case 2"}
+
+
+@pytest.mark.parametrize("coco", [False, True])
+def test_missing_images_are_left_out_if_asked_for(coco: bool, tmp_path: Path) -> None:
+    write_original(tmp_path, VIDEOS)
+    if coco:
+        coco_of(tmp_path, VIDEOS)
+    (tmp_path / "train2019/Image/a/3.jpg").unlink()
+    found = read(tmp_path, allow_missing=True)
+    assert found.num_frames == 9
+    assert "1 of 10 images of train" in found.notes[0]
 
 
 def test_what_is_no_set_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ import torch
 
 from endofm import EndoFMForVideoClassification
 from endofm.cli.main import main
+from endofm.data.loader import SkippedClipWarning
 from endofm.errors import ConfigError, InputError
+from endofm.list_table import ListWarning
 from endofm.tasks.features.model import EndoFM
 from endofm.training.config_files import to_yaml
 from endofm.training.finetune.classification_recipe import RECIPE, build_classifier, read_subsets
@@ -208,6 +210,71 @@ def test_a_video_on_two_sides_is_refused(videos: Path) -> None:
     published = read_subsets(settings(videos, "data.select_on_test=true"))
     assert published.validation is published.test
     assert "too good" in published.notes[0]
+
+
+def test_a_file_on_two_sides_is_refused_whatever_its_path(videos: Path, tmp_path: Path) -> None:
+    first, label = (videos / "train.csv").read_text().splitlines()[0].split(",")
+    (tmp_path / "link.mp4").symlink_to(videos / first)
+    (tmp_path / "copy.mp4").write_bytes((videos / first).read_bytes())
+    other = (videos / "test.csv").read_text().splitlines()[0].split(",")
+    for name in (f"./{first}", str(videos / first), str(tmp_path / "link.mp4"), str(tmp_path / "copy.mp4")):
+        test = tmp_path / "test.csv"
+        test.write_text(f"{videos / other[0]},{other[1]}\n{videos / name},{label}\n")
+        with pytest.raises(InputError, match=r"1 files or copies of them are both in the training set and in the test"):
+            read_subsets(settings(videos, f"data.test={test}"))
+    allowed = read_subsets(settings(videos, f"data.test={test}", "data.allow_overlap=true"))
+    assert "say little about new ones" in allowed.notes[0]
+
+
+def test_copies_in_one_list_are_held_out_together(videos: Path, tmp_path: Path) -> None:
+    lines = [line.split(",") for line in (videos / "train.csv").read_text().splitlines()]
+    rows = []
+    for number, (path, label) in enumerate(lines[:4]):
+        for copy in "ab":
+            (tmp_path / f"{copy}{number}.mp4").write_bytes((videos / path).read_bytes())
+            rows.append(f"{copy}{number}.mp4,{label}\n")
+    (tmp_path / "train.csv").write_text("".join(rows))
+    for seed in range(4):
+        options = (f"data.train={tmp_path / 'train.csv'}", "data.validation_fraction=0.5", f"run.seed={seed}")
+        subsets = read_subsets(settings(videos, *options))
+        sides = [{Path(path).name[1:] for path in table.path} for table in (subsets.train, subsets.validation)]
+        assert not sides[0] & sides[1]
+
+
+def test_missing_files_stop_a_training_unless_asked_otherwise(videos: Path, tmp_path: Path) -> None:
+    text = (videos / "train.csv").read_text().replace("videos/", f"{videos}/videos/")
+    (tmp_path / "train.csv").write_text(text + "gone.mp4,typo\n")
+    config = settings(videos, f"data.train={tmp_path / 'train.csv'}")
+    with pytest.raises(InputError, match=r"1 of 9 clips of .*train\.csv do not exist: gone\.mp4"):
+        finetune(RECIPE, config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.warns(ListWarning):
+        subsets = read_subsets(settings(videos, f"data.train={tmp_path / 'train.csv'}", "data.allow_missing=true"))
+    assert subsets.train.classes == ("normal", "polyp")
+    assert subsets.left_out == ("1 of 9 clips of train.csv do not exist and were left out: gone.mp4.",)
+
+
+def test_reports_card_and_run_say_what_was_left_out(videos: Path, tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        text = (videos / f"{name}.csv").read_text().replace("videos/", f"{videos}/videos/")
+        (tmp_path / f"{name}.csv").write_text(f"{text}{name}.mp4,polyp\n{name}-gone.mp4,normal\n")
+        (tmp_path / f"{name}.mp4").write_bytes(f"no video for {name}".encode())
+    lists = [f"data.{name}={tmp_path / f'{name}.csv'}" for name in ("train", "test")]
+    config = settings(videos, *lists, "data.allow_missing=true", "run.epochs=1", "run.monitor=null")
+    with pytest.warns((ListWarning, SkippedClipWarning)):
+        finetune(RECIPE, config, tmp_path / "run", progress=False)
+    told = [
+        "1 of 10 clips of train.csv do not exist and were left out: train-gone.mp4.",
+        "1 of 6 clips of test.csv do not exist and were left out: test-gone.mp4.",
+    ]
+    notes = json.loads((tmp_path / "run" / "report" / "report.json").read_text())["notes"]
+    assert {*told, "1 of 5 test clips could not be decoded and were left out."} <= set(notes)
+    unread = [note for note in notes if note.endswith("could not be decoded and were left out.")]
+    assert len(unread) == 2, "train.mp4 is trained on or held out"
+    assert set(json.loads((tmp_path / "run" / "run.json").read_text())["left_out"]) >= set(told)
+    card = (tmp_path / "run" / "export" / "README.md").read_text()
+    assert all(note in card for note in told)
+    assert f"{next(note for note in unread if 'test' not in note)}" in card
 
 
 def test_starts(videos: Path) -> None:
