@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "path": (
         *("file", "filename", "file_name", "filepath", "file_path", "video", "video_file", "video_name", "videoname"),
-        *("video_path", "clip", "clip_path", "clip_name"),
+        *("video_path", "clip", "clip_path", "clip_name", "image", "image_path", "image_name"),
     ),
     "label": (
         *("labels", "label_name", "class", "class_name", "classname", "class_label", "category", "target", "diagnosis"),

@@ -18,12 +18,10 @@ adds subsets and groups to the layouts that state none.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from endofm.csv_text import plain_cell
 from endofm.data.detection.coco import read_coco
 from endofm.data.listing import read_clips
 from endofm.data.prepare.sources import list_images, require_folder
@@ -32,10 +30,12 @@ from endofm.data.segmentation.masked_clips import read_list
 from endofm.data.stills.still import Still, StillBox, StillListing
 from endofm.errors import InputError, quoted
 from endofm.json_text import read_json
+from endofm.list_table import names_columns, read_table
 from endofm.video.find import IMAGE_SUFFIXES, natural_key, walk
 
 SPLITS = ("train", "val", "test")
 SPLITS_NAMES = ("splits.csv", "index.csv")
+_SPLIT_COLUMNS = ("image", "split", "group", "patient")
 _SPLIT_NAMES = {**{name: name for name in SPLITS}, "training": "train", "validation": "val", "valid": "val"}
 _MASK_FOLDERS = ("masks", "mask", "ground truth", "groundtruth", "ground_truth")
 _MASK_NAMES = ("{}", "p{}", "{}_mask")
@@ -99,16 +99,16 @@ def _with_splits(source: Path, stills: list[Still]) -> Iterator[Still]:
         if row is None:
             yield still
         else:
-            yield replace(still, split=row["split"] or still.split, group=row.get("group") or still.group)
+            yield replace(
+                still, split=row["split"] or still.split, group=row.get("patient") or row.get("group") or still.group
+            )
 
 
-def _split_rows(source: Path) -> dict[str, dict[str, str]]:
+def _split_rows(source: Path) -> dict[str, Mapping[str, str]]:
     for file in (source / name for name in SPLITS_NAMES):
-        if file.is_file():
-            with file.open(newline="", encoding="utf-8-sig") as opened:
-                reader = csv.DictReader(opened)
-                if {"image", "split"} <= set(reader.fieldnames or ()):
-                    return {plain_cell(row["image"]): row for row in reader}
+        if file.is_file() and names_columns(file, _SPLIT_COLUMNS, _SPLIT_COLUMNS[:2]):
+            rows = read_table(file, _SPLIT_COLUMNS, required=_SPLIT_COLUMNS[:2]).rows
+            return {row.cells["image"]: row.cells for row in rows}
     return {}
 
 
@@ -234,9 +234,8 @@ def _is_list(path: Path) -> bool:
 
 
 def _read_list(path: Path) -> StillListing:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        columns = {column.strip() for column in file.readline().split(",")}
-    return _masked_list(path) if {"frames", "masks"} <= columns else _labelled_list(path)
+    masked = path.suffix.lower() != ".txt" and names_columns(path, ("frames", "masks"), ("masks",))
+    return _masked_list(path) if masked else _labelled_list(path)
 
 
 def _masked_list(path: Path) -> StillListing:
