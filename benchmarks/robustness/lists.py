@@ -98,6 +98,8 @@ def damaged(rng: Random, data: bytes) -> tuple[str, bytes]:
     at = rng.randrange(len(lines))
     place = rng.randrange(max(len(data), 1))
     other = rng.choice((b",", b";", b"\t", b" ", b'"', b"#", b"'", b"\0", b"\xe9", b"\n", b"x", b"\xef\xbb\xbf", b"="))
+    if other == b"#" and data[:place].rstrip(b" \0")[-1:] in (b"", b"\n", b"\r"):
+        other = b"x"  # Whoever writes # before a line leaves it out on purpose.
     kind = rng.choice(("removed", "inserted", "replaced", "swapped", "separators", "header", "joined", "recoded"))
     if kind == "removed":
         return kind, data[:place] + data[place + 1 :]

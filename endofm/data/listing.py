@@ -99,6 +99,8 @@ def _entries(path: Path, prefix: str, root: Path | None, notes: list[str]) -> It
     notes += table.notes
     if path.name == CLIP_MANIFEST_NAME or "sha256" in table.columns:
         return (_entry(row, path.parent / row.cells["path"], prefix, "") for row in table.rows)
+    if not table.rows:
+        raise InputError(f"{path}: there are no clips in this list")
     files = [_resolve(row.cells["path"], path.parent, root) for row in table.rows]
     _refuse_unread_header(table, files)
     return (
