@@ -39,6 +39,10 @@ class UntrainedWeightsWarning(EndoFMWarning):
     """The weights are random: features mean nothing."""
 
 
+class LicenseWarning(EndoFMWarning):
+    """The weights are under a licence that does not allow every use, or under none."""
+
+
 class ConfigError(EndoFMError, ValueError):
     """A configuration value or key is not valid."""
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from endofm._version import __version__
 from endofm.errors import EndoFMError, InputError, quoted, require_extra
 from endofm.files import require_writable
+from endofm.hub.licence import require_accepted
 from endofm.kernels.backend import is_plain_linear
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.models.encoder import VideoTransformer
@@ -55,7 +56,14 @@ class Parity:
     batches: tuple[int, ...]
 
 
-def export_encoder(model: EndoFM, target: str | Path, *, to: ExportFormat, patch_tokens: bool = False) -> Parity:
+def export_encoder(
+    model: EndoFM,
+    target: str | Path,
+    *,
+    to: ExportFormat,
+    patch_tokens: bool = False,
+    accept_license: str | None = None,
+) -> Parity:
     """Write a model's encoder as one file (OpenVINO: two) and run that file against the model.
 
     The file takes clips ``(batch, 3, time, height, width)``, float32, as prepared by ``model.processor``, with the
@@ -67,16 +75,19 @@ def export_encoder(model: EndoFM, target: str | Path, *, to: ExportFormat, patch
         target: File to write; an existing one is replaced.
         to: ``"onnx"``, ``"openvino"`` or ``"torch-export"``.
         patch_tokens: Return the patch tokens ``(batch, time, rows, columns, embed_dim)`` after the embedding.
+        accept_license: Identifier of the weights' licence, to be stated if it does not allow every use.
 
     Returns:
         Difference between the file and the model.
 
     Raises:
-        InputError: If the format is unknown, the suffix belongs to another format, or a package is missing.
+        InputError: If the format is unknown, the suffix belongs to another format, a package is missing, or the licence
+            was not accepted.
         EndoFMError: If the file does not compute what the model does; no file is kept then.
     """
     target = Path(target)
     check_format(to, target)
+    require_accepted(model.config.license, accept_license, action="An export")
     require_writable(target)
     network = ExportedNetwork(model, patch_tokens=patch_tokens).eval()
     metadata = {

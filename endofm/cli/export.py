@@ -20,6 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(file_outputs=(".onnx", ".xml", ".pt2"))
     parser.add_argument("--patch-tokens", action="store_true", help="return patch tokens after the embedding")
+    parser.add_argument(
+        "--accept-license",
+        metavar="LICENCE",
+        help="identifier of the weights' licence, to be stated if it does not allow every use",
+    )
     parser.add_argument("--local-files-only", action="store_true", help="never touch the network")
 
 
@@ -32,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     target = Path(args.out)
     check_format(args.to, target)
     model = EndoFM.from_pretrained(args.weights, local_files_only=args.local_files_only)
-    parity = export_encoder(model, target, to=args.to, patch_tokens=args.patch_tokens)
+    parity = export_encoder(
+        model, target, to=args.to, patch_tokens=args.patch_tokens, accept_license=args.accept_license
+    )
     batches = " and ".join(str(batch) for batch in parity.batches)
     print(f"{target}: largest difference from the model {parity.difference:.1e} (batches of {batches})")
     return 0

@@ -25,6 +25,7 @@ from endofm.errors import CheckpointFormatError, ChecksumError, InputError, Weig
 from endofm.hub.convert import convert_checkpoint
 from endofm.hub.download import DownloadOptions, file_sha256
 from endofm.hub.encoder_layout import read_encoder
+from endofm.hub.licence import PERMISSIVE, announce
 from endofm.hub.mirror import converted_folder, mirrored_folder
 from endofm.hub.model_folder import (
     CONFIG_NAME,
@@ -61,7 +62,8 @@ class LoadedWeights:
         state_dict: The model's tensors by name; None for random weights, which are drawn from the record's seed.
         record: Registered record, None for unregistered weights.
         provenance: Strings: ``source`` (as requested), ``record`` (registered name), ``file`` (that was read),
-            ``revision`` (commit on the hub), ``sha256`` (of the file), each only if it exists.
+            ``revision`` (commit on the hub), ``sha256`` (of the file), ``license`` (if it does not allow every use),
+            each only if it exists.
     """
 
     config: ModelConfig
@@ -104,6 +106,9 @@ def load_weights(
         StateDictError: If the tensors of a checkpoint are not those of a model.
         ConfigError: If the configuration is not valid.
         InputError: If the arguments contradict one another or the source is ambiguous.
+
+    Warns:
+        LicenseWarning: Once for weights whose licence does not allow every use.
     """
     options = DownloadOptions(
         cache_dir=Path(cache_dir).expanduser() if cache_dir is not None else None,
@@ -111,6 +116,14 @@ def load_weights(
         local_files_only=local_files_only,
         token=token,
     )
+    loaded = _load(source, revision, options, num_heads)
+    if loaded.config.license not in PERMISSIVE:
+        announce(loaded.config.license, str(source))
+        loaded.provenance["license"] = loaded.config.license
+    return loaded
+
+
+def _load(source: str | Path, revision: str | None, options: DownloadOptions, num_heads: int | None) -> LoadedWeights:
     local = _local_path(source)
     if local is not None:
         if revision is not None:

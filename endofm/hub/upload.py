@@ -13,6 +13,7 @@ from huggingface_hub.errors import HFValidationError
 from endofm._version import __version__
 from endofm.config import ModelConfig
 from endofm.errors import InputError, quoted
+from endofm.hub.licence import require_accepted
 from endofm.hub.model_card import FOLDER_PLACEHOLDER
 from endofm.hub.model_folder import CARD_NAME, CONFIG_NAME, WEIGHTS_NAME, read_folder_config, save_folder
 from endofm.hub.remote import hub_error
@@ -31,6 +32,7 @@ def push_folder(
     revision: str | None = None,
     commit_message: str | None = None,
     create_pr: bool = False,
+    accept_license: str | None = None,
 ) -> str:
     """Upload a model folder in one commit, creating the repository if it does not exist.
 
@@ -44,6 +46,7 @@ def push_folder(
         revision: Branch to commit to, which must exist; the main branch by default.
         commit_message: First line of the commit's message.
         create_pr: Open a pull request instead of committing to the branch.
+        accept_license: Identifier of the weights' licence, to be stated if it does not allow every use.
 
     Returns:
         Address of the commit, or of the pull request.
@@ -51,11 +54,12 @@ def push_folder(
     Raises:
         WeightsNotFoundError: If the folder is not a model folder, or the branch does not exist.
         DownloadError: If the hub cannot be reached or refuses.
-        InputError: If the repository's name or the model card's metadata is not valid.
+        InputError: If the repository's name or the model card's metadata is not valid, or the licence was not accepted.
     """
     folder = Path(folder)
     # Refuses a folder whose files do not belong together, before a repository is created for it.
-    read_folder_config(folder)
+    config = read_folder_config(folder)
+    require_accepted(config.license, accept_license, action="An upload")
     contents: dict[str, Path | bytes] = {name: folder / name for name in (CONFIG_NAME, WEIGHTS_NAME)}
     if (folder / CARD_NAME).is_file():
         card = (folder / CARD_NAME).read_text(encoding="utf-8")
@@ -95,6 +99,7 @@ def push_to_hub(
     revision: str | None = None,
     commit_message: str | None = None,
     create_pr: bool = False,
+    accept_license: str | None = None,
 ) -> str:
     """Upload the folder that :func:`~endofm.hub.model_folder.save_folder` would write.
 
@@ -110,4 +115,5 @@ def push_to_hub(
             revision=revision,
             commit_message=commit_message,
             create_pr=create_pr,
+            accept_license=accept_license,
         )

@@ -238,6 +238,7 @@ class Pretrained(nn.Module):
         private: bool | None = None,
         revision: str | None = None,
         commit_message: str | None = None,
+        accept_license: str | None = None,
     ) -> str:
         """Upload the folder of :meth:`save_pretrained` to a Hugging Face repository, which is created if missing.
 
@@ -247,6 +248,7 @@ class Pretrained(nn.Module):
             private: Make a new repository private.
             revision: Branch to commit to.
             commit_message: First line of the commit.
+            accept_license: Identifier of the weights' licence, to be stated if it does not allow every use.
 
         Returns:
             Address of the commit.
@@ -266,6 +268,7 @@ class Pretrained(nn.Module):
             private=private,
             revision=revision,
             commit_message=commit_message,
+            accept_license=accept_license,
         )
 
     def weights_provenance(self) -> dict[str, Any]:
