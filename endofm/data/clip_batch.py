@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import default_collate
 
 from endofm.data.clip_dataset import ClipSample, SkippedClip
+from endofm.data.shared_memory import SHARED_MEMORY_FULL, is_shared_memory_full
 from endofm.errors import InputError
 
 
@@ -65,6 +66,8 @@ def collate_clips(clips: Sequence[ClipSample | SkippedClip]) -> ClipBatch:
         frames = _join([clip.frames for clip in good]) if good else None
         pts_seconds = pad_sequence([clip.pts_seconds for clip in good], True, float("nan")) if good else None
     except (RuntimeError, TypeError) as error:
+        if is_shared_memory_full(error):
+            raise InputError(SHARED_MEMORY_FULL) from error
         raise InputError(
             f"these clips cannot be joined to a batch ({error}): {', '.join(clip.id for clip in good)}. Choose a "
             "sampler with a fixed number of frames and a transform with a fixed output size, such as a model's "

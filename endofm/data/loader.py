@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from endofm.data.clip_batch import ClipBatch, collate_clips
 from endofm.data.clip_dataset import ClipSample, SkippedClip
 from endofm.data.epoch_order import require_rank
+from endofm.data.shared_memory import SHARED_MEMORY_FULL, is_shared_memory_full, share_tensors
 from endofm.data.worker_signals import LeaveSignals
-from endofm.errors import EndoFMWarning, InputError, VideoError
+from endofm.errors import EndoFMError, EndoFMWarning, InputError, VideoError
 
 
 class SkippedClipWarning(EndoFMWarning):
@@ -109,7 +110,7 @@ class ClipLoader:
             _Reader(dataset),
             batch_sampler=_Batches(self),
             num_workers=num_workers,
-            collate_fn=collate_clips,
+            collate_fn=_collate,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
             worker_init_fn=LeaveSignals() if num_workers else None,
@@ -137,7 +138,7 @@ class ClipLoader:
         self._start = start
 
     def __iter__(self) -> Iterator[ClipBatch]:
-        for number, batch in enumerate(self._loader, self._start):
+        for number, batch in enumerate(self._batches(), self._start):
             for clip in batch.skipped:
                 self._note(clip)
             if len(batch) or self.keep_empty:
@@ -148,6 +149,19 @@ class ClipLoader:
                     f"wait for it: {'; '.join(clip.id for clip in batch.skipped)}. Find such clips with "
                     f"`endofm data check` and remove them from the manifest"
                 )
+
+    def _batches(self) -> Iterator[ClipBatch]:
+        try:
+            for batch in self._loader:
+                # Raised by a worker itself, an error would arrive with the traceback of the worker in its message.
+                if isinstance(batch, EndoFMError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            # A worker that writes to shared memory for which there is no room is killed (SIGBUS).
+            if is_shared_memory_full(error):
+                raise InputError(SHARED_MEMORY_FULL) from error
+            raise
 
     def _note(self, clip: SkippedClip) -> None:
         if self.strict:
@@ -190,3 +204,14 @@ class _Reader(Dataset["ClipSample | SkippedClip"]):
 
     def __getitem__(self, task: Any) -> ClipSample | SkippedClip:
         return self._source.read(task)
+
+
+def _collate(clips: Sequence[ClipSample | SkippedClip]) -> ClipBatch | EndoFMError:
+    """Collate clips, in a worker into shared memory; errors of ours are returned."""
+    try:
+        batch = collate_clips(clips)
+        if get_worker_info() is not None:
+            share_tensors(batch)
+    except EndoFMError as error:
+        return error
+    return batch
