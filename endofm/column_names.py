@@ -41,6 +41,14 @@ _PATIENT_WORDS = frozenset(
 _TIME_WORDS = frozenset(("start", "end", "begin", "stop", "onset"))
 
 
+_NAMES = frozenset([*SYNONYMS, *(name for names in SYNONYMS.values() for name in names)])
+
+
+def may_be_name(text: str) -> bool:
+    """Return whether a cell is the name of a column; one look-up, for lists of many thousands of lines."""
+    return len(text) < 40 and normal_name(text) in _NAMES
+
+
 def normal_name(text: str) -> str:
     """Return a column's name in lower case with underscores: ``"Patient-ID "`` and ``"patientId"`` are equal."""
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text.strip().strip("\"'").strip())

@@ -183,10 +183,12 @@ def records(path: Path, lines: Sequence[str], separator: str, *, headed: bool) -
             ) from error
         if cells is None:
             return
-        if sum(line.count('"') for line in lines[begin - 1 : reader.line_num]) % 2:
+        text = "".join(lines[begin - 1 : reader.line_num])
+        # The parser takes a mark within a cell that is not quoted as it is: it is one that lost its partner.
+        if any('"' in cell and cell.replace('"', '""') not in text for cell in cells):
             raise InputError(
-                f"{path}, line {begin}: a quotation mark has no partner; quote a cell as a whole, and double the marks "
-                "within it"
+                f"{path}, line {begin}: a quotation mark is within a cell; quote the cell as a whole, and double the "
+                "mark"
             )
         if any(cell.strip() for cell in cells):
             yield f"{path}, line {begin}", [plain_cell(cell.strip()) for cell in cells]

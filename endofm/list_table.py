@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from endofm.column_names import match_columns, may_limit_times, may_name_patients, normal_name
+from endofm.column_names import match_columns, may_be_name, may_limit_times, may_name_patients, normal_name
 from endofm.errors import EndoFMWarning, InputError, quoted
 from endofm.list_lines import (
     BLANKS,
@@ -162,7 +162,7 @@ def _without_header(found: Sequence[tuple[str, list[str]]], columns: Sequence[st
                 f"{source}: expected {accepted} as in the other lines, got {quoted(','.join(cells))}; quote a path "
                 "that holds the separator, and name other columns in the first line"
             )
-        if rows and len(cells) > 1 and len(match_columns(cells, columns)) == len(cells):
+        if rows and len(cells) > 1 and may_be_name(cells[0]) and len(match_columns(cells, columns)) == len(cells):
             raise InputError(f"{source}: this line names columns, which only the first line can; remove it")
         if len(cells) > 1 and looks_like_file(cells[1]):
             raise InputError(
@@ -187,10 +187,11 @@ def _with_header(
         values, rest = cells[: len(header)], cells[len(header) :]
         if any(rest) or len(values) < len(header):
             raise InputError(f"{source}: {len(cells)} values for {len(header)} columns; quote a cell with a separator")
+        named = may_be_name(values[places[required[0]][0]])
         # Lists that were joined repeat their first line.
-        if [normal_name(cell) for cell in values] == names:
+        if named and [normal_name(cell) for cell in values] == names:
             continue
-        if len(header) > 1 and set(required) <= set(match_columns(values, columns)):
+        if named and len(header) > 1 and set(required) <= set(match_columns(values, columns)):
             raise InputError(f"{source}: this line names the columns again, in another order or by other names")
         if not values[places[required[0]][0]]:
             raise InputError(f"{source}: the {required[0]} is empty")

@@ -16,7 +16,7 @@ from endofm.errors import InputError
 from helpers.paths import REPOSITORY
 
 
-@pytest.mark.parametrize(("kind", "cases"), [("weights", 160), ("numbers", 120)])
+@pytest.mark.parametrize(("kind", "cases"), [("weights", 160), ("numbers", 120), ("lists", 120)])
 def test_a_short_campaign_has_no_failures(kind: str, cases: int) -> None:
     command = [sys.executable, "-m", "benchmarks.robustness", "--kinds", kind, "--cases", str(cases), "--jobs", "2"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
