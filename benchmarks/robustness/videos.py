@@ -60,6 +60,10 @@ SOURCES = {
     "ogg/vp8": Source("ogg", "libvpx", options=(("g", "12"), ("deadline", "realtime"))),
     "gif": Source("gif", "gif", "rgb8"),
     "flv": Source("flv", "flv", options=(("g", "12"),)),
+    "3gp/mpeg4": Source("3gp", "mpeg4", options=(("g", "12"),)),
+    "nut/mpeg4": Source("nut", "mpeg4", options=(("g", "12"),)),
+    "mxf/mpeg2": Source("mxf", "mpeg2video", options=(("g", "12"), ("bf", "2"))),
+    "ivf/vp8": Source("ivf", "libvpx", options=(("g", "12"), ("deadline", "realtime"))),
     "raw h264": Source("h264", "libx264", options=(("g", "12"),), states_length=False),
 }
 """Sources under attack, by the name of their row in the table."""

@@ -36,6 +36,25 @@ def check_structure(file: FileBytes, container: str) -> None:
         check(file)
 
 
+# --- MXF (SMPTE ST 377-1): keys, lengths and values, one after the other ---
+
+_MXF_KEY = b"\x06\x0e\x2b\x34"
+_MXF_RUN_IN = 1 << 16
+
+
+def _check_mxf(file: FileBytes) -> None:
+    position = max(file.read(0, min(_MXF_RUN_IN, file.size)).find(_MXF_KEY), 0)
+    while position < file.size:
+        head = file.read(position, min(25, file.size - position))
+        if len(head) < 17 or not head.startswith(_MXF_KEY):
+            raise Damage.at(position, "the chain of values is broken")
+        digits = head[16] - 128 if head[16] >= 128 else 0
+        length = int.from_bytes(head[17 : 17 + digits], "big") if digits else head[16]
+        position += 17 + digits + length
+    if position > file.size:
+        raise Damage("the file ends inside a value; it was cut off")
+
+
 # --- Ogg (RFC 3533) ---
 
 _BACKWARDS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -206,6 +225,7 @@ def _check_raw(file: FileBytes) -> None:
 _CHECKS: dict[str, Callable[[FileBytes], Any]] = {
     "matroska,webm": MatroskaWalk,
     "ogg": _check_ogg,
+    "mxf": _check_mxf,
     "gif": _check_gif,
     "flv": _check_flv,
     "avi": AviWalk,

@@ -101,3 +101,24 @@ def test_problems_are_known_after_iterating_and_after_indexing(ogg: bytes) -> No
         video.frame_times()
         indexed = video.problems
     assert iterated == indexed != ()
+
+
+class TestMXF:
+    @pytest.fixture
+    def content(self, tmp_path: Path) -> bytes:
+        options = {"g": "12", "bf": "2"}
+        return write_clip(tmp_path / "a.mxf", codec="mpeg2video", numbers=range(50), options=options).read_bytes()
+
+    def problems(self, content: bytes) -> tuple[str, ...]:
+        with open_video(content) as video:
+            list(video)
+            video.frame_times()
+            return video.problems
+
+    def test_an_intact_file_has_no_problems(self, content: bytes) -> None:
+        assert not self.problems(content)
+
+    def test_a_broken_chain_and_a_cut_end_are_reported(self, content: bytes) -> None:
+        key = content.index(b"\x06\x0e\x2b\x34\x01\x02\x01\x01\x0d\x01\x03\x01\x15", len(content) // 2)
+        assert self.problems(content[:key] + bytes(4) + content[key + 4 :])
+        assert self.problems(content[: len(content) * 9 // 10])
