@@ -100,6 +100,8 @@ def _attack_files(rng: Random, root: Path) -> tuple[Outcome, str]:
     given = ["./videos"]
     if rng.random() < 0.3:
         given = [f"videos/{os.fsdecode(name)}" for name in sorted(names)]
+    # Hidden files in a folder are not recordings; named one by one, they are.
+    expected = names if given != ["./videos"] else {name for name in names if not name.startswith(b".")}
     command = rng.choice(_COMMANDS)
     weights = _save_model(command[0], root / "weights")
     arguments = [part for part in command if part]
@@ -112,7 +114,7 @@ def _attack_files(rng: Random, root: Path) -> tuple[Outcome, str]:
     detail = f"{' '.join(arguments)[:120]!r} on {sorted(names)!r}"
     outcome, text = _run(arguments, root)
     if outcome in (Outcome.OK, Outcome.ERROR):
-        problem = _inspect(out) or _inspect_videos(out, command, len(names), outcome)
+        problem = _inspect(out) or _inspect_videos(out, command, len(expected), outcome)
         if problem:
             return Outcome.SILENT, f"{problem}: {detail}"
     return outcome, f"{text[-200:]} {detail}"
@@ -312,11 +314,7 @@ def _inspect_card(card: str) -> str:
     known = {"library_name", "pipeline_tag", "license", "license_name", "license_link", "datasets", "tags"}
     if set(values) - known:
         return f"the head of the card has the keys {sorted(set(values) - known)}"
-    if (
-        "<script" in card
-        or "](http://x" in card
-        or re.search(r"^# heading|^# Title|^license: evil|^- item", card, re.M)
-    ):
+    if re.search(r"(?<!\\)<script|[^\\]\]\(http://x|^# heading|^# Title|^license: evil|^- item", card, re.MULTILINE):
         return "the card holds markup of a name"
     return ""
 

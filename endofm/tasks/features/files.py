@@ -276,7 +276,7 @@ def read_arrays(path: Path) -> tuple[Arrays, Strings]:
             f"{path}: damaged, or not a {path.suffix} file ({reason}); extract the features again"
         ) from error
     if not all(isinstance(value, str) for value in strings.values()):
-        raise FeatureFileError(f"{path}: damaged: a text in it is something else; extract the features again")
+        raise FeatureFileError(f"{path}: damaged: a string in it is something else; extract the features again")
     if strings.get("format") != FORMAT["format"]:
         raise FeatureFileError(f"{path}: this file was not written by endofm's VideoFeatures.save")
     if strings.get("format_version") != FORMAT["format_version"]:
