@@ -149,6 +149,9 @@ class _Builder:
             return value
         if len(classes) > 1:
             return self.named(classes, value, key, default)
+        # Settings by name can only be those of the class, whose message is more precise than a list of types.
+        if classes and isinstance(value, Mapping):
+            return self.value(classes[0], value, key, default)
         problems = []
         for hint in hints:
             if hint is types.NoneType:

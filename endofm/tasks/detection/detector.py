@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from endofm.errors import InputError
 from endofm.models.encoder import ClipEncoder
+from endofm.models.frame_tokens import frame_tokens
 from endofm.tasks.detection.cells import PyramidLevel
 from endofm.tasks.detection.fcos import FirstStage
 from endofm.tasks.detection.pyramid import SimplePyramid, level_strides
@@ -112,8 +113,7 @@ class VideoDetector(nn.Module):
             raise InputError(
                 f"height and width must be multiples of {step} (two patches), got {clips.shape[-2]} x {clips.shape[-1]}"
             )
-        patches = self.backbone.forward_features(clips).patch_tokens
-        assert patches is not None
+        patches = frame_tokens(self.backbone, clips)
         return patches.flatten(0, 1).permute(0, 3, 1, 2).contiguous()  # (B T) D h w
 
     def first_stage(self, clips: Tensor) -> list[PyramidLevel]:

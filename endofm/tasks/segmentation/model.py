@@ -14,6 +14,7 @@ from endofm.errors import ConfigError, InputError
 from endofm.kernels.precision import Precision
 from endofm.models.build import build_encoder
 from endofm.models.encoder import ClipEncoder
+from endofm.models.frame_tokens import frame_tokens
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.hybrid import MIN_SIDE, HybridSegmentationHead, TokenTransformer, hybrid_logits
 from endofm.tasks.segmentation.light import LightSegmentationHead
@@ -173,7 +174,7 @@ class EndoFMForSegmentation(TaskModel[SegmentationHeadConfig, VideoMasks]):
         """
         if isinstance(self.head, LightSegmentationHead):
             assert not isinstance(self.backbone, TokenTransformer)
-            tokens = self.backbone.forward_features(clip).patch_tokens
+            tokens = frame_tokens(self.backbone, clip)
             with self._half_precision(clip):
                 out: Tensor = self.head(tokens)
             return out.float() if out.dtype is torch.bfloat16 else out

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from endofm.config import EncoderConfig, ModelConfig
+from endofm.config import ModelConfig
 from endofm.data.class_targets import Targets
 from endofm.data.clip_dataset import ClipDataset
 from endofm.data.clip_table import ClipTable
@@ -254,7 +254,7 @@ def build_classifier(config: ClassificationConfig, labels: tuple[str, ...]) -> E
         build = without_time if start.frames_only else EndoFMForVideoClassification.from_backbone
         model = build(encoder, head)
     else:
-        architecture = start.encoder or EncoderConfig()
+        architecture = start.architecture
         if start.frames_only:
             architecture = replace(architecture, attention_type="space_only")
         preprocess = default_preprocess(architecture)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch.distributed as dist
 
-from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.config import ModelConfig, PreprocessConfig
 from endofm.data.detection.detection_set import DetectionSet, LabelledVideo
 from endofm.data.detection.open_set import open_detection_set
 from endofm.data.detection.samples import DetectionBatch, DetectionSamples
@@ -234,7 +234,7 @@ def build_detector(config: DetectionConfig, labels: tuple[str, ...]) -> EndoFMFo
         return EndoFMForDetection.from_backbone(
             source, head, preprocess=preprocess, drop_path_rate=start.drop_path_rate
         )
-    architecture = replace(start.encoder or EncoderConfig(), drop_path_rate=start.drop_path_rate)
+    architecture = replace(start.architecture, drop_path_rate=start.drop_path_rate)
     preprocess = _preprocess(config, default_preprocess(architecture))
     return EndoFMForDetection(ModelConfig(encoder=architecture, preprocess=preprocess, head=head, trained=False))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.config import ModelConfig, PreprocessConfig
 from endofm.data.hold_out import hold_out
 from endofm.data.loader import ClipSource
 from endofm.data.same_files import identities, join_groups
@@ -214,7 +214,7 @@ def build_segmenter(config: SegmentationConfig) -> EndoFMForSegmentation:
         light_width=start.light_width,
     )
     source = load_encoder(start.source) if start.source is not None else None
-    loaded = source.config if source is not None else ModelConfig(encoder=start.encoder or EncoderConfig())
+    loaded = source.config if source is not None else ModelConfig(encoder=start.architecture)
     architecture = loaded.encoder
     if start.frames_only:
         architecture = replace(loaded.transformer, attention_type="space_only", st_adapter=None)

@@ -24,14 +24,15 @@ class StartConfig:
     Attributes:
         source: Registered name, hub repository, model folder, `.safetensors` file or published `.pth` checkpoint whose
             encoder is the start; null for random weights.
-        encoder: Architecture of random weights; null for the published one.
+        encoder: Architecture of random weights; null for the published one. A string names weights, as `source` does:
+            `model.encoder=surgmotion-l`.
         drop_path_rate: Stochastic depth while training.
         name: Title of the trained model.
         license: Licence of its weights, as an identifier such as `cc-by-nc-4.0`.
     """
 
     source: str | None = None
-    encoder: EncoderConfig | None = None
+    encoder: EncoderConfig | str | None = None
     drop_path_rate: float = 0.0
     name: str = ""
     license: str = ""
@@ -43,6 +44,16 @@ class StartConfig:
         # Silently preferring one of them would train another model than the user thinks.
         if sum(getattr(self, name) is not None for name in self.alternatives) > 1:
             raise ConfigError(f"give one of {', '.join(self.alternatives)}, not several")
+
+        if isinstance(self.encoder, str):
+            object.__setattr__(self, "source", self.encoder)
+            object.__setattr__(self, "encoder", None)
+
+    @property
+    def architecture(self) -> EncoderConfig:
+        """Architecture of random weights."""
+        assert not isinstance(self.encoder, str)  # it has become the source
+        return self.encoder or EncoderConfig()
 
     def describe(self) -> str:
         """Return the start for a report, without the folders of this machine."""

@@ -93,7 +93,7 @@ def backbone_of(model: Pretrained) -> nn.Module:
     from torch import nn
 
     backbone = getattr(model, "backbone", None)
-    if not isinstance(backbone, nn.Module) or not isinstance(getattr(backbone, "blocks", None), nn.ModuleList):
+    if not isinstance(backbone, nn.Module):
         raise ConfigError(
             f"{type(model).__name__} has no head to train; put one on it (EndoFMForVideoClassification.from_backbone)"
         )
@@ -101,11 +101,19 @@ def backbone_of(model: Pretrained) -> nn.Module:
 
 
 def blocks_of(model: Pretrained) -> nn.ModuleList:
-    """Return the blocks of the encoder inside a model."""
+    """Return the blocks of the encoder inside a model.
+
+    Raises:
+        ConfigError: If it is a network of another form.
+    """
     from torch import nn
 
-    blocks = backbone_of(model).blocks
-    assert isinstance(blocks, nn.ModuleList)
+    blocks = getattr(backbone_of(model), "blocks", None)
+    if not isinstance(blocks, nn.ModuleList):
+        raise ConfigError(
+            f"this transfer method changes the blocks of an encoder, but {model.config.encoder.describe()} has none; "
+            "use transfer=full, linear or attentive"
+        )
     return blocks
 
 
