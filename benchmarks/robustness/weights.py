@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from benchmarks.robustness.checkpoints import attack_adapter, attack_bytes, attack_names, attack_types
 from benchmarks.robustness.sandbox import Case, Outcome, generator
 from benchmarks.robustness.videos import MUTATIONS
 
@@ -28,27 +29,35 @@ def _material() -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig
+    from endofm import EncoderConfig, EndoFM, EndoFMForVideoClassification, ModelConfig, PreprocessConfig
+    from endofm.tasks.classification.config import ClassificationHeadConfig
+    from endofm.training.transfer.adapter_file import save_adapter
+    from endofm.training.transfer.methods import apply_transfer
 
     encoder = EncoderConfig(embed_dim=64, depth=2, num_heads=1, img_size=32, num_frames=2)
     preprocess = PreprocessConfig(num_frames=2, crop_size=32, short_side=32)
     torch.manual_seed(0)
     model = EndoFM(ModelConfig(encoder=encoder, preprocess=preprocess, name="attacked"))
     files: dict[str, Any] = {"tensors": {name: value.clone() for name, value in model.state_dict().items()}}
+    files["model"] = model.eval()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model.save_pretrained(folder)
-        files["config.json"] = (folder / "config.json").read_bytes()
-        files["model.safetensors"] = (folder / "model.safetensors").read_bytes()
+        for path in list(folder.iterdir()):
+            files[path.name] = path.read_bytes()
         torch.save({"model": model.state_dict()}, folder / "model.pth")
         files["model.pth"] = (folder / "model.pth").read_bytes()
         features = model.extract_features(
             np.zeros((20, 40, 48, 3), np.uint8), fps=10, window_seconds=1.0, progress=False
         )
-        files["embeddings"] = features.embeddings
+        files["embeddings"], files["features"] = features.embeddings, features
         for suffix in FEATURE_SUFFIXES:
             features.save(folder / f"features{suffix}")
             files[suffix] = (folder / f"features{suffix}").read_bytes()
+        head = ClassificationHeadConfig(labels=("normal", "polyp"))
+        classifier = EndoFMForVideoClassification.from_backbone(model, head)
+        adapter = save_adapter(classifier, apply_transfer(classifier, "st-adapter"), folder)
+        files["adapter"] = adapter.read_bytes()
     return files
 
 
@@ -83,7 +92,7 @@ def _bomb(values: dict[str, Any], rng: Random) -> str:
 
 
 def cases(count: int, seed: int) -> Iterator[Case]:
-    """Yield attacks on weight files (three of eight), configurations (one of eight) and feature files (half)."""
+    """Yield attacks on weight files (seven of twelve), configurations (one) and feature files (four)."""
     _material()
     targets: list[tuple[str, Callable[[int, int, str], tuple[Outcome, str]]]] = [
         ("weights safetensors", _attack_safetensors),
@@ -94,6 +103,10 @@ def cases(count: int, seed: int) -> Iterator[Case]:
         ("features .parquet", _attack_features(".parquet")),
         ("weights pth members", _attack_members),
         ("features .h5", _attack_features(".h5")),
+        ("names in checkpoints", _stored(attack_names)),
+        ("types of tensors", _stored(attack_types)),
+        ("adapters", _stored(attack_adapter)),
+        ("equal bytes", _stored(attack_bytes)),
     ]
     kinds = list(MUTATIONS)
     for number in range(count):
@@ -106,6 +119,16 @@ def _bind(
     attack: Callable[[int, int, str], tuple[Outcome, str]], number: int, seed: int, kind: str
 ) -> Callable[[], tuple[Outcome, str]]:
     return lambda: attack(number, seed, kind)
+
+
+def _stored(
+    attack: Callable[[Mapping[str, Any], Random, Path], tuple[Outcome, str]],
+) -> Callable[[int, int, str], tuple[Outcome, str]]:
+    def run(number: int, seed: int, _: str) -> tuple[Outcome, str]:
+        with tempfile.TemporaryDirectory() as name:
+            return attack(_material(), generator(seed, "weights", number), Path(name))
+
+    return run
 
 
 def _attack_safetensors(number: int, seed: int, kind: str) -> tuple[Outcome, str]:
