@@ -140,6 +140,12 @@ def reason(error: Exception) -> str:
     return str(error) if isinstance(error, EndoFMError) else f"unexpected {type(error).__name__}: {error}"
 
 
+def cause(error: BaseException) -> str:
+    """Return the first line of another library's exception for a message, at most 200 characters; else its kind."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    return (line if len(line) <= 200 else f"{line[:197]}...") or type(error).__name__
+
+
 def visible(text: str) -> str:
     """Return a string with its control characters written as in a string of Python.
 

@@ -10,6 +10,7 @@ from endofm.errors import (
     EndoFMWarning,
     InputError,
     WeightsNotFoundError,
+    cause,
     quoted,
     visible,
 )
@@ -37,6 +38,12 @@ def test_a_message_cannot_reach_the_terminal(kind: type[Exception]) -> None:
 
 def test_a_message_keeps_its_own_indented_lines() -> None:
     assert str(InputError("tried:\n  one\n  two")) == "tried:\n  one\n  two"
+
+
+def test_the_cause_of_another_library_is_one_short_line() -> None:
+    assert cause(ValueError("one\ntwo")) == "one"
+    assert cause(ValueError("x" * 10**6)) == f"{'x' * 197}..."
+    assert cause(KeyError()) == "KeyError"
 
 
 def test_no_message_is_longer_than_a_page() -> None:

@@ -109,7 +109,7 @@ class ViTConfig(BaseEncoderConfig):
         super().__post_init__()
         require_int(self, "num_heads", high=LARGEST_SIZE)
         require_int(self, "depth", high=LARGEST_COUNT)
-        require_number(self, "mlp_ratio", low=0, open_low=True)
+        require_number(self, "mlp_ratio", low=0, open_low=True, high=LARGEST_COUNT)
         require_bool(self, "qkv_bias")
         if self.embed_dim % self.num_heads:
             raise ConfigError(

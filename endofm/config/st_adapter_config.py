@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from endofm.config.checks import require_choice, require_int
+from endofm.config.checks import LARGEST_COUNT, LARGEST_SIZE, require_choice, require_int
 from endofm.errors import ConfigError, quoted
 
 AdapterPlacement = Literal["attn", "mlp", "both"]
@@ -34,12 +34,16 @@ class STAdapterConfig:
     activation: AdapterActivation = "none"
 
     def __post_init__(self) -> None:
-        require_int(self, "width", *([] if self.last_blocks is None else ["last_blocks"]))
+        require_int(self, "width", *([] if self.last_blocks is None else ["last_blocks"]), high=LARGEST_SIZE)
         require_choice(self, "placement", get_args(AdapterPlacement))
         require_choice(self, "activation", get_args(AdapterActivation))
         kernel = self.kernel
         # Odd, so that padding by half the kernel keeps the size of the token grid.
-        odd = isinstance(kernel, tuple) and len(kernel) == 3 and all(type(k) is int and k > 0 and k % 2 for k in kernel)
+        odd = (
+            isinstance(kernel, tuple)
+            and len(kernel) == 3
+            and all(type(k) is int and 0 < k < LARGEST_COUNT and k % 2 for k in kernel)
+        )
         if not odd:
             raise ConfigError(f"STAdapterConfig.kernel must be 3 odd integers (time, rows, columns): {quoted(kernel)}")
 

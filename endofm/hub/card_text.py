@@ -12,6 +12,9 @@ from endofm.errors import visible
 _LIMIT = 200
 """Largest number of characters that are shown of one text."""
 
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "[": "&#91;", "]": "&#93;", "|": "&#124;"}
+"""Characters of HTML, links and tables: as entities they are inert in every program that shows Markdown."""
+
 # An underscore inside a word is no emphasis, and names are full of them.
 _MARKUP = re.compile(r"[\\`*\[\]<>&|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^(?:[#+=-]|\d{1,9}(?=[.)]))")
 
@@ -38,15 +41,14 @@ def as_text(text: str, *, limit: int = _LIMIT) -> str:
 
 
 def as_code(text: str) -> str:
-    """Return a code span that shows a string as it is."""
+    """Return a code span that shows a string as it is, or plain text if it holds more than a name does."""
     line = one_line(text)
-    # The fence is longer than any run of backticks inside; spaces keep one at an end from joining it.
-    longest = max((len(run) for run in re.findall("`+", line)), default=0)
-    padding = " " if "`" in line or not line else ""
-    return f"{'`' * (longest + 1)}{padding}{line}{padding}{'`' * (longest + 1)}"
+    return f"`{line}`" if line and not set(line) & {"`", *_ENTITIES} else as_text(line)
 
 
 def _escaped(match: re.Match[str]) -> str:
     character = match[0]
     # Markdown has no escape for digits at the start of a line; the mark behind them is what makes a list.
-    return f"&#{ord(character[0])};{character[1:]}" if character[0].isdigit() else f"\\{character}"
+    if character[0].isdigit():
+        return f"&#{ord(character[0])};{character[1:]}"
+    return _ENTITIES.get(character, f"\\{character}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from endofm.errors import CheckpointFormatError, UnsafeCheckpointError
+from endofm.errors import CheckpointFormatError, UnsafeCheckpointError, cause
 
 
 class _Discarded:
@@ -101,7 +101,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     except Exception as error:  # damaged files make torch.load fail in many ways, none of them documented
         raise CheckpointFormatError(
-            f"{path}: the checkpoint is damaged and cannot be read ({_first_line(error)}). Download it again."
+            f"{path}: the checkpoint is damaged and cannot be read ({cause(error)}). Download it again."
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointFormatError(f"{path}: the checkpoint holds a {type(content).__name__}, not named tensors")
@@ -122,7 +122,7 @@ def verify_archive(path: Path) -> None:
             changed = archive.testzip()
     # Damage to the directory of the archive shows as an unknown compression, an encrypted part, a number out of range.
     except Exception as error:
-        raise CheckpointFormatError(f"{path}: the checkpoint is damaged ({_first_line(error)})") from error
+        raise CheckpointFormatError(f"{path}: the checkpoint is damaged ({cause(error)})") from error
     if changed is not None:
         raise CheckpointFormatError(f"{path}: the checkpoint is damaged (its part {changed} has changed)")
 
@@ -160,7 +160,3 @@ def _forbidden(path: Path, error: Exception) -> str:
 def _reason(error: Exception) -> str:
     # PyTorch's message explains its own options at length; the cause follows this mark.
     return str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0][:120]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -18,7 +18,7 @@ from typing import Any
 from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported without __all__
 
-from endofm.errors import ChecksumError, DownloadError, InputError
+from endofm.errors import ChecksumError, DownloadError, InputError, cause
 from endofm.hub.transfer import NETWORK_ERRORS, StatusError, UnacceptableAnswerError, receive
 from endofm.progress import progress_bar
 
@@ -242,7 +242,7 @@ def _explain(url: str, error: BaseException) -> str:
     status = status_code(error)
     host = url.split("/")[2]
     if status is None:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = cause(error)
         return f"could not fetch {url}: {reason}. The part received is kept; rerun the command to resume."
     if is_transient(error):
         return f"{host} keeps answering with an error ({status}) for {url}. Try again later."

@@ -244,7 +244,7 @@ def _plain(tensor: object, name: str, source: str, *, integers: bool) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise CheckpointFormatError(f"{source}: {quoted(name)} is not a tensor")
     number = is_weight_type(tensor.dtype, like=torch.float32) or (integers and tensor.dtype == torch.int64)
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or not number:
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.device.type != "cpu" or not number:
         raise CheckpointFormatError(
             f"{source}: tensor {quoted(name)} is not an ordinary tensor of floating-point numbers"
         )

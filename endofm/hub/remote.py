@@ -35,6 +35,7 @@ from endofm.errors import (
     EndoFMWarning,
     InputError,
     WeightsNotFoundError,
+    cause,
     quoted,
 )
 from endofm.files import write_text
@@ -158,7 +159,7 @@ def hub_error(error: BaseException, repo_id: str, *, revision: str = "main", fil
     status = status_code(error)
     if status in (401, 403):
         return DownloadError(f"{host} denies access to {repo_id} (status {status}). Is the token valid? {login}")
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = cause(error)
     if status is not None:
         return DownloadError(f"{host} answers with an error for {repo_id} ({reason}). Try again later.")
     return DownloadError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import BaseEncoderConfig, ModelConfig
-from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning, quoted
+from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning, cause, quoted
 from endofm.kernels.precision import Precision, resolve_precision
 from endofm.models.build import build_encoder
 from endofm.models.call_view import view_for_call
@@ -194,9 +194,17 @@ class Pretrained(nn.Module):
 
     @classmethod
     def shell(cls, config: ModelConfig) -> Self:
-        """Return the model on the ``meta`` device: names and shapes of its parameters, without memory for them."""
-        with torch.device("meta"):
-            return cls.class_for(config)(config)
+        """Return the model on the ``meta`` device: names and shapes of its parameters, without memory for them.
+
+        Raises:
+            ConfigError: If the configuration describes tensors that cannot exist.
+        """
+        try:
+            with torch.device("meta"):
+                return cls.class_for(config)(config)
+        except (RuntimeError, OverflowError) as error:
+            # Sizes that are acceptable one by one can have a product beyond 64 bits.
+            raise ConfigError(f"no network of this size can be built ({cause(error)})") from error
 
     @classmethod
     def class_for(cls, config: ModelConfig) -> type[Self]:
@@ -382,9 +390,8 @@ def usable_device(device: str | torch.device | None) -> torch.device:
         # torch.device() accepts any index; only an allocation shows whether the device exists.
         torch.empty(0, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"device {str(device)!r} is unavailable ({reason}); `endofm doctor` lists the available ones"
+            f"device {str(device)!r} is unavailable ({cause(error)}); `endofm doctor` lists the available ones"
         ) from error
     return target
 

@@ -280,6 +280,7 @@ def test_unknown_tensors_are_refused(tmp_path: Path) -> None:
         (torch.zeros(1).expand(1, 1, 64), "larger than the data"),
         (torch.zeros(1, 1, 64, dtype=torch.int64), "not an ordinary tensor"),
         (torch.zeros(1, 1, 64).to_sparse(), "not an ordinary tensor"),
+        (torch.nested.nested_tensor([torch.zeros(64)]), "not an ordinary tensor"),
     ],
 )
 def test_tensors_that_are_no_plain_arrays_are_refused(tensor: torch.Tensor, message: str) -> None:

@@ -115,7 +115,7 @@ def test_text_of_others_is_data_in_a_card(text: str, field: str) -> None:
     harmless, hostile = card("fine"), card(text)
     assert headings(hostile) == headings(harmless)
     assert len(hostile.splitlines()) == len(harmless.splitlines())
-    assert re.search(r"(?<![`\\])<script>", hostile) is None
+    assert "<script" not in hostile
     assert "\x1b" not in hostile
     assert len(hostile) < len(harmless) + 2500
     expected, found = ModelCard(harmless).data.to_dict(), ModelCard(hostile).data.to_dict()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from endofm.config.checks import is_number, require_bool, require_choice, require_int, require_number
+from endofm.config.checks import LARGEST_SIZE, is_number, require_bool, require_choice, require_int, require_number
 from endofm.config.model_config import HeadConfig
 from endofm.errors import ConfigError, quoted
 
@@ -41,7 +41,7 @@ class ClassificationHeadConfig(HeadConfig):
         super().__post_init__()
         require_bool(self, "multi_label")
         require_choice(self, "pooling", get_args(ClassificationPooling))
-        require_int(self, "attentive_heads")
+        require_int(self, "attentive_heads", high=LARGEST_SIZE)
         require_number(self, "dropout", low=0, high=1, open_high=True)
         # The softmax of a single logit is always 1.
         if not self.multi_label and self.num_classes < 2:

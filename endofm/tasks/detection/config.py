@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from endofm.config.checks import require_bool, require_choice, require_int, require_number
+from endofm.config.checks import LARGEST_COUNT, LARGEST_SIZE, require_bool, require_choice, require_int, require_number
 from endofm.config.model_config import HeadConfig
 from endofm.errors import ConfigError
 
@@ -56,11 +56,12 @@ class DetectionHeadConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        counts = ("channels", "tower_depth", "norm_groups", "offset_groups", "clip_frames", "support_reach")
-        require_int(self, *counts, "candidates", "max_boxes")
+        sizes = ("channels", "norm_groups", "offset_groups", "clip_frames", "support_reach")
+        require_int(self, *sizes, "candidates", "max_boxes", high=LARGEST_SIZE)
+        require_int(self, "tower_depth", high=LARGEST_COUNT)
         require_choice(self, "supports", get_args(DetectionSupports))
         require_bool(self, "nms_across_classes", "last_pixel_inside")
-        require_int(self, "num_supports", low=0)
+        require_int(self, "num_supports", low=0, high=LARGEST_SIZE)
         require_number(self, "score_threshold", "nms_iou", low=0, high=1)
         # Both split the channels into groups of equal size.
         for name in ("norm_groups", "offset_groups"):

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import EndoFMError, FeatureFileError, InputError, quoted, require_extra
+from endofm.errors import EndoFMError, FeatureFileError, InputError, cause, quoted, require_extra
 from endofm.files import atomic_path
 from endofm.json_text import parse_json
 
@@ -271,9 +271,8 @@ def read_arrays(path: Path) -> tuple[Arrays, Strings]:
         raise
     except Exception as error:
         # Four libraries with as many exceptions for a damaged file.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeatureFileError(
-            f"{path}: damaged, or not a {path.suffix} file ({reason}); extract the features again"
+            f"{path}: damaged, or not a {path.suffix} file ({cause(error)}); extract the features again"
         ) from error
     if not all(isinstance(value, str) for value in strings.values()):
         raise FeatureFileError(f"{path}: damaged: a string in it is something else; extract the features again")

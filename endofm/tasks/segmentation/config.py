@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from endofm.config.checks import require_choice, require_int, require_number
+from endofm.config.checks import LARGEST_COUNT, LARGEST_SIZE, require_choice, require_int, require_number
 from endofm.config.model_config import HeadConfig
 from endofm.errors import ConfigError, quoted
 
@@ -49,17 +49,19 @@ class SegmentationHeadConfig(HeadConfig):
         super().__post_init__()
         require_choice(self, "network", get_args(MaskNetwork))
         require_number(self, "dropout", low=0, high=1, open_high=True)
-        require_int(self, "stem_width", "light_width")
+        require_int(self, "stem_width", "light_width", high=LARGEST_SIZE)
         for name, groups in (("stem_width", _STEM_GROUPS), ("light_width", _LIGHT_GROUPS)):
             if getattr(self, name) % groups:
                 raise ConfigError(
                     f"SegmentationHeadConfig.{name} must be a multiple of {groups}, got {getattr(self, name)}"
                 )
-        for name, count in (("stem_units", 3), ("decoder_widths", 5)):
+        for name, count, largest in (("stem_units", 3, LARGEST_COUNT), ("decoder_widths", 5, LARGEST_SIZE)):
             values = getattr(self, name)
-            positive = isinstance(values, tuple) and all(type(v) is int and v >= 1 for v in values)
+            positive = isinstance(values, tuple) and all(type(v) is int and 1 <= v <= largest for v in values)
             if not positive or len(values) != count:
-                raise ConfigError(f"SegmentationHeadConfig.{name} must be {count} integers >= 1: {quoted(values)}")
+                raise ConfigError(
+                    f"SegmentationHeadConfig.{name} must be {count} integers from 1 to {largest}: {quoted(values)}"
+                )
         if self.num_classes > MAX_CLASSES:
             raise ConfigError(
                 f"SegmentationHeadConfig.labels: masks are stored as bytes, which distinguish {MAX_CLASSES} classes; "

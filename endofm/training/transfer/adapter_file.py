@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import EncoderConfig, ModelConfig
-from endofm.errors import CheckpointFormatError, StateDictError
+from endofm.errors import CheckpointFormatError, ConfigError, StateDictError
 from endofm.files import atomic_path
 from endofm.hub.model_folder import check_state_dict
 from endofm.hub.tensor_file import (
@@ -183,7 +183,10 @@ def _describe(path: Path) -> _Description:
     config, transfer, base = (about.get(name) for name in ("config", "transfer", "base"))
     if not isinstance(config, dict) or not isinstance(transfer, dict) or not isinstance(base, dict):
         raise CheckpointFormatError(f"{path}: the description in the file's header is incomplete")
-    method = type(named_transfer(str(transfer.get("name"))))
+    try:
+        method = type(named_transfer(str(transfer.get("name"))))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return _Description(
         config=ModelConfig.from_dict(config, source=str(path)),
         transfer=build_config(method, transfer, source=str(path)),

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from endofm.config.checks import LARGEST_SIZE
 from endofm.errors import ConfigError, quoted, require_extra
 from endofm.training.transfer.base import Transfer, backbone_of
 
@@ -49,9 +50,10 @@ class LoraTransfer(Transfer):
     inserted: ClassVar[tuple[str, ...]] = (_PREFIX,)
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or not self.alpha > 0 or not 0 <= self.dropout < 1:
+        if not 1 <= self.rank <= LARGEST_SIZE or not self.alpha > 0 or not 0 <= self.dropout < 1:
             raise ConfigError(
-                f"lora needs rank >= 1, alpha > 0 and dropout in [0, 1), got {self.rank}, {self.alpha}, {self.dropout}"
+                f"lora needs a rank from 1 to {LARGEST_SIZE}, alpha > 0 and dropout in [0, 1), got "
+                f"{quoted((self.rank, self.alpha, self.dropout))}"
             )
         for target in self.targets:
             if target not in _LORA_LAYERS:

@@ -77,9 +77,11 @@ def rewritten(path: Path, **changes: Any) -> None:
         ({"transfer": {"name": ["lora"]}}, ConfigError),
         ({"transfer": {"name": "lora", "rank": "8"}}, ConfigError),
         ({"transfer": {"name": "lora", "width": 8}}, ConfigError),
-        # A terabyte, if anything were reserved before shapes are compared.
-        ({"transfer": {"name": "lora", "rank": 10**9}}, StateDictError),
-        ({"transfer": {"name": "st-adapter", "width": 10**9}}, StateDictError),
+        ({"transfer": {"name": "lora", "rank": 10**400}}, ConfigError),
+        ({"transfer": {"name": "st-adapter", "width": 10**400}}, ConfigError),
+        # Shapes are compared before anything is reserved.
+        ({"transfer": {"name": "lora", "rank": 60_000}}, StateDictError),
+        ({"transfer": {"name": "st-adapter", "width": 60_000, "kernel": [4095, 4095, 4095]}}, StateDictError),
         ({"config": {"encoder": {"depth": 10**9}}}, ConfigError),
         ({"config": {"encoder": {"embed_dim": 65536, "depth": 4096, "num_heads": 1024}}}, WeightsError),
     ],
