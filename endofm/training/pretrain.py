@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from endofm.data.loader import ClipLoader
 from endofm.data.shards import ShardDataset
 from endofm.data.stills.layouts import read_stills
 from endofm.data.stills.still import still_table
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, EndoFMWarning
 from endofm.files import require_writable
 from endofm.hub.card_text import as_code
 from endofm.hub.checkpoint_file import read_checkpoint
@@ -36,6 +37,10 @@ from endofm.training.objectives.pretraining_task import ObjectiveParts, Pretrain
 from endofm.training.objectives.vcl import vcl_task
 from endofm.training.objectives.vcl.vcl_config import VCLConfig
 from endofm.training.pretrain_config import InitConfig, PretrainConfig, PretrainDataConfig
+
+
+class LeftOutWarning(EndoFMWarning):
+    """Some images of a source of stills are not trained on."""
 
 
 def pretrain(config: PretrainConfig, folder: str | Path, *, progress: bool = True) -> RunResult:
@@ -113,6 +118,9 @@ def _read_sources(data: PretrainDataConfig) -> tuple[ClipTable | None, list[Data
     listed = {source: read_clips(source, classes=(), missing=missing) for source in data.clips}
     sources = [DataSource(_title(source), len(table), table.notes) for source, table in listed.items()]
     listings = [read_stills(source).part("train") for source in data.stills]
+    for source, listing in zip(data.stills, listings, strict=True):
+        for note in listing.left_out(source, allow=True):
+            warnings.warn(note, LeftOutWarning, stacklevel=2)
     if listings:
         tables.append(still_table(listings))
         sources += [

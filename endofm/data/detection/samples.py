@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from endofm.data.clip_dataset import ClipSample, SkippedClip
 from endofm.data.detection.detection_set import DetectionSet, LabelledFrame, LabelledVideo
 from endofm.data.epoch_order import epoch_order
 from endofm.data.prepare.frame_folders import read_frame
+from endofm.data.stills.still_clip import still_clip
+from endofm.data.stills.virtual_camera import CameraConfig, CameraDraw
 from endofm.errors import InputError, VideoError
 from endofm.transforms.processor import Processor
 
@@ -99,6 +101,8 @@ class DetectionSamples:
         every: Use every n-th frame of a video as target.
         last_pixel_inside: Clip boxes to the last pixel's index and mirror them about it, as in the published code.
         seed: Seed of all random choices.
+        camera: Path of the virtual camera over videos of a single frame, which makes target and supports of it; its
+            number of frames is that of a sample, and it does not turn, since turned boxes are not exact.
 
     Raises:
         InputError: If no frame is left to train on.
@@ -117,10 +121,12 @@ class DetectionSamples:
         every: int = 1,
         last_pixel_inside: bool = False,
         seed: int = 0,
+        camera: CameraConfig | None = None,
     ) -> None:
         self.source, self.processor = source, Processor(preprocess)
         self.supports, self.reach, self.order, self.flip = supports, reach, order, flip
         self.rim, self.seed, self.epoch = int(last_pixel_inside), seed, 0
+        self.camera = None if camera is None else replace(camera.without_turns(), num_frames=supports + 1)
         self.targets = [
             (v, f)
             for v, video in enumerate(source.videos)
@@ -157,7 +163,9 @@ class DetectionSamples:
         draws = np.random.default_rng(np.random.SeedSequence([self.seed, task.epoch, task.video, task.frame]))
         selected = self.select(task.frame, len(video), draws)
         try:
-            sample = self.sample(video, selected, flipped=bool(draws.random() < self.flip))
+            flipped = bool(draws.random() < self.flip)
+            path = CameraDraw.draw(self.camera, draws) if self.camera is not None and len(video) == 1 else None
+            sample = self.sample(video, selected, flipped=flipped, path=path)
         except VideoError as error:
             return SkippedClip(name, str(error))
         times = torch.tensor([index / video.fps for index in selected[1:]], dtype=torch.float64)
@@ -181,27 +189,42 @@ class DetectionSamples:
         before = sorted(supports[:earlier])
         return (len(before), *before, frame, *sorted(supports[earlier:]))
 
-    def sample(self, video: LabelledVideo, selected: Sequence[int], *, flipped: bool) -> DetectionSample:
+    def sample(
+        self, video: LabelledVideo, selected: Sequence[int], *, flipped: bool, path: CameraDraw | None = None
+    ) -> DetectionSample:
         """Return a sample of a target's index and frames, as returned by :meth:`select`.
+
+        Args:
+            video: The video.
+            selected: Index of the target among the frames, followed by the frames.
+            flipped: Mirror the sample.
+            path: Path of the camera over a still.
 
         Raises:
             VideoError: If a frame cannot be read or does not have the size that the set states.
         """
         target_index, *indices = selected
-        # Clamped supports repeat; each frame is decoded once.
-        frames: dict[int, Tensor] = {}
-        for index in indices:
-            if index not in frames:
-                frames[index] = self.processor.prepare_frame(_pixels(video.frames[index]))
-        shapes = {tuple(frame.shape) for frame in frames.values()}
+        target = video.frames[indices[target_index]]
+        if path is not None:
+            assert self.camera is not None
+            clip = still_clip(path, self.camera, _pixels(target))
+            prepared = [self.processor.prepare_frame(frame) for frame in clip.frames]
+            height, width = clip.frame
+            moved, inside = clip.boxes(target.boxes)
+            known, labels = moved[target_index][inside[target_index]], target.labels[inside[target_index]]
+        else:
+            # Clamped supports repeat; each frame is decoded once.
+            frames = {index: self.processor.prepare_frame(_pixels(video.frames[index])) for index in set(indices)}
+            prepared = [frames[index] for index in indices]
+            height, width = target.height, target.width
+            known, labels = target.boxes, target.labels
+        shapes = {tuple(frame.shape) for frame in prepared}
         if len(shapes) > 1:
             raise VideoError(f"{video.name}: frames of different sizes: {', '.join(map(str, sorted(shapes)))}")
-        pixels = torch.stack([frames[index] for index in indices], dim=1)  # (channels, time, height, width)
-        target = video.frames[indices[target_index]]
-        geometry = self.processor.geometry(target.height, target.width)
-        limits = np.array([target.width, target.height] * 2, np.float32) - self.rim
-        boxes = geometry.to_clip(np.minimum(target.boxes, limits))
-        labels = target.labels
+        pixels = torch.stack(prepared, dim=1)  # (channels, time, height, width)
+        geometry = self.processor.geometry(height, width)
+        limits = np.array([width, height] * 2, np.float32) - self.rim
+        boxes = geometry.to_clip(np.minimum(known, limits).astype(np.float32))
         if flipped:
             # The image is mirrored, not the padding at its right: boxes stay in the image.
             width = geometry.crop.width

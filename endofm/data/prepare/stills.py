@@ -22,6 +22,7 @@ from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.source_record import SourceRecord
 from endofm.data.prepare.sources import SourceItem
 from endofm.data.segmentation.mask_reading import read_mask_values
+from endofm.data.stills.labelled_stills import MASK_LABEL
 from endofm.data.stills.layouts import read_stills
 from endofm.data.stills.still import Still
 from endofm.data.stills.still_clip import StillClip, mask_regions, still_clip
@@ -53,7 +54,7 @@ class StillsSettings:
     camera: CameraConfig = field(default_factory=CameraConfig)
     clips_per_still: int = 1
     seed: int = 0
-    object_label: str = "polyp"
+    object_label: str = MASK_LABEL
 
     def __post_init__(self) -> None:
         require_int(self, "clips_per_still")

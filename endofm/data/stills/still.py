@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from endofm.data.clip_table import ClipEntry, ClipTable, build_table
+from endofm.errors import InputError
 
 
 class StillBox(NamedTuple):
@@ -59,13 +60,34 @@ class StillListing:
         """Return the stills of a subset; those of no subset belong to ``train``."""
         return StillListing(tuple(still for still in self.stills if (still.split or "train") == split), self.problems)
 
+    def left_out(self, source: str, *, allow: bool) -> list[str]:
+        """Return a sentence on the images that are left out, if there are any.
 
-def still_table(listings: Sequence[StillListing], classes: Sequence[str] | None = None) -> ClipTable:
+        Args:
+            source: Folder or list, for the sentence.
+            allow: Whether images may be left out.
+
+        Raises:
+            InputError: If they may not.
+        """
+        if not self.problems:
+            return []
+        name, text = self.problems[0]
+        fact = f"{source}: {len(self.problems)} images are left out: {name} {text}"
+        if not allow:
+            raise InputError(f"{fact}. Correct the source, or leave them out by data.allow_missing=true")
+        return [fact]
+
+
+def still_table(
+    listings: Sequence[StillListing], classes: Sequence[str] | None = None, *, notes: Sequence[str] = ()
+) -> ClipTable:
     """Return stills as clips, whose path is an image file; see :class:`~endofm.data.clip_dataset.ClipReader`.
 
     Args:
         listings: Stills of one or several sources.
         classes: See :func:`~endofm.data.clip_table.build_table`.
+        notes: See :func:`~endofm.data.clip_table.build_table`.
     """
     several = len(listings) > 1
     entries = [
@@ -81,4 +103,4 @@ def still_table(listings: Sequence[StillListing], classes: Sequence[str] | None 
         for number, listing in enumerate(listings)
         for still in listing.stills
     ]
-    return build_table(entries, classes)
+    return build_table(entries, classes, notes=notes)

@@ -71,16 +71,11 @@ class StillClip:
             As :meth:`boxes`; zeros for a region that left the frame.
         """
         moved = self.masks(regions.astype(np.int32))
-        boxes = np.zeros((len(moved), count, 4))
-        kept = np.zeros((len(moved), count), bool)
-        areas = np.bincount(regions.ravel(), minlength=count + 1)
+        boxes = np.stack([region_corners(numbers, count) for numbers in moved])
+        areas = np.bincount(regions.ravel(), minlength=count + 1)[1:]
+        seen = np.stack([np.bincount(numbers.ravel(), minlength=count + 1)[1:] for numbers in moved])
         scale = np.abs(np.linalg.det(self.matrices[:, :, :2]))  # pixels of the still per pixel of the frame
-        for time, numbers in enumerate(moved):
-            for number in np.unique(numbers[numbers > 0]).tolist():
-                rows, columns = np.nonzero(numbers == number)
-                boxes[time, number - 1] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-                kept[time, number - 1] = len(rows) * scale[time] >= LEAST_INSIDE * areas[number]
-        return boxes, kept
+        return boxes, (seen > 0) & (seen * scale[:, None] >= LEAST_INSIDE * areas)
 
 
 def still_clip(draw: CameraDraw, config: CameraConfig, still: UInt8Array) -> StillClip:
@@ -98,6 +93,21 @@ def still_clip(draw: CameraDraw, config: CameraConfig, still: UInt8Array) -> Sti
     pixels *= torch.from_numpy(paths.gains[0]).float()[:, None, None, None]
     frames = pixels.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     return StillClip(frames.numpy(), paths.matrices[0])
+
+
+def region_corners(regions: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
+    """Return the boxes around regions, x1, y1, x2, y2 in pixels, ``(count, 4)``; zeros for a region without pixels.
+
+    Args:
+        regions: ``(height, width)``, number of the region of every pixel from 1, 0 outside of all.
+        count: Number of regions.
+    """
+    boxes = np.zeros((count, 4))
+    for number in range(1, count + 1):
+        rows, columns = np.nonzero(regions == number)
+        if len(rows):
+            boxes[number - 1] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    return boxes
 
 
 def mask_regions(values: UInt8Array) -> tuple[npt.NDArray[np.int64], int]:

@@ -21,6 +21,8 @@ from endofm.data.hold_out import hold_out
 from endofm.data.listing import read_clips
 from endofm.data.loader import ClipSource
 from endofm.data.same_files import identities, join_groups
+from endofm.data.stills.layouts import read_stills
+from endofm.data.stills.still import still_table
 from endofm.errors import InputError
 from endofm.evaluation.bootstrap import BootstrapSettings
 from endofm.evaluation.classification_metrics import classification_metrics
@@ -35,7 +37,7 @@ from endofm.tasks.classification.layout import published_preprocess
 from endofm.tasks.classification.model import EndoFMForVideoClassification
 from endofm.tasks.features.model import load_encoder
 from endofm.training.engine.training_task import StepOutput
-from endofm.training.finetune.classification_config import ClassificationConfig
+from endofm.training.finetune.classification_config import ClassificationConfig, ClassifierData
 from endofm.training.finetune.recipe import TaskRecipe
 from endofm.training.finetune.subsets import Subsets
 from endofm.training.finetune.supervised_task import FineTuningTask, left_out_note
@@ -66,7 +68,13 @@ class ClassificationRecipe(TaskRecipe[ClassificationConfig, ClipTable]):
         sampler: FrameSampler = RandomWindow(frames, preprocess.window_seconds)
         if config.published.frames:
             sampler = PublishedFrames(frames, None)
-        return ClipDataset(train, sampler=sampler, transform=TrainingPixels(preprocess), seed=config.run.seed)
+        return ClipDataset(
+            train,
+            sampler=sampler,
+            transform=TrainingPixels(preprocess),
+            seed=config.run.seed,
+            camera=config.data.camera,
+        )
 
     def training_task(
         self, config: ClassificationConfig, model: Pretrained, transfer: Transfer, subsets: Subsets[ClipTable]
@@ -178,13 +186,12 @@ def read_subsets(config: ClassificationConfig) -> Subsets[ClipTable]:
     classes = () if data.multi_label else data.classes
     if data.multi_label:
         listings = (data.train, data.validation, data.test)
-        tables = [read_clips(*sources, root=data.root, missing=data.missing) for sources in listings if sources]
+        tables = [_read(data, sources) for sources in listings if sources]
         classes = tuple(sorted({name for table in tables for name in table.classes}))
-    listed = read_clips(*data.train, classes=classes or None, root=data.root, missing=data.missing)
+    listed = _read(data, data.train, classes or None)
     rows = {part: np.flatnonzero(np.array([s == part for s in listed.split])) for part in ("train", "val", "test")}
     validation, test = (
-        read_clips(*sources, classes=listed.classes, root=data.root, missing=data.missing) if sources else None
-        for sources in (data.validation, data.test)
+        _read(data, sources, listed.classes) if sources else None for sources in (data.validation, data.test)
     )
     left_out = dict.fromkeys(note for table in (listed, validation, test) if table is not None for note in table.notes)
     train = listed
@@ -231,6 +238,18 @@ def read_subsets(config: ClassificationConfig) -> Subsets[ClipTable]:
 
 def _files(table: ClipTable) -> list[Path]:
     return [Path(path) for path in table.path]
+
+
+def _read(data: ClassifierData, sources: Sequence[str], classes: Sequence[str] | None = None) -> ClipTable:
+    if data.camera is not None:
+        listings = [read_stills(source) for source in sources]
+        notes = [
+            note
+            for source, listing in zip(sources, listings, strict=True)
+            for note in listing.left_out(source, allow=data.allow_missing)
+        ]
+        return still_table(listings, classes, notes=notes)
+    return read_clips(*sources, classes=classes, root=data.root, missing=data.missing)
 
 
 def build_classifier(config: ClassificationConfig, labels: tuple[str, ...]) -> EndoFMForVideoClassification:

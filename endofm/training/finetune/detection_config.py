@@ -88,6 +88,8 @@ class DetectorData(SplitConfig):
         require_int(self, "reach", "every")
         require_int(self, "supports", low=0)
         self.require_selectable(self.validation, self.test)
+        if self.camera is not None and self.root is None:
+            raise ConfigError("data.camera moves over stills; name their folder or list with data.root")
         if self.root is None and not self.train.endswith(".json"):
             raise ConfigError("name the videos to train on: data.root=FOLDER, or data.train=FILE.json")
 

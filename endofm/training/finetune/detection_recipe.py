@@ -16,6 +16,7 @@ from endofm.data.detection.open_set import open_detection_set
 from endofm.data.detection.samples import DetectionBatch, DetectionSamples
 from endofm.data.hold_out import hold_out
 from endofm.data.loader import ClipSource
+from endofm.data.stills.labelled_stills import boxed_stills
 from endofm.evaluation.bootstrap import BootstrapSettings
 from endofm.evaluation.detection_metrics import DetectionMetrics
 from endofm.evaluation.detection_records import DetectionResults, check_labels
@@ -80,6 +81,7 @@ class DetectionRecipe(TaskRecipe[DetectionConfig, DetectionSet]):
             every=data.every,
             last_pixel_inside=model.head_config.last_pixel_inside,
             seed=config.run.seed,
+            camera=data.camera,
         )
 
     def training_task(
@@ -170,6 +172,8 @@ def read_subsets(config: DetectionConfig, *, progress: bool = True) -> Subsets[D
     data = config.data
 
     def read(name: str, labels: tuple[str, ...]) -> DetectionSet:
+        if data.camera is not None:
+            return boxed_stills(str(data.root), name, labels, clip=data.clip_boxes, allow_missing=data.allow_missing)
         root = Path(data.root) if data.root is not None and not name.endswith(".json") else Path(name)
         split = "" if root == Path(name) else name
         return open_detection_set(

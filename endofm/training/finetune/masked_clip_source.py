@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -15,12 +15,15 @@ from endofm.data.clip_dataset import ClipSample, SharedEpoch, SkippedClip, clip_
 from endofm.data.epoch_order import epoch_order
 from endofm.data.segmentation.mask_reading import constant_frames, read_frames, read_masks
 from endofm.data.segmentation.masked_clips import MaskedClip
+from endofm.data.stills.still_clip import still_clip
+from endofm.data.stills.virtual_camera import CameraDraw
 from endofm.errors import VideoError
 from endofm.training.finetune.mask_views import MaskView, view_of
 from endofm.training.finetune.published_mask_view import published_view
 from endofm.training.finetune.segmentation_config import ClipAugmentation, SegmenterData
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import Int64Array, random_indices
+from endofm.video.frames import UInt8Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +119,13 @@ class MaskedClipSource:
 
     def _view(self, clip: MaskedClip, generator: np.random.Generator) -> MaskedFrames:
         config = self.config
-        indices = self._indices(clip, generator).tolist()
+        still = config.camera is not None and clip.count == 1
+        indices = [0] if still else self._indices(clip, generator).tolist()
         frames = read_frames(clip, indices)
         size = (frames.shape[1], frames.shape[2])
         masks = read_masks(clip, indices, size, rule=config.masks, num_classes=len(config.labels))
+        if still:
+            frames, masks = self._moved(frames[0], masks[0], generator)
         if self.published_views:
             pixels, labels = published_view(frames, masks, self.processor, generator)
         else:
@@ -128,6 +134,15 @@ class MaskedClipSource:
         constant = constant_frames(frames)
         notes = (f"{clip.id}: frame {indices[constant[0]]} is one single colour",) if constant else ()
         return MaskedFrames(pixels, labels, notes)
+
+    def _moved(
+        self, still: UInt8Array, mask: UInt8Array, generator: np.random.Generator
+    ) -> tuple[UInt8Array, UInt8Array]:
+        camera = self.config.camera
+        assert camera is not None
+        camera = replace(camera, num_frames=self.config.num_frames or camera.num_frames)
+        clip = still_clip(CameraDraw.draw(camera, generator), camera, still)
+        return clip.frames, clip.masks(mask)
 
     def _indices(self, clip: MaskedClip, generator: np.random.Generator) -> Int64Array:
         """Return indices of frames: a random run of them, or all; in a clip that is too short some repeat."""

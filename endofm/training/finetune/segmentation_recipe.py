@@ -16,6 +16,7 @@ from endofm.data.loader import ClipSource
 from endofm.data.same_files import identities, join_groups
 from endofm.data.segmentation.mask_reading import require_readable
 from endofm.data.segmentation.masked_clips import MaskedClip, read_list
+from endofm.data.stills.labelled_stills import masked_stills
 from endofm.evaluation.bootstrap import BootstrapSettings
 from endofm.evaluation.mask_metrics import ClipScores, mask_metrics
 from endofm.evaluation.report import REPORT_FOLDER, Report
@@ -166,8 +167,14 @@ def read_subsets(config: SegmentationConfig) -> Subsets[list[MaskedClip]]:
     data = config.data
     left_out: list[str] = []
 
-    def read(sources: Sequence[str], part: str) -> list[MaskedClip]:
+    def read(part: str, named: Sequence[str]) -> list[MaskedClip]:
+        """Return the clips of a part: of the sources that are named for it, else of that part of ``data.train``."""
         missing = left_out if data.allow_missing else None
+        if data.camera is not None:
+            # Stills that are named for a part belong to it, whatever subset their source states.
+            whole = part != "train" and bool(named)
+            return masked_stills(named or data.train, None if whole else part, left_out=missing)
+        sources = named or _lists_in(data.train, part)
         return [clip for source in sources for clip in read_list(source, part=part, root=data.root, left_out=missing)]
 
     def held_out(clips: list[MaskedClip]) -> tuple[list[MaskedClip], list[MaskedClip]]:
@@ -175,12 +182,12 @@ def read_subsets(config: SegmentationConfig) -> Subsets[list[MaskedClip]]:
         group_of = dict(zip(groups, join_groups(groups, identities(_files(clips))), strict=True))
         return hold_out(clips, lambda clip: group_of[clip.group], data.validation_fraction, config.run.seed)
 
-    train = read(data.train, "train")
-    validation = read(data.validation or _lists_in(data.train, "val"), "val")
+    train = read("train", data.train)
+    validation = read("val", data.validation)
     subsets = Subsets.of(
         train,
         None if data.select_on_test else validation or None,
-        read(data.test or _lists_in(data.train, "test"), "test") or None,
+        read("test", data.test) or None,
         hold_out=held_out,
         groups_of=lambda clips: {clip.group for clip in clips},
         files_of=_files,

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from endofm.config import EncoderConfig
 from endofm.config.checks import require_int, require_number
+from endofm.data.stills.virtual_camera import CameraConfig
 from endofm.errors import ConfigError
 from endofm.training.config_schema import resume_safe
 from endofm.training.finetune.learning_rate import ScheduleConfig, StepScheduleConfig
@@ -70,12 +71,16 @@ class SplitConfig:
         select_on_test: Choose the epoch on the test set, as published. The reported scores are then too good.
         allow_overlap: Let patients (or videos) be in several sets, as in some published lists; the report says so.
         allow_missing: Leave out listed files that do not exist, rather than stop; report and card say how many.
+        camera: Path of a virtual camera. The sources are then stills: folders or lists in any layout of
+            `endofm data prepare stills`. In training each still is a clip on another path in every epoch; validation
+            and test see the stills as they are. null for sources of clips.
     """
 
     validation_fraction: float = 0.2
     select_on_test: bool = False
     allow_overlap: bool = False
     allow_missing: bool = False
+    camera: CameraConfig | None = None
 
     def __post_init__(self) -> None:
         require_number(self, "validation_fraction", low=0, high=0.9, open_low=True)

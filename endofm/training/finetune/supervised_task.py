@@ -133,6 +133,8 @@ class FineTuningTask(TrainingTask):
     def _card(self, summary: RunSummary) -> dict[str, str]:
         """Return the sections of the model card that describe the run."""
         names = ", ".join(as_code(Path(source).name) for source in self.sources) or "not stated"
+        if self.config.data.camera is not None:
+            names += ", stills that a virtual camera moved over"
         start = self.network.provenance.get("record") or self.network.provenance.get("source")
         plan, run = summary.plan, summary.config["run"]
         lines = [

@@ -15,11 +15,14 @@ from endofm.data.detection.detection_set import DetectionSet, LabelledFrame, Lab
 from endofm.data.detection.open_set import open_detection_set
 from endofm.data.detection.samples import DetectionBatch, DetectionSamples, SampleTask
 from endofm.data.loader import ClipLoader
+from endofm.data.stills.labelled_stills import boxed_stills
+from endofm.data.stills.virtual_camera import CameraConfig
 from endofm.errors import InputError
 from endofm.tasks.detection.layout import published_preprocess
 from helpers import detection_fill as fill
 from helpers.boxed_sets import wandering, write_original
 from helpers.golden_fill import uint8_clip
+from helpers.made_stills import write_coco
 
 LABELS = ("adenomatous", "hyperplastic")
 
@@ -130,3 +133,24 @@ def test_frames_of_different_shapes_are_padded_to_one_batch(tmp_path: Path) -> N
     assert batch.clips.shape == (2, 3, 3, 96, 96)
     assert torch.equal(batch.clips[0, :, :, :64], both[0].pixels)
     assert (batch.clips[0, :, :, 64:] == 0).all()
+
+
+def test_a_still_is_target_and_supports_under_the_camera(tmp_path: Path) -> None:
+    data = boxed_stills(str(write_coco(tmp_path)), "train")
+    camera = CameraConfig(size=96, motion=1.0, rotation=20, zoom=(0.8, 1.0))
+    samples = DetectionSamples(data, PreprocessConfig.fitted_frame(64), camera=camera, flip=0.5)
+    compared = 0
+    for index in range(4):
+        for epoch in range(6):
+            sample = samples.read(SampleTask(index, 0, epoch)).frames  # type: ignore[union-attr]
+            assert sample.pixels.shape == (3, 3, 64, 64)
+            assert not torch.equal(sample.pixels[:, 0], sample.pixels[:, 2])
+            bright = sample.pixels[0, sample.target] > 0.2
+            seen = torch.nonzero(bright).float()
+            if not len(seen) or not len(sample.boxes):
+                continue
+            low, high = seen.min(0).values.flip(0), seen.max(0).values.flip(0) + 1
+            if low.min() > 0 and high.max() < 64:
+                compared += 1
+                assert (sample.boxes[0] - torch.cat([low, high])).abs().max() <= 1.5
+    assert compared > 8

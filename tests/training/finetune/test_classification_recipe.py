@@ -26,6 +26,7 @@ from endofm.training.finetune.classification_recipe import RECIPE, build_classif
 from endofm.training.finetune.run import finetune
 from endofm.training.transfer.adapter_file import load_adapter
 from helpers.labelled_videos import ENCODER, settings
+from helpers.made_stills import write_classes
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -283,3 +284,17 @@ def test_starts(videos: Path) -> None:
     with pytest.raises(ConfigError, match="not several"):
         settings(videos, "model.source=x")
     assert ENCODER["depth"] == len(frames.backbone.blocks)
+
+
+def test_stills_are_clips_of_the_virtual_camera(tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "stills")
+    config = settings(
+        tmp_path, f"data.train=[{root}]", "data.test=[]", "data.camera={num_frames: 4, size: 48}", "run.epochs=1"
+    )
+    subsets = read_subsets(config)
+    assert [len(part or ()) for part in (subsets.train, subsets.validation)] == [4, 2]
+    clip = RECIPE.training_data(config, subsets.train, build_classifier(config, ("left", "right"))).read(0)
+    assert clip.frames.shape == (3, 2, 32, 32)  # type: ignore[union-attr]
+    assert not torch.equal(clip.frames[:, 0], clip.frames[:, 1])  # type: ignore[union-attr]
+    assert finetune(RECIPE, config, tmp_path / "run", progress=False).finished
+    assert EndoFMForVideoClassification.from_pretrained(tmp_path / "run/export").labels == ("left", "right")

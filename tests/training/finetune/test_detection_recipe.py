@@ -28,6 +28,7 @@ from endofm.training.finetune.optimizer import make_optimizer
 from endofm.training.finetune.run import finetune
 from helpers import detection_fill as fill
 from helpers.boxed_sets import coco_of, wandering, write_original
+from helpers.made_stills import write_coco
 
 TINY = [
     "model.source=null",
@@ -251,3 +252,15 @@ def test_the_command_names_the_fault_and_the_presets(boxes: Path, capsys: Any, t
     argv += ["data.labels=[adenomatous, hyperplastic]", "data.validation=null", "data.test=null"]
     assert main([*argv, "--out", str(tmp_path / "run")]) == 1
     assert "broken.txt:1: there is no image" in capsys.readouterr().err
+
+
+def test_stills_are_clips_of_the_virtual_camera(tmp_path: Path) -> None:
+    root = write_coco(tmp_path / "stills")
+    moving = ["data.labels=[]", "data.train=train", "data.validation=val", "data.camera={size: 64}", "run.epochs=1"]
+    config = settings(root, *moving, "run.max_steps=2", "run.batch_size=2")
+    subsets = read_subsets(config)
+    assert (len(subsets.train), len(subsets.validation)) == (4, 2)
+    finetune(RECIPE, config, tmp_path / "run", progress=False)
+    assert EndoFMForDetection.from_pretrained(tmp_path / "run/export").labels == ("disc",)
+    with pytest.raises(ConfigError, match=r"name their folder or list with data\.root"):
+        settings(root, *moving, "data.root=null")

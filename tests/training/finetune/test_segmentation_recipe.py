@@ -23,6 +23,7 @@ from endofm.training.finetune.configs import find_config
 from endofm.training.finetune.run import finetune
 from endofm.training.finetune.segmentation_config import SegmentationConfig
 from endofm.training.finetune.segmentation_recipe import RECIPE, build_segmenter, read_subsets
+from helpers.made_stills import write_masked
 from helpers.masked_sets import clinic_set, folder_set
 from helpers.small_segmentation_run import SMALL, settings
 
@@ -47,6 +48,26 @@ def test_a_validation_set_is_held_out_by_patient(tmp_path: Path) -> None:
     assert subsets.test is not None
     assert read_subsets(config(0)) == subsets
     assert any(read_subsets(config(seed)) != subsets for seed in range(1, 6))
+
+
+def test_stills_are_clips_of_the_virtual_camera(tmp_path: Path) -> None:
+    root = write_masked(tmp_path / "stills")
+    (root / "splits.csv").write_text("image,split\n5.png,val\n6.png,test\n")
+    config = settings(root, "data.camera={size: 64, motion: 1.0}", "run.epochs=2", "data.repeats=6")
+    subsets = read_subsets(config)
+    assert [len(part or ()) for part in (subsets.train, subsets.validation, subsets.test)] == [4, 1, 1]
+    source = RECIPE.training_data(config, subsets.train, build_segmenter(config))
+    clip = source.read((0, 0)).frames
+    assert clip.pixels.shape == (3, 3, 48, 48)
+    assert not torch.equal(clip.labels[0], clip.labels[2])
+    # The disc is bright in the pixels where the mask says so.
+    assert clip.pixels[0][clip.labels == 1].mean() > clip.pixels[0][clip.labels == 0].mean() + 1
+    finetune(RECIPE, config, tmp_path / "run", progress=False)
+    report = json.loads((tmp_path / "run/report/report.json").read_text())
+    assert report["settings"]["set"] == "test"
+    # An empty mask has 0, a full one 0.08.
+    assert report["metrics"]["dice_clip"]["value"] > 0.15
+    assert "stills that a virtual camera moved over" in (tmp_path / "run/export/README.md").read_text()
 
 
 def test_overlap_is_refused_or_named(tmp_path: Path) -> None:
