@@ -34,3 +34,16 @@ def test_boxes_are_given_or_follow_from_masks(tmp_path: Path) -> None:
         boxed_stills(str(tmp_path / "coco"), "test")
     with pytest.raises(InputError, match="neither boxes nor a mask"):
         boxed_stills(str(write_classes(tmp_path / "classes")), "train")
+
+
+def test_images_without_annotations_are_refused_or_noted(tmp_path: Path) -> None:
+    root = write_masked(tmp_path)
+    (root / "masks/2.png").unlink()
+    with pytest.raises(InputError, match=r"1 images are left out: images/2\.png has no mask in masks"):
+        masked_stills([str(root)], "train")
+    notes: list[str] = []
+    assert len(masked_stills([str(root)], "train", left_out=notes)) == 5
+    assert len(notes) == 1
+    with pytest.raises(InputError, match=r"data\.allow_missing=true"):
+        boxed_stills(str(root), "train")
+    assert len(boxed_stills(str(root), "train", allow_missing=True).notes) == 1
