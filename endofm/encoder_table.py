@@ -50,6 +50,12 @@ _KINDS: dict[str, EncoderKind] = {
             layouts="endofm.models.vjepa:LAYOUTS",
         ),
         EncoderKind(
+            name="endomamba",
+            config="endofm.config.mamba_config:MambaConfig",
+            network="endofm.models.endomamba:MambaEncoder",
+            layouts="endofm.models.endomamba:LAYOUTS",
+        ),
+        EncoderKind(
             name="timm",
             config="endofm.config.timm_config:TimmConfig",
             network="endofm.models.timm_encoder:TimmEncoder",

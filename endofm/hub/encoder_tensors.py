@@ -18,7 +18,7 @@ from torch import Tensor
 from endofm.config import BaseEncoderConfig, EncoderConfig, PreprocessConfig
 from endofm.errors import CheckpointFormatError, ConfigError, quoted
 from endofm.hub.state_dicts import first_state_dict, select_state_dict
-from endofm.hub.tensor_file import is_weight_type, unwrapped_name
+from endofm.hub.tensor_file import is_weight_type, unwrapped_name, without_wrappers
 
 _HEADS = ("head.", "linear.", "n_averaged")
 """Beginnings of names that the encoder does without: a projection head or classifier, and the counter of an average."""
@@ -32,8 +32,8 @@ _MARK = "patch_embed.proj.weight"
 _PREFERRED = (*_NETWORKS, "encoder")
 """Entries to take before all others; the last is V-JEPA's."""
 
-_MOMENTUM = "momentum_backbone."
-"""Prefix of the encoder in STOMP's files, which hold other networks next to it."""
+_GROUPS = ("momentum_backbone.", "encoder.")
+"""Prefixes of the encoder in files that hold other networks next to it: STOMP's, and those of masked autoencoders."""
 
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
 
@@ -88,8 +88,13 @@ def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source:
             f"{entries or 'nothing'}"
         )
     names = {name: encoder_name(name) for name in found.tensors}
-    if any(unwrapped_name(name).startswith(_MOMENTUM) for name in names):
-        names = {name: _in_group(unwrapped_name(name), _MOMENTUM) for name in names}
+    bare = {name: without_wrappers(name) for name in names}
+    for group in _GROUPS:
+        if any(name.startswith(group) for name in bare.values()):
+            names = {
+                old: encoder_name(name[len(group) :]) if name.startswith(group) else None for old, name in bare.items()
+            }
+            break
     repeated = _duplicates(name for name in names.values() if name is not None)
     if repeated:
         raise CheckpointFormatError(
@@ -108,10 +113,6 @@ def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source:
         # Not copied: few layouts read them.
         heads={unwrapped_name(old): found.tensors[old] for old, new in names.items() if new is None},
     )
-
-
-def _in_group(name: str, prefix: str) -> str | None:
-    return name[len(prefix) :] if name.startswith(prefix) else None
 
 
 def _is_encoder(names: set[str]) -> bool:

@@ -102,9 +102,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise _unreadable(path, error) from error
 
 
+def without_wrappers(name: str) -> str:
+    """Return a tensor's name without what wrappers add, but with the attribute by which a module calls the model."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
 def unwrapped_name(name: str) -> str:
     """Return a tensor's name without what wrappers around the model, or around parts of it, add to it."""
-    name = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+    name = without_wrappers(name)
     while name.startswith(_OUTER):
         name = name.partition(".")[2]
     return name

@@ -11,6 +11,7 @@ from typing import Any
 
 from endofm.config import BaseEncoderConfig, EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.config.family_preprocess import space_time_clip, tubelet_clip, whole_frame
+from endofm.config.mamba_config import MambaConfig
 from endofm.config.timm_config import TimmConfig
 from endofm.config.vjepa_config import VJepaConfig
 from endofm.hub.weight_record import Mirror, WeightRecord
@@ -349,4 +350,43 @@ TIMM_RECORDS = (
     ),
 )
 
-FAMILY_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS, *IMAGE_RECORDS, *TIMM_RECORDS)
+_TINY_MAMBA = MambaConfig(img_size=64, num_frames=4, embed_dim=64, depth=2, spatial_depth=1)
+
+
+def _mamba_record(name: str, family: str, mirror: Mirror, source: str) -> WeightRecord:
+    return WeightRecord(
+        name=name,
+        description=f"{family}: scans within frames and over time, causal in time",
+        config=model_config(name, MambaConfig(), license="apache-2.0"),
+        family=family,
+        mirrors=(mirror,),
+        license="apache-2.0",
+        license_note="The licence of the authors' repository.",
+        notes=(
+            "The clip embedding is the mean of the frames' class tokens.",
+            "Other sizes than 224 resize the position table bicubically, which the original does not offer.",
+        ),
+        sources=(source,),
+    )
+
+
+MAMBA_RECORDS = (
+    _mamba_record(
+        "endomamba-s",
+        "EndoMamba",
+        Mirror(page="https://pan.cstcloud.cn/s/Wdh1rxF2QRk", status=f"A drive of the authors' institute. {NOT_TRIED}."),
+        "Code of TianCuteQY/EndoMamba at debd20a.",
+    ),
+    _mamba_record(
+        "fprl-s",
+        "FPRL",
+        Mirror(
+            page="https://pan.baidu.com/s/1rW4A8d7gig8dNCeIc3SafQ?pwd=k7dv",
+            status=f"Baidu's drive, which takes a browser and an account. {NOT_TRIED}.",
+        ),
+        "Code of MLMIP/FPRL at 5ef5855, whose network is EndoMamba's.",
+    ),
+    random_record("endomamba-tiny-random", "EndoMamba", _TINY_MAMBA),
+)
+
+FAMILY_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS, *IMAGE_RECORDS, *TIMM_RECORDS, *MAMBA_RECORDS)

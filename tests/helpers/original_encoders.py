@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import BaseEncoderConfig, EncoderConfig
+from endofm.config.mamba_config import MambaConfig
 from endofm.config.vjepa_config import VJepaConfig
 from endofm.models.build import build_encoder
 from endofm.models.timm_encoder import LAYOUTS, SURGENET_CAFORMER
@@ -340,4 +341,42 @@ CAFORMER = Original(
     ours=_caformer_ours,
 )
 
-ORIGINALS = (LV, M2CRL, STOMP, SURGMOTION, ENDOVIT, GASTRONET, PL_STITCH, SURGENET_DINO, CAFORMER)
+MAMBA_CASES = {"base": (2, 3, 5, 64, 64), "frames1": (1, 3, 1, 64, 64), "frames9": (1, 3, 9, 64, 64)}
+
+
+def check_mamba(model: VideoEncoder) -> float:
+    """Compare with the numbers of EndoMamba."""
+    numbers, worst = golden("endomamba_tiny"), 0.0
+    for case, shape in MAMBA_CASES.items():
+        with torch.inference_mode():
+            output = model.forward_features(clip(f"endomamba_tiny/{case}", shape))
+        assert output.patch_tokens is not None
+        patches, tokens = output.patch_tokens.flatten(2, 3), numbers[f"{case}/tokens"]
+        found = (
+            difference(patches[:, :, 2::3], tokens[:, :, 1:])
+            if case == "frames9"
+            else difference(patches, tokens[:, :, 1:])
+        )
+        worst = max(worst, found, difference(output.cls_token, numbers[f"{case}/clip_cls_mean"]))
+    return worst
+
+
+def _mamba_file(tensors: Tensors) -> dict[str, Any]:
+    others = {
+        "decoder.layers.0.norm.weight": torch.ones(8),
+        "mask_token": torch.ones(1, 1, 8),
+        "encoder.head.weight": torch.ones(2),
+    }
+    return {"model": {**prefixed(tensors, "encoder."), **others}, "epoch": 3, "scaler": {}}
+
+
+ENDOMAMBA = Original(
+    name="EndoMamba",
+    encoder=MambaConfig(img_size=64, embed_dim=64, depth=4, spatial_depth=2),
+    written=_mamba_file,
+    left_out=("decoder.layers.0.norm.weight", "mask_token", "encoder.head.weight"),
+    check=check_mamba,
+    convert=(),
+)
+
+ORIGINALS = (LV, M2CRL, STOMP, SURGMOTION, ENDOVIT, GASTRONET, PL_STITCH, SURGENET_DINO, CAFORMER, ENDOMAMBA)

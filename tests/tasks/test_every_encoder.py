@@ -21,7 +21,13 @@ from helpers.labelled_videos import make_videos, settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::endofm.errors.UntrainedWeightsWarning")
 
-NAMES = ("endofm-lv-tiny-random", "vjepa2-tiny-random", "endovit-tiny-random", "surgenetxl-caformer-random")
+NAMES = (
+    "endofm-lv-tiny-random",
+    "vjepa2-tiny-random",
+    "endovit-tiny-random",
+    "surgenetxl-caformer-random",
+    "endomamba-tiny-random",
+)
 every = pytest.mark.parametrize("name", NAMES)
 
 
