@@ -39,7 +39,7 @@ def attack_names(files: Mapping[str, Any], rng: Random, folder: Path) -> tuple[O
     from safetensors.torch import save_file
 
     from endofm import EndoFM
-    from endofm.errors import CheckpointFormatError
+    from endofm.errors import CheckpointFormatError, EndoFMError
 
     tensors = files["tensors"]
     named = _wrapped(tensors, rng)
@@ -65,7 +65,11 @@ def attack_names(files: Mapping[str, Any], rng: Random, folder: Path) -> tuple[O
                 if "another" in str(error):
                     return Outcome.ERROR, str(error)
             return Outcome.SILENT, f"one of two networks was loaded or not named: {detail}"
-    loaded = EndoFM.from_pretrained(path).state_dict()
+    try:
+        loaded = EndoFM.from_pretrained(path).state_dict()
+    except EndoFMError as error:
+        # Not damaged: a refusal is a fault here, and counts as an exception that nothing should have raised.
+        raise AssertionError(f"refused: {detail}") from error
     if not all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items()):
         return Outcome.SILENT, f"other tensors were loaded: {detail}"
     return Outcome.OK, detail
