@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     import numpy as np
 
+    from endofm.arguments import integer_argument
     from endofm.data.listing import read_clips
     from endofm.errors import InputError, require_extra
     from endofm.tasks.classification.model import EndoFMForVideoClassification
@@ -42,6 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from endofm.evaluation.classification_report import ClassificationReport
     from endofm.evaluation.run_classifier import run_classifier
 
+    # Before the model is loaded and run: what is wrong with an option is wrong at once.
+    intervals = BootstrapSettings(resamples=args.resamples)
+    integer_argument(args.views, "views")
     model = load_for_work(EndoFMForVideoClassification, args)
     head = model.head_config
     # With several labels per video a list writes "a+b", so that the labels in it are not the classes of the model.
@@ -78,7 +82,6 @@ def run(args: argparse.Namespace) -> int:
     ]
     if not model.config.trained:
         notes.append("The classifier was not trained: this shows what chance gives.")
-    intervals = BootstrapSettings(resamples=args.resamples)
     report = ClassificationReport.of(predictions, settings=settings, notes=notes, bootstrap=intervals)
     if args.out is not None:
         report.save(args.out)

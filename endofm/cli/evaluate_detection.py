@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from endofm.evaluation.run_detector import run_detector
 
     require_seeds(args.seeds)
+    intervals = BootstrapSettings(resamples=args.resamples)
     model = load_for_work(EndoFMForDetection, args)
     data = open_detection_set(args.data, args.split, labels=model.labels, fps=args.fps, clip=args.clip_boxes)
     plan = replace(model.support_plan(), online=args.online)
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             threshold=args.threshold,
             settings=settings,
             notes=[*data.notes[:20], *left_out],
-            bootstrap=BootstrapSettings(resamples=args.resamples),
+            bootstrap=intervals,
         )
         reports.append(report.to_dict())
         if args.out is not None:

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from endofm.evaluation.worst_frames import WorstFrames
 
     clips = [clip for source in args.clips for clip in read_list(source, part=args.split, root=args.root)]
+    intervals = BootstrapSettings(resamples=args.resamples)
     model = load_for_work(EndoFMForSegmentation, args)
     num_frames = args.num_frames or model.config.preprocess.num_frames
     # The default overlap does not fit windows of one or two frames.
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         model.labels,
         settings=settings,
         notes=notes,
-        bootstrap=BootstrapSettings(resamples=args.resamples),
+        bootstrap=intervals,
         worst=worst,
     )
     if args.out is not None:

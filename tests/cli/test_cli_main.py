@@ -109,6 +109,15 @@ def test_every_command_with_an_output_is_tried_on_an_unwritable_one() -> None:
             assert command.prog.removeprefix("endofm ") in tried or "finetune" in command.prog
 
 
+@pytest.mark.parametrize("option", ["--views 0", "--resamples -1"])
+def test_options_of_an_evaluation_are_checked_before_the_weights(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "classification", "l.csv", "--weights", "no-such-weights", *option.split()]) == 1
+    assert option.split()[0].strip("-") in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["x.npz", "report.json", "there"])
 def test_a_file_is_no_output_folder(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
