@@ -194,11 +194,7 @@ class Pretrained(nn.Module):
 
     @classmethod
     def shell(cls, config: ModelConfig) -> Self:
-        """Return the model on the ``meta`` device: names and shapes of its parameters, without memory for them.
-
-        Raises:
-            ConfigError: If the configuration describes tensors that cannot exist.
-        """
+        """Return the model on the ``meta`` device, without memory; raise ConfigError if no such model can exist."""
         try:
             with torch.device("meta"):
                 return cls.class_for(config)(config)
