@@ -25,7 +25,7 @@ _STRICTNESS = {
     **dict.fromkeys(("wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3"), "bitstream+buffer+explode"),
 }
 
-# Decoders that go on after an error: key frames of these codecs are seconds apart.
+# Decoders that are not started over after an error: key frames of these codecs are seconds apart.
 _UNSTOPPABLE = {"wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3"}
 
 # Packets of MPEG-4 that repeat the last picture are smaller and give no frame.

@@ -1,4 +1,4 @@
-"""What the headers of H.264 slices say: which packets hold the second field of a picture, and which pictures are lost.
+"""Headers of H.264 slices: packets that hold the second field of a picture, and pictures that are lost.
 
 Interlaced recordings in transport streams (AVCHD, broadcast) have one field per packet, but two fields make one frame.
 Raw streams have no times in which a lost picture would leave a gap, but they number their pictures.

@@ -60,6 +60,12 @@ def _check_mxf(file: FileBytes) -> None:
 _BACKWARDS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
+def _crc32_forwards(data: bytes) -> int:
+    """Return the checksum of Ogg and NUT: that of zlib with bits in the opposite order, and no inversion."""
+    value = (zlib.crc32(data.translate(_BACKWARDS), 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "little")
+    return int.from_bytes(value.translate(_BACKWARDS), "big")
+
+
 def _check_ogg(file: FileBytes) -> None:
     following: dict[int, int] = {}
     position = 0
@@ -71,10 +77,7 @@ def _check_ogg(file: FileBytes) -> None:
         lengths = file.read(position + 27, head[26])
         size = 27 + head[26] + sum(lengths)
         page = file.read(position, size)
-        # Ogg's checksum is that of zlib with the bits of every byte, and of the result, in the opposite order.
-        content = (page[:22] + bytes(4) + page[26:]).translate(_BACKWARDS)
-        value = (zlib.crc32(content, 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_BACKWARDS)
-        if int.from_bytes(value, "big") != stored:
+        if _crc32_forwards(page[:22] + bytes(4) + page[26:]) != stored:
             raise Damage.at(position, "a checksum does not match")
         if number != following.get(serial, 0 if head[5] & 2 else number) or (head[5] & 2 and serial in following):
             raise Damage.at(position, "pages are missing, repeated or out of order")
@@ -84,6 +87,51 @@ def _check_ogg(file: FileBytes) -> None:
         position += size
     if any(number >= 0 for number in following.values()):
         raise Damage("the file does not have the mark of its end; it was cut off")
+
+
+# --- NUT (NUT Open Container Format) and IVF (of libvpx) ---
+
+_NUT_MAIN, _NUT_STREAM, _NUT_INFO = b"NM\x7aV\x1f_\x04\xad", b"NS\x11@[\xf2\xf9\xdb", b"NI\xab\x68\xb5\x96\xba\x78"
+_NUT_SYNC, _NUT_INDEX = b"NK\xe4\xad\xee\xca\x45\x69", b"NX\xdd\x67/#\xe6N"
+
+
+def _check_nut(file: FileBytes) -> None:
+    position = len(b"nut/multimedia container\0")
+    code = b""
+    # Headers, and the first of the points from which decoding can start.
+    while code != _NUT_SYNC:
+        code = file.read(position, 8)
+        if code not in (_NUT_MAIN, _NUT_STREAM, _NUT_INFO, _NUT_SYNC):
+            raise Damage.at(position, "the first frames are damaged or missing")
+        # A length of seven bits a byte, the first highest; behind a long one follows its own checksum.
+        start = position + 8
+        length = 0
+        while True:
+            byte = file.read(start, 1)[0]
+            length, start = length << 7 | byte & 0x7F, start + 1
+            if byte < 0x80:
+                break
+        start += 4 if length > 4096 else 0
+        if _crc32_forwards(file.read(start, length)) != 0:
+            raise Damage.at(position, "a checksum does not match")
+        position = start + length
+    if _NUT_INDEX not in file.read(max(file.size - _CHUNK, 0), min(file.size, _CHUNK)):
+        raise Damage("the file has no index at its end; it was cut off")
+
+
+def _check_ivf(file: FileBytes) -> None:
+    _, header, rate, scale, announced = struct.unpack("<4s2xH8x3I", file.read(0, 28))
+    if not (rate and scale and 0.01 <= rate / scale <= 1e6):
+        raise Damage("the header of the file states an absurd clock; times may be wrong")
+    position, count = header, 0
+    while position < file.size:
+        size = struct.unpack("<I", file.read(position, 12)[:4])[0]
+        if not size:
+            raise Damage.at(position, "no frame of an IVF file begins here")
+        file.require(position + 12 + size)
+        position, count = position + 12 + size, count + 1
+    if announced and count < announced:
+        raise Damage(f"only {count} of {announced} frames that the header announces are in the file")
 
 
 # --- GIF (version 89a) ---
@@ -226,6 +274,8 @@ _CHECKS: dict[str, Callable[[FileBytes], Any]] = {
     "matroska,webm": MatroskaWalk,
     "ogg": _check_ogg,
     "mxf": _check_mxf,
+    "nut": _check_nut,
+    "ivf": _check_ivf,
     "gif": _check_gif,
     "flv": _check_flv,
     "avi": AviWalk,

@@ -122,3 +122,14 @@ class TestMXF:
         key = content.index(b"\x06\x0e\x2b\x34\x01\x02\x01\x01\x0d\x01\x03\x01\x15", len(content) // 2)
         assert self.problems(content[:key] + bytes(4) + content[key + 4 :])
         assert self.problems(content[: len(content) * 9 // 10])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container"), [("a.nut", "mpeg4", "nut"), ("a.ivf", "libvpx", "ivf")], ids=["nut", "ivf"]
+)
+def test_the_first_and_the_last_frames_of_nut_and_ivf(tmp_path: Path, name: str, codec: str, container: str) -> None:
+    data = write_clip(tmp_path / name, codec=codec, container_format=container, options={"g": "12"}).read_bytes()
+    assert _check(data, container) == ""
+    assert _check(data[: len(data) * 2 // 3], container)
+    first = data.find(b"NK\xe4\xad") if container == "nut" else 32
+    assert _check(data[:first] + bytes(200) + data[first + 200 :], container)
