@@ -11,9 +11,10 @@ class EncoderOutput(NamedTuple):
     """Output of the encoder for a batch of clips.
 
     Attributes:
-        cls_token: Clip embedding, the class token after the final norm, ``(batch, embed_dim)``.
-        patch_tokens: Patch tokens after the final norm on their grid, ``(batch, time, height / patch_size,
-            width / patch_size, embed_dim)``; None if only the clip embedding was requested.
+        cls_token: Clip embedding, ``(batch, embed_dim)``: the class token after the final norm, or the pooled tokens of
+            an encoder without one.
+        patch_tokens: Patch tokens after the final norm on their grid, ``(batch, time / tubelet_size,
+            height / patch_size, width / patch_size, embed_dim)``; None if only the clip embedding was requested.
     """
 
     cls_token: Tensor

@@ -20,6 +20,8 @@ from endofm.hub.registry import get_record, list_models, register
 from helpers.original_encoders import ENDOVIT, LV, SURGMOTION, Original
 from loopback_hub import LoopbackHub
 
+pytestmark = pytest.mark.filterwarnings("ignore::endofm.errors.LicenseWarning")
+
 EVERY = [name for name in list_models() if get_record(name).family]
 
 
