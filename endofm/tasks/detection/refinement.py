@@ -105,6 +105,12 @@ class Align(nn.Module):
         offsets = self.offsets(geometry.to(weight.dtype)).float()
         # The operator takes operands of one type; autocast would convert some of them and not others.
         with torch.autocast(maps.device.type, enabled=False):
+            # The operator reads outside of its memory where an offset is NaN or exceeds an integer, which ends the
+            # process. Beyond twice the map every sample is zero, so a bound there changes nothing; NaN stays NaN in the
+            # result, where it is reported.
+            undefined = offsets.isnan()
+            bound = 2.0 * max(maps.shape[-2:])
+            offsets = offsets.masked_fill(undefined, 0.0).clamp(-bound, bound)
             # The operator unfolds all frames at once: 9 float32 copies of every map. In pieces, its memory stays
             # bounded however many supports there are; frames are independent, so the result is the same.
             frames = max(_PIECE_BYTES // (_TAPS * 4 * maps[0].numel()), 1)
@@ -114,6 +120,7 @@ class Align(nn.Module):
                     for i in range(0, len(maps), frames)
                 ]
             )
+            aligned = aligned.masked_fill(undefined.any(dim=1, keepdim=True), math.nan)
         return torch.relu(aligned)
 
 
