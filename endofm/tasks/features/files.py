@@ -135,10 +135,18 @@ def _read_parquet(path: Path) -> tuple[Arrays, Strings]:
     return arrays, strings
 
 
+_CHECKED_SUPERBLOCKS = (2, 3)
+"""Versions of HDF5's first block with which all structures have checksums."""
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
 def _write_h5(path: Path, arrays: Arrays, strings: Strings) -> None:
     import h5py
 
-    with h5py.File(path, "w") as file:
+    # This version of the format has checksums over its structure, and strings of fixed length need no heap: damage to
+    # older structures and to heaps can send the library into a loop without end.
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
         for name, array in arrays.items():
             target = file.create_dataset(name, shape=array.shape, dtype=array.dtype)
             for piece in _pieces(len(array), array.nbytes // max(1, len(array))):
@@ -146,17 +154,26 @@ def _write_h5(path: Path, arrays: Arrays, strings: Strings) -> None:
         # Data sets, because attributes are limited to 64 KiB.
         group = file.create_group("texts")
         for name, string in strings.items():
-            group[name] = string
+            content = string.encode()
+            group.create_dataset(name, data=content, dtype=h5py.string_dtype("utf-8", max(1, len(content))))
 
 
 def _read_h5(path: Path) -> tuple[Arrays, Strings]:
     import h5py
 
+    with path.open("rb") as opened:
+        start = opened.read(len(_HDF5_SIGNATURE) + 1)
+    if start[:-1] == _HDF5_SIGNATURE and start[-1] not in _CHECKED_SUPERBLOCKS:
+        return {}, {}  # not of this package
     with h5py.File(path, "r") as file:
         group = file.get("texts", {})
         sets = {name: _own_dataset(file, name) for name in file if name != "texts"}
         texts = {name: _own_dataset(group, name) for name in group}
         _require_plausible(path, sum(each.nbytes for each in (*sets.values(), *texts.values())))
+        for name, each in texts.items():
+            kind = h5py.check_string_dtype(each.dtype)
+            if kind is None or kind.length is None:
+                raise ValueError(f"{quoted(name)} is no string of fixed length")
         strings = {name: each.asstr()[()] for name, each in texts.items()}
         return {name: each[...] for name, each in sets.items()}, strings
 

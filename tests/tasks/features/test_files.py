@@ -273,3 +273,14 @@ def test_the_umask_says_who_may_read_features(tmp_path: Path, suffix: str) -> No
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_an_hdf5_file_has_checksums_and_no_heap(tmp_path: Path) -> None:
+    """Damage to heaps and to structures without checksums can send the HDF5 library into an endless loop."""
+    import h5py
+
+    made_features().save(tmp_path / "a.h5")
+    assert (tmp_path / "a.h5").read_bytes()[8] in (2, 3)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert all(h5py.check_string_dtype(text.dtype).length for text in file["texts"].values())
+    assert VideoFeatures.load(tmp_path / "a.h5").provenance == made_features().provenance
