@@ -186,7 +186,7 @@ def test_our_errors_are_one_line(command: str) -> None:
 def test_info_of_a_registered_name_needs_no_download() -> None:
     result = endofm("info", "endofm-base-8x224")
     assert result.returncode == 0, result.stderr
-    for fact in ("12 blocks", "768 wide", "121,258,752", "0.485", "256", "not medical", "apache"):
+    for fact in ("12 blocks", "width 768", "121,258,752", "0.485", "256", "not medical", "apache"):
         assert fact.replace("not medical", "medical advice") in result.stdout
     values = json.loads(endofm("info", "endofm-base-8x224", "--json").stdout)
     assert values["encoder"]["embed_dim"] == 768
