@@ -76,7 +76,7 @@ def generator(seed: int, *parts: object) -> random.Random:
 
 
 def run_cases(
-    cases: Iterable[Case], *, jobs: int = 1, seconds: float = 30.0, memory_mb: int = 1500, batch: int = 32
+    cases: Iterable[Case], *, jobs: int = 1, seconds: float = 30.0, memory_mb: int = 1500, batch: int = 250
 ) -> Iterator[Result]:
     """Run attacks in forked processes.
 
@@ -183,10 +183,12 @@ def _work(cases: list[Case], writer: int) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    for case in cases:
-        outcome, detail = _judge(case)
-        os.write(writer, json.dumps([outcome.value, detail[:400]]).encode() + b"\n")
-    os._exit(0)
+    try:
+        for case in cases:
+            outcome, detail = _judge(case)
+            os.write(writer, json.dumps([outcome.value, detail[:400]]).encode() + b"\n")
+    finally:  # Also if the parent is gone: nothing of it may run here.
+        os._exit(0)
 
 
 def _judge(case: Case) -> tuple[Outcome, str]:
