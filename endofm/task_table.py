@@ -125,7 +125,7 @@ def get_task(name: str) -> Task:
     Raises:
         ConfigError: If there is no task of this name; the message names similar ones.
     """
-    if name not in _TASKS:
+    if not isinstance(name, str) or name not in _TASKS:
         close = difflib.get_close_matches(str(name), _TASKS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ConfigError(f"unknown task {quoted(name)}; {hint}this release supports {', '.join(_TASKS)}")

@@ -136,6 +136,8 @@ def _require_checkpoint(path: Path) -> bool:
             return True
     except OSError as error:
         raise CheckpointFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except zipfile.BadZipFile as error:  # an end that says that there are further files
+        raise CheckpointFormatError(f"{path}: the checkpoint is damaged ({cause(error)})") from error
     if start[:1] == b"\x80":
         return False
     if start.startswith(b"PK"):

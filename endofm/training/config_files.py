@@ -19,7 +19,7 @@ _DEEPEST = 40
 _MOST_VALUES = 20_000
 
 # Besides its own errors, PyYAML raises those of Python for impossible dates, numbers and keys.
-_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError)
+_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, AttributeError)
 
 
 def load_config(cls: type[T], source: str | Path | Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> T:

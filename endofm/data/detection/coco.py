@@ -219,7 +219,7 @@ def _is_id(value: Any) -> bool:
 def _corners(box: Any, source: str) -> tuple[float, float, float, float]:
     try:
         x, y, width, height = (float(v) for v in box)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{source}: bbox must be x, y, width, height; got {quoted(box)}") from error
     return x, y, x + width, y + height
 
