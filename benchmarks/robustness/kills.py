@@ -42,6 +42,9 @@ run:
 """
 _RAISED = 70
 
+# Records of runs, and pictures and cards made from them, state how long a run took and how often it was started.
+_CLOCKED = ("run.json", "run.png", "README.md")
+
 COMMANDS = {
     "extract": "extract {inputs}/videos -o out --weights {inputs}/model --window-seconds 0.4 --quiet",
     "classify": "classify {inputs}/videos -o out --weights {inputs}/classifier --format csv --quiet",
@@ -181,13 +184,15 @@ def _contents(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         relative = str(path.relative_to(folder))
-        if path.is_dir() or path.name in (".endofm-lock",) or relative.startswith("home/hub/.locks"):
+        if path.is_dir() or path.name == ".endofm-lock" or relative.startswith("home/hub/.locks"):
             continue
+        if "events.out" in path.name:
+            continue  # one per start, named by clock and process
         content = path.read_bytes().replace(os.fsencode(folder), b"FOLDER")
         if path.suffix in (".json", ".csv", ".md", ".yaml", ".txt", ".log", ".jsonl"):
             content = _without_times(path.name, content)
-        if path.suffix == ".pt" or "events.out" in path.name:
-            content = b""  # states of runs hold clocks
+        if path.suffix == ".pt" or path.name in _CLOCKED:
+            content = b""
         found[relative] = hashlib.sha256(content).hexdigest()
     return found
 
