@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from endofm.config.checks import require_int, require_number
 from endofm.errors import ConfigError
-from endofm.transforms.affine import Size
+
+if TYPE_CHECKING:
+    # Settings of training hold a CameraConfig, and are read before torch is imported.
+    from endofm.transforms.affine import Size
 
 Float64Array = npt.NDArray[np.float64]
 
