@@ -87,7 +87,7 @@ def _recognised(path: Path) -> str:
         raise InputError(f"{path}: this could be {' or '.join(fitting)}; name one with --layout (data.layout)")
     if not fitting and not LAYOUTS["classes"].recognise(path):
         expected = "; ".join(f"{name}: {layout.expects}" for name, layout in LAYOUTS.items())
-        raise InputError(f"{path}: no layout of stills fits. Expected {expected}")
+        raise InputError(f"{path}: no layout of stills fits; expected {expected}")
     return fitting[0] if fitting else "classes"
 
 
