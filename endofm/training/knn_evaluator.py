@@ -45,7 +45,7 @@ class KnnEvaluator:
         num_workers: Data workers.
 
     Raises:
-        InputError: If the clips are missing, lack labels, or some of them are training clips.
+        InputError: If the clips are missing, lack labels, or some of them are training clips or copies of these.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class KnnEvaluator:
             shared = sorted(set(names[: len(table)]) & set(names[len(table) :]))
             if shared:
                 raise InputError(
-                    f"knn.clips: {len(shared)} of these clips are training clips, which would make their score "
-                    f"meaningless, e.g. {shared[0]}"
+                    f"knn.clips: {len(shared)} of these clips are training clips or copies of them, which would "
+                    f"make their score meaningless, e.g. {shared[0]}"
                 )
         self._config, self._model = config, model
         self._groups = np.unique(groups, return_inverse=True)[1]

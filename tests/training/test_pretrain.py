@@ -44,12 +44,12 @@ ONE_STEP = ("run.max_steps=1", "objective.warmup_epochs=0", "objective.teacher_m
 """Settings of a run whose teacher comes out as it went in."""
 
 
-def write_clips(folder: Path, count: int, *, label: bool = True) -> Path:
-    """Write clips of noise, of which every other one has a bright square that moves."""
+def write_clips(folder: Path, count: int, *, label: bool = True, seed: int = 0) -> Path:
+    """Write clips of noise, of which every other one has a bright square that moves; equal seeds give equal files."""
     folder.mkdir()
     rows = []
     for number in range(count):
-        frames = np.random.default_rng(number).integers(60, 110, (8, 32, 40, 3), dtype=np.uint8)
+        frames = np.random.default_rng((seed, number)).integers(60, 110, (8, 32, 40, 3), dtype=np.uint8)
         if number % 2:
             for time_, frame in enumerate(frames):
                 frame[8:20, 4 + time_ * 2 : 16 + time_ * 2] = (230, 120, 120)
@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pretrain")
     (root / "tiny.yaml").write_text(CONFIG, encoding="utf-8")
     write_clips(root / "clips", 9)
-    write_clips(root / "watched", 7)
+    write_clips(root / "watched", 7, seed=1)
     return root
 
 
@@ -286,6 +286,7 @@ def test_a_terminated_job_saves_and_resumes(folder: Path, tmp_path: Path, capsys
         (["objective.views.local_size=20"], ConfigError, r"local_size 20 is not a multiple of the patch size 16"),
         (["run.epochs=1", "objective.warmup_epochs=2"], ConfigError, "warmup_epochs 2 is longer than the run"),
         (["knn.clips={clips}"], InputError, r"9 of these clips are training clips"),
+        (["knn.clips={copies}"], InputError, r"4 of these clips are training clips or copies"),
         (["knn.clips={unlabelled}"], InputError, "need labelled clips of at least two classes"),
         (["init.training_state=true"], ConfigError, "name its file in source"),
         (["init.source=no.pth"], EndoFMError, r"no\.pth: there is no such file"),
@@ -302,7 +303,8 @@ def test_mistakes_are_named(
 ) -> None:
     if not (folder / "unlabelled").exists():
         write_clips(folder / "unlabelled", 2, label=False)
-    places = {"clips": folder / "clips", "unlabelled": folder / "unlabelled"}
+        write_clips(folder / "copies", 4)
+    places = {name: folder / name for name in ("clips", "unlabelled", "copies")}
     with pytest.raises(error, match=message):
         pretrain(config(folder, *(text.format(**places) if "{" in text else text for text in overrides)), tmp_path)
 
