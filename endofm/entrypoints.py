@@ -68,7 +68,7 @@ def endofm_base_8x224(
 
 
 def endofm_nano_4x96(*, device: str | torch.device | None = None) -> EndoFM:
-    """Load the small encoder that ships with the package, trained for less than an hour on rendered endoscopy.
+    """Load the small encoder that ships with the package, trained for minutes on real pictures.
 
     For trying the software offline; its training data contain almost no video of patients.
 

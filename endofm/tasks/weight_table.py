@@ -93,27 +93,29 @@ _ENDOFM_BASE = WeightRecord(
 # No checksum: the file is part of the same commit as this record, and its card states its own.
 _ENDOFM_NANO = WeightRecord(
     name="endofm-nano-4x96",
-    description="Ships with the package: small, trained in under an hour on rendered endoscopy, to try the software",
+    description="Ships with the package: small, taught by an ImageNet network on 1,311 pictures, to try the software",
     config=ModelConfig(
         encoder=EncoderConfig(img_size=96, num_frames=4, embed_dim=192, depth=4, num_heads=3),
-        preprocess=PreprocessConfig.for_image_size(96, num_frames=4),
+        preprocess=PreprocessConfig.whole_frame(96, num_frames=4, antialias=True),
         name="endofm-nano-4x96",
         license="apache-2.0",
     ),
     packaged=True,
     license="apache-2.0",
-    license_note="Trained by this package's code. The real recordings among its data are under the MIT licence",
+    license_note="Trained by this package's code on pictures under CC BY 4.0 and the MIT licence, named with the data",
     datasets=(
-        "6,256 clips that `endofm data synth` renders (seeds 505 and 606), most of them with their labels or masks: "
-        "synthetic, no patients",
-        "21 s of three recordings under the MIT licence, without labels: laparoscopy (github.com/RViMLab/endoscopy, "
+        "698 colonoscopy stills, the training part of Kvasir-SEG (Jha et al., MMM 2020; part of HyperKvasir, Borgli et "
+        "al., Scientific Data 2020), CC BY 4.0, without masks",
+        "378 frames of laryngoscopy of one patient (Laves et al., IJCARS 2019), CC BY 4.0, without labels",
+        "183 stills of twelve laparoscopic operations (github.com/egoodman92/laparoscopic-dataset), MIT",
+        "52 frames of three recordings under the MIT licence: laparoscopy (github.com/RViMLab/endoscopy, "
         "github.com/luiscarlosgph/videosum) and a robot in a bowel phantom (RViMLab)",
     ),
     notes=(
-        "It is for trying the software. Its training data contain almost no video of patients: do not draw "
-        "conclusions from it.",
-        "Self-supervised first, then trained on masks and labels of rendered polyps: its scores on those are no "
-        "measure of self-supervision.",
+        "It is for trying the software: a small network, minutes of training, few hospitals.",
+        "Its teacher, EfficientNet-Lite0, was trained with the labels of ImageNet: its features are not purely "
+        "self-supervised.",
+        "Nearly all clips in training were stills under a virtual camera: it has not learnt what moves and how.",
     ),
 )
 
