@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 from endofm.tasks.detection.operators import FeaturePyramidNetwork, LastLevelP6P7
@@ -15,6 +16,20 @@ NUM_LEVELS = 5
 def level_strides(patch_size: int) -> tuple[int, ...]:
     """Return the stride of each level in pixels: half a patch, one patch, two, four and eight."""
     return tuple(patch_size * 2**i // 2 for i in range(NUM_LEVELS))
+
+
+class _CoarsestLevels(LastLevelP6P7):  # type: ignore[misc]
+    """P6 and P7, which are never computed in bfloat16 under autocast.
+
+    On a CPU the gradient of a bfloat16 convolution is undefined memory for taps that never touch its input, as on maps
+    of one cell: some runs became NaN at their first step, others did not (torch 2.14). Float32 costs nothing here.
+    """
+
+    def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        with torch.autocast(p[-1].device.type, enabled=False):
+            weight = self.p6.weight.dtype
+            levels, added = super().forward([p[-1].to(weight)], [c[-1].to(weight)], [])
+        return p + levels[1:], names + added
 
 
 class SimplePyramid(nn.Module):
@@ -35,7 +50,7 @@ class SimplePyramid(nn.Module):
         self.pool = nn.MaxPool2d(kernel_size=2, stride=2)
         # torchvision builds P6 from P5's input unless both arguments are equal; equal widths select P5's output, as
         # published.
-        extra = LastLevelP6P7(channels, channels)
+        extra = _CoarsestLevels(channels, channels)
         self.fpn = FeaturePyramidNetwork([embed_dim] * 3, channels, extra_blocks=extra)
 
     def scales(self, tokens: Tensor) -> list[Tensor]:
