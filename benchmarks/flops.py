@@ -9,11 +9,9 @@ import torch
 from torch import nn
 
 from endofm.config import EncoderConfig
-from endofm.kernels.amx_float32 import AmxFloat32Backend
-from endofm.kernels.backend import FoldedBackend
+from endofm.kernels.backend import AmxFloat32Backend, FoldedBackend, OneDnnBackend, can_prepack
 from endofm.kernels.int8 import Int8Backend, can_multiply_int8
 from endofm.kernels.native import products_available
-from endofm.kernels.onednn import OneDnnBackend, can_prepack
 
 
 def gflop_per_clip(config: EncoderConfig) -> float:

@@ -19,10 +19,8 @@ from torch import nn
 from benchmarks.timing import gains
 from endofm.config import EncoderConfig
 from endofm.kernels import native, precision
-from endofm.kernels.amx_float32 import AmxFloat32Backend
-from endofm.kernels.backend import FoldedBackend
+from endofm.kernels.backend import AmxFloat32Backend, FoldedBackend, OneDnnBackend, can_prepack
 from endofm.kernels.native import products_available
-from endofm.kernels.onednn import OneDnnBackend, can_prepack
 from endofm.models.encoder import VideoTransformer
 
 _ROWS = 8 * 197

@@ -4,12 +4,13 @@ A block asks a :class:`Backend` for its products and is therefore written once. 
 other backends compute from copies of the weights in another form (two linear maps folded into one, reordered for the
 processor, another number type), made at the first call and made again when a parameter changes. Only layers that are
 ``nn.Linear`` and nothing else are treated this way: a layer that was replaced (an adapter) or has a hook is called as
-the module it is.
+the module it is. Products in 8-bit integers are in :mod:`endofm.kernels.int8`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,12 @@ from endofm.kernels.torch_attention import SHORT, matmul_attention, short_attent
 
 _LARGE = 2**25
 """Bytes from which glibc maps and clears memory at every request (the upper limit of its dynamic threshold)."""
+
+TYPICAL_ROWS = 1568
+"""Rows of input for which oneDNN chooses the order of the weights: the tokens of one clip. Any other number works."""
+
+_PARTS = 3
+"""Bfloat16 numbers per float32 number: 8 significant bits each, 24 together."""
 
 
 class Backend:
@@ -183,6 +190,126 @@ class FoldedBackend(Backend):
             dtype = next((p.dtype for p in layer.parameters() if p.is_floating_point()), x.dtype)
             x = layer(x.to(dtype))
         return (F.gelu(x) if gelu else x).to(self._dtype or x.dtype)
+
+
+class OneDnnBackend(FoldedBackend):
+    """Float32 and bfloat16 products on the CPU through oneDNN, with weights in the processor's own order.
+
+    GELU and float32 residual are applied while the result is in registers. PyTorch has these products for its compiler,
+    under private names that may change or disappear; :func:`can_prepack` tries them.
+
+    Args:
+        dtype: ``torch.float32`` or ``torch.bfloat16``, if :func:`can_prepack` returns True for it.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(dtype)
+
+    def prepare(self, weight: Tensor, bias: Tensor | None) -> LinearWeights:
+        """Reorder the weights."""
+        weight, bias, _ = super().prepare(weight, bias)
+        return LinearWeights(torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), TYPICAL_ROWS), bias)
+
+    def multiply(self, x: Tensor, weights: LinearWeights, *, gelu: bool) -> Tensor:
+        """Return ``x @ weight.T + bias``, followed by a GELU if requested."""
+        rows = x.reshape(-1, x.shape[-1])
+        # The operator applies a pointwise function by name; "none" as algorithm is the exact GELU, not the tanh one.
+        pointwise, algorithm = ("gelu", "none") if gelu else ("none", "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weights.weight, weights.bias, pointwise, [], algorithm)
+        return out.view(*x.shape[:-1], -1)
+
+    def multiply_add(self, x: Tensor, branch: Tensor, weights: LinearWeights) -> Tensor:
+        """Return ``x + branch @ weight.T + bias``."""
+        # The fused sum would be rounded to the branch's type; a float32 stream over bfloat16 products is added apart.
+        if x.dtype != branch.dtype:
+            return add_residual(x, self.multiply(branch, weights, gelu=False))
+        rows, residual = branch.reshape(-1, branch.shape[-1]), x.reshape(-1, x.shape[-1])
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(rows, residual, weights.weight, weights.bias, "add")
+        return out.view(x.shape)
+
+
+@lru_cache
+def can_prepack(dtype: torch.dtype) -> bool:
+    """Return whether this build of PyTorch prepacks weights of a type on this processor and multiplies them.
+
+    Tried once per process and type; where it does not, :class:`FoldedBackend` computes the same with public operators.
+    """
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    # One small product each way, compared with public operators: private operators may be gone, or changed in meaning.
+    x, residual, weight, bias = (torch.linspace(-1, 1, n * 32, dtype=torch.float32).sin() for n in (3, 3, 32, 1))
+    x, residual, weight = x.view(3, 32).to(dtype), residual.view(3, 32).to(dtype), weight.view(32, 32)
+    expected = F.linear(x.float(), weight, bias)
+    try:
+        backend = OneDnnBackend(dtype)
+        weights = backend.prepare(weight, bias)
+        results = backend.multiply(x, weights, gelu=True), backend.multiply_add(residual, x, weights)
+    except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+        return False
+    tolerance = 1e-5 if dtype is torch.float32 else 0.1
+    pairs = zip(results, (F.gelu(expected), residual.float() + expected), strict=True)
+    return all(a.dtype == dtype and bool((a.float() - b).abs().max() < tolerance) for a, b in pairs)
+
+
+class AmxFloat32Backend(OneDnnBackend):
+    """Float32 products on x86-64 processors whose matrix unit (AMX) multiplies bfloat16 only.
+
+    A float32 number is the sum of three bfloat16 numbers; the six largest of the nine products of two such sums,
+    accumulated in float32, are as exact as a float32 product (Henry, Tang and Heinecke, arXiv 1904.06376). The kernel
+    is ``_products.c``, called through :func:`endofm.kernels.native.split_product`. Layers of other widths are
+    multiplied by oneDNN.
+
+    Infinity, and values that bfloat16 rounds to it (from 3.39e38), become not-a-number; values below 1.2e-38 become
+    zero.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(torch.float32)
+
+    def prepare(self, weight: Tensor, bias: Tensor | None) -> LinearWeights:
+        """Split the weights and bring them into the unit's order."""
+        if any(size % native.BLOCK for size in weight.shape):
+            return super().prepare(weight, bias)
+        return LinearWeights(split_weight(weight.float()), None if bias is None else bias.float().contiguous())
+
+    def multiply(self, x: Tensor, weights: LinearWeights, *, gelu: bool) -> Tensor:
+        """Return ``x @ weight.T + bias``, followed by a GELU if requested."""
+        if not _is_split(weights):
+            return super().multiply(x, weights, gelu=gelu)
+        rows = x.reshape(-1, x.shape[-1])
+        return native.split_product(rows, weights.weight, weights.bias, None, gelu=gelu).view(*x.shape[:-1], -1)
+
+    def multiply_add(self, x: Tensor, branch: Tensor, weights: LinearWeights) -> Tensor:
+        """Return ``x + branch @ weight.T + bias``."""
+        if not _is_split(weights):
+            return super().multiply_add(x, branch, weights)
+        rows, residual = branch.reshape(-1, branch.shape[-1]), x.reshape(-1, x.shape[-1])
+        return native.split_product(rows, weights.weight, weights.bias, residual, gelu=False).view(x.shape)
+
+
+def split_weight(weight: Tensor) -> Tensor:
+    """Split a weight ``(outputs, inputs)``, float32, both sizes multiples of :data:`~endofm.kernels.native.BLOCK`.
+
+    Returns:
+        bfloat16 ``(outputs / 32, inputs / 32, part, half, pair, output, 2)``: for each 32 outputs and 32 inputs, every
+        one of the three parts as two tiles of 16 outputs, in which pairs of inputs are adjacent.
+    """
+    # w = p0 + p1 + p2: each part is the bfloat16 nearest to the remainder. The subtraction is exact in float32, because
+    # the two numbers are within a factor of two (Sterbenz), so after three parts of 8 bits nothing of the 24 is left.
+    # A product (p0 + p1 + p2) (q0 + q1 + q2) has nine terms p_i q_j of relative size 2^(-8 (i + j)). The kernel forms
+    # the six with i + j <= 2; the three others are about 2^-24 of the product, which is float32's own rounding.
+    parts, remainder = [], weight
+    for _ in range(_PARTS):
+        parts.append(remainder.bfloat16())
+        remainder = remainder - parts[-1].float()
+    outputs, inputs = weight.shape
+    # A tile of the matrix unit has 16 rows of 64 bytes: for weights, a row holds two neighbouring inputs of 16 outputs.
+    tiles = torch.stack(parts).view(_PARTS, outputs // native.BLOCK, 2, 16, inputs // native.BLOCK, 16, 2)
+    return tiles.permute(1, 4, 0, 2, 5, 3, 6).contiguous()
+
+
+def _is_split(weights: LinearWeights) -> bool:
+    return weights.weight.dtype is torch.bfloat16
 
 
 class WeightCache:

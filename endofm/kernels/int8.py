@@ -13,8 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from endofm.kernels.backend import FoldedBackend, LinearWeights
-from endofm.kernels.onednn import TYPICAL_ROWS, can_prepack
+from endofm.kernels.backend import TYPICAL_ROWS, FoldedBackend, LinearWeights, can_prepack
 
 _LARGEST = 127
 """Largest magnitude of a rounded weight; -128 is unused, so that the range is symmetric."""

@@ -209,7 +209,7 @@ def split_product(rows: Tensor, weights: Tensor, bias: Tensor | None, residual: 
 
     Args:
         rows: ``(rows, inputs)``, float32 on the CPU.
-        weights: Weight ``(outputs, inputs)`` in the form of :func:`~endofm.kernels.amx_float32.split_weight`.
+        weights: Weight ``(outputs, inputs)`` in the form of :func:`~endofm.kernels.backend.split_weight`.
         bias: ``(outputs,)``, float32, or None.
         residual: ``(rows, outputs)``, float32, or None.
         gelu: Apply the GELU.

@@ -14,11 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from endofm.errors import InputError, quoted
-from endofm.kernels.amx_float32 import AmxFloat32Backend
-from endofm.kernels.backend import EAGER, Backend, FoldedBackend
+from endofm.kernels.backend import EAGER, AmxFloat32Backend, Backend, FoldedBackend, OneDnnBackend, can_prepack
 from endofm.kernels.int8 import Int8Backend, can_multiply_int8
 from endofm.kernels.native import products_available
-from endofm.kernels.onednn import OneDnnBackend, can_prepack
 
 Precision = Literal["exact", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

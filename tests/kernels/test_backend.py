@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +14,9 @@ from torch import Tensor, nn
 
 from benchmarks.reference import Reference
 from endofm.config import EncoderConfig
-from endofm.kernels.amx_float32 import AmxFloat32Backend
-from endofm.kernels.backend import Backend, FoldedBackend
+from endofm.kernels.backend import AmxFloat32Backend, Backend, FoldedBackend, OneDnnBackend, can_prepack
 from endofm.kernels.int8 import Int8Backend, can_multiply_int8
 from endofm.kernels.native import products_available
-from endofm.kernels.onednn import OneDnnBackend, can_prepack
 from endofm.kernels.precision import Precision
 from helpers.random_encoder import random_encoder
 
@@ -231,3 +230,19 @@ def test_hooked_and_replaced_layers_are_called(precision: Precision) -> None:
     with torch.no_grad():
         assert_near(model(clip), expected.cls_token.detach(), precision)
     assert len(seen) == 2
+
+
+def test_vanished_and_wrong_operators_of_onednn_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not can_prepack(torch.float32):
+        pytest.skip("this build does not pack weights")
+    can_prepack.cache_clear()
+    monkeypatch.setattr(OneDnnBackend, "multiply", lambda self, x, weights, *, gelu: x)
+    assert not can_prepack(torch.float32)
+    can_prepack.cache_clear()
+
+    def gone(*args: Any) -> None:
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_reorder_linear_weight'")
+
+    monkeypatch.setattr(OneDnnBackend, "prepare", gone)
+    assert not can_prepack(torch.float32)
+    can_prepack.cache_clear()

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from benchmarks.reference import Reference
 from endofm.config import EncoderConfig
 from endofm.kernels import native
-from endofm.kernels.amx_float32 import AmxFloat32Backend, split_weight
+from endofm.kernels.backend import AmxFloat32Backend, OneDnnBackend, split_weight
 from endofm.kernels.native import BLOCK, ProductKernels, products_available, split_product, why_no_products
-from endofm.kernels.onednn import OneDnnBackend
 from endofm.models.encoder import VideoTransformer
 from helpers.compiled_library import build
 from helpers.random_encoder import random_encoder
