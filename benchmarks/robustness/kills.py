@@ -42,8 +42,8 @@ run:
 """
 _RAISED = 70
 
-# Records of runs, and pictures and cards made from them, state how long a run took and how often it was started.
-_CLOCKED = ("run.json", "run.png", "README.md")
+# The record of a run and the picture of it show how long it took and how often it was started.
+_CLOCKED = ("run.json", "run.png")
 
 COMMANDS = {
     "extract": "extract {inputs}/videos -o out --weights {inputs}/model --window-seconds 0.4 --quiet",
@@ -191,10 +191,35 @@ def _contents(folder: Path) -> dict[str, str]:
         content = path.read_bytes().replace(os.fsencode(folder), b"FOLDER")
         if path.suffix in (".json", ".csv", ".md", ".yaml", ".txt", ".log", ".jsonl"):
             content = _without_times(path.name, content)
-        if path.suffix == ".pt" or path.name in _CLOCKED:
+        if path.name == "README.md":
+            content = re.sub(rb"[0-9][0-9.,:]*", b"#", content)  # Cards of trained models state the hours of training.
+        if path.name in _CLOCKED:
             content = b""
-        found[relative] = hashlib.sha256(content).hexdigest()
+        digest = _tensor_digest(path) if path.suffix == ".pt" else hashlib.sha256(content).hexdigest()
+        found[relative] = digest
     return found
+
+
+def _tensor_digest(path: Path) -> str:
+    """Return a digest of the tensors of a run's checkpoint, which also holds times and the state of the record."""
+    from torch import Tensor, uint8
+
+    from endofm.training.engine.run_checkpoints import read_run_checkpoint
+
+    digest = hashlib.sha256()
+
+    def add(name: str, value: object) -> None:
+        if isinstance(value, Tensor):
+            digest.update(name.encode() + value.cpu().reshape(-1).view(dtype=uint8).numpy().tobytes())
+        elif isinstance(value, dict):
+            for key in value:
+                add(f"{name}.{key}", value[key])
+        elif isinstance(value, (list, tuple)):
+            for index, item in enumerate(value):
+                add(f"{name}.{index}", item)
+
+    add("", read_run_checkpoint(path))
+    return digest.hexdigest()
 
 
 def _without_times(name: str, content: bytes) -> bytes:
