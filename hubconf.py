@@ -11,6 +11,7 @@ from endofm.entrypoints import (  # noqa: E402, F401
     endofm_classification_tiny_random,
     endofm_detection,
     endofm_detection_tiny_random,
+    endofm_encoder,
     endofm_nano_4x96,
     endofm_processor,
     endofm_segmentation,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from endofm.models.pretrained import Pretrained
     from endofm.tasks.classification.model import EndoFMForVideoClassification
     from endofm.tasks.detection.model import EndoFMForDetection
-    from endofm.tasks.features.model import EndoFM
+    from endofm.tasks.features.model import EndoFM, VideoEncoder
     from endofm.tasks.segmentation.model import EndoFMForSegmentation
     from endofm.transforms.processor import Processor
 
@@ -65,6 +65,32 @@ def endofm_base_8x224(
     return EndoFM.from_pretrained(
         weights or name, cache_dir=cache_dir, local_files_only=local_files_only, device=device
     )
+
+
+def endofm_encoder(
+    *,
+    name: str,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    device: str | torch.device | None = None,
+) -> VideoEncoder:
+    """Load an encoder of any kind by its name: those of this package, of other projects, and any network of timm.
+
+    Args:
+        name: A registered name (``endofm models`` lists them), a Hugging Face id, a folder, a file, or ``"timm:NAME"``.
+        cache_dir: Folder for downloads.
+        local_files_only: Do not use the network.
+        device: Device of the model; the CPU by default.
+
+    Raises:
+        WeightsError: If the weights cannot be found, downloaded or verified, or do not fit.
+
+    Example:
+        ``torch.hub.load("med-air/Endo-FM", "endofm_encoder", name="surgmotion-l")``
+    """
+    from endofm.tasks.features.model import load_encoder
+
+    return load_encoder(name, cache_dir=cache_dir, local_files_only=local_files_only, device=device)
 
 
 def endofm_nano_4x96(*, device: str | torch.device | None = None) -> EndoFM:

@@ -14,6 +14,7 @@ import torch
 import hubconf
 from endofm import EndoFM, list_models
 from endofm.errors import InputError, UntrainedWeightsWarning
+from endofm.tasks.family_records import FAMILY_RECORDS
 from helpers.paths import REPOSITORY
 
 
@@ -41,8 +42,12 @@ def in_a_fresh_process(code: str, folder: Path) -> str:
 
 
 def test_every_registered_model_has_an_entry_point() -> None:
-    for name in list_models():
+    others = {record.name for record in FAMILY_RECORDS}
+    for name in set(list_models()) - others:
         assert hasattr(hubconf, name.replace("-", "_")), name
+    # Encoders of other projects share one.
+    for name in (*[each for each in others if each.endswith("-random")], "endofm-nano-4x96"):
+        assert hubconf.endofm_encoder(name=name).config.name == name
 
 
 @pytest.mark.parametrize("name", [n for n in dir(hubconf) if n.startswith("endofm_")])

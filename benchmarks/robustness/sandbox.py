@@ -157,12 +157,13 @@ class _Child:
             self.ended = True
             if self.cases:
                 yield self._result(Outcome.CRASH, f"ended by status {status}")
-        elif self.cases and time.monotonic() > self._deadline:
-            self.kill()
-            yield self._result(Outcome.NO_END, "time limit")
+        # Memory first: on a busy machine both limits may have passed when it is this process's turn.
         elif self.cases and _resident_mb(self.pid) - self._base > self._limit:
             self.kill()
             yield self._result(Outcome.MEMORY, f"more than {self._limit} MiB")
+        elif self.cases and time.monotonic() > self._deadline:
+            self.kill()
+            yield self._result(Outcome.NO_END, "time limit")
 
     def kill(self) -> None:
         """End the process and those that it has started."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -19,7 +20,7 @@ from endofm.errors import InputError, JobError, VideoError, require_extra
 from endofm.files import atomic_path, write_text
 from endofm.json_text import parse_json
 from endofm.progress import progress_bar
-from endofm.resume import exclusive
+from endofm.resume import exclusive, file_state
 
 INDEX_NAME = "shards.json"
 """Index file next to the shards: the number of clips in each of them, and the names of the classes."""
@@ -85,7 +86,7 @@ def write_shards(
     Each clip is a member ``<number>.mp4`` (or another suffix), unchanged, followed by ``<number>.json`` with its name,
     class, patient, recording and times. The order is shuffled once, because readers go through a shard from front to
     back. The numbers of clips in the shards differ by at most one, so that distributed processes have equal work. The
-    same clips and seed give the same bytes.
+    same clips and seed give the same bytes, and where they are packed already nothing is done.
 
     Args:
         table: The clips; complete video files only.
@@ -100,7 +101,7 @@ def write_shards(
 
     Raises:
         InputError: If a clip is a folder of frames or a part of a file, is missing, or ``clips_per_shard`` is below 1.
-        JobError: If ``out`` is in use, or already holds shards and ``overwrite`` is not set.
+        JobError: If ``out`` is in use, or already holds shards of other clips and ``overwrite`` is not set.
     """
     if clips_per_shard < 1:
         raise InputError(f"clips_per_shard must be at least 1, got {clips_per_shard}")
@@ -108,22 +109,50 @@ def write_shards(
         raise InputError("there are no clips to pack")
     out = Path(out)
     with exclusive(out):
-        _claim(out, overwrite)
-        return _pack(table, out, clips_per_shard, seed, progress)
+        digest = _digest(table, clips_per_shard, seed)
+        # The index is written last: without it an earlier run was interrupted, and its files are replaced.
+        if (out / INDEX_NAME).exists() and not overwrite:
+            if not _is_packed(table, out / INDEX_NAME, digest):
+                raise JobError(
+                    f"{out} already holds other shards; choose another folder, or replace them with --overwrite"
+                )
+            return [Path(shard) for shard in read_index(str(out)).shards]
+        _clear(out)
+        return _pack(table, out, clips_per_shard, seed, digest, progress)
 
 
-def _claim(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds shards, or remove them."""
-    # The index is written last: without it an earlier run was interrupted, and its files are replaced.
-    if (out / INDEX_NAME).exists() and not overwrite:
-        raise JobError(f"{out} already holds shards; choose another folder, or replace them with --overwrite")
+def _digest(table: ClipTable, clips_per_shard: int, seed: int) -> str:
+    """Return a digest of everything that shards depend on except the content of the clips, whose sizes stand for it."""
+    digest = hashlib.sha256(json.dumps([clips_per_shard, seed, list(table.classes)]).encode())
+    for index in range(len(table)):
+        size = file_state(Path(table.path[index]))[0]
+        digest.update(json.dumps([_describe(table, index), size]).encode())
+    return digest.hexdigest()
+
+
+def _is_packed(table: ClipTable, index: Path, digest: str) -> bool:
+    """Return whether a folder's shards were made of these clips, none of which has changed since."""
+    try:
+        packed = parse_json(index.read_bytes())
+    except (OSError, ValueError):
+        return False
+    written = index.stat().st_mtime_ns
+    return (
+        isinstance(packed, dict)
+        and packed.get("packed_from") == digest
+        and all(file_state(Path(path))[1] <= written for path in table.path)
+    )
+
+
+def _clear(out: Path) -> None:
+    """Remove the shards of a folder."""
     # The index goes first, so that it never lists shards that are gone.
     (out / INDEX_NAME).unlink(missing_ok=True)
     for shard in out.glob("clips-[0-9]*.tar"):
         shard.unlink()
 
 
-def _pack(table: ClipTable, out: Path, clips_per_shard: int, seed: int, progress: bool) -> list[Path]:
+def _pack(table: ClipTable, out: Path, clips_per_shard: int, seed: int, digest: str, progress: bool) -> list[Path]:
     order = np.random.default_rng(seed).permutation(len(table))
     parts = np.array_split(order, math.ceil(len(order) / clips_per_shard))
     shards: list[Path] = []
@@ -136,6 +165,7 @@ def _pack(table: ClipTable, out: Path, clips_per_shard: int, seed: int, progress
                     bar.update(1)
     content = {
         "classes": list(table.classes),
+        "packed_from": digest,
         "shards": [{"name": shard.name, "clips": len(part)} for shard, part in zip(shards, parts, strict=True)],
     }
     write_text(out / INDEX_NAME, json.dumps(content, indent=1) + "\n")
@@ -148,7 +178,14 @@ def _add_clip(tar: tarfile.TarFile, table: ClipTable, index: int) -> None:
         raise InputError(f"{path}: shards hold video files; this clip is a folder of frames, or is missing")
     if table.start[index] > 0 or np.isfinite(table.end[index]):
         raise InputError(f"{path}: shards hold complete files; cut the clip out first")
-    about = {
+    with path.open("rb") as file:
+        _add_member(tar, f"{index:08}{path.suffix.lower()}", file, path.stat().st_size)
+    text = json.dumps(_describe(table, index)).encode()
+    _add_member(tar, f"{index:08}.json", io.BytesIO(text), len(text))
+
+
+def _describe(table: ClipTable, index: int) -> dict[str, Any]:
+    return {
         "id": table.id[index],
         "label": int(table.label[index]),
         "patient": table.patient[index],
@@ -157,10 +194,6 @@ def _add_clip(tar: tarfile.TarFile, table: ClipTable, index: int) -> None:
         "time_scale": float(table.time_scale[index]),
         "index": index,
     }
-    with path.open("rb") as file:
-        _add_member(tar, f"{index:08}{path.suffix.lower()}", file, path.stat().st_size)
-    text = json.dumps(about).encode()
-    _add_member(tar, f"{index:08}.json", io.BytesIO(text), len(text))
 
 
 def _add_member(tar: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:

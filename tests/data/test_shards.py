@@ -90,8 +90,14 @@ def test_packing_is_the_same_every_time(folder: Path, shards: Path, tmp_path: Pa
 
 def test_shards_are_replaced_only_on_request(folder: Path, shards: Path) -> None:
     table = read_clips(folder)
+    before = {path.name: path.stat().st_mtime_ns for path in shards.iterdir()}
+    assert len(write_shards(table, shards, clips_per_shard=3, progress=False)) == 4
+    assert {path.name: path.stat().st_mtime_ns for path in shards.iterdir()} == before, "nothing was left to do"
     with pytest.raises(JobError, match="--overwrite"):
         write_shards(table, shards, progress=False)
+    Path(table.path[0]).touch()
+    with pytest.raises(JobError, match="--overwrite"):
+        write_shards(table, shards, clips_per_shard=3, progress=False)
     assert len(write_shards(table, shards, overwrite=True, progress=False)) == 1
     assert [path.name for path in sorted(shards.glob("*.tar"))] == ["clips-00000.tar"]
     assert len(ShardDataset(shards)) == 11

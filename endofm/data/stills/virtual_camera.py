@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.config.checks import require_int, require_number
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, InputError, quoted
+from endofm.json_text import parse_json
 
 if TYPE_CHECKING:
     # Settings of training hold a CameraConfig, and are read before torch is imported.
@@ -94,9 +95,19 @@ class CameraDraw:
 
     @classmethod
     def from_description(cls, text: str) -> CameraDraw:
-        """Return the path that :meth:`describe` wrote."""
-        values = json.loads(text)
-        return cls(np.array(values["poses"], np.float64), bool(values["flip"]))
+        """Return the path that :meth:`describe` wrote.
+
+        Raises:
+            InputError: If it is another string.
+        """
+        try:
+            values = parse_json(text)
+            poses, flip = np.array(values["poses"], np.float64), bool(values["flip"])
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise InputError(f"{quoted(text)} describes no path of the virtual camera ({error!r:.100})") from error
+        if poses.shape != (POSES, 5) or not np.isfinite(poses).all():
+            raise InputError(f"{quoted(text)} describes no path of the virtual camera: it needs {POSES} x 5 numbers")
+        return cls(poses, flip)
 
 
 @dataclass(frozen=True, eq=False)
