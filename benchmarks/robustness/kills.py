@@ -192,7 +192,8 @@ def _contents(folder: Path) -> dict[str, str]:
         if path.suffix in (".json", ".csv", ".md", ".yaml", ".txt", ".log", ".jsonl"):
             content = _without_times(path.name, content)
         if path.name == "README.md":
-            content = re.sub(rb"[0-9][0-9.,:]*", b"#", content)  # Cards of trained models state the hours of training.
+            # Cards of trained models state the hours of training.
+            content = re.sub(rb"[0-9][0-9.,:]*(e[-+][0-9]+)?", b"#", content)
         if path.name in _CLOCKED:
             content = b""
         digest = _tensor_digest(path) if path.suffix == ".pt" else hashlib.sha256(content).hexdigest()
