@@ -75,7 +75,7 @@ def read_list(path: str | Path) -> list[Path]:
     """Return the paths of a list; relative ones start at the file's folder.
 
     Args:
-        path: A text file with one path per line, or a table with a column of paths (:mod:`endofm.list_table`).
+        path: A file with one path per line, or a table with a column of paths (:mod:`endofm.list_table`).
 
     Raises:
         InputError: If the file cannot be read.
