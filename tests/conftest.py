@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,13 @@ def media_dir() -> Path:
     if not (folder / "videos").is_dir():
         pytest.skip("no folder of real clips (set ENDOFM_MEDIA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    """Give every test the threads that new processes have: sums, and so trained weights, depend on their number."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
