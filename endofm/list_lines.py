@@ -35,7 +35,7 @@ def looks_like_file(text: str) -> bool:
 
 
 def read_lines(path: Path, *, errors: str = "strict") -> list[str]:
-    """Return the lines of a text file, with their ends.
+    """Return the lines of a file, with their ends.
 
     UTF-8 with or without a byte-order mark is read, and UTF-16 with one, as Excel writes "Unicode text".
 

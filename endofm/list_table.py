@@ -100,7 +100,7 @@ def read_table(
 
 
 def read_paths(path: str | Path) -> list[str]:
-    """Return the paths of a text file with one path a line, or those of a table whose first line names the columns.
+    """Return the paths of a file with one path per line, or of a table whose first line names the columns.
 
     Without such a line a line is one path whatever is in it, since names may hold any separator; quotation marks around
     a whole line are taken off. Bytes that are not UTF-8 are kept, as in names of files on Linux.

@@ -43,7 +43,7 @@ def test_a_run_records_its_precision_and_keeps_it(
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["precision"] == "bf16-mixed"
     assert "precision: auto" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
     assert "Precision: bf16-mixed" in "".join(capsys.readouterr())
-    # Rerun where float32 is faster: the run goes on as it began.
+    # Resumed where float32 is faster: the run keeps its first choice.
     monkeypatch.setattr(module, "bfloat16_speed", lambda: 0.1)
     train(tmp_path, ToyConfig(), precision="auto", max_steps=4)
     assert "Precision: bf16-mixed" in "".join(capsys.readouterr())
