@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,21 @@ from endofm.errors import InputError
 from endofm.hub.encoder_layout import EncoderLayout
 from endofm.hub.encoder_tensors import square_grid
 from endofm.layers.block import resize_position_embedding
-from endofm.layers.mamba import MambaLayer, RmsNorm
-from endofm.models.encoder import ClipEncoder
+from endofm.layers.mamba import MambaLayer, RmsNorm, ScanState
+from endofm.models.causal_encoder import CausalEncoder
 from endofm.outputs import EncoderOutput
+
+
+class LiveState(NamedTuple):
+    """State of the layers over time after some frames; its size does not depend on their number.
+
+    Attributes:
+        frames: Number of these frames.
+        scans: What each of the layers carries.
+    """
+
+    frames: int
+    scans: tuple[ScanState, ...]
 
 
 class FramePatches(nn.Module):
@@ -36,7 +49,7 @@ class FramePatches(nn.Module):
         return out
 
 
-class MambaEncoder(ClipEncoder):
+class MambaEncoder(CausalEncoder):
     """EndoMamba encoder with the parameter names of the published files.
 
     Every frame has its class token; the clip embedding is the mean of these after the final norm. Clips may have any
@@ -67,28 +80,45 @@ class MambaEncoder(ClipEncoder):
         Raises:
             InputError: If the clip has another form, or the precision is not exact.
         """
+        tokens, _ = self._tokens(clip, None)
+        return EncoderOutput(tokens[:, :, 0].mean(dim=1), torch.unflatten(tokens[:, :, 1:], 2, self._grid(clip)))
+
+    def forward_live(self, clip: Tensor, state: LiveState | None = None) -> tuple[Tensor, Tensor, LiveState]:
+        """Embed the next frames of a recording; arguments, result and errors are those of the base class."""
+        tokens, state = self._tokens(clip, state)
+        return tokens[:, :, 0], torch.unflatten(tokens[:, :, 1:], 2, self._grid(clip)), state
+
+    def _grid(self, clip: Tensor) -> tuple[int, int]:
+        return clip.shape[3] // self.patch_size, clip.shape[4] // self.patch_size
+
+    def _tokens(self, clip: Tensor, state: LiveState | None) -> tuple[Tensor, LiveState]:
+        """Return the normed tokens ``(batch, time, 1 + patches, embed_dim)``, and what to carry to later frames."""
         self.require_clip(clip)
         if self.precision != "exact":
             raise InputError(f"precision {self.precision!r} is not available for EndoMamba; use 'exact'")
-        patches = self.patch_embed(clip.to(self.pos_embed.dtype))
-        batch, width, time, rows, columns = patches.shape
-        positions = resize_position_embedding(self.pos_embed, (rows, columns), "bicubic")
-        patches = patches.flatten(3).permute(0, 2, 3, 1) + positions[:, 1:] + _sines(time, width, clip.device)
+        frames, carried = (0, ()) if state is None else state
+        patches = self.patch_embed(clip.to(self.pos_embed.dtype)).flatten(3).permute(0, 2, 3, 1)  # B T N D
+        batch, time, _, width = patches.shape
+        positions = resize_position_embedding(self.pos_embed, self._grid(clip), "bicubic")
+        patches = patches + positions[:, 1:] + _sines(frames, time, width, clip.device)
         cls_token = (self.cls_token + positions[:, :1]).expand(batch, time, 1, width)
         x = torch.cat((cls_token, patches), dim=2)  # B T 1+N D
-        tokens = x.shape[2]
+        depth, scans = self.encoder_config.spatial_depth, []
         for index, layer in enumerate(self.layers):
-            spatial = index < self.encoder_config.spatial_depth
-            sequences = x.reshape(batch * time, tokens, width) if spatial else x.reshape(batch, time * tokens, width)
-            x = x + layer(sequences).view_as(x)
-        x = self.norm_f(x)
-        return EncoderOutput(x[:, :, 0].mean(dim=1), x[:, :, 1:].unflatten(2, (rows, columns)))
+            if index < depth:
+                added, _ = layer(x.flatten(0, 1))
+            else:
+                added, scan = layer(x.flatten(1, 2), carried[index - depth] if carried else None)
+                scans.append(scan)
+            x = x + added.view_as(x)
+        return self.norm_f(x), LiveState(frames + time, tuple(scans))
 
 
-def _sines(time: int, width: int, device: torch.device) -> Tensor:
-    """Return the position of every frame, ``(time, 1, width)``: sines in even channels, cosines in odd ones."""
+def _sines(first: int, time: int, width: int, device: torch.device) -> Tensor:
+    """Return the positions of frames, ``(time, 1, width)``: sines in even channels, cosines in odd ones."""
     frequencies = 10_000.0 ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
-    angles = torch.arange(time, device=device, dtype=torch.float32).unsqueeze(1) * frequencies
+    numbers = torch.arange(first, first + time, device=device, dtype=torch.float32)
+    angles = numbers.unsqueeze(1) * frequencies
     return torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1).unsqueeze(1)
 
 

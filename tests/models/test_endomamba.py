@@ -10,7 +10,6 @@ import torch
 from endofm.config.mamba_config import MambaConfig
 from endofm.errors import ConfigError, InputError
 from endofm.hub.registry import get_record
-from endofm.layers.mamba import selective_scan
 from endofm.models.endomamba import MambaEncoder
 from helpers.original_encoders import ENDOMAMBA
 from helpers.paths import GOLDEN
@@ -48,16 +47,17 @@ def test_a_frame_does_not_depend_on_later_ones(tiny: MambaEncoder) -> None:
     assert not torch.allclose(whole.patch_tokens[:, 2:3], alone, atol=1e-2)
 
 
-@pytest.mark.parametrize("length", [1, 64, 65, 150])
-def test_a_scan_is_its_recurrence(length: int) -> None:
-    torch.manual_seed(0)
-    x, step = torch.randn(2, length, 3), torch.rand(2, length, 3)
-    decay, into, out = -torch.rand(3, 4), torch.randn(2, length, 4), torch.randn(2, length, 4)
-    state, expected = torch.zeros(2, 3, 4), []
-    for i in range(length):
-        state = torch.exp(step[:, i, :, None] * decay) * state + (step[:, i] * x[:, i])[..., None] * into[:, i, None]
-        expected.append((state * out[:, i, None]).sum(-1))
-    assert torch.allclose(selective_scan(x, step, decay, into, out), torch.stack(expected, dim=1), atol=1e-5)
+def test_the_state_takes_the_place_of_all_frames_before(tiny: MambaEncoder) -> None:
+    clip = torch.randn(2, 3, 5, 64, 64)
+    with torch.inference_mode():
+        whole = tiny.forward_features(clip)
+        # In pieces of any length.
+        first, patches, state = tiny.forward_live(clip[:, :, :2])
+        second, more, state = tiny.forward_live(clip[:, :, 2:], state)
+    assert whole.patch_tokens is not None
+    assert torch.allclose(torch.cat((patches, more), dim=1), whole.patch_tokens, atol=1e-5)
+    assert torch.allclose(torch.cat((first, second), dim=1).mean(1), whole.cls_token, atol=1e-5)
+    assert state.frames == 5
 
 
 def test_training_reaches_every_parameter(tiny: MambaEncoder) -> None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from endofm.hub.resolve import LoadedWeights
+    from endofm.tasks.features.live import LiveFeatures
     from endofm.tasks.features.results import FeatureLevel, VideoFeatures
+    from endofm.transforms.geometry import Box
     from endofm.video.open import Decoder, VideoInput
 
 _BACKBONE = "backbone."
@@ -154,6 +156,26 @@ class VideoEncoder(Pretrained):
                 tubelet_size=self.tubelet_size,
             )
             return stream.collect(weights=self.weights_provenance(), progress=progress)
+
+    def live(self, *, box: Box | None = None) -> LiveFeatures:
+        """Return an object that embeds the frames of a recording as they come, in constant memory.
+
+        Its numbers are those of a clip of all frames so far. It needs a causal encoder: EndoMamba or FPRL.
+
+        Args:
+            box: Part of the frames to use, from ``processor.find_field_of_view``; the full frames if None.
+
+        Raises:
+            InputError: If the encoder is not causal.
+
+        Example:
+            >>> live = load_encoder("endomamba-tiny-random").live()  # doctest: +SKIP
+            >>> live(frame).embedding.shape  # doctest: +SKIP
+            torch.Size([64])
+        """
+        from endofm.tasks.features.live import LiveFeatures
+
+        return LiveFeatures(self, box=box)
 
     def _encode(self, clips: Tensor, *, level: str) -> EncoderOutput:
         # At level "clip" the last block computes the class token alone, which is cheaper.
