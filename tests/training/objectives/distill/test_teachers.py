@@ -44,6 +44,26 @@ def test_teachers_with_other_grids_are_joined(tmp_path: Path) -> None:
     assert patches.shape == (2, 64, 4, 4)
 
 
+def test_colours_are_counted_in_each_cell() -> None:
+    (teacher,) = load_teachers([TeacherConfig(model="colours", share=0.5)])
+    picture = torch.zeros(1, 3, 64, 96)
+    picture[:, 0, :, 32:64] = 1.0  # red in the middle, black around it
+    picture[:, :, :32, 64:] = torch.tensor([0.5, 0.0, 0.0]).view(1, 3, 1, 1)  # between the levels 1/3 and 2/3
+    maps = teacher.maps(picture)
+    assert (maps.shape, teacher.share) == ((1, 64, 2, 3), 0.5)
+    torch.testing.assert_close(maps.square().sum(dim=1), torch.ones(1, 2, 3))
+    red, black = 3 * 16, 0
+    assert maps[0, red].tolist() == [[0.0, 1.0, 0.0]] * 2
+    assert maps[0, black].tolist() == [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0]]
+    torch.testing.assert_close(maps[0, [16, 32], 0, 2], torch.full((2,), 0.5).sqrt())
+
+
+@pytest.mark.parametrize("share", [0, -1.0, float("nan"), "half"])
+def test_shares_are_positive(share: float) -> None:
+    with pytest.raises(ConfigError, match="share"):
+        TeacherConfig(share=share)
+
+
 def test_other_weights_have_another_digest(tmp_path: Path) -> None:
     config = write_teacher(tmp_path / "a.safetensors")
     one = load_teachers([config])[0].digest
