@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from endofm.tasks.features.feature_set import FeatureSet as FeatureSet
     from endofm.tasks.features.model import EndoFM as EndoFM
     from endofm.tasks.features.model import VideoEncoder as VideoEncoder
+    from endofm.tasks.features.model import extract_features as extract_features
     from endofm.tasks.features.model import load_encoder as load_encoder
     from endofm.tasks.features.results import VideoFeatures as VideoFeatures
     from endofm.tasks.segmentation.config import SegmentationHeadConfig as SegmentationHeadConfig
@@ -61,6 +62,7 @@ _MODULES = {
     "VideoMasks": "endofm.tasks.segmentation.results",
     "VideoTransformer": "endofm.models.encoder",
     "demo_video": "endofm.demo",
+    "extract_features": "endofm.tasks.features.model",
     "list_models": "endofm.hub.registry",
     "load_encoder": "endofm.tasks.features.model",
     "load_model": "endofm.models.auto",

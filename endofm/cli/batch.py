@@ -8,7 +8,7 @@ import multiprocessing
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from endofm.cli.model_arguments import configure_source, configure_weights, conf
 from endofm.cli.printing import say
 
 if TYPE_CHECKING:
-    from endofm.inference.job import ItemResult, JobReport, Work
+    from endofm.inference.job import ItemResult, JobReport, SharedWork, Work
     from endofm.inference.video_paths import FoundVideos, VideoItem
     from endofm.models.pretrained import Pretrained
 
@@ -31,6 +31,7 @@ def configure_batch(
     unit: str,
     int8: bool = False,
     default_weights: str | None = None,
+    several_weights: bool = False,
     single: Sequence[str] = (),
 ) -> argparse._ArgumentGroup:
     """Declare what every command over many videos takes: inputs, output folder, weights, work, jobs, overwriting.
@@ -42,6 +43,7 @@ def configure_batch(
         unit: What ``--batch-size`` counts, such as ``"clips"``.
         int8: Offer this precision.
         default_weights: Weights that are used without ``--weights``; None makes the option required.
+        several_weights: Take several weights at once.
         single: Suffixes of files that ``-o`` may name instead of a folder, for one video; see :func:`single_outputs`.
 
     Returns:
@@ -69,7 +71,7 @@ def configure_batch(
         help=f"output folder of the {results}{files}",
     )
     parser.set_defaults(file_outputs=tuple(single))
-    configure_weights(parser, default=default_weights)
+    configure_weights(parser, default=default_weights, several=several_weights)
     configure_source(parser)
     work = configure_work(parser, batch_size=batch_size, unit=unit, int8=int8)
     work.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time, each with its own model")
@@ -155,11 +157,16 @@ class ModelLoader:
     @classmethod
     def from_arguments(cls, task: str, args: argparse.Namespace) -> ModelLoader:
         """Return the loader that the arguments of :func:`configure_batch` describe."""
+        return cls.for_weights(task, args.weights, args)
+
+    @classmethod
+    def for_weights(cls, task: str, weights: str, args: argparse.Namespace) -> ModelLoader:
+        """Return the loader of some weights, with the other arguments of :func:`configure_batch`."""
         import torch
 
         return cls(
             task=task,
-            weights=args.weights,
+            weights=weights,
             local_files_only=args.local_files_only,
             device=args.device,
             precision=args.precision,
@@ -171,7 +178,7 @@ class ModelLoader:
         return _load(self)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _load(loader: ModelLoader) -> Pretrained:
     import torch
 
@@ -211,22 +218,49 @@ def run_batch(
         suffixes: Suffixes of the files of one video.
         settings: Options of the task that the results depend on; those of the model are added.
     """
-    from endofm.inference.job import run_job
+    from endofm.inference.job import work_for_one
+
+    shared = partial(work_for_one, work=work)
+    (report,) = run_shared_batch(args, items, {args.out: loader}, shared, suffixes=suffixes, settings=settings)
+    return report
+
+
+def run_shared_batch(
+    args: argparse.Namespace,
+    items: FoundVideos,
+    loaders: Mapping[Path, ModelLoader],
+    work: SharedWork,
+    *,
+    suffixes: Sequence[str],
+    settings: Mapping[str, Any],
+) -> list[JobReport]:
+    """Run one job that fills a folder for each of several models, and print notes and failures as :func:`run_batch`.
+
+    Args:
+        args: Arguments of :func:`configure_batch`.
+        items: Videos of :func:`collect_videos`.
+        loaders: Output folders with the loaders of their models, which the caller has loaded.
+        work: Processes one video; see :func:`~endofm.inference.job.run_shared_job`.
+        suffixes: Suffixes of the files of one video.
+        settings: As for :func:`run_batch`.
+    """
+    from endofm.inference.job import JobFolder, run_shared_job
     from endofm.resume import MANIFEST_NAME
 
-    model = loader.load()
-    report_precision(model, args)
-    settings = {**_model_settings(model, args), **settings}
-    if args.jobs > 1:
-        # Each worker loads a model; this process no longer needs its copy.
+    folders = []
+    for out, loader in loaders.items():
+        model = loader.load()
+        report_precision(model, args)
+        own = {**_model_settings(model, loader, args), **settings}
+        folders.append(JobFolder(out=out, suffixes=tuple(suffixes), settings=own))
         del model
+    if args.jobs > 1:
+        # Each worker loads the models; this process no longer needs its copies.
         _load.cache_clear()
-    report = run_job(
+    reports = run_shared_job(
         items,
-        args.out,
+        folders,
         work,
-        suffixes=suffixes,
-        settings=settings,
         jobs=args.jobs,
         left_out=items.left_out,
         overwrite=args.overwrite,
@@ -234,13 +268,14 @@ def run_batch(
     )
     # A program that runs another command in this process loads its weights again: the files may have changed.
     _load.cache_clear()
-    for entry in report.entries:
-        for problem in entry.problems:
-            say(f"endofm: note: {entry.source}: {problem}", error=True)
-    for entry in report.failed:
-        say(f"endofm: failed: {entry.error}", error=True)
-    print_left_out(report.left_out, str(args.out / MANIFEST_NAME))
-    return report
+    entries = [entry for report in reports for entry in report.entries]
+    # What is wrong with a video is said once, however many models have met it.
+    for note in dict.fromkeys(f"{entry.source}: {problem}" for entry in entries for problem in entry.problems):
+        say(f"endofm: note: {note}", error=True)
+    for error in dict.fromkeys(entry.error for entry in entries if entry.status == "failed"):
+        say(f"endofm: failed: {error}", error=True)
+    print_left_out(reports[0].left_out, str(folders[0].out / MANIFEST_NAME))
+    return reports
 
 
 def print_left_out(left_out: Sequence[tuple[str, str]], where: str) -> None:
@@ -310,11 +345,11 @@ def summarize(report: JobReport, out: Path, total: str) -> str:
     )
 
 
-def _model_settings(model: Pretrained, args: argparse.Namespace) -> dict[str, Any]:
+def _model_settings(model: Pretrained, loader: ModelLoader, args: argparse.Namespace) -> dict[str, Any]:
     config = model.config
     return {
         "task": model.task,
-        "weights": config.name or Path(args.weights).name,
+        "weights": config.name or Path(loader.weights).name,
         "weights_sha256": model.provenance.get("sha256", ""),
         "field_of_view": args.field_of_view,
         "fps": args.fps,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from endofm.cli.batch import ModelLoader, collect_videos, configure_batch, run_batch, summarize
-from endofm.cli.model_arguments import configure_windows
+from endofm.cli.batch import ModelLoader, collect_videos, configure_batch, run_shared_batch, summarize
+from endofm.cli.model_arguments import configure_windows, split_weights
 from endofm.cli.printing import say
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ SUMMARY = "embed videos: one feature file per video, restartable"
 EXAMPLES = (
     "endofm extract procedure.mp4 -o features/ --weights endofm-nano-4x96",
     "endofm extract recordings/ -o features/ --window-seconds 2 --plot",
+    "endofm extract recordings/ -o features/ --weights surgmotion-l,endovit-b,endomamba-s",
 )
 
 PUBLISHED_WEIGHTS = "endofm-base-8x224"
@@ -30,7 +33,13 @@ PACKAGED_WEIGHTS = "endofm-nano-4x96"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     work = configure_batch(
-        parser, results="feature files", batch_size=4, unit="clips", int8=True, default_weights=PUBLISHED_WEIGHTS
+        parser,
+        results="feature files",
+        batch_size=4,
+        unit="clips",
+        int8=True,
+        default_weights=PUBLISHED_WEIGHTS,
+        several_weights=True,
     )
     parser.add_argument(
         "--level", choices=("clip", "frame", "patch"), default="clip", help="feature level (default: clip)"
@@ -75,64 +84,101 @@ def run(args: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     windows = {name: getattr(args, name) for name in ("window_seconds", "hop_seconds", "frame_stride", "hop_frames")}
-    loader = ModelLoader.from_arguments("features", args)
-    model = loader.load()
-    # Checked before there is an output folder; the work itself would report the same mistake once per video.
-    WindowSettings.for_preprocess(model.config.preprocess, **windows)
-    trained = model.config.trained
-    del model
+    loaders = {
+        out: ModelLoader.for_weights("features", weights, args)
+        for out, weights in _folders(args.out, split_weights(args.weights)).items()
+    }
+    trained = True
+    for loader in loaders.values():
+        model = loader.load()
+        # Checked before there is an output folder; the work itself would report the same mistake once per video.
+        WindowSettings.for_preprocess(model.config.preprocess, **windows)
+        trained = trained and model.config.trained
+        del model
     options = {**windows, "level": args.level}
     suffixes = (f".{args.format}", *([f".{args.format}.png"] if args.plot else []))
     extractor = Extractor(
-        loader=loader,
+        loaders=tuple(loaders.values()),
         options={**options, "batch_size": args.batch_size, "field_of_view": args.field_of_view},
         fps=args.fps,
         decoder=args.decoder,
         progress=not args.quiet and args.jobs == 1,
     )
-    report = run_batch(args, items, loader, extractor, suffixes=suffixes, settings={**options, "decoder": args.decoder})
+    settings = {**options, "decoder": args.decoder}
+    reports = run_shared_batch(args, items, loaders, extractor, suffixes=suffixes, settings=settings)
     if not args.quiet:
-        clips = sum(entry.summary.get("clips", 0) for entry in report.entries)
-        say(summarize(report, args.out, f"{clips} clips"))
+        for out, report in zip(loaders, reports, strict=True):
+            clips = sum(entry.summary.get("clips", 0) for entry in report.entries)
+            say(summarize(report, out, f"{clips} clips"))
         if not trained:
             print("The weights are random: these features mean nothing.")
-    return int(bool(report.failed))
+    return int(any(report.failed for report in reports))
+
+
+def _folders(out: Path, weights: list[str]) -> dict[Path, str]:
+    """Return the weights by their output folders: the given one, or one in it for each of several weights.
+
+    Raises:
+        InputError: If there are none, or two have one folder.
+    """
+    from endofm.errors import InputError
+
+    if not weights:
+        raise InputError("--weights names no weights; give a name, or several separated by commas")
+    if len(weights) == 1:
+        return {out: weights[0]}
+    folders: dict[Path, str] = {}
+    for one in weights:
+        # A path is known by its last part; the characters of other names that are special in paths are replaced.
+        name = Path(one).resolve().name if Path(one).exists() else re.sub(r"[/\\:@]+", "-", one)
+        if out / name in folders:
+            raise InputError(
+                f"--weights: {folders[out / name]} and {one} would both be written to {out / name}; extract them one "
+                "at a time, into folders of their own"
+            )
+        folders[out / name] = one
+    return folders
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """Picklable work on one video; each process loads the model once.
+    """Picklable work on one video, which is read once for all encoders; each process loads these once.
 
     Attributes:
-        loader: Loader of the encoder.
-        options: Arguments of :meth:`~endofm.tasks.features.model.EndoFM.extract_features`.
+        loaders: Loaders of the encoders.
+        options: Arguments of :func:`~endofm.tasks.features.model.extract_features`.
         fps: Frame rate of folders of frames.
         decoder: Decoder of video files.
         progress: Show a progress bar over the clips.
     """
 
-    loader: ModelLoader
+    loaders: tuple[ModelLoader, ...]
     options: dict[str, Any]
     fps: float | None
     decoder: Decoder
     progress: bool
 
-    def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
-        """Embed one video and write its feature file, and its timeline if there is a second target."""
+    def __call__(self, item: VideoItem, targets: Mapping[int, tuple[Path, ...]]) -> dict[int, ItemResult]:
+        """Embed one video and write its feature files, and timelines where there is a second target."""
+        from endofm import extract_features
         from endofm.inference.job import ItemResult
         from endofm.video.open import open_video
 
-        model = self.loader.load()
+        models = [self.loaders[index].load() for index in targets]
         fps = self.fps if item.path.is_dir() else None
-        with open_video(item.path, fps=fps, decoder=self.decoder, device=str(model.device)) as source:
-            features = model.extract_features(source, progress=self.progress, **self.options)
-            for picture in targets[1:]:
-                from endofm.visualize.timeline import plot_timeline
+        results = {}
+        with open_video(item.path, fps=fps, decoder=self.decoder, device=str(models[0].device)) as source:
+            found = extract_features(source, models, progress=self.progress, **self.options)
+            for (index, (file, *pictures)), features in zip(targets.items(), found, strict=True):
+                for picture in pictures:
+                    from endofm.visualize.timeline import plot_timeline
 
-                plot_timeline(features, picture, source=source)
-        features.save(targets[0])
-        seconds = float(features.end_seconds[-1]) if len(features) else 0.0
-        return ItemResult(summary={"clips": len(features), "seconds": seconds}, problems=features.problems)
+                    plot_timeline(features, picture, source=source)
+                features.save(file)
+                seconds = float(features.end_seconds[-1]) if len(features) else 0.0
+                summary = {"clips": len(features), "seconds": seconds}
+                results[index] = ItemResult(summary=summary, problems=features.problems)
+        return results
 
 
 def _feature_format(name: str) -> str:

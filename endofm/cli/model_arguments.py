@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -12,16 +13,25 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=Pretrained)
 
 
-def configure_weights(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+def configure_weights(parser: argparse.ArgumentParser, *, default: str | None = None, several: bool = False) -> None:
     """Declare ``--weights``.
 
     Args:
         parser: Parser of the command.
         default: Weights that are used without the option; None makes it required.
+        several: The command takes several, separated by commas; see :func:`split_weights`.
     """
     # Not argparse's default: a command announces the weights that it takes without the option.
     text = "registry name, owner/repo[@revision], folder, .safetensors or .pth file"
+    text += "; several separated by commas" if several else ""
     parser.add_argument("--weights", required=default is None, help=f"{text} (default: {default})" if default else text)
+
+
+def split_weights(text: str) -> list[str]:
+    """Return the weights that a command was given, separated by commas; the path of a file may contain some."""
+    if Path(text).exists():
+        return [text]
+    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def configure_source(parser: argparse.ArgumentParser) -> None:

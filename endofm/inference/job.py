@@ -1,8 +1,9 @@
-"""Batch job: one piece of work on many videos, into one folder; restartable, and one bad file does not stop the rest.
+"""Batch job: one piece of work on many videos; restartable, and one bad file does not stop the rest.
 
 The job knows nothing of the task. Extraction, classification, detection and segmentation each pass a function that
 writes the files of one video and returns an :class:`ItemResult`; order, processes, failures, manifest and resumption
-are the same for all of them.
+are the same for all of them. The work may fill several folders at once, such as one for each of several models; each
+folder then is what a job of its own would have written.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from endofm.errors import EndoFMError, InputError, JobError, reason
 from endofm.files import atomic_path
@@ -42,6 +44,33 @@ class ItemResult:
 
 Work = Callable[[VideoItem, tuple[Path, ...]], ItemResult]
 """Processes one video and writes its files to the given paths, one per suffix of the job."""
+
+SharedWork = Callable[[VideoItem, Mapping[int, tuple[Path, ...]]], Mapping[int, ItemResult]]
+"""Processes one video for several folders: maps the files to write by the folder's number to the results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFolder:
+    """One output folder of a job.
+
+    Attributes:
+        out: The folder; created if missing.
+        suffixes: Suffixes of the files that belong to one video, appended to its output name. A video counts as done
+            only if all of them exist.
+        settings: Everything that the results depend on, as plain JSON values. A folder holds results of one setting.
+    """
+
+    out: Path
+    suffixes: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+    def name_of(self, item: VideoItem) -> str:
+        """Return the name of a video's first file, by which the manifest knows it."""
+        return item.output + self.suffixes[0]
+
+    def targets(self, item: VideoItem) -> tuple[Path, ...]:
+        """Return the paths of a video's files."""
+        return tuple(self.out / (item.output + suffix) for suffix in self.suffixes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,29 +168,79 @@ def run_job(
         InputError: If the folder cannot be created or holds a manifest of another kind.
         JobError: If the folder holds results of other settings, another process is writing to it, or the disk is full.
     """
-    out = Path(out)
+    folder = JobFolder(out=Path(out), suffixes=tuple(suffixes), settings=settings)
+    (report,) = run_shared_job(
+        items,
+        [folder],
+        partial(work_for_one, work=work),
+        jobs=jobs,
+        left_out=left_out,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return report
+
+
+def run_shared_job(
+    items: Sequence[VideoItem],
+    folders: Sequence[JobFolder],
+    work: SharedWork,
+    *,
+    jobs: int = 1,
+    left_out: Sequence[tuple[str, str]] = (),
+    overwrite: bool = False,
+    progress: bool = True,
+) -> list[JobReport]:
+    """Process videos for several folders at once; each folder ends as :func:`run_job` would leave it.
+
+    A video is processed for the folders in which it is not done. If that fails, it is tried for each of them alone, so
+    that what fails for one folder does not stop the others.
+
+    Args:
+        items: Videos with distinct output names.
+        folders: The folders.
+        work: Processes one video; with several jobs it must be picklable.
+        jobs: As for :func:`run_job`, like the arguments that follow.
+        left_out: As there.
+        overwrite: As there.
+        progress: As there.
+
+    Returns:
+        Outcome for each folder.
+
+    Raises:
+        InputError: As there.
+        JobError: As there.
+    """
     if jobs < 1:
         raise InputError(f"jobs must be at least 1, got {jobs}")
-    with exclusive(out):
-        known = {} if overwrite else _resume(out, settings)
-        remaining = [item for item in items if not _is_done(item, known.get(item.output + suffixes[0]), out, suffixes)]
-        skipped = len(items) - len(remaining)
-        process = partial(_process, work=work, out=out, suffixes=tuple(suffixes))
+    with ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(exclusive(folder.out))
+        known = [{} if overwrite else _resume(folder.out, folder.settings) for folder in folders]
+        tasks = [_Task(item, _missing(item, folders, known)) for item in items]
+        remaining = [task for task in tasks if task.folders]
+        skipped = [sum(index not in task.folders for task in tasks) for index in range(len(folders))]
+        process = partial(_process, work=work, folders=tuple(folders))
         # With one job nothing is pickled and no process started: Ctrl-C and debuggers act on the work itself.
-        outcomes = ((item, process(item)) for item in remaining) if jobs == 1 else run_tasks(process, remaining, jobs)
+        outcomes = ((task, process(task)) for task in remaining) if jobs == 1 else run_tasks(process, remaining, jobs)
         with progress_bar(total=len(items), description="Videos", unit="video", disable=not progress) as bar:
-            bar.update(skipped)
-            for item, outcome in outcomes:
+            bar.update(len(items) - len(remaining))
+            for task, outcome in outcomes:
                 if isinstance(outcome, WorkerDied):
-                    outcome = _failure(
-                        item, suffixes[0], f"{item.path}: its process was killed (a crash or lack of memory)"
-                    )
-                known[outcome.output] = outcome
-                _write_manifest(out, settings, known, left_out)
+                    error = f"{task.item.path}: its process was killed (a crash or lack of memory)"
+                    outcome = {index: _failure(task.item, folders[index], error) for index in task.folders}
+                for index, entry in outcome.items():
+                    known[index][entry.output] = entry
+                    _write_manifest(folders[index], known[index], left_out)
                 bar.update(1)
-        if not remaining:
-            _write_manifest(out, settings, known, left_out)
-    return JobReport(tuple(known[item.output + suffixes[0]] for item in items), skipped, tuple(left_out))
+        for index, folder in enumerate(folders):
+            if skipped[index] == len(items):
+                _write_manifest(folder, known[index], left_out)
+    return [
+        JobReport(tuple(entries[folder.name_of(item)] for item in items), skipped[index], tuple(left_out))
+        for index, (folder, entries) in enumerate(zip(folders, known, strict=True))
+    ]
 
 
 def read_entries(out: str | Path) -> list[Entry]:
@@ -176,28 +255,49 @@ def read_entries(out: str | Path) -> list[Entry]:
     return [entry for entry in _read_manifest(Path(out))[1] if entry.status == "done"]
 
 
-def _process(item: VideoItem, *, work: Work, out: Path, suffixes: tuple[str, ...]) -> Entry:
+class _Task(NamedTuple):
+    """A video and the numbers of the folders in which it is not done."""
+
+    item: VideoItem
+    folders: tuple[int, ...]
+
+
+def work_for_one(item: VideoItem, targets: Mapping[int, tuple[Path, ...]], *, work: Work) -> dict[int, ItemResult]:
+    """Process one video for each folder by itself: a :data:`Work` as a :data:`SharedWork`."""
+    return {index: work(item, paths) for index, paths in targets.items()}
+
+
+def _process(task: _Task, *, work: SharedWork, folders: tuple[JobFolder, ...]) -> dict[int, Entry]:
+    item = task.item
     # The state before the work: a source that changes meanwhile is processed again by the next run.
     size, modified = file_state(item.path)
     try:
-        result = work(item, tuple(out / (item.output + suffix) for suffix in suffixes))
+        results = work(item, {index: folders[index].targets(item) for index in task.folders})
     except Exception as error:
         # Every further video would fail in the same way, after all the work on it.
         if _disk_is_full(error):
             raise JobError(
-                f"{out}: the disk is full; finished videos are kept. Make room and rerun the command to resume"
+                f"{folders[task.folders[0]].out}: the disk is full; finished videos are kept. Make room and rerun the "
+                f"command to resume"
             ) from error
+        if len(task.folders) > 1:
+            alone = [_process(_Task(item, (index,)), work=work, folders=folders) for index in task.folders]
+            return {index: entry for entries in alone for index, entry in entries.items()}
         text = reason(error)
-        return _failure(item, suffixes[0], text if isinstance(error, EndoFMError) else f"{item.path}: {text}")
-    return Entry(
-        source=str(item.path),
-        output=item.output + suffixes[0],
-        status="done",
-        size_bytes=size,
-        modified=modified,
-        summary=dict(result.summary),
-        problems=result.problems,
-    )
+        text = text if isinstance(error, EndoFMError) else f"{item.path}: {text}"
+        return {index: _failure(item, folders[index], text) for index in task.folders}
+    return {
+        index: Entry(
+            source=str(item.path),
+            output=folders[index].name_of(item),
+            status="done",
+            size_bytes=size,
+            modified=modified,
+            summary=dict(result.summary),
+            problems=result.problems,
+        )
+        for index, result in results.items()
+    }
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
@@ -209,16 +309,29 @@ def _disk_is_full(error: BaseException | None) -> bool:
     return False
 
 
-def _failure(item: VideoItem, suffix: str, error: str) -> Entry:
+def _failure(item: VideoItem, folder: JobFolder, error: str) -> Entry:
     size, modified = file_state(item.path)
-    output = item.output + suffix
-    return Entry(source=str(item.path), output=output, status="failed", size_bytes=size, modified=modified, error=error)
+    return Entry(
+        source=str(item.path),
+        output=folder.name_of(item),
+        status="failed",
+        size_bytes=size,
+        modified=modified,
+        error=error,
+    )
 
 
-def _is_done(item: VideoItem, entry: Entry | None, out: Path, suffixes: Sequence[str]) -> bool:
+def _missing(item: VideoItem, folders: Sequence[JobFolder], known: Sequence[Mapping[str, Entry]]) -> tuple[int, ...]:
+    """Return the numbers of the folders in which a video is not done."""
+    pairs = enumerate(zip(folders, known, strict=True))
+    return tuple(index for index, (folder, entries) in pairs if not _is_done(item, folder, entries))
+
+
+def _is_done(item: VideoItem, folder: JobFolder, entries: Mapping[str, Entry]) -> bool:
+    entry = entries.get(folder.name_of(item))
     if entry is None or entry.status != "done" or file_state(item.path) != (entry.size_bytes, entry.modified):
         return False
-    return all((out / (item.output + suffix)).exists() for suffix in suffixes)
+    return all(path.exists() for path in folder.targets(item))
 
 
 def _resume(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
@@ -244,14 +357,12 @@ def _read_manifest(out: Path) -> tuple[dict[str, Any], list[Entry]]:
         ) from error
 
 
-def _write_manifest(
-    out: Path, settings: Mapping[str, Any], known: Mapping[str, Entry], left_out: Sequence[tuple[str, str]]
-) -> None:
+def _write_manifest(folder: JobFolder, known: Mapping[str, Entry], left_out: Sequence[tuple[str, str]]) -> None:
     values = {
         "format_version": _FORMAT_VERSION,
-        "settings": dict(settings),
+        "settings": dict(folder.settings),
         "videos": [known[output].to_row() for output in sorted(known)],
         "left_out": [{"path": path, "reason": reason} for path, reason in left_out],
     }
-    with atomic_path(out / MANIFEST_NAME) as temporary:
+    with atomic_path(folder.out / MANIFEST_NAME) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One pass over a video: frames to clips, clips to batches, prepared ahead in a thread."""
+"""One pass over a video: frames to clips of one or several plans, clips to batches, prepared ahead in a thread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import mmap
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from endofm.video.clip_windows import WindowPlan
-from endofm.video.frames import Float64Array, UInt8Array, VideoSource
+from endofm.video.frames import Float64Array, Frame, UInt8Array, VideoSource
 
 T = TypeVar("T")
 
@@ -41,6 +42,46 @@ class Clip(NamedTuple):
     frame_seconds: Float64Array
 
 
+@dataclass(frozen=True)
+class ClipRequest:
+    """Clips that one consumer wants of a video.
+
+    Attributes:
+        plan: Times of the frames of each clip.
+        prepare: Maps a frame, uint8 ``(height, width, 3)``, to a tensor ``(channels, height, width)``.
+        note: Called with a sentence about a problem of the video.
+    """
+
+    plan: WindowPlan
+    prepare: Callable[[UInt8Array], Tensor]
+    note: Callable[[str], None]
+
+
+def stream_clips(source: VideoSource, requests: Sequence[ClipRequest]) -> Generator[tuple[int, Clip], None, None]:
+    """Yield the planned clips of every request, each with the number of its request, in order within a request.
+
+    The times of overlapping windows and of all requests are merged into one ascending stream, so that each frame is
+    decoded once, and prepared once for a request, however many clips it is part of. Only the prepared frames of the
+    windows that are open are held.
+
+    If the video ends before its planned end, the last frame is repeated in the clip that is cut short, and clips
+    without any frame are left out.
+
+    Args:
+        source: Video to read.
+        requests: What to read of it.
+    """
+    assemblers = [_Assembler(request) for request in requests]
+    merged = np.unique(np.concatenate([assembler.times for assembler in assemblers]))
+    for requested, frame in zip(merged.tolist(), source.sample(merged.tolist()), strict=False):
+        for index, assembler in enumerate(assemblers):
+            for clip in assembler.take(requested, frame):
+                yield index, clip
+    for index, assembler in enumerate(assemblers):
+        for clip in assembler.finish():
+            yield index, clip
+
+
 class _Shown(NamedTuple):
     """Frame on screen at a requested time, and the time at which it ends."""
 
@@ -50,93 +91,101 @@ class _Shown(NamedTuple):
     pixels: Tensor
 
 
-def stream_clips(
-    source: VideoSource,
-    plan: WindowPlan,
-    prepare: Callable[[UInt8Array], Tensor],
-    note: Callable[[str], None],
-) -> Generator[Clip, None, None]:
-    """Yield the planned clips in order.
+class _Assembler:
+    """Joins the frames of one request to its clips, as they are decoded."""
 
-    The times of overlapping windows are merged into one ascending stream, so that each frame is decoded and prepared
-    once, however many clips it is part of. Only the prepared frames of the windows that are open are held.
+    def __init__(self, request: ClipRequest) -> None:
+        self._request, self._plan = request, request.plan
+        self.times = np.unique(request.plan.frame_times)
+        self._taken = self._done = 0
+        self._held: deque[_Shown] = deque()
 
-    If the video ends before its planned end, the last frame is repeated in the clip that is cut short, and clips
-    without any frame are left out.
-
-    Args:
-        source: Video to read.
-        plan: Times of the frames of each clip.
-        prepare: Maps a frame, uint8 ``(height, width, 3)``, to a tensor ``(channels, height, width)``.
-        note: Called with a sentence about a problem of the video.
-    """
-    merged = np.unique(plan.frame_times)
-    held: deque[_Shown] = deque()
-    done = 0
-    frames = source.sample(merged.tolist())
-    for requested, frame in zip(merged.tolist(), frames, strict=False):
+    def take(self, requested: float, frame: Frame) -> Iterator[Clip]:
+        """Take the frame on screen at a time if this request asked for it; yield the clips that it completes."""
+        if self._taken == len(self.times) or self.times[self._taken] != requested:
+            return
+        self._taken += 1
+        held, seconds = self._held, frame.pts_seconds
         # At a low frame rate, several requested times show the same frame; it is prepared once.
-        same = bool(held) and held[-1].seconds == frame.pts_seconds
-        pixels = held[-1].pixels if same else prepare(frame.data)
-        held.append(_Shown(requested, frame.pts_seconds, frame.pts_seconds + frame.duration_seconds, pixels))
-        while done < len(plan) and plan.frame_times[done, -1] <= requested:
-            yield _assemble(plan, done, held, float(plan.end_seconds[done]))
-            done += 1
-            _forget(plan, done, held)
-    if done < len(plan):
+        same = bool(held) and held[-1].seconds == seconds
+        pixels = held[-1].pixels if same else self._request.prepare(frame.data)
+        held.append(_Shown(requested, seconds, seconds + frame.duration_seconds, pixels))
+        while self._done < len(self._plan) and self._plan.frame_times[self._done, -1] <= requested:
+            yield self._assemble(float(self._plan.end_seconds[self._done]))
+            self._forget()
+
+    def finish(self) -> Iterator[Clip]:
+        """Yield the clips that the end of the video cuts short."""
+        plan, held = self._plan, self._held
+        if self._done == len(plan):
+            return
         end = held[-1].until if held else 0.0
-        note(f"frames could be decoded only up to {end:.3f} s; {plan.end_seconds[-1]:.3f} s were expected")
-    while done < len(plan) and held and plan.frame_times[done, 0] <= held[-1].requested:
-        yield _assemble(plan, done, held, min(end, float(plan.end_seconds[done])))
-        done += 1
+        self._request.note(
+            f"frames could be decoded only up to {end:.3f} s; {plan.end_seconds[-1]:.3f} s were expected"
+        )
+        while self._done < len(plan) and held and plan.frame_times[self._done, 0] <= held[-1].requested:
+            yield self._assemble(min(end, float(plan.end_seconds[self._done])))
+
+    def _assemble(self, end: float) -> Clip:
+        """Join the frames on screen at the next clip's times; after the last frame, that frame stays."""
+        index, self._done = self._done, self._done + 1
+        requested = [shown.requested for shown in self._held]
+        indices = np.searchsorted(requested, self._plan.frame_times[index], side="right") - 1
+        shown = [self._held[index] for index in indices]
+        return Clip(
+            torch.stack([item.pixels for item in shown], dim=1),
+            float(self._plan.start_seconds[index]),
+            end,
+            np.array([item.seconds for item in shown]),
+        )
+
+    def _forget(self) -> None:
+        """Drop frames that no later clip needs; the newest stays, because the next time may show the same frame."""
+        following, plan, held = self._done, self._plan, self._held
+        while len(held) > 1 and (following >= len(plan) or held[0].requested < plan.frame_times[following, 0]):
+            held.popleft()
 
 
-def _assemble(plan: WindowPlan, index: int, held: deque[_Shown], end: float) -> Clip:
-    """Join the frames on screen at the clip's times; after the last frame, that frame stays."""
-    times = plan.frame_times[index]
-    requested = [shown.requested for shown in held]
-    indices = np.searchsorted(requested, times, side="right") - 1
-    shown = [held[index] for index in indices]
-    return Clip(
-        torch.stack([item.pixels for item in shown], dim=1),
-        float(plan.start_seconds[index]),
-        end,
-        np.array([item.seconds for item in shown]),
-    )
+class Batch(NamedTuple):
+    """Clips of one request, for one forward pass.
+
+    Attributes:
+        request: Number of the request.
+        clips: The clips, each with pixels of length 0.
+        pixels: Their pixels, float32 ``(batch, channels, time, height, width)``, on the device of the clips.
+    """
+
+    request: int
+    clips: list[Clip]
+    pixels: Tensor
 
 
-def _forget(plan: WindowPlan, following: int, held: deque[_Shown]) -> None:
-    """Drop frames that no later clip needs; the newest stays, because the next time may show the same frame."""
-    while len(held) > 1 and (following >= len(plan) or held[0].requested < plan.frame_times[following, 0]):
-        held.popleft()
+def batch_clips(stream: Iterator[tuple[int, Clip]], batch_sizes: Sequence[int]) -> Generator[Batch, None, None]:
+    """Join the clips of each request to batches.
 
-
-def batch_clips(stream: Iterator[Clip], batch_size: int) -> Generator[tuple[list[Clip], Tensor], None, None]:
-    """Yield up to ``batch_size`` clips at a time, without their pixels, and those pixels as one tensor.
-
-    A clip is released as soon as it is part of a batch, so that one batch and two clips (the last and the next) are in
-    memory.
+    A clip is released as soon as it is part of a batch, so that one batch of each request and two clips (the last and
+    the next) are in memory.
 
     Args:
-        stream: Clips of one size.
-        batch_size: Clips per batch, >= 1.
-
-    Yields:
-        The clips, each with pixels of length 0, and float32 ``(batch, channels, time, height, width)``, on the device
-        of the clips.
+        stream: Clips with the number of their request, those of a request of one size.
+        batch_sizes: Clips per batch of each request, >= 1.
     """
-    clips: list[Clip] = []
-    pixels: Tensor | None = None
-    for clip in stream:
-        if pixels is None:
-            pixels = _allocate(clip.pixels, batch_size)
-        pixels[len(clips)] = clip.pixels
-        clips.append(clip._replace(pixels=pixels[:0]))
-        if len(clips) == batch_size:
-            yield clips, pixels
-            clips, pixels = [], None
-    if pixels is not None:
-        yield clips, pixels[: len(clips)]
+    clips: list[list[Clip]] = [[] for _ in batch_sizes]
+    pixels: list[Tensor | None] = [None for _ in batch_sizes]
+    for request, clip in stream:
+        batch, joined = pixels[request], clips[request]
+        if batch is None:
+            batch = pixels[request] = _allocate(clip.pixels, batch_sizes[request])
+        batch[len(joined)] = clip.pixels
+        joined.append(clip._replace(pixels=batch[:0]))
+        if len(joined) == batch_sizes[request]:
+            clips[request], pixels[request] = [], None
+            yield Batch(request, joined, batch)
+        # What was handed over is not kept while the next clip is decoded.
+        del batch, joined
+    for request, (joined, rest) in enumerate(zip(clips, pixels, strict=True)):
+        if rest is not None:
+            yield Batch(request, joined, rest[: len(joined)])
 
 
 def _allocate(like: Tensor, count: int) -> Tensor:

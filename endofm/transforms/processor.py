@@ -67,7 +67,7 @@ class Processor:
         """
         tensor = self._checked(frames, "(time, height, width, 3)", 4)
         if tensor.device.type != "cpu":
-            return self._pixels(tensor, box).permute(3, 0, 1, 2).contiguous()
+            return self._finished(self._resized(tensor, box)).permute(3, 0, 1, 2).contiguous()
         # Processed one at a time, a large frame stays in the CPU's cache; a GPU prefers one large step.
         return torch.stack([self.prepare_frame(frame, box) for frame in tensor], dim=1)
 
@@ -84,10 +84,28 @@ class Processor:
         Raises:
             InputError: As for a clip.
         """
-        tensor = self._checked(frame, "(height, width, 3)", 3)
-        return self._pixels(tensor, box).permute(2, 0, 1).contiguous()
+        return self.finish_frame(self.resize_frame(frame, box))
 
-    def _pixels(self, frames: torch.Tensor, box: Box | None) -> torch.Tensor:
+    def resize_frame(self, frame: Frames, box: Box | None = None) -> torch.Tensor:
+        """Return one frame cut and resized, the first of the two steps of :meth:`prepare_frame`.
+
+        Args:
+            frame: As there.
+            box: As there.
+
+        Returns:
+            float32 ``(crop_size, crop_size, 3)``, range [0, 255].
+
+        Raises:
+            InputError: As there.
+        """
+        return self._resized(self._checked(frame, "(height, width, 3)", 3), box)
+
+    def finish_frame(self, resized: torch.Tensor) -> torch.Tensor:
+        """Return a frame of a clip from the result of :meth:`resize_frame`, which is not changed."""
+        return self._finished(resized).permute(2, 0, 1).contiguous()
+
+    def _resized(self, frames: torch.Tensor, box: Box | None) -> torch.Tensor:
         config = self.config
         geometry = self.geometry(frames.shape[-3], frames.shape[-2], box)
         box = geometry.box
@@ -97,12 +115,13 @@ class Processor:
         if config.values == "frame":
             view = stretch_values(view).to(torch.uint8)
         if config.antialias:
-            small = resize_antialiased(view, geometry.resized, geometry.crop, resample=config.resample)
-        else:
-            small = resize(view, geometry.resized, geometry.crop)
-        prepared = self.finish_pixels(small)
-        if config.crop == "fit":
-            below, right = (-side % PAD_MULTIPLE for side in geometry.resized)
+            return resize_antialiased(view, geometry.resized, geometry.crop, resample=config.resample)
+        return resize(view, geometry.resized, geometry.crop)
+
+    def _finished(self, resized: torch.Tensor) -> torch.Tensor:
+        prepared = self.finish_pixels(resized)
+        if self.config.crop == "fit":
+            below, right = (-side % PAD_MULTIPLE for side in resized.shape[-3:-1])
             prepared = torch.nn.functional.pad(prepared, (0, 0, 0, right, 0, below))
         return prepared
 

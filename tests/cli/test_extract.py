@@ -17,7 +17,8 @@ import pytest
 import torch
 from huggingface_hub.utils import WeakFileLock
 
-from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig, VideoFeatures
+from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig, VideoFeatures, load_encoder
+from endofm.cli.main import main
 from endofm.video.writer import write_video
 
 COMMAND = [sys.executable, "-m", "endofm", "extract"]
@@ -248,6 +249,56 @@ def test_a_warning_of_the_package_is_one_plain_line(recordings: Path, tmp_path: 
     assert result.returncode == 0, result.stderr
     (line,) = [line for line in result.stderr.splitlines() if "random" in line]
     assert line.startswith("endofm: warning: endofm-tiny-8x224-random: these weights are random")
+
+
+@pytest.fixture(scope="module")
+def longer(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights with longer windows, other frames and another size, in a folder whose name has a comma."""
+    config = ModelConfig(
+        encoder=EncoderConfig(img_size=48, num_frames=6, embed_dim=24, depth=1, num_heads=2),
+        preprocess=PreprocessConfig.for_image_size(48, num_frames=6, window_seconds=2.0),
+    )
+    return EndoFM(config).save_pretrained(tmp_path_factory.mktemp("weights") / "six,frames")
+
+
+@pytest.mark.filterwarnings("ignore::endofm.errors.UntrainedWeightsWarning")
+def test_several_weights_in_one_pass(
+    weights: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out, names = tmp_path / "in", tmp_path / "out", ["model", "endovit-tiny-random", "vjepa2-tiny-random"]
+    shutil.copytree(recordings, folder)
+    (folder / "bad.mp4").write_bytes(b"this is no video")
+    together = ",".join([str(weights), *names[1:]])
+    result = extract(folder, "-o", out, "--weights", together, "--jobs", 2)
+    assert result.returncode == 1
+    assert result.stderr.count("endofm: failed:") == 1, result.stderr
+    assert result.stdout.count("3 of 4 videos in ") == 3
+    (folder / "bad.mp4").unlink()
+    for name, source in zip(names, [weights, *names[1:]], strict=True):
+        made = [path for path in outputs(out / name) if path != "manifest.json"]
+        assert made == [f"{video}.mp4.safetensors" for video in ("a/one", "b/one", "two")]
+        found = VideoFeatures.load(out / name / "two.mp4.safetensors")
+        alone = load_encoder(source).extract_features(folder / "two.mp4", progress=False)
+        np.testing.assert_allclose(found.embeddings, alone.embeddings, atol=1e-5)
+        assert found.provenance["weights"] == alone.provenance["weights"]
+    # Each folder is that of a run of its own, which either command resumes.
+    assert main(["extract", str(folder), "-o", str(out / "model"), "--weights", str(weights)]) == 0
+    assert "(3 of them done before)" in capsys.readouterr().out
+    (out / names[1] / "two.mp4.safetensors").unlink()
+    assert main(["extract", str(folder), "-o", str(out), "--weights", f"{together},gastronet-5m-tiny-random"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "videos in" in line]
+    assert [line.split("(")[1].split(" ")[0] for line in lines] == ["3", "2", "3", "0"]
+
+
+def test_weights_with_a_comma_and_weights_of_one_name(
+    weights: Path, longer: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    assert main(["extract", str(recordings), "-o", str(out), "--weights", str(longer)]) == 0
+    assert len(VideoFeatures.load(out / "two.mp4.safetensors")) == 2
+    assert main(["extract", str(recordings), "-o", str(again), "--weights", f"{weights},{weights}"]) == 1
+    assert f"would both be written to {again / 'model'}" in capsys.readouterr().err
+    assert not again.exists()
 
 
 def test_every_real_recording(weights: Path, media_dir: Path, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from endofm.errors import InputError, JobError, VideoError
-from endofm.inference.job import ItemResult, JobReport, read_entries, run_job
+from endofm.inference.job import ItemResult, JobFolder, JobReport, read_entries, run_job, run_shared_job
 from endofm.inference.video_paths import VideoItem
 from endofm.resume import MANIFEST_NAME
 
@@ -131,3 +132,35 @@ def test_a_name_that_is_not_utf8_is_an_ordinary_name(tmp_path: Path) -> None:
     report = run([VideoItem(path, path.name)], tmp_path / "out")
     assert report.failed == ()
     assert run([VideoItem(path, path.name)], tmp_path / "out").skipped == 1
+
+
+def copy_to_all(item: VideoItem, targets: Mapping[int, tuple[Path, ...]]) -> dict[int, ItemResult]:
+    """Stand-in for several models at once; the second cannot take a source that says "two"."""
+    text = item.path.read_text()
+    if 1 in targets and "two" in text:
+        raise VideoError(f"{item.path}: not for the second")
+    for index, (target,) in targets.items():
+        target.write_text(f"{index} {text} of {sorted(targets)}")
+    return {index: ItemResult(summary={"letters": len(text)}) for index in targets}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_several_folders_are_each_a_job_of_their_own(items: list[VideoItem], tmp_path: Path, jobs: int) -> None:
+    folders = [JobFolder(out=tmp_path / name, suffixes=(".txt",), settings={"model": name}) for name in "abc"]
+    (tmp_path / "a").mkdir()
+    run([items[1]], tmp_path / "a", settings={"model": "a"})
+    reports = run_shared_job(items, folders, copy_to_all, jobs=jobs, progress=False)
+    assert [report.skipped for report in reports] == [1, 0, 0]
+    # The second fails on one video, which does not take it from the others; what was done before is kept.
+    assert [[entry.status for entry in report.entries] for report in reports] == [
+        ["done", "done"],
+        ["failed", "done"],
+        ["done", "done"],
+    ]
+    assert (tmp_path / "a" / "one.txt").read_text() == "ONE"
+    assert (tmp_path / "b" / "one.txt").read_text() == "1 one of [1, 2]"
+    assert (tmp_path / "c" / "two.txt").read_text() == "2 two of [2]"
+    for name in "ac":
+        assert run(items, tmp_path / name, settings={"model": name}).skipped == 2
+    with pytest.raises(JobError, match="model was 'b'"):
+        run(items, tmp_path / "b", settings={"model": "other"})

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from endofm.inference.streaming import Clip, batch_clips, read_ahead, stream_clips
+from endofm.inference.streaming import Clip, ClipRequest, batch_clips, read_ahead, stream_clips
 from endofm.video.clip_windows import WindowPlan, WindowSettings, plan_windows
 from endofm.video.frames import UInt8Array
 from helpers.inference_stand_ins import ListSource, regular
@@ -32,7 +32,8 @@ def run(source: ListSource, plan: WindowPlan) -> tuple[list[Clip], list[int], li
         prepared.append(int(frame[0, 0, 0]))
         return torch.full((3, 1, 1), float(frame[0, 0, 0]))
 
-    return list(stream_clips(source, plan, prepare, notes.append)), prepared, notes
+    stream = stream_clips(source, [ClipRequest(plan, prepare, notes.append)])
+    return [clip for _, clip in stream], prepared, notes
 
 
 def frames_of(clip: Clip) -> list[int]:
@@ -86,6 +87,29 @@ def test_each_frame_once_and_each_clip_its_frames(
         assert clip.start_seconds == start
         assert clip.end_seconds > clip.start_seconds
     assert bool(notes) == bool((plan.frame_times >= decodable).any())
+
+
+@hypothesis_settings(deadline=None)
+@given(several=st.lists(settings, min_size=2, max_size=4), count=st.integers(1, 80), missing=st.integers(0, 20))
+def test_several_requests_are_each_what_they_are_alone(several: list[WindowSettings], count: int, missing: int) -> None:
+    readable = max(1, count - missing)
+    plans = [plan_windows(regular(count), one) for one in several]
+    notes: list[list[str]] = [[] for _ in plans]
+
+    def prepare(frame: UInt8Array) -> torch.Tensor:
+        return torch.full((3, 1, 1), float(frame[0, 0, 0]))
+
+    source = regular(count, readable=readable)
+    found: list[list[Clip]] = [[] for _ in plans]
+    requests = [ClipRequest(plan, prepare, own.append) for plan, own in zip(plans, notes, strict=True)]
+    for index, clip in stream_clips(source, requests):
+        found[index].append(clip)
+    assert source.asked == sorted(set(source.asked))
+    for plan, clips, own in zip(plans, found, notes, strict=True):
+        expected, _, expected_notes = run(regular(count, readable=readable), plan)
+        assert [frames_of(clip) for clip in clips] == [frames_of(clip) for clip in expected]
+        assert [clip[1:3] for clip in clips] == [clip[1:3] for clip in expected]
+        assert own == expected_notes
 
 
 def test_windows_in_seconds() -> None:
@@ -148,7 +172,7 @@ def test_few_frames_are_held_at_a_time() -> None:
         most = max(most, len(alive))
         return tensor
 
-    assert sum(1 for _ in stream_clips(source, plan, prepare, print)) == len(plan) == 597
+    assert sum(1 for _ in stream_clips(source, [ClipRequest(plan, prepare, print)])) == len(plan) == 597
     assert most <= 22
 
 
@@ -161,7 +185,7 @@ def made_clip(number: int) -> Clip:
 @given(count=st.integers(0, 9), batch_size=st.integers(1, 5))
 def test_batches_are_the_clips_stacked(count: int, batch_size: int) -> None:
     clips = [made_clip(number) for number in range(count)]
-    batches = list(batch_clips(iter(clips), batch_size))
+    batches = [(part, pixels) for _, part, pixels in batch_clips(((0, clip) for clip in clips), [batch_size])]
     assert [len(part) for part, _ in batches] == [min(batch_size, count - i) for i in range(0, count, batch_size)]
     for i, (part, pixels) in enumerate(batches):
         expected = clips[i * batch_size : i * batch_size + len(part)]
@@ -170,20 +194,26 @@ def test_batches_are_the_clips_stacked(count: int, batch_size: int) -> None:
         assert all(len(item.pixels) == 0 for item in part)
 
 
+def test_requests_have_batches_of_their_own() -> None:
+    stream = [(0, made_clip(0)), (1, made_clip(1)), (1, made_clip(2)), (0, made_clip(3)), (1, made_clip(4))]
+    batches = [(b.request, [int(c.start_seconds) for c in b.clips]) for b in batch_clips(iter(stream), [2, 2])]
+    assert batches == [(1, [1, 2]), (0, [0, 3]), (1, [4])]
+
+
 def test_a_clip_is_released_once_it_is_in_its_batch() -> None:
     alive: list[weakref.ref[torch.Tensor]] = []
     most = 0
 
-    def stream() -> Iterator[Clip]:
+    def stream() -> Iterator[tuple[int, Clip]]:
         nonlocal most
         for number in range(12):
             made = made_clip(number)
             alive.append(weakref.ref(made.pixels))
             most = max(most, sum(ref() is not None for ref in alive))
-            yield made
+            yield 0, made
             del made
 
-    for _, pixels in batch_clips(stream(), 4):
+    for _, _, pixels in batch_clips(stream(), [4]):
         assert len(pixels) == 4
         del pixels
     gc.collect()
@@ -194,7 +224,7 @@ def test_a_clip_is_released_once_it_is_in_its_batch() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_batch_outlives_the_stream(dtype: torch.dtype) -> None:
     clips = [item._replace(pixels=item.pixels.to(dtype)) for item in map(made_clip, range(3))]
-    kept = [pixels[1:] for _, pixels in batch_clips(iter(clips), 3)]
+    kept = [pixels[1:] for _, _, pixels in batch_clips(((0, clip) for clip in clips), [3])]
     gc.collect()
     assert torch.equal(kept[0], torch.stack([item.pixels for item in clips[1:]]))
 

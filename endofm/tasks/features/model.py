@@ -1,8 +1,9 @@
-"""``load_encoder`` and ``EndoFM``: encoders with their weights and preprocessing, and features of any video."""
+"""``load_encoder`` and ``EndoFM``: encoders with weights and preprocessing, and features of any video."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from endofm.config import EncoderConfig, ModelConfig
-from endofm.errors import ConfigError
+from endofm.errors import ConfigError, InputError
 from endofm.hub.task_layout import check_tensors
 from endofm.kernels.precision import Precision
 from endofm.models.encoder import ClipEncoder, VideoTransformer
@@ -130,32 +131,23 @@ class VideoEncoder(Pretrained):
             VideoError: If the video cannot be read.
             InputError: If an argument is not valid.
         """
-        from endofm.tasks.features.stream import FeatureStream
-        from endofm.video.clip_windows import WindowSettings
-
-        session = self._session(
-            video, device=device, precision=precision, fps=fps, field_of_view=field_of_view, decoder=decoder
+        (features,) = extract_features(
+            video,
+            [self],
+            level=level,
+            window_seconds=window_seconds,
+            hop_seconds=hop_seconds,
+            frame_stride=frame_stride,
+            hop_frames=hop_frames,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            fps=fps,
+            decoder=decoder,
+            field_of_view=field_of_view,
+            progress=progress,
         )
-        with session as (model, source, processor):
-            windows = WindowSettings.for_preprocess(
-                processor.config,
-                window_seconds=window_seconds,
-                hop_seconds=hop_seconds,
-                frame_stride=frame_stride,
-                hop_frames=hop_frames,
-            )
-            stream = FeatureStream(
-                model._encode,
-                source,
-                processor,
-                windows,
-                level=level,
-                batch_size=batch_size,
-                device=model.device,
-                precision=model.precision,
-                tubelet_size=self.tubelet_size,
-            )
-            return stream.collect(weights=self.weights_provenance(), progress=progress)
+        return features
 
     def live(self, *, box: Box | None = None) -> LiveFeatures:
         """Return an object that embeds the frames of a recording as they come, in constant memory.
@@ -235,6 +227,85 @@ def load_encoder(source: str | Path, **options: Any) -> VideoEncoder:
         (192, 16, 4)
     """
     return VideoEncoder.from_pretrained(source, **options)
+
+
+def extract_features(
+    video: VideoInput,
+    encoders: Sequence[VideoEncoder],
+    *,
+    level: FeatureLevel = "clip",
+    batch_size: int = 4,
+    device: str | torch.device | None = None,
+    precision: Precision | Literal["auto"] | None = None,
+    fps: float | None = None,
+    decoder: Decoder = "pyav",
+    field_of_view: bool | None = None,
+    progress: bool = True,
+    **windows: Any,
+) -> list[VideoFeatures]:
+    """Embed a whole video with several encoders in one pass.
+
+    Every frame is decoded once, and resized once for each size and way of resizing. Each encoder keeps its own windows,
+    and its features are those of :meth:`VideoEncoder.extract_features`, bit for bit, unless the video is damaged: how a
+    decoder recovers may depend on the frames that are asked for. Memory is that of all encoders together.
+
+    Args:
+        video: As there.
+        encoders: Encoders of any kinds.
+        level: As there, like the arguments that follow.
+        batch_size: Clips per forward pass.
+        device: Device of this call; by default that of each model.
+        precision: Precision of this call; by default that of each model.
+        fps: Frame rate of sources that have none.
+        decoder: Decoder of a video file.
+        field_of_view: Crop to the endoscope's image; by default as the preprocessing of each model specifies.
+        progress: Show a progress bar on a terminal.
+        **windows: ``window_seconds``, ``hop_seconds``, ``frame_stride`` and ``hop_frames``, for all encoders; by
+            default each has the windows of its preprocessing.
+
+    Returns:
+        Features of each encoder, in order.
+
+    Raises:
+        VideoError: If the video cannot be read.
+        InputError: If an argument is not valid.
+        EncoderOutputError: If an encoder returns NaN or infinite values.
+
+    Example:
+        >>> encoders = [load_encoder("endofm-nano-4x96"), load_encoder("endofm-tiny-8x224-random")]  # doctest: +SKIP
+        >>> nano, tiny = extract_features("procedure.mp4", encoders)  # doctest: +SKIP
+    """
+    from endofm.tasks.features.stream import FeatureStream, collect_together
+    from endofm.transforms.shared_frames import SharedFrames
+    from endofm.video.clip_windows import WindowSettings
+
+    if not encoders:
+        raise InputError("no encoders given; load at least one with endofm.load_encoder")
+    opening: dict[str, Any] = {"fps": fps, "decoder": decoder}
+    frames, streams = SharedFrames(), []
+    with ExitStack() as stack:
+        for encoder in encoders:
+            session = encoder._session(
+                video, device=device, precision=precision, field_of_view=field_of_view, **opening
+            )
+            model, source, processor = stack.enter_context(session)
+            # The first session opens the video and closes it; the others read the open one.
+            video, opening = source, {}
+            streams.append(
+                FeatureStream(
+                    model._encode,
+                    source,
+                    processor,
+                    WindowSettings.for_preprocess(processor.config, **windows),
+                    level=level,
+                    batch_size=batch_size,
+                    device=model.device,
+                    precision=model.precision,
+                    tubelet_size=encoder.tubelet_size,
+                    frames=frames,
+                )
+            )
+        return collect_together(streams, [encoder.weights_provenance() for encoder in encoders], progress=progress)
 
 
 @cache

@@ -1,8 +1,8 @@
-"""Features of an open video, batch by batch or collected."""
+"""Features of an open video, batch by batch or collected, of one encoder or of several in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +15,14 @@ from torch import Tensor
 from endofm._version import __version__
 from endofm.arguments import integer_argument
 from endofm.errors import EncoderOutputError, InputError, VideoError, quoted
-from endofm.inference.streaming import Clip, batch_clips, read_ahead, stream_clips
+from endofm.inference.streaming import Batch, ClipRequest, batch_clips, read_ahead, stream_clips
 from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.outputs import EncoderOutput
 from endofm.progress import progress_bar
 from endofm.tasks.features.files import Spool
 from endofm.tasks.features.results import FeatureLevel, VideoFeatures, clock
 from endofm.transforms.processor import Processor
+from endofm.transforms.shared_frames import SharedFrames
 from endofm.video.clip_windows import WindowSettings, plan_windows
 from endofm.video.frames import Float64Array, UInt8Array, VideoSource, describe_video
 
@@ -58,9 +59,12 @@ class FeatureStream:
         device: Device of the encoder.
         precision: Precision of the encoder, for the provenance; the encoder itself applies it.
         tubelet_size: Frames that a step in time of the patch tokens stands for; such a step has their mean time.
+        frames: What streams of one pass over the video have in common (:func:`embed_together`); their own by default.
 
     Attributes:
+        source: The video.
         plan: The windows of the video; its length is the number of clips to expect.
+        batch_size: Clips per forward pass, at most the clips of the video.
         box: Field of view to which frames are cropped, None for full frames.
 
     Raises:
@@ -91,11 +95,13 @@ class FeatureStream:
         device: str | torch.device = "cpu",
         precision: str = "exact",
         tubelet_size: int = 1,
+        frames: SharedFrames | None = None,
     ) -> None:
         if level not in get_args(FeatureLevel):
             raise InputError(f"level must be one of {', '.join(get_args(FeatureLevel))}, got {quoted(level)}")
         batch_size = integer_argument(batch_size, "batch_size")
-        self._source, self._processor = source, processor
+        self.source, self._processor = source, processor
+        self._frames = frames or SharedFrames()
         self._device, self._precision = torch.device(device), precision
         # Recording the kernel launches pays off on a GPU, where one clip is a thousand small ones.
         self._encode = GraphedEncoder(encode) if self._device.type == "cuda" else encode
@@ -105,8 +111,8 @@ class FeatureStream:
         self._windows = windows or WindowSettings.for_preprocess(processor.config)
         self.plan = plan_windows(source, self._windows)
         # Memory for a batch is allocated at once, and no batch holds more clips than there are.
-        self._batch_size = min(batch_size, len(self.plan))
-        self.box = processor.find_field_of_view_of(source)
+        self.batch_size = min(batch_size, len(self.plan))
+        self.box = self._frames.find_field_of_view(processor, source)
 
     def __iter__(self) -> Generator[VideoFeatures, None, None]:
         """Yield up to ``batch_size`` clips at a time, in order, without provenance.
@@ -115,9 +121,9 @@ class FeatureStream:
             VideoError: If the video cannot be decoded.
             EncoderOutputError: If the encoder returns NaN or infinite values.
         """
-        with closing(read_ahead(self._batches(), _BATCHES_AHEAD)) as batches:
-            for clips, pixels in batches:
-                yield self._features(clips, pixels)
+        with closing(embed_together([self])) as parts:
+            for _, features in parts:
+                yield features
 
     def collect(self, *, weights: Mapping[str, Any] | None = None, progress: bool = True) -> VideoFeatures:
         """Return the features of the whole video, in bounded memory: arrays that outgrow it go to a temporary file.
@@ -130,41 +136,25 @@ class FeatureStream:
             VideoError: If no frame can be decoded.
             EncoderOutputError: If the encoder returns NaN or infinite values.
         """
-        name = self._source.metadata.name
-        spools: dict[str, Spool] = {}
-        bar = progress_bar(total=len(self.plan), description=Path(name).name, unit="clip", disable=not progress)
-        try:
-            with bar, closing(iter(self)) as batches:
-                for batch in batches:
-                    for key, rows in batch.arrays().items():
-                        spools.setdefault(key, Spool()).append(rows)
-                    bar.update(len(batch))
-            if not spools:
-                raise VideoError(f"{name}: no frame of this video could be decoded")
-            arrays: dict[str, Any] = {key: spool.finish() for key, spool in spools.items()}
-        finally:
-            # Even after an error or Ctrl-C, so that no temporary file is left.
-            for spool in spools.values():
-                spool.close()
-        return VideoFeatures(**arrays, provenance=self.provenance(weights or {}))
+        return collect_together([self], [weights or {}], progress=progress)[0]
 
-    def _batches(self) -> Generator[tuple[list[Clip], Tensor], None, None]:
-        """Decode and prepare; runs in the thread that reads ahead."""
+    def request(self) -> ClipRequest:
+        """Return what a pass over the video has to read for this stream; earlier problems are forgotten."""
         self._problems = []
-        with closing(stream_clips(self._source, self.plan, self._prepare, self._problems.append)) as stream:
-            yield from batch_clips(stream, self._batch_size)
+        return ClipRequest(self.plan, self._prepare, self._problems.append)
 
     def _prepare(self, frame: UInt8Array) -> Tensor:
-        """Prepare a frame on the encoder's device: as uint8 it is transferred faster than as float32."""
-        if self._device.type != "cuda":
-            return self._processor.prepare_frame(frame, self.box)
-        # Pinned memory makes the copy asynchronous: the GPU still computes the batch before.
-        held = torch.from_numpy(frame).pin_memory().to(self._device, non_blocking=True)
-        return self._processor.prepare_frame(held, self.box)
+        return self._frames.prepare(frame, self._processor, self.box, self._device)
 
-    def _features(self, clips: list[Clip], pixels: Tensor) -> VideoFeatures:
+    def features_of(self, batch: Batch) -> VideoFeatures:
+        """Return the features of a batch, without provenance.
+
+        Raises:
+            EncoderOutputError: If the encoder returns NaN or infinite values.
+        """
+        clips = batch.clips
         with torch.inference_mode():
-            output = self._encode(pixels.to(self._device, non_blocking=True), level=self._level)
+            output = self._encode(batch.pixels.to(self._device, non_blocking=True), level=self._level)
         tokens = None if self._level == "clip" else output.patch_tokens
         if tokens is None and self._level != "clip":
             raise EncoderOutputError(f"the encoder returned no patch tokens, which level {self._level!r} needs")
@@ -173,7 +163,7 @@ class FeatureStream:
         per_frame = None if tokens is None else tokens.mean((2, 3)).cpu().numpy()
         if not np.isfinite(embeddings).all() or (per_frame is not None and not np.isfinite(per_frame).all()):
             raise EncoderOutputError(
-                f"{self._source.metadata.name}: the encoder returned NaN or infinite values for the clips from "
+                f"{self.source.metadata.name}: the encoder returned NaN or infinite values for the clips from "
                 f"{clock(clips[0].start_seconds)} on. Its weights are damaged, or cannot be used at the precision "
                 f"{self._precision!r}: check the file of the weights, or use 'exact'"
             )
@@ -209,7 +199,70 @@ class FeatureStream:
             "level": self._level,
             "precision": self._precision,
             "device": self._device.type,
-            "video": describe_video(self._source),
-            "problems": [*self._source.problems, *self._problems],
+            "video": describe_video(self.source),
+            "problems": [*self.source.problems, *self._problems],
             "library": {"endofm": __version__, "torch": torch.__version__},
         }
+
+
+def embed_together(streams: Sequence[FeatureStream]) -> Generator[tuple[int, VideoFeatures], None, None]:
+    """Run several streams of one video in one pass: every frame is decoded once, and resized once per size.
+
+    The features are those of each stream alone. Memory is that of all streams together.
+
+    Args:
+        streams: Streams of the same open video and with the same
+            :class:`~endofm.transforms.shared_frames.SharedFrames`.
+
+    Yields:
+        Number of the stream, and up to its ``batch_size`` clips, in order within a stream, without provenance.
+
+    Raises:
+        VideoError: If the video cannot be decoded.
+        EncoderOutputError: If an encoder returns NaN or infinite values.
+    """
+    with closing(read_ahead(_batches(streams), _BATCHES_AHEAD)) as batches:
+        for batch in batches:
+            yield batch.request, streams[batch.request].features_of(batch)
+
+
+def _batches(streams: Sequence[FeatureStream]) -> Generator[Batch, None, None]:
+    """Decode and prepare; runs in the thread that reads ahead."""
+    with closing(stream_clips(streams[0].source, [stream.request() for stream in streams])) as clips:
+        yield from batch_clips(clips, [stream.batch_size for stream in streams])
+
+
+def collect_together(
+    streams: Sequence[FeatureStream], weights: Sequence[Mapping[str, Any]], *, progress: bool = True
+) -> list[VideoFeatures]:
+    """Return the features of the whole video from each of several streams, as :meth:`FeatureStream.collect` does.
+
+    Args:
+        streams: As for :func:`embed_together`.
+        weights: Provenance of the weights of each, as plain JSON values.
+        progress: Show a progress bar on a terminal.
+
+    Raises:
+        VideoError: If no frame can be decoded.
+        EncoderOutputError: If an encoder returns NaN or infinite values.
+    """
+    name, total = streams[0].source.metadata.name, sum(len(stream.plan) for stream in streams)
+    spools: list[dict[str, Spool]] = [{} for _ in streams]
+    bar = progress_bar(total=total, description=Path(name).name, unit="clip", disable=not progress)
+    try:
+        with bar, closing(embed_together(streams)) as parts:
+            for index, part in parts:
+                for key, rows in part.arrays().items():
+                    spools[index].setdefault(key, Spool()).append(rows)
+                bar.update(len(part))
+        if not all(spools):
+            raise VideoError(f"{name}: no frame of this video could be decoded")
+        arrays: list[dict[str, Any]] = [{key: spool.finish() for key, spool in own.items()} for own in spools]
+    finally:
+        # Even after an error or Ctrl-C, so that no temporary file is left.
+        for spool in (spool for own in spools for spool in own.values()):
+            spool.close()
+    return [
+        VideoFeatures(**own, provenance=stream.provenance(origin))
+        for stream, own, origin in zip(streams, arrays, weights, strict=True)
+    ]
