@@ -1,4 +1,4 @@
-"""Overlay videos: decode, draw, encode, frame by frame, with the times and the sound of the source."""
+"""Overlay videos: decode, draw, encode, frame by frame, with the times and the sound of the source. Stills as PNG."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from av.codec.context import Flags
 from av.packet import Packet
 from av.video.stream import VideoStream
+from PIL import Image
 
 from endofm.errors import InputError, VideoError
 from endofm.files import atomic_path
@@ -58,7 +59,7 @@ def paint_video(
 
     Args:
         source: Open video; read from its beginning.
-        target: File to create or replace, with the suffix ``.mp4``.
+        target: File to create or replace, with the suffix ``.mp4``, or ``.png`` for a source of a single frame.
         draw: Maps a frame to its picture, uint8 of the same shape ``(height, width, 3)``; called once per
             frame, in order. It must not change the frame's own array.
         sound: Write the sound, too.
@@ -68,8 +69,8 @@ def paint_video(
         Counts of what was written, and problems.
 
     Raises:
-        InputError: If the suffix is not ``.mp4``, the target is the source, or ``draw`` returns anything but a
-            picture.
+        InputError: If the suffix is another one, the target is the source, a ``.png`` is to hold several frames, or
+            ``draw`` returns anything but a picture.
         VideoError: If the source cannot be decoded or the encoder fails.
 
     Example:
@@ -78,16 +79,31 @@ def paint_video(
         ...     paint_video(video, "negative.mp4", lambda frame: 255 - frame.data)
     """
     target = Path(target)
-    if target.suffix.lower() != ".mp4":
-        raise InputError(f"{target}: videos are written as .mp4, got the suffix {target.suffix!r}")
+    if target.suffix.lower() not in (".mp4", ".png"):
+        raise InputError(
+            f"{target}: videos are written as .mp4, and single pictures as .png, got the suffix {target.suffix!r}"
+        )
     if Path(source.metadata.name).exists() and target.exists() and target.samefile(source.metadata.name):
         raise InputError(f"{target}: this is the video itself; choose another name for the painted one")
+    if target.suffix.lower() == ".png":
+        return _paint_still(source, target, draw)
     codec = choose_codec()
     with atomic_path(target) as temporary:
         try:
             return _encode(source, temporary, target, draw, codec, sound=sound, progress=progress)
         except av.FFmpegError as error:
             raise VideoError(f"{target}: encoding with {codec} failed ({error})") from error
+
+
+def _paint_still(source: VideoSource, target: Path, draw: Callable[[Frame], UInt8Array]) -> OverlayReport:
+    count = len(source.frame_times())
+    if count != 1:
+        raise InputError(f"{target}: a .png holds a single picture, and {source.metadata.name} has {count}; use .mp4")
+    for frame in source:
+        with atomic_path(target) as temporary:
+            Image.fromarray(_checked(draw(frame), frame, target)).save(temporary, "PNG")
+        return OverlayReport(1, 0, source.problems)
+    raise VideoError(f"{source.metadata.name}: this picture could not be decoded")
 
 
 def _encode(

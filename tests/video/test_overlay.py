@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from endofm.errors import InputError
 from endofm.video.frames import Frame, UInt8Array
@@ -163,6 +164,18 @@ def test_an_error_while_drawing_leaves_what_was_there(tmp_path: Path) -> None:
 def test_what_is_drawn_is_checked(tmp_path: Path, picture: Any, message: str) -> None:
     with open_video(np.zeros((2, 32, 32, 3), np.uint8)) as video, pytest.raises(InputError, match=message):
         paint_video(video, tmp_path / "out.mp4", lambda frame: picture, progress=False)
+
+
+def test_a_still_is_painted_as_a_picture(tmp_path: Path) -> None:
+    picture = paint(5)
+    with open_video(picture) as still:
+        report = paint_video(still, tmp_path / "out.png", invert)
+    assert (report.frames, report.sound_tracks) == (1, 0)
+    with Image.open(tmp_path / "out.png") as written:
+        np.testing.assert_array_equal(np.asarray(written), 255 - picture)
+    with open_video(np.stack([picture] * 3)) as video, pytest.raises(InputError, match=r"single picture.* has 3; use"):
+        paint_video(video, tmp_path / "two.png", invert)
+    assert not (tmp_path / "two.png").exists()
 
 
 def test_targets_are_checked(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ class VideoDetections:
 
         Args:
             video: The video that the boxes belong to.
-            path: File to create or replace, ``.mp4``.
+            path: File to create or replace, ``.mp4``; for a still also ``.png``.
             min_score: Smallest score of a painted box.
             fps: Frame rate of sources that have none (folders, arrays, images).
             progress: Show a progress bar on a terminal.

@@ -151,7 +151,7 @@ class VideoMasks:
 
         Args:
             video: The video that the masks belong to.
-            path: File to create or replace, ``.mp4``.
+            path: File to create or replace, ``.mp4``; for a still also ``.png``.
             opacity: Fraction of the class colour inside a mask, in [0, 1]; outlines are always drawn.
             fps: Frame rate of sources that have none (folders, arrays, images).
             progress: Show a progress bar on a terminal.
