@@ -41,6 +41,7 @@ _LATER_FIELDS: dict[str, dict[str, Any]] = {
         "pooling": "norm_of_mean",
     },
     "preprocess": {"resample": "bilinear"},
+    "head": {"min_score": 0.5},
 }
 
 
@@ -271,7 +272,7 @@ class ModelConfig:
         # Later fields are written only if they are used, so that older releases can read all other models.
         for part, fields in _LATER_FIELDS.items():
             for key, plain in fields.items():
-                if key in values[part] and values[part][key] == plain:
+                if key in (values[part] or ()) and values[part][key] == plain:
                     del values[part][key]
         if self.encoder.kind:
             values["encoder"] = {"kind": self.encoder.kind, **values["encoder"]}

@@ -28,6 +28,7 @@ class DetectionHeadConfig(HeadConfig):
             :class:`~endofm.tasks.detection.supports.SupportPlan`.
         num_supports: Number of these frames.
         support_reach: Largest distance of these frames, in frames.
+        min_score: Smallest score of a box that is reported, unless the caller names another.
         score_threshold: Minimum first-stage score of a candidate.
         candidates: Maximum number of candidates per level before non-maximum suppression.
         nms_iou: Intersection over union above which the lower-scoring of two boxes is suppressed.
@@ -47,6 +48,7 @@ class DetectionHeadConfig(HeadConfig):
     supports: DetectionSupports = "spread"
     num_supports: int = 10
     support_reach: int = 9
+    min_score: float = 0.5
     score_threshold: float = 0.05
     candidates: int = 1000
     nms_iou: float = 0.6
@@ -62,7 +64,7 @@ class DetectionHeadConfig(HeadConfig):
         require_choice(self, "supports", get_args(DetectionSupports))
         require_bool(self, "nms_across_classes", "last_pixel_inside")
         require_int(self, "num_supports", low=0, high=LARGEST_SIZE)
-        require_number(self, "score_threshold", "nms_iou", low=0, high=1)
+        require_number(self, "min_score", "score_threshold", "nms_iou", low=0, high=1)
         # Both split the channels into groups of equal size.
         for name in ("norm_groups", "offset_groups"):
             if self.channels % getattr(self, name):

@@ -83,7 +83,7 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
         self,
         video: VideoInput,
         *,
-        min_score: float = 0.5,
+        min_score: float | None = None,
         max_detections: int | None = None,
         online: bool = False,
         frame_stride: int = 1,
@@ -100,7 +100,7 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
 
         Args:
             video: As for :meth:`predict`.
-            min_score: Smallest score of a box.
+            min_score: Smallest score of a box; by default as the weights' configuration says.
             max_detections: Largest number of boxes of a frame; by default only the weights' configuration limits it.
             online: Use no later frames: each frame is answered before the next one is read. By default a frame waits
                 for the ``support_reach`` frames after it.
@@ -144,7 +144,7 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
                 batch_size=batch_size,
                 clip_frames=head.clip_frames if clip_frames is None else clip_frames,
                 frame_stride=frame_stride,
-                min_score=min_score,
+                min_score=head.min_score if min_score is None else min_score,
                 max_detections=max_detections,
                 last_pixel_inside=head.last_pixel_inside,
                 linker=TrackLinker() if link else None,

@@ -192,3 +192,18 @@ def test_bfloat16_finds_about_the_same() -> None:
     exact, rough = predict(model, frames), predict(model, frames, precision="bfloat16")
     for a, b in zip(exact, rough, strict=True):
         np.testing.assert_allclose(a.scores[:5], b.scores[:5], atol=0.03)
+
+
+def test_the_smallest_score_travels_with_the_weights(tmp_path: Path) -> None:
+    model, frames = tiny_detector(min_score=0.72), footage(2)
+    model.save_pretrained(tmp_path / "model")
+    with pytest.warns(UserWarning, match="mean nothing"):
+        again = EndoFMForDetection.from_pretrained(tmp_path / "model")
+    every = [frame.scores for frame in predict(again, frames)]
+    reported = [frame.scores for frame in again.predict(frames, progress=False)]
+    assert min(map(len, reported)) > 0
+    for some, all_ in zip(reported, every, strict=True):
+        np.testing.assert_array_equal(some, all_[all_ >= 0.72])
+        assert len(some) < len(all_)
+    # A file with the usual one can be read by a release that does not know the field.
+    assert "min_score" not in tiny_detector().config.to_json()
