@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from endofm.inference.video_paths import FoundVideos, VideoItem
     from endofm.models.pretrained import Pretrained
 
+PAINTED = (".mp4", ".png")
+"""Suffixes of painted outputs: of a video, and of a still."""
+
 _LEFT_OUT_SHOWN = 20
 
 
@@ -50,7 +53,10 @@ def configure_batch(
         The group of ``--device`` and ``--batch-size``, for further arguments of that kind.
     """
     parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="video, folder (searched with all folders below), folder of frames"
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="video, still image, folder (searched with all folders below), folder of frames",
     )
     parser.add_argument(
         "--list",
@@ -60,7 +66,7 @@ def configure_batch(
         metavar="FILE",
         help="text file with one path per line, or a table with a column of paths",
     )
-    files = f"; or, for one video, a file ({', '.join(single)}), may be repeated" if single else ""
+    files = f"; or, for one video or still, a file ({', '.join(single)}), may be repeated" if single else ""
     parser.add_argument(
         "-o",
         "--out",
@@ -132,6 +138,20 @@ def single_outputs(args: argparse.Namespace, items: Sequence[VideoItem], suffixe
         if file.exists() and not args.overwrite:
             raise InputError(f"{file} exists already; pass --overwrite to replace it")
     return files
+
+
+def require_still(files: Sequence[Path], item: VideoItem) -> None:
+    """Raise an error if a picture is to be painted of anything but a still, before work that would be lost.
+
+    Raises:
+        InputError: If one of the files is a ``.png`` and the item is no image file.
+    """
+    from endofm.errors import InputError
+    from endofm.video.find import IMAGE_SUFFIXES
+
+    pictures = [file for file in files if file.suffix.lower() == ".png"]
+    if pictures and item.path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise InputError(f"{pictures[0]}: a .png holds one picture, and {item.path} is no image file; use .mp4")
 
 
 @dataclass(frozen=True, kw_only=True)

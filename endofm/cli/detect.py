@@ -1,4 +1,4 @@
-"""``endofm detect``: boxes of objects in videos, as COCO JSON or CSV, or painted over the video."""
+"""``endofm detect``: boxes of objects in videos and stills, as COCO JSON or CSV, or painted over the picture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from endofm.cli.batch import (
+    PAINTED,
     ModelLoader,
     check_stream_options,
     collect_videos,
     configure_batch,
+    require_still,
     run_batch,
     run_single,
     single_outputs,
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
     from endofm.inference.job import ItemResult
     from endofm.inference.video_paths import VideoItem
 
-SUMMARY = "detect lesions in videos: boxes per frame as .json or .csv, or painted over the video (.mp4); restartable"
+SUMMARY = "detect lesions in videos and stills: boxes as .json or .csv, or painted over the picture (.mp4, .png)"
+EXAMPLES = (
+    "endofm detect still.jpg -o boxes.png --weights runs/mine/export",
+    "endofm detect recordings/ -o boxes/ --weights runs/boxes/export --paint",
+)
 
-SUFFIXES = (".json", ".csv", ".mp4")
+SUFFIXES = (".json", ".csv", *PAINTED)
 OVERLAY_SUFFIX = ".overlay.mp4"
 
 
@@ -39,9 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     boxes.add_argument(
         "--min-score",
         type=float,
-        default=0.5,
         metavar="S",
-        help="smallest score of a box (default: 0.5, which suits painting; lower it to evaluate files)",
+        help="smallest score of a box (default: as the weights specify, which suits painting; lower it to evaluate)",
     )
     boxes.add_argument(
         "--max-detections",
@@ -61,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Detect objects in the videos; the status is 1 if one of them failed."""
     items = collect_videos(args)
     files = single_outputs(args, items, SUFFIXES)
+    require_still(files, items[0])
     loader = ModelLoader.from_arguments("detection", args)
     options = {
         "min_score": args.min_score,
@@ -70,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
         "link": not args.no_link,
     }
     model = loader.load()
+    if options["min_score"] is None:
+        # The manifest records the number.
+        options["min_score"] = model.head_config.min_score
     check_stream_options(model, options)
     trained = model.config.trained
     del model
@@ -114,7 +123,7 @@ class Detector:
     progress: bool
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
-        """Detect objects in one video and write its files; an ``.mp4`` is the video with boxes painted over it."""
+        """Detect objects in one video and write its files; an ``.mp4`` or ``.png`` has the boxes painted over it."""
         from endofm.inference.job import ItemResult
         from endofm.video.open import open_video
 
@@ -123,7 +132,7 @@ class Detector:
             result = self.loader.load().predict(source, progress=self.progress, **self.options)
             problems = list(result.problems)
             for target in targets:
-                if target.suffix.lower() == ".mp4":
+                if target.suffix.lower() in PAINTED:
                     problems += result.paint(source, target, progress=self.progress).problems
                 else:
                     result.save(target)

@@ -1,4 +1,4 @@
-"""``endofm segment``: masks of videos, as files or painted over the video."""
+"""``endofm segment``: masks of videos and stills, as files or painted over the picture."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from endofm.cli.batch import (
+    PAINTED,
     ModelLoader,
     check_stream_options,
     collect_videos,
     configure_batch,
+    require_still,
     run_batch,
     run_single,
     single_outputs,
@@ -25,9 +27,13 @@ if TYPE_CHECKING:
     from endofm.inference.job import ItemResult
     from endofm.inference.video_paths import VideoItem
 
-SUMMARY = "segment videos: masks as COCO run lengths (.json) or indexed PNG files, or painted over the video (.mp4)"
+SUMMARY = "segment videos and stills: masks as COCO run lengths (.json), PNG files, or painted over (.mp4, .png)"
+EXAMPLES = (
+    "endofm segment still.jpg -o masks.png --weights runs/mine/export",
+    "endofm segment recordings/ -o masks/ --weights runs/masks/export --paint",
+)
 
-SUFFIXES = (".json", ".mp4", ".masks")
+SUFFIXES = (".json", ".masks", *PAINTED)
 OVERLAY_SUFFIX = ".overlay.mp4"
 _FORMATS = {"json": ".json", "png": ".masks"}
 
@@ -63,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
     items = collect_videos(args)
     files = single_outputs(args, items, SUFFIXES)
+    require_still(files, items[0])
     require_opacity(args.opacity)
     loader = ModelLoader.from_arguments("segmentation", args)
     options = {"num_frames": args.num_frames, "overlap": args.overlap, "frame_stride": args.frame_stride}
@@ -115,7 +122,7 @@ class Segmenter:
     progress: bool
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
-        """Segment one video and write its files; an ``.mp4`` is the video with masks painted over it."""
+        """Segment one video and write its files; an ``.mp4`` or ``.png`` has the masks painted over it."""
         from endofm.inference.job import ItemResult
         from endofm.video.open import open_video
 
@@ -124,7 +131,7 @@ class Segmenter:
             masks = self.loader.load().predict(source, progress=self.progress, **self.options)
             problems = list(masks.problems)
             for target in targets:
-                if target.suffix.lower() == ".mp4":
+                if target.suffix.lower() in PAINTED:
                     report = masks.paint(source, target, opacity=self.opacity, progress=self.progress)
                     problems += report.problems
                     continue

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from endofm import EndoFMForSegmentation, VideoMasks
 from endofm.cli.main import main
@@ -46,7 +47,7 @@ def test_command_line_on_one_video(
     assert "--overwrite" in capsys.readouterr().err
     assert main([*base, str(tmp_path / "masks.json"), "--overwrite"]) == 0
     assert main([*base, str(tmp_path / "masks.zip")]) == 1
-    assert ".json, .mp4, .masks, or into a folder" in capsys.readouterr().err
+    assert ".json, .masks, .mp4, .png, or into a folder" in capsys.readouterr().err
     assert main(["segment", str(clip), "--weights", str(tmp_path / "none"), "-o", str(tmp_path / "x.mp4")]) == 1
     assert main(["segment", str(tmp_path / "none.mp4"), "--weights", str(weights), "-o", str(tmp_path / "x.mp4")]) == 1
     assert "there is no such file" in capsys.readouterr().err
@@ -83,6 +84,20 @@ def test_command_line_on_a_folder(
     assert "frame_stride was 1 and is now 2" in capsys.readouterr().err
     assert main([*command, "--frame-stride", "2", "--overwrite", "--quiet"]) == 0
     assert len(list((out / "one.mp4.masks").glob("*.png"))) == 6
+
+
+def test_a_still_image(weights: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    still = tmp_path / "still.jpg"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(still)
+    out = [tmp_path / "overlay.png", tmp_path / "masks.json"]
+    assert main(["segment", str(still), "--weights", str(weights), "-o", str(out[0]), "-o", str(out[1])]) == 0
+    assert "1 frames" in capsys.readouterr().out
+    with Image.open(out[0]) as painted:
+        assert painted.size == (64, 48)
+    assert len(VideoMasks.load(out[1])) == 1
+    # Before the video is segmented in vain.
+    assert main(["segment", str(clip), "--weights", "nowhere/", "-o", str(tmp_path / "x.png")]) == 1
+    assert "a .png holds one picture" in capsys.readouterr().err
 
 
 def test_precision_on_the_command_line(
