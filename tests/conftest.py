@@ -29,10 +29,17 @@ def media_dir() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
-    """Give every test the threads that new processes have: sums, and so trained weights, depend on their number."""
+def _same_process() -> Iterator[None]:
+    """Undo what a test changed for the whole process.
+
+    Sums, and so trained weights, depend on the number of threads. FFmpeg's AV1 encoder gives the process of an
+    administrator real-time priority, with which it would starve everything else on the machine.
+    """
     import torch
 
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     yield
-    torch.set_num_threads(before)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -174,8 +174,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(clips: Path, tmp_path: Path) -
             time.sleep(0.02)
         assert process.poll() is None, "the run ended before it could be killed"
         os.kill(process.pid, signal.SIGKILL)
-    assert main([*command[3:], str(tmp_path / "killed")]) == 0
-    assert main([*command[3:], str(tmp_path / "whole")]) == 0
+    # Every part in a process of its own, as sums may differ between a new process and one with a history.
+    for run in ("killed", "whole"):
+        subprocess.run([*command, str(tmp_path / run)], check=True, capture_output=True)
     weights = [
         EndoFMForSegmentation.from_pretrained(tmp_path / run / "export").state_dict() for run in ("killed", "whole")
     ]
