@@ -50,8 +50,9 @@ FLOORS = {
     "entrypoints": 10,
     "evaluation": 10,
     "training": 11,
-    "cli": 12,
-    "__main__": 13,
+    "bench": 12,
+    "cli": 13,
+    "__main__": 14,
 }
 # Drawn from on their own floor as well: they know nothing of anything else.
 SHARED = {"errors", "progress", "files", "pool", "resume"}

@@ -20,7 +20,7 @@ from endofm.files import require_writable
 GROUPS = {
     "run a model on video": ("extract", "classify", "detect", "segment"),
     "find, fetch and convert weights": ("models", "info", "download", "convert", "export"),
-    "train and evaluate": ("data", "pretrain", "finetune", "evaluate"),
+    "train and evaluate": ("data", "pretrain", "finetune", "evaluate", "bench"),
     "check this machine": ("doctor", "benchmark"),
 }
 """Commands by the heading under which ``endofm --help`` lists them; each is a module of ``endofm.cli``."""

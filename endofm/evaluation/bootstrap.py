@@ -85,6 +85,25 @@ def bootstrap(
         settings: Number of resamples, level and seed.
     """
     settings = settings or BootstrapSettings()
+    values, draws = resample(statistic, groups, settings)
+    return {name: interval_of(value, draws[name], settings.level) for name, value in values.items()}
+
+
+def resample(
+    statistic: Statistic, groups: Sequence[str], settings: BootstrapSettings
+) -> tuple[dict[str, float], dict[str, npt.NDArray[np.float64]]]:
+    """Return named values over all items, and over every resample of the groups.
+
+    The resamples depend on the groups and the seed alone: values of two models on the same items are paired.
+
+    Args:
+        statistic: Computes the values over some items.
+        groups: Patient or video of every item.
+        settings: Number of resamples and seed.
+
+    Returns:
+        Values, and float64 ``(resamples,)`` for each, empty with fewer than two groups.
+    """
     names, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     # Indices of the items of each group: a stable sort by group, cut where the next group begins.
     order = np.argsort(member, kind="stable")
@@ -96,18 +115,19 @@ def bootstrap(
         drawn = generator.integers(0, len(names), len(names))
         for name, value in statistic(np.concatenate([items[index] for index in drawn])).items():
             draws[name].append(value)
-    tail = (1 - settings.level) / 2
-    return {name: Interval(value=value, **_ends(draws[name], tail)) for name, value in values.items()}
+    return values, {name: np.array(row, np.float64) for name, row in draws.items()}
+
+
+def interval_of(value: float, draws: npt.NDArray[np.float64], level: float = 0.95) -> Interval:
+    """Return a value with the percentile interval of its resamples; without any that is defined, with NaN as ends."""
+    defined = draws[~np.isnan(draws)]
+    if not len(defined):
+        return Interval(value=value, low=float("nan"), high=float("nan"))
+    tail = (1 - level) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return Interval(value=value, low=float(low), high=float(high))
 
 
 def plain(value: float) -> float | None:
     """Return a number as JSON can hold it: None for NaN."""
     return None if math.isnan(value) else float(value)
-
-
-def _ends(values: list[float], tail: float) -> dict[str, float]:
-    defined = [value for value in values if not math.isnan(value)]
-    if not defined:
-        return {"low": float("nan"), "high": float("nan")}
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return {"low": float(low), "high": float(high)}

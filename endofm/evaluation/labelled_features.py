@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.errors import InputError
+from endofm.evaluation.folds import group_folds
 from endofm.inference.job import read_entries
 from endofm.resume import MANIFEST_NAME
 from endofm.tasks.features.feature_set import FeatureSet
@@ -60,6 +61,27 @@ class LabelledFeatures:
             groups=[self.groups[index] for index in selected],
             items=[self.items[index] for index in selected],
         )
+
+
+def validation_pairs(
+    train: LabelledFeatures, validation: LabelledFeatures | None, *, folds: int = 3, seed: int = 0
+) -> Iterator[tuple[LabelledFeatures, LabelledFeatures]]:
+    """Yield clips to train on and clips to choose a setting on.
+
+    Args:
+        train: Clips that a setting is chosen for.
+        validation: Clips to choose it on; None for folds of the training clips that never split a patient or video.
+        folds: Number of these folds.
+        seed: Seed of these folds.
+
+    Raises:
+        InputError: If there are too few groups for the folds.
+    """
+    if validation is not None:
+        yield train, validation
+        return
+    for inner, held in group_folds(train.labels, train.groups, train.classes, folds, seed=seed):
+        yield train.select(inner), train.select(held)
 
 
 def load_labelled(

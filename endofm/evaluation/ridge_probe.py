@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from endofm.errors import InputError
 from endofm.evaluation.auroc import macro_auroc
-from endofm.evaluation.folds import group_folds
-from endofm.evaluation.labelled_features import LabelledFeatures
+from endofm.evaluation.labelled_features import LabelledFeatures, validation_pairs
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -23,6 +22,7 @@ def ridge_probe(
     test: LabelledFeatures,
     *,
     penalties: Sequence[float] = PENALTIES,
+    validation: LabelledFeatures | None = None,
     folds: int = 3,
     seed: int = 0,
 ) -> Float64Array:
@@ -33,8 +33,9 @@ def ridge_probe(
     Args:
         train: Items with known labels.
         test: Items to score.
-        penalties: The one with the highest AUROC (macro) in an inner cross-validation is used, which never splits a
-            group; the test items have no part in it.
+        penalties: The one with the highest AUROC (macro) on the validation items is used; the test items have no part
+            in the choice.
+        validation: Items to choose the penalty on; without any, an inner cross-validation that never splits a group.
         folds: Folds of the inner cross-validation.
         seed: Seed of its folds.
 
@@ -49,9 +50,9 @@ def ridge_probe(
     selected = penalties[0]
     if len(penalties) > 1:
         values = np.zeros(len(penalties))
-        for inner, held in group_folds(train.labels, train.groups, train.classes, folds, seed=seed):
-            scores = _scores(train.select(inner), train.embeddings[held], penalties)
-            values += [macro_auroc(of_penalty, train.labels[held]) for of_penalty in scores]
+        for inner, held in validation_pairs(train, validation, folds=folds, seed=seed):
+            scores = _scores(inner, held.embeddings, penalties)
+            values += [macro_auroc(of_penalty, held.labels) for of_penalty in scores]
         selected = penalties[int(np.nanargmax(values))]
     return _scores(train, test.embeddings, [selected])[0]
 

@@ -1,19 +1,19 @@
 """Write the checkpoints of a run as model folders, and plot their scores on real images.
 
-``python recipes/endofm-nano-4x96/curve.py RUN CURVE [--scores curve.json --plot docs/images/nano-curve.png]``
+``python recipes/endofm-nano-4x96/curve.py RUN CURVE [--scores results.json --plot docs/images/nano-curve.png]``
 
-Without ``--scores`` the folders ``CURVE/step-<number>`` are written, for ``python -m studies.real``; with it, the plot.
+Without ``--scores`` the folders ``CURVE/step-<number>`` are written, for ``endofm bench``; with it, the plot.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import matplotlib
 
 from endofm import EndoFM
+from endofm.bench.report_files import read_scores
 from endofm.files import atomic_path
 from endofm.hub.model_folder import save_folder
 from endofm.training.engine.run_checkpoints import CheckpointFolder, read_run_checkpoint
@@ -34,7 +34,7 @@ def plot(scores: Path, batch_size: int, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = json.loads(scores.read_text(encoding="utf-8"))["probes"]
+    rows = read_scores(scores)
     steps = sorted((int(name.rpartition("-")[2]), probes) for name, probes in rows.items())
     figure, axis = pyplot.subplots(figsize=(7, 3.5), layout="constrained")
     for probe, key in CURVES:

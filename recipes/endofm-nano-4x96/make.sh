@@ -4,7 +4,7 @@
 #
 #   ENDOFM_REAL=... ENDOFM_MEDIA=... bash recipes/endofm-nano-4x96/make.sh WORK
 #
-# ENDOFM_REAL is the folder of real images (docs/real_probes.md). With ENDOFM_MEDIA (a folder of real clips with their
+# ENDOFM_REAL is the folder of real images (docs/bench.md). With ENDOFM_MEDIA (a folder of real clips with their
 # licences), frames of the three recordings under the MIT licence are added.
 set -euo pipefail
 work=$(realpath -m "${1:?give a folder for pictures and runs}")
@@ -18,9 +18,10 @@ endofm pretrain "$here/distill.yaml" --out "$work/run" "data.clips=[$work/pictur
 cd "$here/../.."
 python "$here/package_weights.py" "$work/run/export" "$packed"
 python "$here/curve.py" "$work/run" "$work/curve"
-python -m studies.real endofm-nano-4x96 untrained:endofm-nano-4x96 --cache "$work/embeddings" -o "$work/probes.json"
-python -m studies.real "$work"/curve/step-* --controls --probes polyp-crop bleeding-folds \
-    --cache "$work/embeddings" -o "$work/curve.json"
-python "$here/curve.py" "$work/run" "$work/curve" --scores "$work/curve.json" --plot docs/images/nano-curve.png
-# scores.json holds this file's values for the packaged encoder, and those of the encoder that it replaced.
-python "$here/package_weights.py" "$work/run/export" "$packed" --scores "$work/probes.json"
+endofm bench --weights endofm-nano-4x96,untrained:endofm-nano-4x96 --suite real-stills -o "$work/bench"
+endofm bench --weights "$work"/curve/step-* --controls none --suite real-stills --sets polyp-crop,bleeding-folds \
+    -o "$work/curve-bench"
+python "$here/curve.py" "$work/run" "$work/curve" --scores "$work/curve-bench/results.json" \
+    --plot docs/images/nano-curve.png
+# scores.json adds the encoder that this one replaced, which is no longer in the package.
+python "$here/package_weights.py" "$work/run/export" "$packed" --scores "$work/bench/results.json" "$here/scores.json"

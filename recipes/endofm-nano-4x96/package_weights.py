@@ -1,6 +1,6 @@
 """Package an encoder in half precision, with a card that documents how it was made.
 
-``python recipes/endofm-nano-4x96/package_weights.py RUN/export endofm/weights/endofm-nano-4x96 [--scores probes.json]``
+``python recipes/endofm-nano-4x96/package_weights.py RUN/export endofm/weights/endofm-nano-4x96 [--scores FILE ...]``
 
 Without ``--scores`` the card has none: the packaged file is what is scored.
 """
@@ -8,13 +8,14 @@ Without ``--scores`` the card has none: the packaged file is what is scored.
 from __future__ import annotations
 
 import argparse
-import json
+from collections import ChainMap
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from endofm import EndoFM
+from endofm.bench.report_files import read_scores
 from endofm.hub.model_folder import save_folder
 
 PROCEDURE = """\
@@ -70,7 +71,7 @@ COLUMNS = {
 """Title of each score, and the value that the encoder was meant to reach."""
 
 READING = """\
-AUROC of frozen features on real images (`docs/real_probes.md`). No scored image of polyps and bleeding was among the
+AUROC of frozen features on real images (`docs/bench.md`). No scored image of polyps and bleeding was among the
 training pictures; the stills of operations ("same surgery" is how often the nearest still is of the same one) and of
 the larynx were, without labels. The part of the capsule frames behind "bleeding" has few groups of very different size;
 the folds are the better comparison.\
@@ -108,12 +109,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("export", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scores", type=Path)
+    parser.add_argument("--scores", type=Path, nargs="+", help="results of `endofm bench`; later ones add encoders")
     args = parser.parse_args()
     model = EndoFM.from_pretrained(args.export)
     sections = {"Training data": DATA, "Training procedure": PROCEDURE, "What it is not": IT_IS_NOT}
     if args.scores:
-        sections["Evaluation"] = evaluation(json.loads(args.scores.read_text(encoding="utf-8"))["probes"])
+        sections["Evaluation"] = evaluation(dict(ChainMap(*map(read_scores, args.scores))))
     half = {name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()}
     save_folder(args.out, config=model.config, state_dict=half, sections=sections)
     (args.out / "model.safetensors").chmod(0o644)

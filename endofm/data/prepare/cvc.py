@@ -65,7 +65,7 @@ def find(root: Path) -> SourceListing:
     """Return one source per run."""
     folders = walk(require_folder(root)).folders
     images = next((name for name in folders if PurePosixPath(name).name.lower() == "original"), None)
-    if images is None or _mask_folder(root / images) is None:
+    if images is None or mask_folder(root / images) is None:
         raise InputError(f"{root}: this folder does not have the published layout; expected {LAYOUT}")
     stills = {path.stem: path.relative_to(root).as_posix() for path in list_images(root / images)}
     items, problems = [], []
@@ -123,14 +123,15 @@ def write_lists(out: Path, rows: Sequence[ClipRow]) -> None:
     write_text(out / "LISTS.txt", LISTS_NOTE)
 
 
-def _mask_folder(images: Path) -> Path | None:
+def mask_folder(images: Path) -> Path | None:
+    """Return the folder of masks next to the folder of images; None if there is none."""
     # Copies of the set spell the folder in several ways.
     names = {"ground truth", "groundtruth", "ground_truth"}
     return next((path for path in sorted(images.parent.iterdir()) if path.name.lower() in names), None)
 
 
 def _read_mask(image: Path, size: tuple[int, ...]) -> Image.Image:
-    folder = _mask_folder(image.parent)
+    folder = mask_folder(image.parent)
     # The mask may have another suffix than its image, so the stems are compared.
     masks = [] if folder is None else [path for path in list_images(folder) if path.stem == image.stem]
     if not masks:

@@ -80,7 +80,7 @@ def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat
     clip = FrameFolder(item, staging)
     for position, name in enumerate(item.files):
         image = root / name
-        annotation = _annotation_of(image)
+        annotation = annotation_of(image)
         try:
             frame = read_frame(image)
             _check(read_voc(annotation), frame.shape[1], frame.shape[0], name, clip)
@@ -94,7 +94,7 @@ def convert(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat
             shutil.copyfile(image, file)
         else:
             Image.fromarray(frame).save(file, quality=95)
-        copy = _annotation_of(file)
+        copy = annotation_of(file)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(annotation, copy)
         clip.add(file, frame, position)
@@ -134,7 +134,7 @@ def _coco(out: Path, rows: Sequence[ClipRow]) -> dict[str, list[dict[str, object
                 {"id": image_id, "file_name": str(file), "width": width, "height": height}
                 | {"video_id": video_id, "frame_id": frame_id}
             )
-            for box in read_voc(_annotation_of(out / file)).boxes:
+            for box in read_voc(annotation_of(out / file)).boxes:
                 inside = box.clipped(width, height)
                 if inside is None:
                     continue
@@ -155,7 +155,7 @@ def _check(voc: VocFile, width: int, height: int, name: str, clip: FrameFolder) 
             clip.dropped.append(f"{name}: a box without area inside the image is not in the COCO file")
 
 
-def _annotation_of(image: Path) -> Path:
+def annotation_of(image: Path) -> Path:
     """Return the annotation file of an image: the same path with ``Annotation`` instead of ``Image``."""
     folders = list(image.parent.parts)
     # The last folder of that name: one above the set may be called Image as well.
@@ -167,7 +167,7 @@ def _annotation_of(image: Path) -> Path:
 def _annotated(images: Iterable[Path], root: Path, dropped: list[tuple[str, str]]) -> list[Path]:
     annotated = []
     for image in images:
-        if _annotation_of(image).is_file():
+        if annotation_of(image).is_file():
             annotated.append(image)
         else:
             dropped.append((image.relative_to(root).as_posix(), "has no annotation file"))
@@ -180,7 +180,7 @@ def _regroup(images: Sequence[Path], root: Path, problems: list[tuple[str, str]]
     for image in images:
         name = image.relative_to(root).as_posix()
         try:
-            voc = read_voc(_annotation_of(image))
+            voc = read_voc(annotation_of(image))
         except InputError as error:
             problems.append((name, f"was left out: {error}"))
             continue

@@ -1,0 +1,1 @@
+"""Readers of labelled sets: from a folder to the items of a probe set."""
