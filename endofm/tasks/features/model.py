@@ -275,8 +275,8 @@ def extract_features(
         >>> encoders = [load_encoder("endofm-nano-4x96"), load_encoder("endofm-tiny-8x224-random")]  # doctest: +SKIP
         >>> nano, tiny = extract_features("procedure.mp4", encoders)  # doctest: +SKIP
     """
+    from endofm.inference.streaming import SharedFrames
     from endofm.tasks.features.stream import FeatureStream, collect_together
-    from endofm.transforms.shared_frames import SharedFrames
     from endofm.video.clip_windows import WindowSettings
 
     if not encoders:

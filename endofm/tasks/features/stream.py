@@ -15,14 +15,13 @@ from torch import Tensor
 from endofm._version import __version__
 from endofm.arguments import integer_argument
 from endofm.errors import EncoderOutputError, InputError, VideoError, quoted
-from endofm.inference.streaming import Batch, ClipRequest, batch_clips, read_ahead, stream_clips
+from endofm.inference.streaming import Batch, ClipRequest, SharedFrames, batch_clips, read_ahead, stream_clips
 from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.outputs import EncoderOutput
 from endofm.progress import progress_bar
 from endofm.tasks.features.files import Spool
 from endofm.tasks.features.results import FeatureLevel, VideoFeatures, clock
 from endofm.transforms.processor import Processor
-from endofm.transforms.shared_frames import SharedFrames
 from endofm.video.clip_windows import WindowSettings, plan_windows
 from endofm.video.frames import Float64Array, UInt8Array, VideoSource, describe_video
 
@@ -212,7 +211,7 @@ def embed_together(streams: Sequence[FeatureStream]) -> Generator[tuple[int, Vid
 
     Args:
         streams: Streams of the same open video and with the same
-            :class:`~endofm.transforms.shared_frames.SharedFrames`.
+            :class:`~endofm.inference.streaming.SharedFrames`.
 
     Yields:
         Number of the stream, and up to its ``batch_size`` clips, in order within a stream, without provenance.
