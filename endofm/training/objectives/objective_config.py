@@ -1,4 +1,4 @@
-"""Optimizer settings that all pre-training objectives share."""
+"""Settings that pre-training objectives share."""
 
 from __future__ import annotations
 
@@ -44,3 +44,20 @@ class ObjectiveConfig:
         if self.drop_path_rate == 1:
             raise ConfigError(f"{type(self).__name__}.drop_path_rate must be < 1: nothing would be left")
         require_bool(self, "decay_embeddings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfSupervisionConfig(ObjectiveConfig):
+    """What the objectives share that learn from the clips alone.
+
+    Attributes:
+        anchor_weight: Weight of the anchor, which keeps class tokens close to those of the initial encoder: one minus
+            the cosine, on global views or, of VCL, its two clips. 0 for none; with a warm start about 1 keeps what it
+            knows.
+    """
+
+    anchor_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_number(self, "anchor_weight", low=0)

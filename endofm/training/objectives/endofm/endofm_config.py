@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from endofm.config.checks import require_bool, require_choice, require_int, require_number
-from endofm.training.objectives.objective_config import ObjectiveConfig
+from endofm.training.objectives.objective_config import SelfSupervisionConfig
 from endofm.training.views.view_config import ViewConfig
 
 Centering = Literal["running_mean", "sinkhorn"]
@@ -39,7 +39,7 @@ class ProjectionHeadConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndoFMObjectiveConfig(ObjectiveConfig):
+class EndoFMObjectiveConfig(SelfSupervisionConfig):
     """Endo-FM's self-supervision (arXiv 2306.16741): DINO (arXiv 2104.14294) on video.
 
     The defaults are the published numbers, with a correction of each quirk of the published code;
@@ -60,8 +60,6 @@ class EndoFMObjectiveConfig(ObjectiveConfig):
         center_momentum: Fraction of the centre that is kept per step; no effect with ``"sinkhorn"``.
         freeze_last_layer_epochs: First epochs, in which the prototypes are not trained.
         teacher_drop_path: Apply stochastic depth in the teacher as well, as published.
-        anchor_weight: Weight of the anchor, which keeps class tokens close to those of the initial encoder: one minus
-            the cosine, on global views. 0 for none; with a warm start about 1 keeps what it knows.
     """
 
     views: ViewConfig = field(default_factory=ViewConfig)
@@ -75,13 +73,11 @@ class EndoFMObjectiveConfig(ObjectiveConfig):
     center_momentum: float = 0.9
     freeze_last_layer_epochs: int = 1
     teacher_drop_path: bool = False
-    anchor_weight: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_number(self, "student_temp", "teacher_temp", "warmup_teacher_temp", low=0, open_low=True)
         require_number(self, "teacher_momentum", "center_momentum", low=0, high=1)
-        require_number(self, "anchor_weight", low=0)
         require_int(self, "warmup_teacher_temp_epochs", "freeze_last_layer_epochs", low=0)
         require_bool(self, "teacher_drop_path")
         require_choice(self, "centering", get_args(Centering))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from endofm.errors import ConfigError
@@ -22,10 +20,10 @@ from endofm.training.objectives.endofm.multicrop import MultiCropNetwork, MultiC
 from endofm.training.objectives.endofm.projection_head import ProjectionHead
 from endofm.training.objectives.endofm.published_state import load_training_state
 from endofm.training.objectives.gradients import cancel_gradients, clip_each
-from endofm.training.objectives.pretraining_task import ObjectiveParts, PretrainingTask, Start
+from endofm.training.objectives.pretraining_task import ObjectiveParts, Start
 from endofm.training.objectives.schedules import CosineSchedule, EpochWarmup
+from endofm.training.objectives.self_supervised_task import SelfSupervisedTask
 from endofm.training.objectives.sinkhorn import balanced_assignment
-from endofm.training.objectives.twin_retrieval import TwinRetrieval
 from endofm.training.views.view_crops import CropViews, ViewCrops
 from endofm.training.views.view_draws import RandomSpan
 from endofm.training.views.view_rendering import render_views
@@ -34,7 +32,7 @@ SINKHORN_ITERATIONS = 3
 """As in SwAV and DINOv2."""
 
 
-class EndoFMTask(PretrainingTask):
+class EndoFMTask(SelfSupervisedTask):
     """Trains a student to match its moving average across views.
 
     Args:
@@ -60,7 +58,7 @@ class EndoFMTask(PretrainingTask):
             size = getattr(config.views, name)
             if size % encoder.patch_size:
                 raise ConfigError(f"views.{name} {size} is not a multiple of the patch size {encoder.patch_size}")
-        self.config = config
+        super().__init__(config, encoder)
         self.network = _network(config, encoder, config.drop_path_rate)
         self.teacher = _network(config, encoder, config.drop_path_rate if config.teacher_drop_path else 0.0)
         self.teacher.load_state_dict(self.network.state_dict())
@@ -71,11 +69,7 @@ class EndoFMTask(PretrainingTask):
             student_temp=config.student_temp,
             center_momentum=config.center_momentum,
         )
-        self.helpers = {"teacher": self.teacher, "loss": self.loss}
-        self.anchor: VideoTransformer | None = None
-        if config.anchor_weight:
-            self.anchor = copy.deepcopy(encoder).requires_grad_(False).eval()
-            self.helpers["anchor"] = self.anchor
+        self.helpers = {**self.helpers, "teacher": self.teacher, "loss": self.loss}
 
     @property
     def encoder(self) -> nn.Module:
@@ -86,7 +80,6 @@ class EndoFMTask(PretrainingTask):
         """Build the schedules; see :meth:`PretrainingTask.prepare`."""
         super().prepare(plan)
         config = self.config
-        self.twins = TwinRetrieval(plan.steps_per_epoch * plan.batch_size // plan.world_size)
         self.momentum = CosineSchedule(config.teacher_momentum, 1.0, plan.total_steps)
         self.teacher_temp = EpochWarmup(
             config.warmup_teacher_temp, config.teacher_temp, config.warmup_teacher_temp_epochs
@@ -123,13 +116,8 @@ class EndoFMTask(PretrainingTask):
         }
         if len(seen) > 1:
             metrics |= self.twins.add(*teacher.tokens.chunk(len(seen))[:2])
-        if self.anchor is not None:
-            with torch.no_grad():
-                start = torch.cat([self.anchor(view) for view in seen])
-            distance = 1 - F.cosine_similarity(student.tokens[: len(start)].float(), start.float()).mean()
-            metrics["anchor"] = distance.detach()
-            loss = loss + self.config.anchor_weight * distance
-        return StepOutput(loss, metrics)
+        loss, anchor = self.anchored(loss, seen, student.tokens[: len(teacher.tokens)])
+        return StepOutput(loss, {**metrics, **anchor})
 
     def targets(self, teacher: Tensor, temperature: float) -> Tensor:
         """Return the target distributions of the student for the teacher's logits ``(rows, out_dim)``."""
@@ -164,14 +152,6 @@ class EndoFMTask(PretrainingTask):
         # The teacher too, as published; without teacher_drop_path its drop path rate is 0, so that it makes no
         # difference.
         self.teacher.train(mode)
-
-    def extra_state(self) -> dict[str, Any]:
-        """Return the views that are collected for twin retrieval."""
-        return {"twins": self.twins.state()}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore them; checkpoints of earlier versions have none."""
-        self.twins.load_state(state.get("twins", {}))
 
     def health_rules(self) -> Sequence[HealthRule]:
         """Return the rule that detects a collapse: the teacher's output no longer depends on the clip."""

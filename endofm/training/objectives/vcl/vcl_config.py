@@ -7,14 +7,14 @@ from typing import Literal, get_args
 
 from endofm.config.checks import require_bool, require_choice, require_int, require_number
 from endofm.errors import ConfigError, quoted
-from endofm.training.objectives.objective_config import ObjectiveConfig
+from endofm.training.objectives.objective_config import SelfSupervisionConfig
 
 Colour = Literal["vcl", "endofm"]
 Pooling = Literal["class_token", "patch_mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VCLConfig(ObjectiveConfig):
+class VCLConfig(SelfSupervisionConfig):
     """VCL (Qian et al., ECCV 2022, arXiv 2207.12795).
 
     Defaults of the method are those of its code. Optimizer and schedules are Endo-FM's, whatever the objective; the

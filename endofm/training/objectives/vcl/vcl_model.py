@@ -84,20 +84,24 @@ class VCLOutput(NamedTuple):
     Attributes:
         terms: Terms of the loss.
         feature_std: Spread of the features of the videos v1, see :func:`spread`; a scalar without gradient.
+        tokens: Class tokens of v1, then of v2, ``(2 * batch, embed_dim)``.
     """
 
     terms: VCLTerms
     feature_std: Tensor
+    tokens: Tensor
 
 
 class EncodedInputs(NamedTuple):
     """Features of the six inputs.
 
     Attributes:
-        pooled: ``(6, batch, embed_dim)``.
+        tokens: Class tokens, ``(6, batch, embed_dim)``.
+        pooled: ``(6, batch, embed_dim)``; what the heads see.
         local: ``(6, batch, positions, embed_dim)``; None where local contrast is not used.
     """
 
+    tokens: Tensor
     pooled: Tensor
     local: Tensor | None
 
@@ -161,7 +165,7 @@ class VCLModel(nn.Module):
         if self.training:
             self.queue.push(batch.gather(scores.transpose(0, 1)))
         terms = VCLTerms(vv, vs, vd, static, dynamic, *entropy, *reconstruction, *local)
-        return VCLOutput(terms, spread(encoded.pooled[0]))
+        return VCLOutput(terms, spread(encoded.pooled[0]), encoded.tokens[CLIPS["v"]].flatten(0, 1))
 
     @torch.no_grad()
     def normalize_concepts(self) -> None:
@@ -178,16 +182,15 @@ class VCLModel(nn.Module):
         clips = inputs.flatten(0, 1)
         # The class token alone is cheaper: the last block then skips all other tokens.
         if not local and self.config.pooling == "class_token":
-            pooled: Tensor = self.backbone(clips)
-            return EncodedInputs(pooled.view(count, batch, -1), None)
+            pooled = self.backbone(clips).view(count, batch, -1)
+            return EncodedInputs(pooled, pooled, None)
         output = self.backbone.forward_features(clips)
         if output.patch_tokens is None:
             raise InputError("the backbone returned no patch tokens, which VCL pools or compares")
-        tokens = output.patch_tokens.flatten(1, 3)  # (6 B) P D
-        pooled = output.cls_token if self.config.pooling == "class_token" else tokens.mean(dim=1)
-        return EncodedInputs(
-            pooled.view(count, batch, -1), tokens.view(count, batch, *tokens.shape[1:]) if local else None
-        )
+        patches = output.patch_tokens.flatten(1, 3)  # (6 B) P D
+        tokens = output.cls_token.view(count, batch, -1)
+        pooled = tokens if self.config.pooling == "class_token" else patches.mean(dim=1).view(count, batch, -1)
+        return EncodedInputs(tokens, pooled, patches.view(count, batch, *patches.shape[1:]) if local else None)
 
     def _scores(self, pooled: Tensor) -> Tensor:
         """Return the cosines of the six inputs with the concepts of their kind, float32 ``(6, batch, 2K)``.

@@ -11,13 +11,14 @@ from endofm.errors import ConfigError
 from endofm.models.encoder import VideoTransformer
 from endofm.training.engine.training_task import HealthRule, Plan, StepOutput
 from endofm.training.objectives.gradients import cancel_gradients, clip_each
-from endofm.training.objectives.pretraining_task import ObjectiveParts, PretrainingTask, Start
+from endofm.training.objectives.pretraining_task import ObjectiveParts, Start
+from endofm.training.objectives.self_supervised_task import SelfSupervisedTask
 from endofm.training.objectives.vcl.vcl_config import VCLConfig
 from endofm.training.objectives.vcl.vcl_model import VCLModel, VCLOutput
 from endofm.training.objectives.vcl.vcl_views import CropVCLViews, TwoHalves, render_vcl_views
 
 
-class VCLTask(PretrainingTask):
+class VCLTask(SelfSupervisedTask):
     """Trains an encoder by contrast of clips, concepts and local features.
 
     Args:
@@ -33,7 +34,7 @@ class VCLTask(PretrainingTask):
     export_from = ("network", "backbone.")
 
     def __init__(self, config: VCLConfig, encoder: VideoTransformer) -> None:
-        self.config = config
+        super().__init__(config, encoder)
         self.network = VCLModel(encoder, config)
 
     @property
@@ -62,9 +63,12 @@ class VCLTask(PretrainingTask):
         # As published, the queue is random in epoch 0 and takes no part; local contrast waits until concepts mean
         # something.
         output: VCLOutput = network(views, use_queue=epoch > 0, use_local=epoch >= self.local_start)
-        loss = output.terms.total(self.config.decoupling_weight)
         metrics = {name: value.detach() for name, value in output.terms._asdict().items()}
-        return StepOutput(loss, {**metrics, "feature_std": output.feature_std})
+        twins = self.twins.add(*output.tokens.chunk(2))
+        loss, anchor = self.anchored(
+            output.terms.total(self.config.decoupling_weight), views.clips.unbind(1), output.tokens
+        )
+        return StepOutput(loss, {**metrics, "feature_std": output.feature_std, **twins, **anchor})
 
     def after_backward(self, step: int) -> Mapping[str, Tensor | float]:
         """Clip every gradient by its own norm; freeze the concepts in epoch 0, and the attention until it is used."""
