@@ -13,7 +13,7 @@ from endofm.bench.overlap import Overlap, find_overlap
 from endofm.bench.paired import Comparison, compare, with_holm
 from endofm.bench.scores import ProbeScore
 from endofm.bench.suite import SetConfig, Suite
-from endofm.errors import InputError
+from endofm.errors import InputError, quoted
 from endofm.evaluation.bootstrap import Interval, interval_of
 from endofm.resume import exclusive
 
@@ -113,7 +113,7 @@ def with_controls(weights: Sequence[str], controls: Sequence[str]) -> list[str]:
     """
     unknown = [name for name in controls if name not in ALL_CONTROLS]
     if unknown:
-        raise InputError(f"there is no control {unknown[0]!r}; choose from {', '.join(ALL_CONTROLS)}")
+        raise InputError(f"there is no control {quoted(unknown[0])}; choose from {', '.join(ALL_CONTROLS)}")
     specs = list(dict.fromkeys(weights))
     trained = next((spec for spec in specs if spec not in CONTROLS and not spec.startswith(UNTRAINED)), None)
     for name in controls:

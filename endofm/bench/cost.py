@@ -13,7 +13,7 @@ import torch
 
 @dataclass
 class Cost:
-    """What embedding a set took.
+    """Time and memory that embedding a set took.
 
     Attributes:
         seconds: Processor seconds of all threads on a CPU, seconds of the clock on another device.

@@ -53,17 +53,15 @@ class Embedded(NamedTuple):
 
 
 class Frozen(Protocol):
-    """Turns items into embeddings.
+    """Turns items into embeddings."""
 
-    Attributes:
-        key: Changes when the embeddings would.
-        weight_bytes: Size of the weights in memory; 0 for a control without any.
-        device: Device that computes.
-    """
+    @property
+    def key(self) -> str:
+        """A string that changes when the embeddings would."""
 
-    key: str
-    weight_bytes: int
-    device: torch.device
+    @property
+    def device(self) -> torch.device:
+        """Device that computes."""
 
     def embed(self, items: Sequence[UInt8Array], view: View) -> Embedded:
         """Return embeddings of items ``(clips, time, height, width, 3)``, averaged over their clips."""
@@ -73,7 +71,6 @@ class ColourHistogram:
     """Control: 64 bins, four of each colour; a cell is described by colours and position."""
 
     key = "histogram-2"
-    weight_bytes = 0
     device = torch.device("cpu")
 
     def embed(self, items: Sequence[UInt8Array], view: View) -> Embedded:
@@ -87,7 +84,6 @@ class Thumbnail:
     """Control: every picture at 8 x 8 pixels, averaged over time."""
 
     key = "thumbnail-1"
-    weight_bytes = 0
     device = torch.device("cpu")
 
     def embed(self, items: Sequence[UInt8Array], view: View) -> Embedded:
@@ -104,7 +100,6 @@ class ImageNetNetwork:
 
     def __init__(self) -> None:
         (self.teacher,) = load_teachers([TeacherConfig(model=PACKAGED_TEACHER)])
-        self.weight_bytes = _weight_bytes(self.teacher.network)
 
     def embed(self, items: Sequence[UInt8Array], view: View) -> Embedded:
         """Return the means and the cells of the last map, over the pictures of an item."""
@@ -130,11 +125,6 @@ class BenchEncoder:
     config: ModelConfig
     key: str
     frames: int
-
-    @property
-    def weight_bytes(self) -> int:
-        """Size of the weights."""
-        return _weight_bytes(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -250,10 +240,6 @@ def _encoder(model: ClipEncoder, config: ModelConfig, frames: int | None) -> Ben
     return BenchEncoder(model, config, digest.hexdigest()[:24], count)
 
 
-def _weight_bytes(network: torch.nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in network.state_dict().values())
-
-
 def _frames(item: UInt8Array) -> UInt8Array:
     return item.reshape(-1, *item.shape[-3:])
 
@@ -273,7 +259,8 @@ def _colour_cells(item: UInt8Array) -> Float32Array:
     picture = np.broadcast_to(mean.mean(axis=(1, 2), keepdims=True), mean.shape)
     y, x = np.mgrid[:GRID, :GRID] / (GRID - 1) * 2 - 1
     position = np.broadcast_to(np.stack([x, y, x * x, y * y, x * y], -1), (*mean.shape[:3], 5))
-    return np.concatenate([mean, deviation, *around, picture, position], axis=-1).astype(np.float32).mean(0)
+    described = np.concatenate([mean, deviation, *around, picture, position], axis=-1).astype(np.float32)
+    return np.asarray(described.mean(0))
 
 
 def _unit(pixels: UInt8Array) -> Tensor:
@@ -290,7 +277,10 @@ def _on_grid(maps: Tensor) -> Tensor:
 
 def _averaged(rows: Tensor, counts: Sequence[int]) -> Tensor:
     """Return the means of consecutive rows."""
-    return rows if max(counts) == 1 else torch.stack([part.mean(0) for part in rows.split(list(counts))])
+    if max(counts) == 1:
+        return rows
+    ends = np.cumsum(counts).tolist()
+    return torch.stack([rows[end - count : end].mean(0) for end, count in zip(ends, counts, strict=True)])
 
 
 def _equal_shapes(clips: Sequence[Tensor]) -> list[Tensor]:

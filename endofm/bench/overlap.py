@@ -17,7 +17,7 @@ IMAGENET_NOTE = "Trained on ImageNet with its labels; ImageNet is not known to h
 
 @dataclass(frozen=True)
 class Overlap:
-    """What is known about one encoder and one set.
+    """Overlap of the training data of one encoder with one set.
 
     Attributes:
         kind: ``seen`` if the record lists pictures of the set, ``held out`` if it states that they were left out, ``not

@@ -99,7 +99,7 @@ def score_set(
 def _features(data: ProbeSet, embeddings: Float32Array) -> LabelledFeatures:
     """Return the labelled rows: items, or cells of items with the group of their item."""
     used = data.labels >= 0
-    rows = np.nonzero(used)[0]
+    rows = np.nonzero(used)[0].tolist()
     groups = data.groups
     return LabelledFeatures(
         embeddings=np.ascontiguousarray(embeddings[used], np.float32),

@@ -13,7 +13,7 @@ from endofm.bench.readers.boxes import LesionClasses, LesionRetrieval
 from endofm.bench.readers.class_stills import DrawnCells, ListedStills, NamedStills
 from endofm.bench.readers.masked_stills import MaskedStills
 from endofm.bench.readers.recordings import LabelledRecordings, Phases
-from endofm.errors import ConfigError, InputError
+from endofm.errors import ConfigError, InputError, quoted
 from endofm.evaluation.ridge_probe import PENALTIES
 from endofm.training.config_files import load_config
 
@@ -36,7 +36,7 @@ _FOLDER = Path(__file__).parent / "suites"
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSettings:
-    """What is scored on a set. Several candidates are chosen from by validation alone.
+    """Probes of a set. Of several candidates for a setting, validation alone chooses one.
 
     Attributes:
         probes: Probes: `k-NN`, `linear` (ridge regression), `attentive` (a trained query over patch tokens), `few-shot`
@@ -108,7 +108,9 @@ class SetConfig:
             return self.reader.read(root)
         except InputError as error:
             where = f" It is available at {self.obtain}." if self.obtain else ""
-            raise InputError(f"{error}. {self.title} is read from {root / self.reader.expects()}.{where}") from error
+            raise InputError(
+                f"{error}. {self.title} is read from {root / self.reader.expects()}.{where} --sets leaves sets out"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ class Suite:
         chosen = list(self.sets) if names is None else [name.strip() for name in names.split(",")]
         unknown = [name for name in chosen if name not in self.sets]
         if unknown:
-            raise InputError(f"the suite has no set {unknown[0]!r}; choose from {', '.join(self.sets)}")
+            raise InputError(f"the suite has no set {quoted(unknown[0])}; choose from {', '.join(self.sets)}")
         return {name: self.sets[name] for name in chosen}
 
 

@@ -19,6 +19,7 @@ cd "$here/../.."
 python "$here/package_weights.py" "$work/run/export" "$packed"
 python "$here/curve.py" "$work/run" "$work/curve"
 endofm bench --weights endofm-nano-4x96,untrained:endofm-nano-4x96 --suite real-stills -o "$work/bench"
+python "$here/fill_page.py" "$work/bench" docs/bench.md docs/images/bench-real-stills.png
 endofm bench --weights "$work"/curve/step-* --controls none --suite real-stills --sets polyp-crop,bleeding-folds \
     -o "$work/curve-bench"
 python "$here/curve.py" "$work/run" "$work/curve" --scores "$work/curve-bench/results.json" \

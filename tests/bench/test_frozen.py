@@ -49,7 +49,6 @@ def test_the_own_view_is_what_the_encoder_computes_from_its_processor() -> None:
 @pytest.mark.parametrize("spec", ["vjepa2-tiny-random", "endovit-tiny-random", "untrained:endofm-lv-tiny-random"])
 def test_every_kind_of_encoder_embeds(spec: str) -> None:
     frozen = make_frozen(spec)
-    assert frozen.weight_bytes > 0
     for view in ("own", "whole"):
         found = frozen.embed(CLIPS, view)  # type: ignore[arg-type]
         assert found.cells is not None
