@@ -66,7 +66,7 @@ def draw(result: BenchResult, path: Path) -> Path:
         axis.set_title(name, fontsize=10, loc="left")
         axis.grid(axis="x", alpha=0.3)
         axis.tick_params(labelsize=8)
-        axis.legend(fontsize=7, loc="lower left", ncols=4, frameon=False, bbox_to_anchor=(0.2, 1.0), borderpad=0)
+        axis.legend(fontsize=7, loc="lower right", ncols=4, frameon=False, bbox_to_anchor=(1.0, 1.0), borderpad=0)
     figure.supxlabel("score with its 95 % interval; hollow: pictures of the set were seen in training", fontsize=8)
     return save_figure(figure, path, dpi=150)
 

@@ -51,13 +51,15 @@ class Table:
 
 def tables(result: BenchResult) -> Iterator[Table]:
     """Yield the summary, a table for every set, the paired tests, and the overlap with training data."""
-    columns = [(name, score) for name, scored in result.sets.items() for score in scored.score_names]
-    summary = []
-    for spec in result.specs:
-        cells = [_value(result.sets[name], spec, score) for name, score in columns]
-        summary.append((spec, *cells, *_costs(list(result.sets.values()), spec)))
-    header = ("encoder", *(f"{name} {score}" for name, score in columns), "s/clip", "GB")
-    yield Table("All scores", (), header, tuple(summary))
+    # Encoders are the columns: there are fewer of them than of scores.
+    summary = [
+        (f"{name} {score}", *(_value(scored, spec, score) for spec in result.specs))
+        for name, scored in result.sets.items()
+        for score in scored.score_names
+    ]
+    costs = zip(*(_costs(list(result.sets.values()), spec) for spec in result.specs), strict=True)
+    summary += [(what, *values) for what, values in zip(("seconds per clip", "gigabytes"), costs, strict=True)]
+    yield Table("All scores", (), ("score", *result.specs), tuple(summary))
     for name, scored in result.sets.items():
         yield _set_table(result, name, scored)
     yield _paired_table(result)
