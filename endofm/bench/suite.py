@@ -107,9 +107,10 @@ class SetConfig:
         try:
             return self.reader.read(root)
         except InputError as error:
-            where = f" It is available at {self.obtain}." if self.obtain else ""
+            where = f"; it is available at {self.obtain}" if self.obtain else ""
             raise InputError(
-                f"{error}. {self.title} is read from {root / self.reader.expects()}.{where} --sets leaves sets out"
+                f"{error}. {self.title} is expected as {self.reader.expects()} below {root}{where}. Score other sets "
+                "alone with --sets"
             ) from error
 
 
