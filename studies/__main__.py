@@ -1,4 +1,4 @@
-"""Command line of the studies: ``python -m studies pretraining --size mini``."""
+"""Command line of the studies: ``python -m studies real run``, or ``python -m studies STUDY --size SIZE``."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def study_class(name: str) -> type[Study]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a study, or fill its page; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["real"]:
+        # Its cells are of many tasks, and are kept in the repository: it has options of its own.
+        from studies.real_study.command import main as run_real
+
+        return run_real(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m studies", description=__doc__.splitlines()[0])
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--size", default="mini", help="a configuration in studies/configs/STUDY (default: mini)")
