@@ -1,6 +1,6 @@
-"""Studies: comparisons of objectives, backbones and transfer methods at equal budgets on rendered video.
+"""Studies: comparisons of pre-training and of transfer methods at equal cost.
 
-``python -m studies STUDY --size SIZE`` runs one. What all studies share (cells that are kept, seeds, tables, plots,
-pages) is in ``study.py`` and ``study_report.py``; each study is one file next to them, with its configurations in
-``configs/``. The results that the documentation shows are in ``results/``.
+``python -m studies real run`` continues the study on real images (``real_study``); ``python -m studies.real`` scores
+frozen encoders on them. Studies of an arm and a seed share cells that are kept, tables, plots and pages (``study.py``,
+``study_report.py``). The results that the documentation shows are in ``results/``.
 """

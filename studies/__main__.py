@@ -18,13 +18,8 @@ from studies.study_report import fill_page, save
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
 
-STUDIES = {
-    "pretraining": "studies.pretraining:PretrainingStudy",
-    "segmentation": "studies.segmentation:SegmentationStudy",
-    "detection": "studies.detection:DetectionStudy",
-    "classification": "studies.classification:ClassificationStudy",
-}
-"""Class of each study, imported when it is selected."""
+STUDIES: dict[str, str] = {}
+"""Class of each study whose cells are an arm and a seed, as ``"module:attribute"``, imported when it is selected."""
 
 
 def study_class(name: str) -> type[Study]:
@@ -52,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--media",
         type=Path,
         default=os.environ.get("ENDOFM_MEDIA"),
-        help="segmentation: folder with animated_stills/, real pictures to score as well (default: ENDOFM_MEDIA)",
+        help="folder of real clips, for studies that score them as well (default: ENDOFM_MEDIA)",
     )
     parser.add_argument("--fill-docs", type=Path, metavar="JSON", help="fill the study's page from a summary and exit")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, e.g. seeds=[0,1]")

@@ -26,7 +26,6 @@ from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import progress_bar
 from endofm.synthetic.rendered_set import write_set
 from endofm.synthetic.set_plan import SetSettings
-from endofm.synthetic.specs import RenderConfig
 from endofm.training.config_schema import to_dict
 
 Result = Mapping[str, Any]
@@ -58,48 +57,6 @@ class StudySettings:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"seeds must be different numbers, at least one, got {self.seeds!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainingClips:
-    """Rendered clips without labels, for pre-training. Clips with labels are of other patients.
-
-    Attributes:
-        pretrain_clips: Clips without labels.
-        pretrain_patients: Their patients.
-        frames: Frames per clip.
-        fps: Frames per second.
-        difficulty: See :class:`~endofm.synthetic.specs.RenderConfig`.
-        seed: Seed of the clips without labels; clips with labels have the next one.
-    """
-
-    pretrain_clips: int
-    pretrain_patients: int
-    frames: int = 16
-    fps: float = 10.0
-    difficulty: float = 0.3
-    seed: int = 0
-
-    def render(self, width: int, height: int, *, labelled: bool) -> RenderConfig:
-        """Return the settings of the renderer."""
-        return RenderConfig(
-            width=width,
-            height=height,
-            num_frames=self.frames,
-            fps=self.fps,
-            difficulty=self.difficulty,
-            seed=self.seed + labelled,
-        )
-
-    def pretrain_set(self, width: int, height: int) -> SetSettings:
-        """Return the set to pre-train on."""
-        return SetSettings(
-            task="pretrain",
-            clips=self.pretrain_clips,
-            patients=self.pretrain_patients,
-            positive=0.5,
-            render=self.render(width, height, labelled=False),
-        )
 
 
 class Study(ABC):
