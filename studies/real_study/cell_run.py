@@ -56,7 +56,7 @@ class PlainViews(classification_recipe.ClassificationRecipe):
 
 @dataclass(frozen=True)
 class _Recipe:
-    """How a kind of task is fine-tuned, and where its report has the score of every item.
+    """Fine-tuning of a kind of task, and the place of the items' scores in its report.
 
     Attributes:
         recipe: Recipe of fine-tuning.

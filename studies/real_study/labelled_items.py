@@ -76,19 +76,20 @@ class CopyFolder:
         return name
 
 
-def kept_items(path: Path, read: Callable[[], Iterable[Item]]) -> list[Item]:
+def kept_items(path: Path, read: Callable[[], Iterable[Item]], parts: Sequence[str] = ("train", "val")) -> list[Item]:
     """Return the items of a file, which is written the first time.
 
     Args:
         path: File of an earlier run.
         read: Reads the data and writes the copies.
+        parts: Parts of which there must be items.
 
     Raises:
         InputError: If the data lack a part.
     """
     if not path.is_file():
         items = sorted(read(), key=lambda item: item.name)
-        for part in ("train", "val"):
+        for part in parts:
             if not any(item.part == part for item in items):
                 raise InputError(f"{path.stem}: there is no labelled item of the part {part!r}; check the real images")
         write_text(path, json.dumps([asdict(item) for item in items]) + "\n")

@@ -19,7 +19,7 @@ from endofm.training.engine.random_state import seed_all
 from endofm.training.pretrain import pretrain
 from endofm.training.pretrain_config import InitConfig, PretrainConfig, PretrainDataConfig, PretrainModelConfig
 from endofm.training.run_config import RunConfig
-from studies.real_study.labelled_items import CopyFolder, Item, kept_items
+from studies.real_study.labelled_items import CopyFolder, kept_items
 from studies.real_study.plan import Arm, Stage, StudyPlan, digest
 from studies.real_study.tasks import unlabelled
 
@@ -102,12 +102,7 @@ def _trained(plan: StudyPlan, stage: Stage, seed: int, start: Path, real: Path, 
 
 def _unlabelled_list(real: Path, work: Path) -> Path:
     copies = CopyFolder(work / "copies")
-
-    def read() -> list[Item]:
-        # The list has no part "val": these images are never scored.
-        return [*unlabelled(real, copies), Item(name="~", group="", part="val", file="")]
-
-    items = [item for item in kept_items(work / "items" / "unlabelled.json", read) if item.part == "train"]
+    items = kept_items(work / "items" / "unlabelled.json", lambda: unlabelled(real, copies), parts=("train",))
     path = work / "items" / "unlabelled.csv"
     if not path.is_file():
         with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from studies.real_study.kept_results import CellResult, KeptResults
 from studies.real_study.plan import Cell, StudyPlan
 from studies.real_study.tasks import TASKS
 from studies.study_report import markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BEGIN, END = "<!-- study: begin (python -m studies real report) -->", "<!-- study: end -->"
 """Marks of the part of the page that is filled."""
@@ -42,7 +46,7 @@ class Difference:
 
 
 class StudyReport:
-    """What is shown of finished cells.
+    """Tables and figure of finished cells.
 
     Args:
         plan: The study.
@@ -169,10 +173,7 @@ class StudyReport:
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=110, format="png")
 
-    def _draw_differences(self, axis: object) -> None:
-        from matplotlib.axes import Axes
-
-        assert isinstance(axis, Axes)
+    def _draw_differences(self, axis: Axes) -> None:
         control = self.plan.primary.control
         found = [self.difference(name, control) for name in self.plan.arms if name != control]
         shown = [difference for difference in found if difference is not None]
@@ -186,10 +187,7 @@ class StudyReport:
         axis.set_title(f"primary endpoint, minus\n{self.plan.arms[control].title} (points)", fontsize=9)
         axis.invert_yaxis()
 
-    def _draw_task(self, axis: object, task: str) -> None:
-        from matplotlib.axes import Axes
-
-        assert isinstance(axis, Axes)
+    def _draw_task(self, axis: Axes, task: str) -> None:
         fractions = sorted(self.plan.fractions)
         for number, (name, arm) in enumerate(self.plan.arms.items()):
             found = {fraction: self.of(task, fraction, name) for fraction in fractions}

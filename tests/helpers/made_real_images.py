@@ -34,8 +34,8 @@ def write_real_images(out: Path) -> Path:
         )
         Image.fromarray(frame.astype(np.uint8)).save(out / "wce" / kind / f"{number}.png")
         split, box = "val" if number >= 28 else "train", "0.5 0.5 0.4 0.4" if number % 2 else ""
-        # Six frames of a run, of which a clip has four at most.
-        lines.append(f"{kind}/{number}.png,{kind},{split},{number // 6},3,{number},{number // 2}-{number % 2},{box}")
+        # Seven frames of a run, which are two clips.
+        lines.append(f"{kind}/{number}.png,{kind},{split},{number // 14},7,{number},{number // 2}-{number % 2},{box}")
     (out / "wce/index.csv").write_text("\n".join(lines) + "\n")
     (out / "laparoscopy").mkdir()
     for number in range(9):

@@ -18,6 +18,7 @@ from endofm.errors import ConfigError, InputError
 from endofm.training.config_files import load_config
 from helpers.made_real_images import write_real_images
 from helpers.paths import REPOSITORY
+from studies.real_study.cell_run import task_items
 from studies.real_study.command import CONFIG, PAGE, RESULTS, main
 from studies.real_study.kept_results import CellResult, KeptResults, ScoredItems
 from studies.real_study.labelled_items import Item, with_fraction
@@ -103,36 +104,40 @@ def command(folder: Path, root: Path) -> list[str]:
 
 def test_every_kind_of_cell_is_run_and_the_page_is_filled(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite_pytorch")
-    write_plan(tmp_path, seeds=[3])
+    arms = {name: MINI["arms"][name] for name in ("scratch", "adapted", "cnn")}
+    primary = {**MINI["primary"], "arm": "adapted"}
+    write_plan(tmp_path, arms=arms, primary=primary, tasks=["polyp-mask", "polyp-crop", "polyp-box"], seeds=[3])
     assert main(command(tmp_path, root)) == 0
     plan, results = load_config(StudyPlan, tmp_path / "mini.yaml"), KeptResults(tmp_path / "results.json")
     cells = results.of_plan(plan)
     assert [result.cell for result in cells] == plan.cells()
-    assert len(cells) == 16
-    # Half of 16 training images and their crops, of 28 capsule frames in clips; the near-duplicate is left out.
+    assert len(cells) == 9
+    # Half of 16 training images; a near-duplicate of the other part is left out of the eight that are scored.
     labels = {result.cell.task: result.labels for result in cells}
     assert labels["polyp-mask"] == labels["polyp-box"] == 8
     tasks = results.tasks()
     assert len(tasks["polyp-mask"].groups) == 7
     assert set(tasks["polyp-crop"].groups) <= set(tasks["polyp-mask"].groups)
-    assert sum(tasks["bleeding"].positive) == len(tasks["bleeding"].positive) - sum(tasks["bleeding"].positive)
-    by_arm = {result.cell.arm: result for result in cells if result.cell.task == "polyp-crop"}
-    # One pre-training serves all cells of a seed, and its cost is told with each.
-    assert by_arm["trained"].pretraining_seconds == by_arm["adapted"].pretraining_seconds > 0
-    assert by_arm["scratch"].pretraining_seconds == by_arm["cnn"].pretraining_seconds == 0
-    assert by_arm["trained"].values != by_arm["scratch"].values
+    assert 2 * sum(tasks["polyp-crop"].positive) == len(tasks["polyp-crop"].positive)
+    by_cell = {(result.cell.task, result.cell.arm): result for result in cells}
+    # One pre-training serves all tasks of a seed, and its cost is told with each.
+    assert by_cell["polyp-crop", "adapted"].pretraining_seconds > 0
+    assert len({by_cell[task, "adapted"].pretraining_seconds for task in plan.tasks}) == 1
+    assert by_cell["polyp-crop", "scratch"].pretraining_seconds == by_cell["polyp-crop", "cnn"].pretraining_seconds == 0
+    assert by_cell["polyp-crop", "adapted"].values != by_cell["polyp-crop", "scratch"].values
     assert len(list((tmp_path / "work/encoders").glob("endofm-fixed-*"))) == 1
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     assert main([*command(tmp_path, root)[:4], "report", "--page", str(page)]) == 0
     text = page.read_text()
-    assert "**16 of 16 planned cells are finished, 8 of the 8 of the primary endpoint among them** (seeds 3)" in text
-    assert "*trained* minus *scratch*" in text
+    assert "**9 of 9 planned cells are finished, 6 of the 6 of the primary endpoint among them** (seeds 3)" in text
+    assert "*adapted* minus *scratch*" in text
 
 
 def test_a_killed_run_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
-    arms = {name: MINI["arms"][name] for name in ("scratch", "trained")}
-    write_plan(tmp_path, arms=arms, tasks=["polyp-mask", "polyp-crop"])
+    primary = {"tasks": ["polyp-crop"], "fraction": 0.5, "arm": "scratch", "control": "scratch"}
+    arms = {"scratch": MINI["arms"]["scratch"]}
+    write_plan(tmp_path, arms=arms, primary=primary, tasks=["polyp-crop"], seeds=[0, 1, 2, 3])
     results = tmp_path / "results.json"
     run = [sys.executable, "-m", "studies", "real", *command(tmp_path, root)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -142,13 +147,24 @@ def test_a_killed_run_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = {result.cell: result for result in KeptResults(results).cells()}
-    assert 1 <= len(before) < 8
-    assert main([*command(tmp_path, root), "--seeds", "0"]) == 0
+    assert 1 <= len(before) < 4
+    assert main([*command(tmp_path, root), "--seeds", "0", "1"]) == 0
     after = {result.cell: result for result in KeptResults(results).cells()}
-    assert {cell.seed for cell in after} == {0}
-    assert len(after) == 4
+    assert {cell.seed for cell in after} >= {0, 1}
     # Seconds differ from run to run: a cell that had been finished was not run again.
     assert all(after[cell] == before[cell] for cell in before)
+
+
+def test_capsule_clips_are_cut_from_runs_of_one_part(root: Path, tmp_path: Path) -> None:
+    items = task_items("bleeding", root, tmp_path)
+    frames = [sorted((tmp_path / "copies" / item.file).iterdir()) for item in items]
+    assert sum(map(len, frames)) == 40
+    assert max(map(len, frames)) <= 4
+    assert {item.label for item in items} == {"bleeding", "nonbleeding"}
+    # The copies are kept: the images are not read again.
+    assert task_items("bleeding", tmp_path / "gone", tmp_path) == items
+    assert {item.part for item in task_items("instrument-mask", root, tmp_path)} == {"train", "val"}
+    assert {item.part for item in task_items("larynx-mask", root, tmp_path)} == {"train", "val"}
 
 
 def result_of(plan: StudyPlan, cell: Cell, values: tuple[float, ...]) -> CellResult:
