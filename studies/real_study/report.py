@@ -243,13 +243,11 @@ def fill_page(page: Path, plan: StudyPlan, results: KeptResults) -> list[Path]:
     if start < 0 or stop < start:
         raise InputError(f"{page}: there is no part between '{BEGIN}' and '{END}' to fill")
     report = StudyReport(plan, results)
-    report.draw(page.parent / FIGURE)
-    parts = [
-        report.status(),
-        report.verdict(),
-        report.primary_table(),
-        f"![Differences and scores]({FIGURE.as_posix()})",
-    ]
-    middle = "\n\n".join(part.strip() for part in [*parts, *report.task_tables()])
+    parts, written = [report.status(), report.verdict()], [page]
+    if report.cells:
+        report.draw(page.parent / FIGURE)
+        parts += [report.primary_table(), f"![Differences and scores]({FIGURE.as_posix()})", *report.task_tables()]
+        written.append(page.parent / FIGURE)
+    middle = "\n\n".join(part.strip() for part in parts)
     write_text(page, f"{text[:start]}{BEGIN}\n{middle}\n{text[stop:]}")
-    return [page, page.parent / FIGURE]
+    return written

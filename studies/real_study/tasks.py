@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from endofm import open_video
+from endofm.bench.readers.crop_pairs import crop_pairs
+from endofm.bench.readers.tables import table_rows
 from endofm.data.prepare.frame_folders import read_frame
 from endofm.data.segmentation.mask_reading import read_mask_values
 from endofm.data.stills.still_clip import mask_regions, region_corners
-from studies.real.probe_sets import TISSUES, crop_pairs, listed_rows, masked_picture
+from endofm.video.frames import UInt8Array
 from studies.real_study.labelled_items import CopyFolder, Item
 
 Kind = Literal["classification", "segmentation", "detection"]
@@ -28,6 +31,8 @@ BLOCK = 10
 """Neighbouring frames of a sequence or video that an interval resamples together."""
 VIDEO_STEP = 3
 """Every third frame of an instrument video is used."""
+TISSUES = ("vocal folds", "other tissue", "glottal space", "pathology", "surgical tool", "intubation tube")
+"""Classes of the larynx, whose masks hold 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +65,9 @@ def polyp_crops(real: Path, copies: CopyFolder) -> Iterator[Item]:
     for row in listed_rows(real / "kvasir_seg" / "splits.csv"):
         image, mask = masked_picture(real, row["image"])
         for number, pair in enumerate(crop_pairs(image, mask, row["image"])):
-            for label, crop in zip(("polyp", "background"), pair, strict=True):
+            for label, region in zip(("polyp", "background"), pair, strict=True):
                 name = f"{Path(row['image']).stem}-{number}-{label}"
-                file = copies.image(f"crops/{name}", crop)
+                file = copies.image(f"crops/{name}", image[region])
                 yield Item(name=name, group=row["image"], part=row["split"], file=file, label=label)
 
 
@@ -212,6 +217,17 @@ TASKS: dict[str, RealTask] = {
     ),
 }
 """Tasks by name, in the order of their worth."""
+
+
+def listed_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a list of images, without near-duplicates of images of another part."""
+    return [row for row in table_rows(path, ("image", "split")) if row.get("near_duplicate_in_another_split") != "1"]
+
+
+def masked_picture(root: Path, name: str) -> tuple[UInt8Array, npt.NDArray[np.bool_]]:
+    """Return a picture of Kvasir-SEG, and where its polyp is."""
+    folder = root / "kvasir_seg"
+    return read_frame(folder / "images" / name), read_mask_values(folder / "masks" / f"{Path(name).stem}.png") > 127
 
 
 def unlabelled(real: Path, copies: CopyFolder) -> Iterator[Item]:
