@@ -81,12 +81,13 @@ def finish(plan: StudyPlan, cell: Cell, real: Path, work: Path, results: KeptRes
     positive = tuple(item.label == task.labels[1] for item in scored) if task.kind == "classification" else ()
     items = ScoredItems(groups=tuple(item.group for item in scored), positive=positive)
     interval = score_interval(items, found["values"], plan.resamples)
+    ends = {name: None if value is None else round(value, 5) for name, value in interval.to_dict().items()}
     result = CellResult(
         cell=cell,
         digest=plan.digest(cell),
         score=round(interval.value, 5),
-        low=interval.to_dict()["low"],
-        high=interval.to_dict()["high"],
+        low=ends["low"],
+        high=ends["high"],
         labels=found["labels"],
         seconds=found["seconds"],
         pretraining_seconds=found["pretraining_seconds"],

@@ -139,7 +139,8 @@ def write_labels(items: Sequence[Item], copies: Path, path: Path) -> Path:
 
 def write_boxes(items: Sequence[Item], label: str, copies: Path, path: Path) -> Path:
     """Write a COCO file; return its path."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, item in enumerate(items, start=1):
         file = str((copies / item.file).resolve())
         images.append({"id": number, "name": item.name, "file_name": file, "width": SIDE, "height": SIDE})
