@@ -77,7 +77,7 @@ class ImageNetwork(ClipEncoder):
             found = teacher.maps(frames[missing].float() * teacher.std + teacher.mean)
             _REMEMBERED.update((keys[place], each.half().clone()) for place, each in zip(missing, found, strict=True))
         maps = torch.stack([_REMEMBERED[key] for key in keys]).float() * self.scale  # (B T) D h w
-        tokens = maps.permute(0, 2, 3, 1).unflatten(0, (batch, time))
+        tokens = torch.unflatten(maps.permute(0, 2, 3, 1), 0, (batch, time))
         return EncoderOutput(tokens.mean(dim=(1, 2, 3)), tokens)
 
 
