@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import endofm
 from endofm.cli.main import COMMANDS, build_parser
@@ -44,11 +45,13 @@ def snippets_of(pages: list[Path]) -> list[Snippet]:
 
 @pytest.fixture(scope="session")
 def session_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with what a reader has: a recording and a folder of recordings."""
+    """Folder with what a reader has: a recording, a folder of recordings and a still."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "recordings").mkdir()
     for name in ("procedure.mp4", "recordings/one.mp4", "recordings/two.mp4"):
         shutil.copy(endofm.demo_video(), folder / name)
+    with endofm.open_video(endofm.demo_video()) as video:
+        Image.fromarray(next(iter(video)).data).save(folder / "still.jpg")
     return folder
 
 

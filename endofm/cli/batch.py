@@ -154,6 +154,20 @@ def require_still(files: Sequence[Path], item: VideoItem) -> None:
         raise InputError(f"{pictures[0]}: a .png holds one picture, and {item.path} is no image file; use .mp4")
 
 
+def take_default_weights(args: argparse.Namespace, weights: str, about: str) -> None:
+    """Set ``args.weights`` if they were not given, and say so on the standard error, unless the command is quiet.
+
+    Args:
+        args: Arguments of :func:`configure_batch`.
+        weights: Name of the default.
+        about: What it is, after its name in a sentence.
+    """
+    if args.weights is None:
+        args.weights = weights
+        if not args.quiet:
+            say(f"endofm: no --weights given, taking {weights}: {about}", error=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelLoader:
     """Settings from which each process loads its model once; picklable, unlike the model.

@@ -15,6 +15,7 @@ from endofm.cli.batch import (
     run_single,
     single_outputs,
     summarize,
+    take_default_weights,
 )
 from endofm.cli.model_arguments import configure_windows
 from endofm.cli.printing import say
@@ -25,13 +26,27 @@ if TYPE_CHECKING:
     from endofm.inference.video_paths import VideoItem
 
 SUMMARY = "classify videos: probabilities with times as JSON or CSV, one file per video, restartable"
+EXAMPLES = (
+    "endofm classify still.jpg -o organ.json",
+    "endofm classify recordings/ -o results/ --weights runs/mine/export --plot",
+)
 
 SUFFIXES = (".json", ".csv", ".png")
+
+PACKAGED_WEIGHTS = "endofm-nano-organs"
+"""Weights that are used without ``--weights``."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    configure_batch(parser, results="class probabilities", batch_size=4, unit="clips", single=SUFFIXES)
+    configure_batch(
+        parser,
+        results="class probabilities",
+        batch_size=4,
+        unit="clips",
+        single=SUFFIXES,
+        default_weights=PACKAGED_WEIGHTS,
+    )
     configure_windows(parser)
     parser.add_argument("--format", choices=("json", "csv"), default="json", help="output format (default: json)")
     parser.add_argument("--plot", action="store_true", help="draw each video's probabilities over time (.png)")
@@ -44,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     items = collect_videos(args)
     files = single_outputs(args, items, SUFFIXES)
+    take_default_weights(args, PACKAGED_WEIGHTS, "a small model in this package, of colon, larynx and abdomen")
     if args.plot or any(file.suffix.lower() == ".png" for file in files):
         require_extra("matplotlib", "viz", "Drawing class probabilities")
     options = {name: getattr(args, name) for name in ("window_seconds", "hop_seconds", "frame_stride", "hop_frames")}

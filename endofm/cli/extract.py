@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from endofm.cli.batch import ModelLoader, collect_videos, configure_batch, run_shared_batch, summarize
+from endofm.cli.batch import (
+    ModelLoader,
+    collect_videos,
+    configure_batch,
+    run_shared_batch,
+    summarize,
+    take_default_weights,
+)
 from endofm.cli.model_arguments import configure_windows, split_weights
 from endofm.cli.printing import say
 
@@ -75,14 +81,11 @@ def run(args: argparse.Namespace) -> int:
         from endofm.video.torchcodec_source import require_torchcodec
 
         require_torchcodec()
-    if args.weights is None:
-        args.weights = PUBLISHED_WEIGHTS
-        if not args.quiet:
-            print(
-                f"endofm: no --weights given, taking the published model {PUBLISHED_WEIGHTS}: its checkpoint (2.2 GB) "
-                f"is downloaded once and cached. Offline: --weights {PACKAGED_WEIGHTS}, a small model in this package",
-                file=sys.stderr,
-            )
+    about = (
+        "the published model, whose checkpoint (2.2 GB) is downloaded once and cached. "
+        f"Offline: --weights {PACKAGED_WEIGHTS}, a small model in this package"
+    )
+    take_default_weights(args, PUBLISHED_WEIGHTS, about)
     windows = {name: getattr(args, name) for name in ("window_seconds", "hop_seconds", "frame_stride", "hop_frames")}
     loaders = {
         out: ModelLoader.for_weights("features", weights, args)

@@ -41,6 +41,7 @@ _FILE_SUFFIXES = frozenset(
 
 _EPILOG = """\
 examples:
+  endofm segment still.jpg -o masks.png
   endofm extract recordings/ -o features/ --weights endofm-nano-4x96
   endofm finetune classification nano --out runs/mine data.train=train.csv
   endofm classify recordings/ -o results/ --weights runs/mine/export

@@ -19,6 +19,7 @@ from endofm.cli.batch import (
     run_single,
     single_outputs,
     summarize,
+    take_default_weights,
 )
 from endofm.cli.printing import say
 from endofm.disclaimer import DISCLAIMER
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "segment videos and stills: masks as COCO run lengths (.json), PNG files, or painted over (.mp4, .png)"
 EXAMPLES = (
-    "endofm segment still.jpg -o masks.png --weights runs/mine/export",
+    "endofm segment still.jpg -o masks.png",
     "endofm segment recordings/ -o masks/ --weights runs/masks/export --paint",
 )
 
@@ -37,10 +38,15 @@ SUFFIXES = (".json", ".masks", *PAINTED)
 OVERLAY_SUFFIX = ".overlay.mp4"
 _FORMATS = {"json": ".json", "png": ".masks"}
 
+PACKAGED_WEIGHTS = "endofm-nano-polyp-masks"
+"""Weights that are used without ``--weights``."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    configure_batch(parser, results="masks", batch_size=1, unit="windows", single=SUFFIXES)
+    configure_batch(
+        parser, results="masks", batch_size=1, unit="windows", single=SUFFIXES, default_weights=PACKAGED_WEIGHTS
+    )
     parser.add_argument(
         "--format",
         choices=tuple(_FORMATS),
@@ -70,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     items = collect_videos(args)
     files = single_outputs(args, items, SUFFIXES)
     require_still(files, items[0])
+    take_default_weights(args, PACKAGED_WEIGHTS, "a small model in this package, of polyps in colonoscopy")
     require_opacity(args.opacity)
     loader = ModelLoader.from_arguments("segmentation", args)
     options = {"num_frames": args.num_frames, "overlap": args.overlap, "frame_stride": args.frame_stride}

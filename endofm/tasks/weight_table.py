@@ -1,6 +1,7 @@
 """The registered weights of this package: one record each.
 
-Add a weight here, or that of another project in :mod:`endofm.tasks.family_records`, and nowhere else; loading,
+Add a weight here, one that ships with the package in :mod:`endofm.tasks.packaged_records`, that of another project in
+:mod:`endofm.tasks.family_records`, and nowhere else; loading,
 ``endofm models``, cards and the tables of the documentation follow.
 """
 
@@ -15,6 +16,7 @@ from endofm.tasks.classification.layout import published_preprocess as published
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.layout import KUMC_LABELS
 from endofm.tasks.family_records import FAMILY_RECORDS
+from endofm.tasks.packaged_records import PACKAGED_RECORDS
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
 
@@ -87,35 +89,6 @@ _ENDOFM_BASE = WeightRecord(
         "The PolypDiag scores are the best of 20 epochs, selected on the reported list.",
         "The weights are the teacher of the training checkpoint, which is what the authors' own tasks use.",
         "Most of the training videos come from one hospital and show the colon.",
-    ),
-)
-
-# No checksum: the file is part of the same commit as this record, and its card states its own.
-_ENDOFM_NANO = WeightRecord(
-    name="endofm-nano-4x96",
-    description="Ships with the package: small, taught by an ImageNet network on 1,311 pictures, to try the software",
-    config=ModelConfig(
-        encoder=EncoderConfig(img_size=96, num_frames=4, embed_dim=192, depth=4, num_heads=3),
-        preprocess=PreprocessConfig.whole_frame(96, num_frames=4, antialias=True),
-        name="endofm-nano-4x96",
-        license="apache-2.0",
-    ),
-    packaged=True,
-    license="apache-2.0",
-    license_note="Trained by this package's code on pictures under CC BY 4.0 and the MIT licence, named with the data",
-    datasets=(
-        "698 colonoscopy stills, the training part of Kvasir-SEG (Jha et al., MMM 2020; part of HyperKvasir, Borgli et "
-        "al., Scientific Data 2020), CC BY 4.0, without masks",
-        "378 frames of laryngoscopy of one patient (Laves et al., IJCARS 2019), CC BY 4.0, without labels",
-        "183 stills of twelve laparoscopic operations (github.com/egoodman92/laparoscopic-dataset), MIT",
-        "52 frames of three recordings under the MIT licence: laparoscopy (github.com/RViMLab/endoscopy, "
-        "github.com/luiscarlosgph/videosum) and a robot in a bowel phantom (RViMLab)",
-    ),
-    notes=(
-        "It is for trying the software: a small network, minutes of training, few hospitals.",
-        "Its teacher, EfficientNet-Lite0, was trained with the labels of ImageNet: its features are not purely "
-        "self-supervised.",
-        "Nearly all clips in training were stills under a virtual camera: it has not learnt what moves and how.",
     ),
 )
 
@@ -207,7 +180,7 @@ _RANDOM_DETECTOR = WeightRecord(
 
 RECORDS = (
     _ENDOFM_BASE,
-    _ENDOFM_NANO,
+    *PACKAGED_RECORDS,
     _random("tiny"),
     _random("small"),
     _random("base"),

@@ -12,6 +12,8 @@ def test_the_known_weights() -> None:
     assert [name for name in list_models() if not get_record(name).family] == [
         "endofm-base-8x224",
         "endofm-nano-4x96",
+        "endofm-nano-polyp-masks",
+        "endofm-nano-organs",
         "endofm-tiny-8x224-random",
         "endofm-small-8x224-random",
         "endofm-base-8x224-random",

@@ -1,0 +1,55 @@
+"""What all commands over many videos share: stills as inputs, and models of this package where none is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from endofm import VideoMasks
+from endofm.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn lumen with a bright hill, as a JPEG file."""
+    y, x = np.mgrid[:240, :320]
+    shade = np.clip(1.1 - np.hypot(x - 160, y - 120) / 260, 0, 1)[..., None]
+    picture = Image.fromarray((shade * [205, 120, 95]).astype(np.uint8))
+    ImageDraw.Draw(picture).ellipse((170, 90, 250, 160), fill=(235, 150, 130), outline=(140, 60, 50))
+    path = tmp_path_factory.mktemp("stills") / "drawn.jpg"
+    picture.save(path)
+    return path
+
+
+def test_polyps_of_a_still_are_segmented_offline(
+    still: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = tmp_path / "masks.json", tmp_path / "masks.png"
+    assert main(["segment", str(still), "-o", str(files[0]), "-o", str(files[1]), "--local-files-only"]) == 0
+    assert "no --weights given, taking endofm-nano-polyp-masks" in capsys.readouterr().err
+    masks = VideoMasks.load(files[0])
+    assert masks.labels == ("background", "polyp")
+    assert masks[0].labels.shape == (240, 320)
+    with Image.open(files[1]) as painted:
+        assert painted.size == (320, 240)
+
+
+def test_the_organ_of_a_still_is_named_offline(still: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["classify", str(still), "-o", str(tmp_path / "organ.json"), "--local-files-only"]) == 0
+    printed = capsys.readouterr()
+    assert "no --weights given, taking endofm-nano-organs" in printed.err
+    organ = json.loads((tmp_path / "organ.json").read_text(encoding="utf-8"))
+    assert organ["labels"] == ["colon", "larynx", "abdomen"]
+    assert sum(organ["video"]["probabilities"]) == pytest.approx(1, abs=1e-5)
+    assert f": {organ['video']['said'][0]} (" in printed.out
+
+
+def test_quiet_commands_do_not_name_their_weights(
+    still: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", str(still), "-o", str(tmp_path / "masks.json"), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
