@@ -24,6 +24,7 @@ from endofm.hub.encoder_tensors import default_preprocess
 from endofm.hub.resolve import LoadedWeights, load_weights
 from endofm.tasks.features.model import EndoFM
 from endofm.training.encoder_export import DataSource, EncoderExporter
+from endofm.training.engine.devices import choose_accelerator
 from endofm.training.engine.feed import clip_loader
 from endofm.training.engine.fit import RunResult, fit
 from endofm.training.engine.random_state import seed_all
@@ -87,7 +88,10 @@ def _task_and_reader(
     """Return the task, and what makes the data of a process; ``skipped`` receives the clips that cannot be read."""
     if isinstance(config.objective, DistillConfig):
         assert table is not None  # the configuration refuses shards
-        pictures = distill_task.build(config.objective, start, table, seed=config.run.seed, report=print)
+        run = config.run
+        pictures = distill_task.build(
+            config.objective, start, table, seed=run.seed, device=choose_accelerator(run), report=print
+        )
         skipped |= pictures.skipped
         return pictures.task, pictures.data
     parts = build_objective(config.objective, start)

@@ -26,7 +26,9 @@ _INTEGER_LEVELS = 3
 """Halvings of uint8 images whose sums an int16 holds: 255 * 4**3."""
 
 
-def sampling_grid(matrices: npt.ArrayLike, sizes: npt.ArrayLike, frame: Size) -> Tensor:
+def sampling_grid(
+    matrices: npt.ArrayLike, sizes: npt.ArrayLike, frame: Size, *, device: torch.device | str = "cpu"
+) -> Tensor:
     """Return where the pixels of frames lie in their images, as ``grid_sample`` wants it.
 
     The grid spans [-1, 1] over the image, so that it fits every map that covers the same image: its pixels, its mask,
@@ -36,6 +38,7 @@ def sampling_grid(matrices: npt.ArrayLike, sizes: npt.ArrayLike, frame: Size) ->
         matrices: ``(clips, time, 2, 3)``.
         sizes: ``(clips, 2)``, height and width of each image in the pixels of the matrices.
         frame: Height and width of the frames.
+        device: Device of the grid. The maps are sent there and not the grid, which is a thousand times larger.
 
     Returns:
         float32 ``(clips, time * height, width, 2)``: the frames of a clip one below the other, so that its image is
@@ -48,7 +51,7 @@ def sampling_grid(matrices: npt.ArrayLike, sizes: npt.ArrayLike, frame: Size) ->
     scale = 2 / np.asarray(sizes, np.float64)[:, None, ::-1]  # clips 1 2, x before y
     linear = maps[..., :2] * half * scale[..., None]
     shift = (maps[..., 2] + maps[..., :2] @ half) * scale - 1
-    theta = torch.from_numpy(np.concatenate([linear, shift[..., None]], axis=-1)).float()
+    theta = torch.from_numpy(np.concatenate([linear, shift[..., None]], axis=-1)).float().to(device)
     clips, time = theta.shape[:2]
     grid = F.affine_grid(theta.flatten(0, 1), [clips * time, 1, height, width], align_corners=False)
     return grid.view(clips, time * height, width, 2)
@@ -72,7 +75,7 @@ def cut_frames(images: Tensor, matrices: npt.ArrayLike, frame: Size, *, sizes: n
     """
     maps = np.asarray(matrices, np.float64)
     sizes = _sizes(images, maps, sizes)
-    grid = sampling_grid(maps, sizes, frame).to(images.device, non_blocking=True)
+    grid = sampling_grid(maps, sizes, frame, device=images.device)
     # One level for a clip: its frames would differ in sharpness if each had its own. Pixels of the stored image per
     # pixel of the frame decide, hence the two factors for images that were resized.
     area = np.abs(np.linalg.det(maps[..., :2])).mean(axis=1)
@@ -103,7 +106,7 @@ def cut_masks(masks: Tensor, matrices: npt.ArrayLike, frame: Size, *, sizes: npt
         InputError: If there are not as many masks as maps.
     """
     maps = np.asarray(matrices, np.float64)
-    grid = sampling_grid(maps, _sizes(masks[:, None], maps, sizes), frame).to(masks.device, non_blocking=True)
+    grid = sampling_grid(maps, _sizes(masks[:, None], maps, sizes), frame, device=masks.device)
     sampled = F.grid_sample(masks[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return _by_frame(sampled, maps.shape[1])[:, :, 0].to(masks.dtype)
 

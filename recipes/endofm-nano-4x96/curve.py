@@ -12,17 +12,21 @@ from pathlib import Path
 
 import matplotlib
 
-from endofm import EndoFM
 from endofm.bench.report_files import read_scores
+from endofm.config import ModelConfig
 from endofm.files import atomic_path
 from endofm.hub.model_folder import save_folder
+from endofm.training.config_files import load_config
 from endofm.training.engine.run_checkpoints import CheckpointFolder, read_run_checkpoint
+from endofm.training.pretrain_config import PretrainConfig
 
 CURVES = (("polyp-crop", "k-NN"), ("polyp-crop", "linear"), ("bleeding-folds", "k-NN"), ("bleeding-folds", "linear"))
 
 
 def write_folders(run: Path, out: Path, every: int) -> None:
-    config = EndoFM.from_pretrained(run / "export").config
+    # Of the run and not of its export, which a run that ran out of time does not have.
+    settings = load_config(PretrainConfig, run / "config.yaml").model
+    config = ModelConfig(encoder=settings.encoder, preprocess=settings.preprocess, name=settings.name)
     checkpoints = CheckpointFolder(run / "checkpoints")
     for step in checkpoints.steps()[::every]:
         network = read_run_checkpoint(checkpoints.path(step))["network"]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from endofm import EndoFM
+from endofm.data.listing import read_clips
 from endofm.hub.registry import get_record
 from endofm.training.config_files import load_config
 from endofm.training.objectives.distill.distill_config import DistillConfig
+from endofm.training.objectives.distill.pictures import read_pictures
 from endofm.training.pretrain_config import PretrainConfig
+from helpers.made_pictures import write_pictures, write_teacher
 from helpers.paths import REPOSITORY
 
 RECIPE = REPOSITORY / "recipes" / "endofm-nano-4x96"
@@ -69,3 +76,59 @@ def test_no_picture_of_another_part_is_listed(tmp_path: Path) -> None:
 def test_every_script_explains_itself(script: str, tmp_path: Path) -> None:
     command = [sys.executable, str(RECIPE / script), "--help"]
     assert "usage" in subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def gpu_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which the script for a GPU ran, on the CPU and at a hundredth of its steps."""
+    root = tmp_path_factory.mktemp("gpu")
+    listed = write_pictures(root / "pictures", 40)
+    teacher = write_teacher(root / "teacher.safetensors")
+    settings = [
+        "run.accelerator=cpu",
+        "run.batch_size=8",
+        "run.epochs=16",
+        "run.checkpoint_every_epochs=8",
+        "objective.warmup_epochs=1",
+        "objective.picture_size=64",
+        "objective.teacher_sizes=[64]",
+        f"objective.teachers=[{{model: {teacher.model}, weights: {teacher.weights}}}]",
+        "model.encoder={img_size: 32, num_frames: 4, embed_dim: 24, depth: 1, num_heads: 2}",
+        "model.preprocess={num_frames: 4, short_side: 32, crop_size: 32, crop: none}",
+    ]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    commands = (
+        [sys.executable, str(RECIPE / "pack.py"), str(listed), str(root / "pack.tar")],
+        ["bash", str(RECIPE / "gpu.sh"), str(root / "pack.tar"), str(root / "work"), *settings],
+    )
+    for command in commands:
+        subprocess.run(command, env={**os.environ, "PATH": path}, check=True)
+    return root / "work"
+
+
+def test_the_script_for_a_gpu_writes_every_result(gpu_work: Path) -> None:
+    assert (gpu_work / "run/checkpoints/step-00000080.pt").is_file()
+    exported, last = (EndoFM.from_pretrained(gpu_work / name) for name in ("run/export", "curve/step-00080"))
+    assert all(torch.equal(tensor, last.state_dict()[name]) for name, tensor in exported.state_dict().items())
+    assert exported.config.preprocess == last.config.preprocess
+    assert (gpu_work / "curve/step-00040").is_dir()
+    assert len(list((gpu_work / "maps").glob("*/*.safetensors"))) == 40
+
+
+def test_packed_pictures_are_the_listed_ones(gpu_work: Path) -> None:
+    listed, packed = (
+        read_pictures(read_clips(gpu_work / name), per_clip=1, size=64)[0]
+        for name in ("../pictures/list.csv", "pictures/pictures.csv")
+    )
+    assert torch.equal(listed.pixels, packed.pixels)
+    np.testing.assert_array_equal(listed.sizes, packed.sizes)
+
+
+def test_more_than_a_gpu_machine_is_given_is_not_packed(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(b"\0" * 60_000_001)
+    (tmp_path / "list.csv").write_text("path\nlarge.png\n", encoding="utf-8")
+    command = [sys.executable, str(RECIPE / "pack.py"), str(tmp_path / "list.csv"), str(tmp_path / "pack.tar")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "are more than 60,000,000" in run.stderr
+    assert not (tmp_path / "pack.tar").exists()

@@ -120,6 +120,7 @@ def build(
     clips: ClipTable,
     *,
     seed: int,
+    device: torch.device | str = "cpu",
     report: Callable[[str], None] = lambda line: None,
 ) -> DistillParts:
     """Return task and data; the teachers see every picture once, unless their maps are in the cache.
@@ -129,6 +130,7 @@ def build(
         start: Initial state of the run.
         clips: Stills, videos or folders of frames.
         seed: Seed of the views.
+        device: Where the teachers compute.
         report: Called with a line of text now and then.
 
     Raises:
@@ -139,7 +141,7 @@ def build(
         raise ConfigError("a distillation has no projection head and no centre; set init.training_state=false")
     encoder = start.make_encoder(drop_path_rate=config.drop_path_rate)
     architecture, preprocess = encoder.encoder_config, start.model.preprocess
-    teachers = load_teachers(config.teachers)
+    teachers = load_teachers(config.teachers, device)
     bank, skipped = read_pictures(clips, per_clip=config.pictures_per_clip, size=config.picture_size)
     maps = target_maps(
         bank,

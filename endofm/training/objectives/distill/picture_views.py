@@ -144,7 +144,7 @@ class ViewCutter(nn.Module):
 
     def targets(self, draws: PictureDraws, sizes: Int64Array, rows: Tensor) -> Tensor:
         """Return the maps at the centres of the views' patches, ``(clips, frames, grid, grid, components)``."""
-        grid = sampling_grid(draws.matrices(self.grid), sizes, (self.grid, self.grid)).to(rows.device)
+        grid = sampling_grid(draws.matrices(self.grid), sizes, (self.grid, self.grid), device=rows.device)
         # Each clip takes the map in which a cell of the teacher is closest to a patch of the view.
         covered = np.abs(np.linalg.det(draws.windows[..., :2])).mean(axis=1) / sizes.prod(axis=1)
         nearest = np.abs(self.detail + np.log(covered)[:, None] / 2).argmin(axis=1)

@@ -19,6 +19,9 @@ from endofm.files import atomic_path
 from endofm.training.objectives.distill.pictures import picture_digests
 from endofm.training.objectives.distill.teachers import Teacher, joint_maps
 
+PICTURES_AT_A_TIME = 32
+"""Pictures that the teachers see at a time on a GPU. On a CPU it is one, which fits into the cache of a core."""
+
 SAMPLED_PICTURES, SAMPLED_PLACES = 256, 24
 """Pictures, and places in each of their maps, whose features the axes are fitted to."""
 
@@ -36,9 +39,10 @@ class TargetAxes:
     axes: Tensor
 
     def __call__(self, maps: Sequence[Tensor]) -> Tensor:
-        """Return ``(batch, components, rows, columns)`` for the maps of all teachers."""
-        joined = torch.cat(list(maps), dim=1) - self.mean.view(1, -1, 1, 1)
-        return torch.einsum("kc,bchw->bkhw", self.axes, joined)
+        """Return ``(batch, components, rows, columns)`` for the maps of all teachers, on their device."""
+        joined = torch.cat(list(maps), dim=1)
+        centred = joined - self.mean.to(joined.device).view(1, -1, 1, 1)
+        return torch.einsum("kc,bchw->bkhw", self.axes.to(joined.device), centred)
 
 
 def fit_axes(
@@ -123,18 +127,19 @@ def target_maps(
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     axes = _axes(bank, teachers, ordered, components, whitening, cache / f"axes-{key[:24]}.safetensors", report)
-    rows: list[dict[str, Tensor]] = []
-    for number, digest in enumerate(digests):
-        path = cache / key[:24] / f"{digest[:24]}.safetensors"
-        if path.is_file():
-            rows.append(load_file(path))
-            continue
-        found = {str(size): axes(_seen(bank, teachers, number, size))[0].half().contiguous() for size in ordered}
-        with atomic_path(path) as temporary:
-            save_file(found, temporary)
-        rows.append(found)
-        if number % 100 == 99:
-            report(f"{number + 1} of {len(digests)} pictures seen by the teachers")
+    files = [cache / key[:24] / f"{digest[:24]}.safetensors" for digest in digests]
+    missing = [number for number, path in enumerate(files) if not path.is_file()]
+    together = PICTURES_AT_A_TIME if teachers[0].mean.device.type == "cuda" else 1
+    for first in range(0, len(missing), together):
+        numbers = missing[first : first + together]
+        seen = {str(size): axes(_seen(bank, teachers, numbers, size)).half().cpu() for size in ordered}
+        for row, number in enumerate(numbers):
+            with atomic_path(files[number]) as temporary:
+                save_file({size: maps[row].clone() for size, maps in seen.items()}, temporary)
+        done = first + len(numbers)
+        if done // 100 > first // 100:
+            report(f"{done} of {len(missing)} pictures seen by the teachers")
+    rows = [load_file(path) for path in files]
     return TargetMaps(tuple(torch.stack([row[str(size)] for row in rows]) for size in ordered), ordered)
 
 
@@ -155,9 +160,9 @@ def _axes(
     features, widths = [], []
     for number in sampled.tolist():
         for size in sizes:
-            maps = _seen(bank, teachers, number, size)
+            maps = _seen(bank, teachers, [number], size)
             widths = [m.shape[1] for m in maps]
-            flat = torch.cat(maps, dim=1)[0].flatten(1).T
+            flat = torch.cat(maps, dim=1)[0].flatten(1).T.cpu()
             features.append(flat[torch.randperm(len(flat), generator=generator)[:SAMPLED_PLACES]].clone())
     axes = fit_axes(torch.cat(features), widths, [teacher.share for teacher in teachers], components, whitening)
     with atomic_path(path) as temporary:
@@ -165,7 +170,7 @@ def _axes(
     return axes
 
 
-def _seen(bank: StillBank, teachers: Sequence[Teacher], number: int, size: int) -> list[Tensor]:
-    picture = bank.pixels[number : number + 1].float() / 255
-    resized = F.interpolate(picture, size=(size, size), mode="bilinear", antialias=True)
+def _seen(bank: StillBank, teachers: Sequence[Teacher], numbers: Sequence[int], size: int) -> list[Tensor]:
+    pictures = bank.pixels[list(numbers)].to(teachers[0].mean.device).float() / 255
+    resized = F.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True)
     return joint_maps(teachers, resized)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,19 @@ class Teacher:
         return features.float()
 
 
-def load_teachers(configs: Sequence[TeacherConfig]) -> list[Teacher]:
+def load_teachers(configs: Sequence[TeacherConfig], device: torch.device | str = "cpu") -> list[Teacher]:
     """Load the teachers.
+
+    Args:
+        configs: Which ones.
+        device: Where they compute.
 
     Raises:
         ConfigError: If there is no such model, or its weights cannot be loaded.
         MissingExtraError: If the packages of the packaged teacher are not installed.
     """
-    return [_load(config) for config in configs]
+    loaded = (_load(config) for config in configs)
+    return [replace(t, network=t.network.to(device), mean=t.mean.to(device), std=t.std.to(device)) for t in loaded]
 
 
 def joint_maps(teachers: Sequence[Teacher], pictures: Tensor) -> list[Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from endofm.training.objectives.distill.distill_config import PictureViewConfig
 from endofm.training.objectives.distill.picture_views import PictureViews, ViewCutter
 from endofm.training.objectives.distill.target_maps import TargetMaps
 from endofm.training.views.view_config import ViewConfig
+from endofm.transforms import affine
+from endofm.video.clip_windows import Int64Array
 
 PLAIN = ViewConfig(
     flip_probability=0.0, grey_probability=0.0, jitter_probability=0.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
@@ -45,6 +49,32 @@ def test_targets_follow_the_pixels() -> None:
         assert (own - targets).abs().mean() < 4
         # Another geometry, e.g. a mirrored one, would not agree.
         assert (own.flip(3) - targets).abs().mean() > 12
+
+
+def test_views_are_the_same_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU cuts all clips of a level together, a CPU one clip after the other: the arithmetic is the same."""
+    levels = tuple(torch.randn(16, 3, cells, cells).half() for cells in (4, 8))
+    cutter = ViewCutter(
+        StillBank(smooth_pictures(), SIZES, tuple("abcdefghijklmnop")),
+        TargetMaps(levels, (4, 8)),
+        size=32,
+        grid=4,
+        colours=ViewConfig(),
+    )
+    views = PictureViews(SIZES, PictureViewConfig(frames=(2,)), ViewConfig(), spec(16), seed=0)
+    (draws,) = views
+    one_by_one = cutter(draws)
+    original, groups = affine._parts, []
+
+    def parts(levels: Int64Array, *, one_by_one: bool) -> Iterator[tuple[slice | list[int], int]]:
+        groups.extend(original(levels, one_by_one=False))
+        return iter(groups)
+
+    monkeypatch.setattr(affine, "_parts", parts)
+    together = cutter(draws)
+    assert 1 < len(groups) < 8
+    for first, second in zip(one_by_one, together, strict=True):
+        torch.testing.assert_close(second, first, rtol=0, atol=1e-5)
 
 
 def test_draws_depend_on_epoch_and_step_alone() -> None:
