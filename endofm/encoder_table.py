@@ -59,7 +59,7 @@ _KINDS: dict[str, EncoderKind] = {
             name="timm",
             config="endofm.config.timm_config:TimmConfig",
             network="endofm.models.timm_encoder:TimmEncoder",
-            layouts="endofm.models.timm_encoder:LAYOUTS",
+            layouts="endofm.models.timm_layouts:LAYOUTS",
         ),
     )
 }

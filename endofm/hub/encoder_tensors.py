@@ -29,11 +29,17 @@ _NETWORKS = ("teacher", "student")
 _MARK = "patch_embed.proj.weight"
 """A tensor that most encoders have."""
 
+_OTHER_MARKS = ("downsample_layers.0.conv.weight", "layer4.0.conv1.weight", "features.7.0.layer_scale")
+"""A tensor of every other: the CAFormer, a ResNet, a ConvNeXt."""
+
 _PREFERRED = (*_NETWORKS, "encoder")
 """Entries to take before all others; the last is V-JEPA's."""
 
-_GROUPS = ("momentum_backbone.", "encoder.")
-"""Prefixes of the encoder in files that hold other networks next to it: STOMP's, and those of masked autoencoders."""
+_GROUPS = ("momentum_backbone.", "encoder.", "base_encoder.")
+"""Prefixes of the encoder in files with other networks: STOMP's, those of masked autoencoders, and MoCo's."""
+
+_COUNTER = "num_batches_tracked"
+"""Last part of the name of the one integer that a batch norm holds."""
 
 _BLOCK = re.compile(r"blocks\.(\d{1,4})\.")
 
@@ -116,7 +122,7 @@ def find_encoder(content: Mapping[str, Any], *, part: str | None = None, source:
 
 
 def _is_encoder(names: set[str]) -> bool:
-    return any(encoder_name(name) == _MARK for name in names)
+    return any(encoder_name(name) in (_MARK, *_OTHER_MARKS) for name in names)
 
 
 def encoder_name(name: str) -> str | None:
@@ -139,12 +145,15 @@ def plain_tensors(
     Args:
         entries: Tensors by name.
         source: Name of the file, for messages.
-        integers: Accept int64 tensors as well (counters of batch norms).
+        integers: Accept any int64 tensor; counters of batch norms are always accepted.
 
     Raises:
         CheckpointFormatError: If one of them is not an ordinary tensor of floating-point numbers.
     """
-    return {name: _plain(tensor, name, source, integers=integers) for name, tensor in entries.items()}
+    return {
+        name: _plain(tensor, name, source, integers=integers or name.endswith(f".{_COUNTER}"))
+        for name, tensor in entries.items()
+    }
 
 
 def infer_encoder_config(

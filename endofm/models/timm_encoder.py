@@ -1,28 +1,21 @@
 """Image networks of timm, run on every frame of a clip: whatever our own transformer does not compute.
 
 LayerScale, registers, rotary positions, convolutions and pooling are timm's; this module gives them the output of all
-encoders, and reads the files of SurgeNet's CAFormer (code: TimJaspers0801/SurgeNet at 54831cf) and of convolutional
-networks with the names of torchvision.
+encoders. :mod:`endofm.models.timm_layouts` describes the files in which other projects hold such networks.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from endofm.config.family_preprocess import whole_frame
 from endofm.config.timm_config import TimmConfig
 from endofm.errors import ConfigError, InputError, require_extra
-from endofm.hub.encoder_layout import EncoderLayout
 from endofm.models.encoder import ClipEncoder
 from endofm.outputs import EncoderOutput
-
-_PREFIX = "image."
 
 
 class TimmEncoder(ClipEncoder):
@@ -125,68 +118,3 @@ def _use_plain_relu(network: nn.Module) -> None:
         for name, child in parent.named_children():
             if type(child).__name__ == "StarReLU":
                 setattr(parent, name, nn.ReLU())
-
-
-def _behind_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {_PREFIX + name: tensor for name, tensor in tensors.items()}
-
-
-_CAFORMER_NAMES = (
-    (r"^downsample_layers\.0\.conv\.", "stem.conv."),
-    (r"^downsample_layers\.0\.post_norm\.", "stem.norm."),
-    (r"^downsample_layers\.(\d+)\.conv\.", r"stages.\1.downsample.conv."),
-    (r"^downsample_layers\.(\d+)\.pre_norm\.", r"stages.\1.downsample.norm."),
-    (r"^stages\.(\d+)\.(\d+)\.", r"stages.\1.blocks.\2."),
-    (r"^norm\.", "head.norm."),
-)
-
-
-def _caformer_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of SurgeNet's CAFormer by timm's names.
-
-    Before attention sets in, in the first two stages, timm has 1 x 1 convolutions where the original has linear layers.
-    """
-    renamed = {}
-    for name, tensor in tensors.items():
-        for old, new in _CAFORMER_NAMES:
-            name = re.sub(old, new, name)
-        linear = tensor.ndim == 2 and re.match(r"stages\.[01]\..*(pwconv|fc)\d\.weight$", name)
-        renamed[name] = tensor[:, :, None, None] if linear else tensor
-    return _behind_prefix(renamed)
-
-
-def _infer_caformer(tensors: Mapping[str, Tensor], num_heads: int | None, source: str) -> TimmConfig:
-    return SURGENET_CAFORMER
-
-
-SURGENET_CAFORMER = TimmConfig(model="caformer_s18", plain_relu=True, embed_dim=512, patch_size=32)
-"""SurgeNet's CAFormer-S18."""
-
-
-def _infer_nothing(tensors: Mapping[str, Tensor], num_heads: int | None, source: str) -> TimmConfig:
-    raise AssertionError("only a registered file is read as a network of timm")
-
-
-LAYOUTS = (
-    EncoderLayout(
-        title="SurgeNet's CAFormer",
-        marks={
-            "downsample_layers.0.post_norm.weight": 1,
-            "stages.0.0.token_mixer.pwconv1.weight": 2,
-            "stages.3.0.token_mixer.qkv.weight": 2,
-            "norm.weight": 1,
-        },
-        infer=_infer_caformer,
-        rename=_caformer_names,
-        preprocess=whole_frame,
-    ),
-    EncoderLayout(
-        title="a network of timm",
-        marks={},
-        infer=_infer_nothing,
-        rename=_behind_prefix,
-        preprocess=whole_frame,
-        registered_only=True,
-        with_heads=True,
-    ),
-)

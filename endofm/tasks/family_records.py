@@ -1,4 +1,6 @@
-"""Records of encoders that others published: what is known of each, how, and what is not.
+"""Records of video encoders that others published: what is known of each, how, and what is not.
+
+Those of image encoders are in :mod:`endofm.tasks.image_records`.
 
 No file named here could be downloaded when the records were written: names, shapes and layouts come from the projects'
 code, pages and issues, and from other people's inspections. Where a fact is not known, the record does not state it.
@@ -10,9 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from endofm.config import BaseEncoderConfig, EncoderConfig, ModelConfig, PreprocessConfig
-from endofm.config.family_preprocess import space_time_clip, tubelet_clip, whole_frame
+from endofm.config.family_preprocess import space_time_clip, tubelet_clip
 from endofm.config.mamba_config import MambaConfig
-from endofm.config.timm_config import TimmConfig
 from endofm.config.vjepa_config import VJepaConfig
 from endofm.hub.weight_record import Mirror, WeightRecord
 
@@ -182,174 +183,6 @@ VJEPA_RECORDS = (
     ),
 )
 
-_IMAGE = EncoderConfig(attention_type="space_only", table_resize="bicubic", pooling="mean_of_norms")
-_IMAGE_SMALL = replace(_IMAGE, embed_dim=384, num_heads=6)
-_IMAGE_TINY = replace(_IMAGE, img_size=64, embed_dim=64, depth=2, num_heads=1)
-_IMAGE_NOTES = (
-    "An image encoder, run on every frame: the clip embedding is the mean of the frames' normed class tokens.",
-    "Frames and window are those of Endo-FM, for comparisons; the encoder itself knows no time.",
-)
-_GASTRONET_PAGE = "https://cortex.thetavision.nl"
-_GASTRONET: dict[str, Any] = {
-    "license": "cc-by-nc-nd-4.0",
-    "license_note": "As others quote an earlier version of the page on the hub; unverified here.",
-    "sources": ("A public entry of the RARE26 challenge, whose provenance file states checksum and size.",),
-}
-_SURGENET_LICENSE: dict[str, Any] = {
-    "license": "cc-by-nc-sa-4.0",
-    "license_note": "LICENSE_MODELS.txt of TimJaspers0801/SurgeNet; its code is under the MIT licence.",
-}
-
-
-def image_record(
-    name: str,
-    description: str,
-    family: str,
-    encoder: BaseEncoderConfig,
-    *,
-    license: str,
-    preprocess: PreprocessConfig | None = None,
-    notes: tuple[str, ...] = (),
-    **facts: Any,
-) -> WeightRecord:
-    """Return the record of an image encoder; by default it sees the whole frame with the statistics of ImageNet."""
-    config = model_config(name, encoder, license=license, preprocess=preprocess or whole_frame(encoder))
-    return WeightRecord(
-        name=name,
-        description=description,
-        config=config,
-        family=family,
-        license=license,
-        notes=(*_IMAGE_NOTES, *notes),
-        status="" if "mirrors" in facts else f"{NOT_TRIED}.",
-        **facts,
-    )
-
-
-IMAGE_RECORDS = (
-    image_record(
-        "endovit-b",
-        "EndoViT: ViT-B/16, masked autoencoder on images of minimally invasive surgery",
-        "EndoViT",
-        _IMAGE,
-        preprocess=whole_frame(_IMAGE, mean=(0.3464, 0.2280, 0.2228), std=(0.2520, 0.2128, 0.2093)),
-        hub_id="egeozsoy/EndoViT",
-        filename="pytorch_model.bin",
-        license="unknown",
-        license_note="There is no licence file in the repository.",
-        notes=("A decoder of the masked autoencoder in the file, if there is one, is left out.",),
-        sources=("README of the repository at 9d30d4e: layout, mean and deviation, squeezed frames.",),
-    ),
-    image_record(
-        "gastronet-5m-vits",
-        "GastroNet-5M: ViT-S/16, DINO on gastrointestinal endoscopy",
-        "GastroNet-5M",
-        _IMAGE_SMALL,
-        mirrors=(
-            Mirror(
-                page=_GASTRONET_PAGE,
-                filename="VITS_GastroNet-5M_DINOv1.pth",
-                sha256="383c7a9a026cc7a8ecf0a201713714f91f51384fcacb0a7226df77212aa7da77",
-                status=f"The repository on the hub held only a README in September 2026, others report. {NOT_TRIED}.",
-            ),
-        ),
-        **_GASTRONET,
-    ),
-    image_record(
-        "pl-stitch-b",
-        "PL-Stitch: ViT-B/16, iBOT with the order of surgical frames",
-        "PL-Stitch",
-        _IMAGE,
-        hub_id="visurg/PL-Stitch",
-        filename="pl_lemon.pth",
-        license="mit",
-        license_note="The licence of the code, which does not mention the weights separately.",
-        notes=("A mask token of the pre-training in the file, if there is one, is left out.",),
-        sources=("Code of visurg's PL-Stitch at f4a3b19.",),
-    ),
-    *(
-        image_record(
-            f"surgenetxl-dinov1-{size}",
-            f"SurgeNetXL: ViT-{size.upper()}/16, DINO on surgical video",
-            "SurgeNetXL",
-            encoder,
-            mirrors=(
-                Mirror(
-                    page="https://huggingface.co/rlpddejong/SurgeNetXL_DINOv1-v3",
-                    status=f"A repository on the hub; the names of its files are not known. {NOT_TRIED}.",
-                ),
-            ),
-            sources=("Code of TimJaspers0801/SurgeNet at 54831cf.",),
-            **_SURGENET_LICENSE,
-        )
-        for size, encoder in (("s", _IMAGE_SMALL), ("b", _IMAGE))
-    ),
-    *(
-        random_record(f"{name}-tiny-random", family, _IMAGE_TINY, whole_frame(_IMAGE_TINY))
-        for name, family in (
-            ("endovit", "EndoViT"),
-            ("gastronet-5m", "GastroNet-5M"),
-            ("pl-stitch", "PL-Stitch"),
-            ("surgenetxl-dinov1", "SurgeNetXL"),
-        )
-    ),
-)
-
-_CAFORMER = TimmConfig(model="caformer_s18", plain_relu=True, embed_dim=512, patch_size=32)
-_DINO_V2_V3 = "https://huggingface.co/rlpddejong/SurgeNetXL_DINOv1-v3"
-_SIZES = {"s": ("small", 384), "b": ("base", 768), "l": ("large", 1024)}
-
-
-def _surgenet_dino(version: int, size: str) -> WeightRecord:
-    name, width = _SIZES[size]
-    patch = 14 if version == 2 else 16
-    encoder = TimmConfig(
-        model=f"vit_{name}_patch{patch}_dinov{version}", img_size=336, patch_size=patch, embed_dim=width
-    )
-    return image_record(
-        f"surgenetxl-dinov{version}-{size}",
-        f"SurgeNetXL: ViT-{size.upper()}/{patch}, DINOv{version} on surgical video",
-        "SurgeNetXL",
-        encoder,
-        mirrors=(
-            Mirror(
-                page=_DINO_V2_V3, status=f"A repository on the hub; the names of its files are not known. {NOT_TRIED}."
-            ),
-        ),
-        # Counted by others in the file of DINOv2-B: 175 tensors, one of them the mask token.
-        left_out=("mask_token",),
-        notes=("The names of its tensors are not verified; a file with other names is refused.",),
-        sources=("Code of TimJaspers0801/SurgeNet at 54831cf; counts of DINOv2-B by others.",),
-        license=_SURGENET_LICENSE["license"],
-        license_note=_SURGENET_LICENSE["license_note"] + (" DINOv3's own applies too." if version == 3 else ""),
-    )
-
-
-TIMM_RECORDS = (
-    image_record(
-        "surgenetxl-caformer",
-        "SurgeNetXL: CAFormer-S18 with plain ReLU, DINO on surgical video",
-        "SurgeNetXL",
-        _CAFORMER,
-        hub_id="TimJaspersTue/SurgeNetModels",
-        filename="SurgeNetXL_checkpoint_epoch0050_teacher.pth",
-        notes=(
-            "timm's caformer_s18 takes the file without strictness, but computes something else: its activations have "
-            "a learnt scale and bias.",
-            "Patch tokens are the cells of the last feature map, of stride 32. The preprocessing is not stated.",
-        ),
-        sources=("Code of TimJaspers0801/SurgeNet at 54831cf, which was run.",),
-        **_SURGENET_LICENSE,
-    ),
-    *(_surgenet_dino(version, size) for version in (2, 3) for size in _SIZES),
-    random_record(
-        "surgenetxl-caformer-random",
-        "SurgeNetXL",
-        replace(_CAFORMER, img_size=64),
-        whole_frame(replace(_CAFORMER, img_size=64)),
-    ),
-)
-
 _TINY_MAMBA = MambaConfig(img_size=64, num_frames=4, embed_dim=64, depth=2, spatial_depth=1)
 
 
@@ -389,4 +222,4 @@ MAMBA_RECORDS = (
     random_record("endomamba-tiny-random", "EndoMamba", _TINY_MAMBA),
 )
 
-FAMILY_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS, *IMAGE_RECORDS, *TIMM_RECORDS, *MAMBA_RECORDS)
+VIDEO_RECORDS = (*SPACE_TIME_RECORDS, *VJEPA_RECORDS, *MAMBA_RECORDS)

@@ -1,7 +1,7 @@
 """The registered weights of this package: one record each.
 
 Add a weight here, one that ships with the package in :mod:`endofm.tasks.packaged_records`, that of another project in
-:mod:`endofm.tasks.family_records`, and nowhere else; loading,
+:mod:`endofm.tasks.family_records` (video) or :mod:`endofm.tasks.image_records`, and nowhere else; loading,
 ``endofm models``, cards and the tables of the documentation follow.
 """
 
@@ -15,7 +15,8 @@ from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.layout import published_preprocess as published_classifier_preprocess
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.layout import KUMC_LABELS
-from endofm.tasks.family_records import FAMILY_RECORDS
+from endofm.tasks.family_records import VIDEO_RECORDS
+from endofm.tasks.image_records import IMAGE_RECORDS
 from endofm.tasks.packaged_records import PACKAGED_RECORDS
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 from endofm.tasks.segmentation.layout import published_preprocess
@@ -188,5 +189,6 @@ RECORDS = (
     _random_segmentation("tiny", "light"),
     _random_segmentation("base", "hybrid"),
     _RANDOM_DETECTOR,
-    *FAMILY_RECORDS,
+    *VIDEO_RECORDS,
+    *IMAGE_RECORDS,
 )

@@ -16,7 +16,7 @@ from endofm.config import BaseEncoderConfig, EncoderConfig
 from endofm.config.mamba_config import MambaConfig
 from endofm.config.vjepa_config import VJepaConfig
 from endofm.models.build import build_encoder
-from endofm.models.timm_encoder import LAYOUTS, SURGENET_CAFORMER
+from endofm.models.timm_layouts import LAYOUTS, SURGENET_CAFORMER
 from endofm.tasks.features.model import VideoEncoder
 from helpers.golden_fill import normal_input, params
 from helpers.paths import GOLDEN
@@ -380,3 +380,4 @@ ENDOMAMBA = Original(
 )
 
 ORIGINALS = (LV, M2CRL, STOMP, SURGMOTION, ENDOVIT, GASTRONET, PL_STITCH, SURGENET_DINO, CAFORMER, ENDOMAMBA)
+"""Encoders with golden numbers; those without are in :mod:`helpers.image_originals`."""
