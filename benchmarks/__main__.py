@@ -12,6 +12,7 @@ COMMANDS = {
     "attention": "compiled attention kernels against PyTorch's",
     "products": "prepacked and split float32 products against plain ones",
     "batches": "batches on the CPU: split, clip by clip, or all at once",
+    "encoders": "every kind of encoder at its own size, beside the plain original",
     "scan": "EndoMamba's scan against a plain loop, and its live features",
     "pretraining-step": "a pre-training step against the plain loop",
     "clip-dataset": "opening and iterating over a corpus of the published size",
