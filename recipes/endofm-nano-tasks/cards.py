@@ -85,6 +85,7 @@ IT_IS_NOT = {
 - **A colour histogram does as well**: the three sources differ in scope, borders and colours, too. It tells these
   sources apart, and no more than that is shown.
 - One patient is behind all larynx frames.
+- Its probabilities are far too low: labels were smoothed and training was short. Only which is the largest was tested.
 {NOT_A_DEVICE}\
 """,
 }
