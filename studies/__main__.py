@@ -18,7 +18,7 @@ from studies.study_report import fill_page, save
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
 
-STUDIES: dict[str, str] = {}
+STUDIES = {"self-distillation": "studies.self_distillation:SelfDistillationStudy"}
 """Class of each study whose cells are an arm and a seed, as ``"module:attribute"``, imported when it is selected."""
 
 
