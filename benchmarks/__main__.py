@@ -16,6 +16,7 @@ COMMANDS = {
     "scan": "EndoMamba's scan against a plain loop, and its live features",
     "pretraining-step": "a pre-training step against the plain loop",
     "clip-dataset": "opening and iterating over a corpus of the published size",
+    "picture-views": "views cut from held pictures, against decoding a picture for every view",
     "frame-hashes": "distances of frame hashes between copies and other recordings",
 }
 
