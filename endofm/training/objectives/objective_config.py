@@ -48,7 +48,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SelfSupervisionConfig(ObjectiveConfig):
-    """What the objectives share that learn from the clips alone.
+    """Settings of objectives that learn from the clips alone.
 
     Attributes:
         anchor_weight: Weight of the anchor, which keeps class tokens close to those of the initial encoder: one minus

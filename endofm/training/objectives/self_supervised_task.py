@@ -1,4 +1,4 @@
-"""What objectives share that compare two views of a clip: twin retrieval, and the anchor to the initial encoder."""
+"""Common part of objectives that compare two views of a clip: twin retrieval, and the anchor to the initial encoder."""
 
 from __future__ import annotations
 
