@@ -51,7 +51,7 @@ TEXTURE_SIZE = 96
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """What an arm changes.
+    """Changes of an arm.
 
     Attributes:
         norm: See :class:`~endofm.training.objectives.endofm.endofm_config.ProjectionHeadConfig`.

@@ -1,4 +1,4 @@
-"""An easy set for self-distillation: textures of filtered noise, whose kind is all that two crops of one share."""
+"""Textures of filtered noise, whose kind is all that two crops of one share: an easy set for self-distillation."""
 
 from __future__ import annotations
 
