@@ -1,12 +1,15 @@
-"""``endofm export``: write the encoder as a file for other programs."""
+"""``endofm export``: write the encoder for other programs."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-SUMMARY = "write the encoder as ONNX, OpenVINO or torch.export file, checked against the model"
-EXAMPLES = ("endofm export --weights endofm-nano-4x96 --to onnx -o endofm.onnx",)
+SUMMARY = "write the encoder for ONNX, OpenVINO, torch.export or transformers, checked against the model"
+EXAMPLES = (
+    "endofm export --weights endofm-nano-4x96 --to onnx -o endofm.onnx",
+    "endofm export --weights endofm-nano-4x96 --to transformers -o endofm-for-transformers/",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,12 +17,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", required=True, help="registry name, owner/repo[@revision], folder, .safetensors or .pth file"
     )
-    parser.add_argument("--to", required=True, choices=("onnx", "openvino", "torch-export"), help="format of the file")
     parser.add_argument(
-        "-o", "--out", required=True, metavar="FILE", help="file to write: .onnx, .xml (OpenVINO, with .bin) or .pt2"
+        "--to", required=True, choices=("onnx", "openvino", "torch-export", "transformers"), help="format to write"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        metavar="PATH",
+        help="file to write: .onnx, .xml (OpenVINO, with .bin) or .pt2; for transformers a folder",
     )
     parser.set_defaults(file_outputs=(".onnx", ".xml", ".pt2"))
-    parser.add_argument("--patch-tokens", action="store_true", help="return patch tokens after the embedding")
+    parser.add_argument("--patch-tokens", action="store_true", help="files: return patch tokens after the embedding")
     parser.add_argument(
         "--accept-license",
         metavar="LICENCE",
@@ -29,17 +38,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write and check the file."""
-    from endofm import EndoFM
-    from endofm.export import check_format, export_encoder
+    """Write and check the file or folder."""
+    from endofm import load_encoder
+    from endofm.export import export_encoder, export_transformers
+    from endofm.export.encoder_file import check_format
+    from endofm.export.transformers_folder import check_folder
 
     # A wrong suffix or a missing package is reported before weights are loaded.
     target = Path(args.out)
-    check_format(args.to, target)
-    model = EndoFM.from_pretrained(args.weights, local_files_only=args.local_files_only)
-    parity = export_encoder(
-        model, target, to=args.to, patch_tokens=args.patch_tokens, accept_license=args.accept_license
-    )
+    to_folder = args.to == "transformers"
+    if to_folder:
+        check_folder(target)
+    else:
+        check_format(args.to, target)
+    model = load_encoder(args.weights, local_files_only=args.local_files_only)
+    if to_folder:
+        parity = export_transformers(model, target, accept_license=args.accept_license)
+    else:
+        parity = export_encoder(
+            model, target, to=args.to, patch_tokens=args.patch_tokens, accept_license=args.accept_license
+        )
     batches = " and ".join(str(batch) for batch in parity.batches)
     print(f"{target}: largest difference from the model {parity.difference:.1e} (batches of {batches})")
     return 0

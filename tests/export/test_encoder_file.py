@@ -11,8 +11,9 @@ import torch
 from endofm.cli.main import main
 from endofm.config import EncoderConfig, ModelConfig
 from endofm.errors import EndoFMError, InputError
-from endofm.export import EXPORT_FORMATS, PACKAGES, SUFFIXES, ExportFormat, export_encoder, load_runner
-from endofm.tasks.features.model import EndoFM
+from endofm.export import export_encoder
+from endofm.export.encoder_file import EXPORT_FORMATS, PACKAGES, SUFFIXES, ExportFormat, load_runner
+from endofm.tasks.features.model import EndoFM, load_encoder
 
 SMALL = EncoderConfig(img_size=224, num_frames=8, embed_dim=16, depth=1, num_heads=2)
 
@@ -58,10 +59,30 @@ def test_metadata_of_onnx(model: EndoFM, tmp_path: Path, capsys: pytest.CaptureF
     assert [output.name for output in exported.graph.output] == ["embedding"]
 
 
+@pytest.mark.filterwarnings("ignore::endofm.errors.UntrainedWeightsWarning")
+@pytest.mark.parametrize("name", ["vjepa2-tiny-random", "pl-stitch-tiny-random", "surgenetxl-caformer-random"])
+def test_other_kinds_of_encoders(name: str, tmp_path: Path) -> None:
+    encoder = load_encoder(name)
+    for to in EXPORT_FORMATS:
+        for package in PACKAGES[to]:
+            pytest.importorskip(package)
+        parity = export_encoder(encoder, tmp_path / f"model{SUFFIXES[to]}", to=to, patch_tokens=True)
+        assert parity.batches == (1, 3)
+        assert parity.difference < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore::endofm.errors.UntrainedWeightsWarning")
+def test_a_scan_cannot_be_exported(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its scan goes token by token"):
+        export_encoder(load_encoder("endomamba-tiny-random"), tmp_path / "model.onnx", to="onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_computes_something_else_is_not_kept(
     model: EndoFM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("endofm.export.load_runner", lambda to, path: lambda clip: [torch.zeros(len(clip), 16)])
+    zeros = lambda to, path: lambda clip: [torch.zeros(len(clip), 16)]  # noqa: E731 (a runner in place of the file's)
+    monkeypatch.setattr("endofm.export.encoder_file.load_runner", zeros)
     with pytest.raises(EndoFMError, match="does not compute what the model does"):
         export_encoder(model, tmp_path / "model.pt2", to="torch-export")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Export of the encoder as ONNX, OpenVINO or ``torch.export`` file, checked against the model.
+"""Export of encoders as ONNX, OpenVINO or ``torch.export`` files, checked against the model.
 
 Each format has one writer and one runner; the runner reads the written file as its users will.
 """
@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from endofm._version import __version__
+from endofm.config.mamba_config import MambaConfig
 from endofm.errors import EndoFMError, InputError, quoted, require_extra
 from endofm.files import require_writable
 from endofm.hub.licence import require_accepted
 from endofm.kernels.backend import is_plain_linear
 from endofm.layers.block import DividedSpaceTimeBlock
-from endofm.models.encoder import VideoTransformer
-from endofm.tasks.features.model import EndoFM
+from endofm.models.encoder import ClipEncoder
+from endofm.tasks.features.model import VideoEncoder
 
 TOLERANCE = 1e-4
 """Largest accepted difference of an output value (of order 1); other orders of summation give some 1e-5."""
@@ -57,7 +58,7 @@ class Parity:
 
 
 def export_encoder(
-    model: EndoFM,
+    model: VideoEncoder,
     target: str | Path,
     *,
     to: ExportFormat,
@@ -71,7 +72,7 @@ def export_encoder(
     the weights.
 
     Args:
-        model: Model to export; its precision does not matter, files are float32.
+        model: Encoder to export, of any kind but EndoMamba's; its precision does not matter, files are float32.
         target: File to write; an existing one is replaced.
         to: ``"onnx"``, ``"openvino"`` or ``"torch-export"``.
         patch_tokens: Return the patch tokens ``(batch, time, rows, columns, embed_dim)`` after the embedding.
@@ -81,15 +82,16 @@ def export_encoder(
         Difference between the file and the model.
 
     Raises:
-        InputError: If the format is unknown, the suffix belongs to another format, a package is missing, or the licence
-            was not accepted.
+        InputError: If the format is unknown, the suffix belongs to another format, a package is missing, the licence
+            was not accepted, or the kind of encoder cannot be exported.
         EndoFMError: If the file does not compute what the model does; no file is kept then.
     """
     target = Path(target)
     check_format(to, target)
     require_accepted(model.config.license, accept_license, action="An export")
     require_writable(target)
-    network = ExportedNetwork(model, patch_tokens=patch_tokens).eval()
+    require_graph(model)
+    network = ExportedNetwork(cast(ClipEncoder, model), patch_tokens=patch_tokens).eval()
     metadata = {
         "endofm_version": __version__,
         "config": json.dumps(asdict(model.config)),
@@ -112,6 +114,19 @@ def export_encoder(
         for file in sorted(Path(name).iterdir(), key=lambda path: path == draft):
             file.replace(target.parent / file.name)
     return parity
+
+
+def require_graph(model: VideoEncoder) -> None:
+    """Raise unless an encoder is a graph of operators of a size that does not grow with the clip.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if isinstance(model.config.encoder, MambaConfig):
+        raise InputError(
+            f"{model.config.encoder.describe()} cannot be exported: its scan goes token by token, and the formats have "
+            "no operator for it; a file would hold every step of the loop, several thousand for a clip"
+        )
 
 
 def check(network: ExportedNetwork, to: ExportFormat, path: Path) -> Parity:
@@ -189,21 +204,22 @@ def load_runner(to: ExportFormat, path: Path) -> Runner:
 class ExportedNetwork(nn.Module):
     """A float32 copy of an encoder on the CPU, for export.
 
-    ``temporal_attn.proj`` and ``temporal_fc`` are folded into one linear map (exact up to rounding), because the
-    runtimes of the file formats do not fold them.
+    Where there are ``temporal_attn.proj`` and ``temporal_fc``, they are folded into one linear map (exact up to
+    rounding), because the runtimes of the file formats do not fold them.
 
     Args:
         encoder: Encoder to copy.
         patch_tokens: Return the patch tokens as well.
     """
 
-    def __init__(self, encoder: VideoTransformer, *, patch_tokens: bool) -> None:
+    def __init__(self, encoder: ClipEncoder, *, patch_tokens: bool) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).float().cpu().eval().requires_grad_(False)
         self.encoder.precision = "exact"
         self.patch_tokens = patch_tokens
-        for block in self.encoder.blocks:
-            _fold(cast(DividedSpaceTimeBlock, block))
+        for block in self.encoder.modules():
+            if isinstance(block, DividedSpaceTimeBlock):
+                _fold(block)
 
     def forward(self, clip: Tensor) -> tuple[Tensor, ...]:
         """Map clips to embeddings ``(batch, embed_dim)`` and, if requested, patch tokens."""
