@@ -36,6 +36,7 @@ from scoring import (
 )
 
 from endofm import EndoFMForDetection, EndoFMForSegmentation, EndoFMForVideoClassification
+from endofm.evaluation.detection_metrics import DetectionMetrics
 from endofm.files import write_text
 from endofm.hub.model_folder import save_folder
 
@@ -95,7 +96,7 @@ def boxes(work: Path, out: Path) -> tuple[Any, dict[str, Scores], dict[str, floa
     """Package boxes, at the side with the best AP50 on ``val``, and from the score with the best F1 there."""
     trained = EndoFMForDetection.from_pretrained(work / "runs/boxes/export")
     found = [(model, find_boxes(model, work, "val")) for model in (at_side(trained, side) for side in BOX_SIDES)]
-    model, results = max(found, key=lambda pair: box_scores(pair[1], 0.5)["ap50"].value)
+    model, results = max(found, key=lambda pair: DetectionMetrics(pair[1]).over()["ap50"])
     threshold = best_threshold(results)
     model.config = replace(model.config, head=replace(model.head_config, min_score=threshold))
     package(BOXES, model, out)
