@@ -108,6 +108,23 @@ def test_wrapped_names_are_understood(original: Original, wrapper: str, tmp_path
     assert all(torch.equal(tensor, expected[name]) for name, tensor in converted.state_dict.items())
 
 
+@originals
+def test_the_entries_that_people_use_are_found(original: Original, tmp_path: Path) -> None:
+    content = original.written(original.tensors())
+    # What the file's best entry holds, or the file itself.
+    entries = ("teacher", "encoder", "model", "model_state_dict", "state_dict")
+    state = next((content[entry] for entry in entries if _is_state(content.get(entry))), content)
+    heads = {"num_heads": 4} if "--num-heads" in original.convert else {}
+    large = sum(tensor.numel() for tensor in state.values()) > 10**6
+    for entry in ("model_state_dict",) if large else ("model_state_dict", "net", "network", "module", "ema.model"):
+        path, nested = tmp_path / original.file, {"epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
+        outer, _, inner = entry.partition(".")
+        torch.save({**nested, outer: {inner: state} if inner else state}, path)
+        converted = convert_checkpoint(path, **heads)
+        assert converted.config.encoder == original.encoder
+        assert converted.published.part == entry
+
+
 def _is_state(value: object) -> bool:
     return isinstance(value, dict) and any(isinstance(tensor, torch.Tensor) for tensor in value.values())
 
