@@ -173,7 +173,7 @@ def _vjepa_peer(encoder: VJepaEncoder) -> Run:
             num_attention_heads=config.num_heads,
             mlp_ratio=config.mlp_ratio,
         )
-    ).eval()
+    ).eval()  # type: ignore[no-untyped-call]
 
     def embed(clip: Tensor) -> Tensor:
         tokens: Tensor = peer(clip.transpose(1, 2), skip_predictor=True).last_hidden_state
