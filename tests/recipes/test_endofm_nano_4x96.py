@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from endofm import EndoFM
+from endofm import EncoderConfig, EndoFM, ModelConfig
 from endofm.data.listing import read_clips
 from endofm.hub.registry import get_record
 from endofm.training.config_files import load_config
+from endofm.training.engine.run_checkpoints import CheckpointFolder
 from endofm.training.objectives.distill.distill_config import DistillConfig
 from endofm.training.objectives.distill.pictures import read_pictures
 from endofm.training.pretrain_config import PretrainConfig
@@ -56,6 +57,28 @@ def test_the_card_names_what_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> 
     assert "polyp crop, linear is 0.880, below the aim of 0.90" in poor
     assert "polyp crop, k-NN is 0.880, not above colour histogram (0.900)" in poor
     assert "polyp crop, k-NN is 0.880, below" not in poor
+
+
+def test_checkpoints_are_averaged(tmp_path: Path) -> None:
+    model = EndoFM(ModelConfig(name="tiny", encoder=EncoderConfig(img_size=32, embed_dim=24, depth=1, num_heads=2)))
+    model.save_pretrained(tmp_path / "run" / "export")
+    checkpoints = CheckpointFolder(tmp_path / "run" / "checkpoints")
+    for step, value in ((5, 9.0), (10, 1.0), (15, 3.0)):
+        network = {f"backbone.{name}": torch.full_like(t, value) for name, t in model.state_dict().items()}
+        checkpoints.write(step, {"network": {**network, "head.weight": torch.zeros(1)}}, keep=9, best=None)
+    command = [
+        sys.executable,
+        str(RECIPE / "average.py"),
+        str(tmp_path / "run"),
+        "-o",
+        str(tmp_path / "mean"),
+        "--steps",
+    ]
+    subprocess.run([*command, "10", "15"], check=True, capture_output=True)
+    mean = EndoFM.from_pretrained(tmp_path / "mean")
+    assert all(torch.equal(tensor, torch.full_like(tensor, 2.0)) for tensor in mean.state_dict().values())
+    done = subprocess.run([*command, "16", "20"], check=False, capture_output=True, text=True)
+    assert "has no checkpoint of the steps 16 to 20" in done.stderr
 
 
 def test_no_picture_of_another_part_is_listed(tmp_path: Path) -> None:
