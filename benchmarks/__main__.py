@@ -13,6 +13,7 @@ COMMANDS = {
     "products": "prepacked and split float32 products against plain ones",
     "batches": "batches on the CPU: split, clip by clip, or all at once",
     "encoders": "every kind of encoder at its own size, beside the plain original",
+    "one-pass": "several encoders in one pass over a video against one run for each",
     "scan": "EndoMamba's scan against a plain loop, and its live features",
     "pretraining-step": "a pre-training step against the plain loop",
     "clip-dataset": "opening and iterating over a corpus of the published size",
