@@ -1,0 +1,109 @@
+"""The commands take every kind of encoder: extraction, probes, fine-tuning, its evaluation, export, a saved folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import endofm
+from endofm.cli.main import main
+from endofm.config.mamba_config import MambaConfig
+from endofm.tasks.family_records import VIDEO_RECORDS
+from endofm.tasks.image_records import IMAGE_RECORDS
+from helpers.labelled_videos import make_videos
+
+pytestmark = pytest.mark.filterwarnings("ignore::endofm.errors.UntrainedWeightsWarning")
+
+NAMES = [record.name for record in (*VIDEO_RECORDS, *IMAGE_RECORDS) if record.random_seed is not None]
+SETTINGS = {
+    "evaluation": {"resamples": 2, "pictures": False},
+    "run": {
+        "epochs": 1,
+        "batch_size": 4,
+        "num_workers": 0,
+        "accelerator": "cpu",
+        "monitor": "balanced_accuracy",
+        "loggers": ["csv"],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_videos(tmp_path_factory.mktemp("sets") / "spots")
+
+
+def run(*arguments: str | Path) -> None:
+    assert main([str(argument) for argument in arguments]) == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_and_their_probes(name: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("info", name)
+    described = capsys.readouterr().out
+    encoder = endofm.load_encoder(name)
+    assert encoder.config.encoder.describe() in described
+    # By its name and from a saved folder it is the same encoder.
+    folder = encoder.save_pretrained(tmp_path / "saved")
+    run("info", folder)
+    assert encoder.config.encoder.describe() in capsys.readouterr().out
+    run("extract", videos / "videos", "-o", tmp_path / "features", "--weights", name, "--quiet")
+    run("extract", videos / "videos" / "1.mp4", "-o", tmp_path / "again", "--weights", folder, "--level", "frame")
+    first = endofm.VideoFeatures.load(tmp_path / "features" / "1.mp4.safetensors")
+    second = endofm.VideoFeatures.load(tmp_path / "again" / "1.mp4.safetensors")
+    np.testing.assert_allclose(first.embeddings, second.embeddings, atol=1e-4)
+    assert second.frame_embeddings is not None
+    for method in ("knn", "linear"):
+        (tmp_path / "all.csv").write_text(
+            "".join(f"{n}.mp4,{('normal', 'polyp')[n % 2]}\n" for n in range(12)), encoding="utf-8"
+        )
+        labels = ["--labels", tmp_path / "all.csv", "--folds", "2", "--resamples", "2"]
+        run("evaluate", "features", tmp_path / "features", *labels, "--method", method)
+        assert "balanced_accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fine_tuning_and_its_evaluation(name: str, videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
+    data = [
+        f"data.train=[{videos / 'train.csv'}]",
+        f"data.test=[{videos / 'test.csv'}]",
+        "data.validation_fraction=0.3",
+    ]
+    run(
+        "finetune", "classification", tmp_path / "settings.yaml", "--out", tmp_path / "run",
+        f"model.encoder={name}", "model.window_seconds=0.8", *data,
+    )  # fmt: skip
+    model = tmp_path / "run" / "export"
+    run(
+        "evaluate",
+        "classification",
+        videos / "test.csv",
+        "--weights",
+        model,
+        "-o",
+        tmp_path / "report",
+        "--num-workers",
+        "0",
+    )
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["items"] == 4
+    # The encoder inside the classifier is one of the same kind, and has learnt.
+    before, after = endofm.load_encoder(name), endofm.load_encoder(model)
+    assert after.config.encoder == before.config.encoder
+    changed = [not torch.equal(old, after.get_parameter(key)) for key, old in before.named_parameters()]
+    assert any(changed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_export(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["export", "--weights", name, "--to", "torch-export", "-o", str(tmp_path / "encoder.pt2")]
+    can = not isinstance(endofm.load_encoder(name).config.encoder, MambaConfig)
+    assert main(command) == int(not can)
+    captured = capsys.readouterr()
+    assert ("largest difference from the model" in captured.out) is can
+    assert ("its scan goes token by token" in captured.err) is not can
