@@ -73,6 +73,7 @@ WRITING = [
     "export --weights w --to onnx -o {}/x.onnx",
     "download w --cache-dir {}",
     "benchmark --weights w --json {}/x.json",
+    "bench --weights w --suite real-stills -o {}",
     "data prepare folder in {}",
     "data shard in {}",
     "data synth {} --task classification --clips 4",
