@@ -4,7 +4,7 @@
 #
 #   ENDOFM_REAL=... bash recipes/endofm-nano-tasks/make.sh WORK [ENCODER]
 #
-# ENDOFM_REAL is the folder of real images (docs/real_probes.md); ENCODER is the start, endofm-nano-4x96 by default.
+# ENDOFM_REAL is the folder of real images (docs/bench.md); ENCODER is the start, endofm-nano-4x96 by default.
 set -euo pipefail
 work=$(realpath -m "${1:?give a folder for lists and runs}")
 encoder=${2:-endofm-nano-4x96}
