@@ -18,6 +18,7 @@ from endofm.cli.batch import (
     run_single,
     single_outputs,
     summarize,
+    take_default_weights,
 )
 from endofm.cli.printing import say
 from endofm.disclaimer import DISCLAIMER
@@ -28,17 +29,22 @@ if TYPE_CHECKING:
 
 SUMMARY = "detect lesions in videos and stills: boxes as .json or .csv, or painted over the picture (.mp4, .png)"
 EXAMPLES = (
-    "endofm detect still.jpg -o boxes.png --weights runs/mine/export",
+    "endofm detect still.jpg -o boxes.png",
     "endofm detect recordings/ -o boxes/ --weights runs/boxes/export --paint",
 )
 
 SUFFIXES = (".json", ".csv", *PAINTED)
 OVERLAY_SUFFIX = ".overlay.mp4"
 
+PACKAGED_WEIGHTS = "endofm-nano-polyp-boxes"
+"""Weights that are used without ``--weights``."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    configure_batch(parser, results="boxes", batch_size=2, unit="frames", single=SUFFIXES)
+    configure_batch(
+        parser, results="boxes", batch_size=2, unit="frames", single=SUFFIXES, default_weights=PACKAGED_WEIGHTS
+    )
     parser.add_argument("--format", choices=("json", "csv"), default="json", help="output format (default: json)")
     parser.add_argument("--paint", action="store_true", help=f"also paint the boxes over each video ({OVERLAY_SUFFIX})")
     boxes = parser.add_argument_group("boxes")
@@ -67,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     items = collect_videos(args)
     files = single_outputs(args, items, SUFFIXES)
     require_still(files, items[0])
+    take_default_weights(args, PACKAGED_WEIGHTS, "a small model in this package, of polyps in colonoscopy")
     loader = ModelLoader.from_arguments("detection", args)
     options = {
         "min_score": args.min_score,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.hub.weight_record import WeightRecord
 from endofm.tasks.classification.config import ClassificationHeadConfig
+from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
 
 _LICENSE_NOTE = "Trained by this package's code on pictures under CC BY 4.0 and the MIT licence, named with the data"
@@ -84,6 +85,20 @@ _POLYP_MASKS = _trained_further(
     ("Every still in training shows a polyp: a mask is no sign of one.",),
 )
 
+_POLYP_BOXES = _trained_further(
+    "endofm-nano-polyp-boxes",
+    "Ships with the package: boxes of polyps in colonoscopy, small, trained on 599 stills, to try the software",
+    ModelConfig(
+        encoder=_STILL_ENCODER,
+        preprocess=PreprocessConfig.fitted_frame(160, num_frames=1, antialias=True),
+        head=DetectionHeadConfig(
+            labels=("polyp",), channels=32, tower_depth=2, norm_groups=4, num_supports=0, min_score=0.7
+        ),
+    ),
+    (f"599 {_KVASIR}",),
+    ("Every still in training shows a polyp: false alarms in frames without one are not known.",),
+)
+
 _ORGANS = _trained_further(
     "endofm-nano-organs",
     "Ships with the package: colon, larynx or abdomen, small, trained on 861 stills, to try the software",
@@ -100,4 +115,4 @@ _ORGANS = _trained_further(
     ("It answers one of three, whatever it is shown, and may go by scopes and colours instead of organs.",),
 )
 
-PACKAGED_RECORDS = (_ENDOFM_NANO, _POLYP_MASKS, _ORGANS)
+PACKAGED_RECORDS = (_ENDOFM_NANO, _POLYP_MASKS, _POLYP_BOXES, _ORGANS)

@@ -36,7 +36,7 @@ The encoder saw all stills of larynx and abdomen before, the scored ones include
 
 RECIPE = """\
 `bash recipes/endofm-nano-tasks/make.sh WORK` runs everything. The start is `endofm-nano-4x96` (the file
-whose SHA-256 begins with `7cf6aaf6fec1`), all of whose parameters learnt further.
+whose SHA-256 begins with `e37cb56a59b0`), all of whose parameters learnt further.
 
 """
 

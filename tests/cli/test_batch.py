@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from endofm import VideoMasks
+from endofm import VideoDetections, VideoMasks, load_model
 from endofm.cli.main import main
 
 
@@ -38,6 +38,20 @@ def test_polyps_of_a_still_are_segmented_offline(
         assert painted.size == (320, 240)
 
 
+def test_polyps_of_a_still_are_detected_offline(
+    still: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = tmp_path / "boxes.json", tmp_path / "boxes.png"
+    options = ["--min-score", "0.01", "--local-files-only"]
+    assert main(["detect", str(still), *options, "-o", str(files[0]), "-o", str(files[1])]) == 0
+    assert "no --weights given, taking endofm-nano-polyp-boxes" in capsys.readouterr().err
+    found = VideoDetections.load(files[0])
+    assert found.label_names == ("polyp",)
+    assert len(found[0]) > 0
+    with Image.open(files[1]) as painted:
+        assert painted.size == (320, 240)
+
+
 def test_the_organ_of_a_still_is_named_offline(still: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", str(still), "-o", str(tmp_path / "organ.json"), "--local-files-only"]) == 0
     printed = capsys.readouterr()
@@ -46,6 +60,15 @@ def test_the_organ_of_a_still_is_named_offline(still: Path, tmp_path: Path, caps
     assert organ["labels"] == ["colon", "larynx", "abdomen"]
     assert sum(organ["video"]["probabilities"]) == pytest.approx(1, abs=1e-5)
     assert f": {organ['video']['said'][0]} (" in printed.out
+
+
+def test_the_score_that_the_weights_say_is_recorded(still: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["detect", str(still), "-o", str(out), "--quiet"]) == 0
+    settings = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["settings"]
+    assert settings["weights"] == "endofm-nano-polyp-boxes"
+    assert settings["min_score"] == load_model("endofm-nano-polyp-boxes").head_config.min_score
+    assert (out / "drawn.jpg.json").is_file()
 
 
 def test_quiet_commands_do_not_name_their_weights(

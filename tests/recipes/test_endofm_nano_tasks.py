@@ -25,7 +25,7 @@ from helpers.paths import REPOSITORY
 
 RECIPE = REPOSITORY / "recipes" / "endofm-nano-tasks"
 WEIGHTS = REPOSITORY / "endofm" / "weights"
-NAMES = ("endofm-nano-polyp-masks", "endofm-nano-organs")
+NAMES = ("endofm-nano-polyp-masks", "endofm-nano-organs", "endofm-nano-polyp-boxes")
 SCORES: dict[str, Any] = json.loads((RECIPE / "scores.json").read_text(encoding="utf-8"))
 
 
@@ -43,7 +43,8 @@ def test_the_settings_are_those_of_the_records() -> None:
         head.light_width,
     )
     boxes = load_config(DetectionConfig, RECIPE / "boxes.yaml", ["data.root=x"])
-    assert (boxes.model.name, boxes.data.labels) == ("endofm-nano-polyp-boxes", ("polyp",))
+    head = get_record(NAMES[2]).config.head
+    assert (boxes.model.name, boxes.model.channels, boxes.data.labels) == (NAMES[2], head.channels, head.labels)
     organs = load_config(ClassificationConfig, RECIPE / "organs.yaml", ["data.train=[x]"])
     assert (organs.model.name, organs.data.classes) == (NAMES[1], get_record(NAMES[1]).config.head.labels)
 
@@ -119,13 +120,16 @@ def test_masks_are_better_than_the_same_mask_for_all() -> None:
 def test_the_scores_can_be_measured_again(name: str, tmp_path: Path) -> None:
     if not os.environ.get("ENDOFM_REAL"):
         pytest.skip("no folder of real images (set ENDOFM_REAL)")
-    from scoring import chosen, mask_scores, organ_scores
+    from scoring import box_scores, chosen, find_boxes, mask_scores, organ_scores
 
     command = [sys.executable, str(RECIPE / "labels.py"), os.environ["ENDOFM_REAL"], str(tmp_path)]
     subprocess.run(command, check=True)
     model: Any = model_class(get_record(name).task).from_pretrained(name, local_files_only=True)
-    measure = mask_scores if name == NAMES[0] else organ_scores
-    found = measure(model, tmp_path, "test")
+    if name == NAMES[2]:
+        found = box_scores(find_boxes(model, tmp_path, "test"), model.head_config.min_score)
+    else:
+        measure = mask_scores if name == NAMES[0] else organ_scores
+        found = measure(model, tmp_path, "test")
     measured = {metric: interval.value for metric, interval in chosen(name, found).items()}
     recorded = {metric: values["value"] for metric, values in SCORES[name]["model"].items()}
     assert measured == pytest.approx(recorded, abs=5e-3)

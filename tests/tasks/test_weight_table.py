@@ -13,6 +13,7 @@ def test_the_known_weights() -> None:
         "endofm-base-8x224",
         "endofm-nano-4x96",
         "endofm-nano-polyp-masks",
+        "endofm-nano-polyp-boxes",
         "endofm-nano-organs",
         "endofm-tiny-8x224-random",
         "endofm-small-8x224-random",
