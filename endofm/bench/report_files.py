@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from endofm.bench.report_tables import COLUMNS, markdown, plain_rows, to_json
 from endofm.csv_text import write_table
 from endofm.evaluation.report import write_json
 from endofm.files import atomic_path, write_text
+from endofm.json_text import read_json
 
 RESULTS_NAME = "results.json"
 
@@ -41,7 +41,7 @@ def write_report(result: BenchResult, out: Path) -> list[Path]:
 def read_scores(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the scores of a ``results.json``: by encoder, set and name of the score, each with value and interval."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in json.loads(path.read_text(encoding="utf-8"))["scores"]:
+    for row in read_json(path)["scores"]:
         interval = {end: row[end] for end in ("value", "low", "high")}
         found.setdefault(row["encoder"], {}).setdefault(row["set"], {})[row["score"]] = interval
     return found

@@ -12,7 +12,7 @@ from endofm import EndoFM
 from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import EndoFMError
 from endofm.files import atomic_path, write_text
-from endofm.hub.model_folder import save_folder
+from endofm.hub.model_folder import CONFIG_NAME, save_folder
 from endofm.json_text import read_json
 from endofm.models.encoder import VideoTransformer
 from endofm.training.engine.random_state import seed_all
@@ -54,7 +54,8 @@ def starting_weights(plan: StudyPlan, arm: Arm, seed: int, frames: int, real: Pa
 
 def _random_weights(plan: StudyPlan, seed: int, work: Path) -> Path:
     folder = work / "encoders" / f"random-{digest(plan.shared())}-{seed}" / "export"
-    if not folder.exists():
+    # A stopped process may leave a folder without its configuration, which is written last.
+    if not (folder / CONFIG_NAME).is_file():
         seed_all(seed)
         size = plan.encoder.img_size
         preprocess = PreprocessConfig.whole_frame(size, num_frames=plan.encoder.num_frames, antialias=True)
@@ -114,7 +115,7 @@ def _unlabelled_list(real: Path, work: Path) -> Path:
 def _with_frames(folder: Path, frames: int) -> Path:
     """Return a copy of a model folder whose clips have another number of frames."""
     copy = folder.parent / f"export-{frames}"
-    if not copy.exists():
+    if not (copy / CONFIG_NAME).is_file():
         model = EndoFM.from_pretrained(folder)
         preprocess = replace(model.config.preprocess, num_frames=frames)
         save_folder(copy, config=replace(model.config, preprocess=preprocess), state_dict=model.state_dict())
