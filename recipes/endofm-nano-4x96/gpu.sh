@@ -6,7 +6,7 @@
 #
 # The same objective, settings, resuming and export as make.sh: `endofm pretrain` keeps the decoded pictures and the
 # teacher's maps in the memory of the device and cuts views there. Only batch size, learning rate and number of views
-# differ. LIMIT (seconds, default: 480) is that of the whole script; when time is up, training ends with
+# differ, and the second, short run of make.sh and its averages are left out. LIMIT (seconds, default: 480) is that of the whole script; when time is up, training ends with
 # a checkpoint.
 # Results, each as soon as it exists: WORK/maps (the teacher's maps), WORK/run/checkpoints, WORK/curve/step-* (the
 # checkpoints as model folders, also of a run that ran out of time), WORK/run/export (at the end of the run).
