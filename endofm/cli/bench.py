@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from endofm.cli.model_arguments import registered_names
+from endofm.cli.parser import offer_names
+
 SUMMARY = "compare frozen encoders on labelled sets, beside controls; rerun the command to resume"
 EXAMPLES = (
     "endofm bench --list",
@@ -17,7 +20,7 @@ EXAMPLES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
+    weights = parser.add_argument(
         "--weights",
         nargs="+",
         default=[],
@@ -25,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="encoders: names, folders, files, timm:NAME, untrained:NAME[:SEED]; the first is the reference of the "
         "paired tests",
     )
-    parser.add_argument("--suite", metavar="SUITE", help="YAML file, or the name of a suite of the package")
+    offer_names(weights, registered_names)
+    suite = parser.add_argument("--suite", metavar="SUITE", help="YAML file, or a suite of the package; see --list")
+    offer_names(suite, _suites)
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder for tables, figure, page and cells")
     parser.add_argument("--root", metavar="DIR", help="folder of the sets (default: the suite's environment variable)")
     parser.add_argument("--sets", metavar="A,B,...", help="sets of the suite (default: all)")
@@ -82,6 +87,12 @@ def run(args: argparse.Namespace) -> int:
     print("\n" + (args.out / "results.md").read_text(encoding="utf-8"))
     print("written: " + ", ".join(map(str, files)))
     return 0
+
+
+def _suites() -> list[str]:
+    from endofm.bench.suite import suite_names
+
+    return suite_names()
 
 
 def _names(given: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from endofm.data.prepare.set_recipe import SetRecipe
 
 from endofm.cli.batch import print_left_out
+from endofm.cli.data_sets import set_names
+from endofm.cli.parser import offer_names
 from endofm.cli.printing import say
 
 SUMMARY = "turn a data set that you have obtained into clips, lists and a manifest (downloads nothing)"
@@ -23,11 +25,12 @@ EXAMPLES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
+    known = parser.add_argument(
         "set",
         metavar="SET",
         help="name of the data set, `folder` for any folder of videos or frames, or `stills` for labelled images",
     )
+    offer_names(known, set_names)
     parser.add_argument("source", metavar="SRC", help="folder that the set was unpacked into; of stills also a list")
     parser.add_argument("out", metavar="OUT", help="folder for the prepared set; an interrupted run resumes there")
     parser.add_argument("--jobs", type=int, metavar="N", help="number of processes (default: one per processor)")

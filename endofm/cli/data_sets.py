@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from endofm.cli.parser import offer_names
+
 SUMMARY = "list the data sets that can be prepared: size, licence, how to obtain them"
 EXAMPLES = (
     "endofm data sets",
@@ -13,8 +15,15 @@ EXAMPLES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", nargs="?", metavar="SET", help="show the details of one set")
+    offer_names(parser.add_argument("name", nargs="?", metavar="SET", help="show the details of one set"), set_names)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown, as in the documentation")
+
+
+def set_names() -> list[str]:
+    """Return the names of the sets."""
+    from endofm.data.prepare.catalogue import SETS
+
+    return list(SETS)
 
 
 def run(args: argparse.Namespace) -> int:

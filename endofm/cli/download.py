@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from endofm.cli.model_arguments import registered_names
+from endofm.cli.parser import offer_names
 from endofm.cli.printing import say
 
 SUMMARY = "download and verify weights, so that they load without a network"
@@ -17,11 +19,12 @@ EXAMPLES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
+    weights = parser.add_argument(
         "weights",
         help="registered name (see `endofm models`) or owner/repo[@revision]; private repositories need "
         "`hf auth login` or HF_TOKEN in the environment",
     )
+    offer_names(weights, registered_names)
     parser.add_argument("--revision", help="branch, tag or commit of a hub repository")
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="cache folder (default: HF_HOME)")
     parser.add_argument("--force-download", action="store_true", help="download again even if cached")

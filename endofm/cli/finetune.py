@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.cli.parser import examples_text, offer_names
 from endofm.cli.printing import say
 from endofm.task_table import Task, get_task, task_names
+from endofm.training.finetune.configs import config_names
 
 SUMMARY = "fine-tune a model for a task on labelled videos; rerun the command to resume"
 EXAMPLES = (
     "endofm finetune classification nano --out runs/polyps data.train=polyps",
     "endofm finetune segmentation nano --out runs/masks data.train=masks",
     "endofm finetune detection nano --out runs/boxes data.root=boxes",
-    "endofm finetune classification --settings",
 )
 
 
@@ -23,15 +24,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for task in map(get_task, task_names()):
         if task.finetuning is not None:
             summary = f"fine-tune a model for {task.name}: a new head, adapters or all parameters"
-            sub = parsers.add_parser(task.name, help=summary, description=summary)
+            own = [line for line in EXAMPLES if f" {task.name} " in line]
+            epilog = examples_text([*own, f"endofm finetune {task.name} --settings"])
+            sub = parsers.add_parser(task.name, help=summary, description=summary, epilog=epilog)
             sub.set_defaults(run=run, task=task.name)
-            _configure_task(sub)
+            _configure_task(sub, config_names(task.name))
 
 
-def _configure_task(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "config", metavar="CONFIG", nargs="?", help="YAML file, or the name of a configuration of the package"
-    )
+def _configure_task(parser: argparse.ArgumentParser, presets: list[str]) -> None:
+    known = f", or a configuration of the package: {', '.join(presets)}" if presets else ""
+    config = parser.add_argument("config", metavar="CONFIG", nargs="?", help=f"YAML file{known}")
+    offer_names(config, lambda: presets)
     parser.add_argument(
         "settings", metavar="KEY=VALUE", nargs="*", help="settings that override the file's, e.g. transfer=lora"
     )
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     require_extra("yaml", "train", "Fine-tuning")
     from endofm.training.config_files import load_config
-    from endofm.training.finetune.configs import config_names, find_config
+    from endofm.training.finetune.configs import find_config
     from endofm.training.settings_table import settings_table
 
     task = get_task(args.task)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from endofm.cli.model_arguments import registered_names
+from endofm.cli.parser import offer_names
 from endofm.cli.printing import say
 
 SUMMARY = "show a model's architecture, preprocessing and provenance"
@@ -16,7 +18,10 @@ EXAMPLES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("weights", help="registered name, owner/repo[@revision], folder, .safetensors or .pth file")
+    weights = parser.add_argument(
+        "weights", help="registered name, owner/repo[@revision], folder, .safetensors or .pth file"
+    )
+    offer_names(weights, registered_names)
     parser.add_argument("--local-files-only", action="store_true", help="do not use the network")
     parser.add_argument("--json", action="store_true", help="print config.json instead")
 

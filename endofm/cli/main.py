@@ -21,7 +21,7 @@ GROUPS = {
     "run a model on video": ("extract", "classify", "detect", "segment"),
     "find, fetch and convert weights": ("models", "info", "download", "convert", "export"),
     "train and evaluate": ("data", "pretrain", "finetune", "evaluate", "bench"),
-    "check this machine": ("doctor", "benchmark"),
+    "check and set up this machine": ("doctor", "benchmark", "completion"),
 }
 """Commands by the heading under which ``endofm --help`` lists them; each is a module of ``endofm.cli``."""
 
@@ -132,7 +132,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     if rest and (not hasattr(args, "settings") or any("=" not in text or text.startswith("-") for text in rest)):
-        parser.fail_unrecognized(rest)
+        args.parser.fail_unrecognized(rest)
     if rest:
         args.settings = [*args.settings, *rest]
     return args

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from endofm.cli.parser import offer_names
+
 if TYPE_CHECKING:
     from endofm.models.pretrained import Pretrained
 
@@ -24,7 +26,18 @@ def configure_weights(parser: argparse.ArgumentParser, *, default: str | None = 
     # Not argparse's default: a command announces the weights that it takes without the option.
     text = "registry name, owner/repo[@revision], folder, .safetensors or .pth file"
     text += "; several separated by commas" if several else ""
-    parser.add_argument("--weights", required=default is None, help=f"{text} (default: {default})" if default else text)
+    action = parser.add_argument(
+        "--weights", required=default is None, help=f"{text} (default: {default})" if default else text
+    )
+    offer_names(action, registered_names)
+
+
+def registered_names() -> list[str]:
+    """Return the names of the registered weights."""
+    # Imported here: the records of all weights take longer to import than help to print.
+    from endofm.hub.registry import list_models
+
+    return list_models()
 
 
 def split_weights(text: str) -> list[str]:

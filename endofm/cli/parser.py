@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
+
+NAMES = "names"
+"""Attribute of an argument with the names that :func:`offer_names` gave it."""
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Parser that suggests the command or option that was probably meant; its subparsers are of the same class."""
+    """Parser that suggests the command or option that was probably meant; its subparsers are of the same class.
+
+    Parsed arguments hold the parser of the innermost command as ``parser``.
+    """
 
     def __init__(self, **options: Any) -> None:
         # Descriptions and epilogs hold lists and examples, whose line breaks count.
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**options)
+        self.set_defaults(parser=self)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a value that is not among the choices, with a suggestion; called by argparse for every argument."""
@@ -26,7 +33,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def fail_unrecognized(self, arguments: list[str]) -> NoReturn:
         """Exit with status 2, naming the options that were probably meant."""
-        known = [option for parser in self.with_subcommands() for option in parser._option_string_actions]
+        known = list(self._option_string_actions)
         options = [text.partition("=")[0] for text in arguments if text.startswith("--")]
         close = [match for text in options for match in difflib.get_close_matches(text, known, n=1)]
         hint = f"; did you mean {', '.join(close)}?" if close else ""
@@ -49,6 +56,16 @@ def suggestion(value: str, choices: list[str]) -> str:
     return f"; {hint}choose from {', '.join(choices)}"
 
 
+def offer_names(action: argparse.Action, names: Callable[[], Sequence[str]]) -> None:
+    """Let shell completion offer names for an argument that also takes paths.
+
+    Args:
+        action: The argument.
+        names: Returns the names; called when a completion script is written, so that it may import what it needs.
+    """
+    setattr(action, NAMES, names)
+
+
 def add_commands(
     parser: argparse.ArgumentParser, modules: Mapping[str, str], *, metavar: str = "COMMAND", show: bool = True
 ) -> None:
@@ -69,10 +86,14 @@ def add_commands(
     parsers = parser.add_subparsers(metavar=metavar, required=True, prog=parser.prog, **options)
     for name, module_name in modules.items():
         module = importlib.import_module(module_name if "." in module_name else f"endofm.cli.{module_name}")
-        examples = getattr(module, "EXAMPLES", ())
-        epilog = "\n".join(["examples:", *(f"  {example}" for example in examples)]) if examples else None
+        epilog = examples_text(getattr(module, "EXAMPLES", ()))
         sub = parsers.add_parser(name, help=module.SUMMARY, description=module.SUMMARY, epilog=epilog)
         # A module with subcommands has no run of its own: the innermost command's default wins.
         if hasattr(module, "run"):
             sub.set_defaults(run=module.run)
         module.configure(sub)
+
+
+def examples_text(examples: Sequence[str]) -> str | None:
+    """Return command lines as the end of a help text; None if there are none."""
+    return "\n".join(["examples:", *(f"  {example}" for example in examples)]) if examples else None

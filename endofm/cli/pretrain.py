@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.cli.parser import offer_names
+from endofm.training.configs import config_names
+
 SUMMARY = "pre-train an encoder on your clips; rerun the command to resume"
 EXAMPLES = (
     "endofm pretrain nano --out runs/mine data.clips=prepared",
@@ -14,9 +17,11 @@ EXAMPLES = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "config", metavar="CONFIG", nargs="?", help="YAML file, or name of a configuration of the package"
+    names = config_names()
+    config = parser.add_argument(
+        "config", metavar="CONFIG", nargs="?", help=f"YAML file, or a configuration of the package: {', '.join(names)}"
     )
+    offer_names(config, lambda: names)
     parser.add_argument(
         "settings", metavar="KEY=VALUE", nargs="*", help="settings that override the file, e.g. run.epochs=30"
     )
@@ -31,9 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from endofm.errors import ConfigError, require_extra
 
     require_extra("yaml", "train", "Pre-training")
-    require_extra("lightning_fabric", "train", "Pre-training")
     from endofm.training.config_files import load_config
-    from endofm.training.configs import config_names, find_config
+    from endofm.training.configs import find_config
     from endofm.training.pretrain_config import PretrainConfig
     from endofm.training.settings_table import settings_table
 
@@ -44,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"give a configuration: a YAML file, or one of {', '.join(config_names())}")
     file = find_config(args.config)
     config = load_config(PretrainConfig, file, args.settings)
+    # Imported after the settings have been checked: torch and Lightning take seconds.
+    require_extra("lightning_fabric", "train", "Pre-training")
     from endofm.training.pretrain import pretrain
 
     result = pretrain(config, args.out or Path("runs") / file.stem)

@@ -62,8 +62,11 @@ def get_record(name: str) -> WeightRecord:
         return _made(name)
     records = _records()
     if name not in records:
-        # Below the usual cutoff of 0.6: names are long, and a guess that is wrong costs the reader little.
-        close = difflib.get_close_matches(name, records, n=3, cutoff=0.5)
+        # A part of a name first ("nano"). Below the usual cutoff of 0.6 after that: names are long, and a guess that
+        # is wrong costs the reader little.
+        word = name.lower()
+        parts = [known for known in records if word in known.split("-")][:3]
+        close = parts or difflib.get_close_matches(word, records, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(close)}?" if close else f"Registered names: {', '.join(records)}."
         raise WeightsNotFoundError(
             f"there are no weights named {quoted(name)}. {hint} A hub repository is written owner/name, a folder "

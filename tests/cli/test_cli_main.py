@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from endofm import __version__
+from endofm import __version__, demo_video
 from endofm.cli.main import COMMANDS, build_parser, main
 
 
@@ -50,14 +50,46 @@ def test_wrong_usage() -> None:
         (["data", "prepair"], "'prepare'"),
         (["extract", "v.mp4", "-o", "out", "--level", "clp"], "'clip'"),
         (["extract", "v.mp4", "-o", "out", "--levle", "clip"], "--level?"),
+        (["extract", "v.mp4", "-o", "out", "--windw", "2"], "--window-seconds?"),
     ],
-    ids=["command", "subcommand", "choice", "option"],
+    ids=["command", "subcommand", "choice", "option", "option of this command"],
 )
 def test_wrong_names_get_a_suggestion(argv: list[str], suggestion: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main(argv)
     assert exit_info.value.code == 2
     assert f"did you mean {suggestion}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "answer"),
+    [
+        (["extract", "procedure.mp4", "-o", "out", "--weights", "nano"], "Did you mean endofm-nano-4x96 or "),
+        (["pretrain", "nanno"], "did you mean 'nano'? for pre-training the package has distill, endofm, nano, vcl"),
+        (["pretrain", "nano", "data.clisp=x"], "did you mean 'clips'?"),
+        (["finetune", "segmentation", "soud"], "did you mean 'sound'?"),
+        (["finetune", "classification", "nano", "data.trian=x"], "did you mean 'train'?"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_wrong_names_of_files_and_settings_get_a_suggestion(
+    argv: list[str], answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "procedure.mp4").symlink_to(demo_video())
+    assert main(argv) == 1
+    assert answer in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["pretrain nano run.epoch=3", "finetune classification nano data.trian=x"])
+def test_a_setting_is_refused_before_anything_slow_is_imported(command: str) -> None:
+    code = (
+        "import sys; from endofm.cli.main import main; main(sys.argv[1:]); "
+        "print([name for name in ('torch', 'lightning_fabric', 'torchmetrics', 'sklearn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=True)
+    assert "did you mean" in done.stderr
+    assert done.stdout.strip() == "[]"
 
 
 # Each with a `{}` for the place of its output. None of the inputs exists: what is wrong with the output comes first.
@@ -149,8 +181,10 @@ def test_every_command_has_help_with_examples_that_parse() -> None:
     for command in parser.with_subcommands():
         text = command.format_help()
         assert text.startswith(f"usage: {command.prog} ")
+        assert "examples:\n" in text
         for line in text.partition("examples:\n")[2].splitlines():
             if line.startswith("  endofm "):
+                line = line.partition(" > ")[0]
                 parser.parse_known_args(shlex.split(line)[1:])
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -33,6 +34,9 @@ _SHAPE = re.compile(r"\((\d+,(?: \d+)?(?:, \d+)*)\)")
 
 SHELL = ("", "bash", "console", "sh", "shell")
 """Languages of a fence that may hold commands."""
+
+OPERATORS = {"|", ">", ">>", "<", "&&", ";"}
+"""Words of a shell that end the arguments of a command."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Snippet:
         if self.language not in SHELL:
             return []
         lines = [shlex.split(line, comments=True) for line in shell_lines(self.code) if line.startswith("endofm ")]
+        lines = [list(itertools.takewhile(lambda word: word not in OPERATORS, words)) for words in lines]
         return [words[1:] for words in lines if "..." not in words]
 
 
@@ -143,7 +148,7 @@ def _run_shell(snippet: Snippet, line: str) -> None:
     if words[0] == "export":
         name, _, value = words[1].partition("=")
         os.environ[name], status = value, 0
-    elif words[0] == "endofm" and not set(words) & {"|", ">", "<", "&&", ";"}:
+    elif words[0] == "endofm" and not set(words) & OPERATORS:
         # In this process: starting Python and importing torch for every command would take most of the time.
         from endofm.cli.main import main
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from endofm.errors import ConfigError
+from endofm.training.configs import find_in, names_in
 
 _FOLDER = Path(__file__).parent
 
 
 def config_names(task: str) -> list[str]:
     """Return the names of a task's configurations."""
-    return sorted(path.stem for path in (_FOLDER / task).glob("*.yaml"))
+    return names_in(_FOLDER / task)
 
 
 def find_config(task: str, name: str) -> Path:
@@ -20,11 +20,4 @@ def find_config(task: str, name: str) -> Path:
     Raises:
         ConfigError: If there is neither.
     """
-    path = Path(name)
-    if path.is_file():
-        return path
-    if name in config_names(task):
-        return _FOLDER / task / f"{name}.yaml"
-    raise ConfigError(
-        f"{name}: there is no such configuration file; for {task} the package has {', '.join(config_names(task))}"
-    )
+    return find_in(_FOLDER / task, name, task)
