@@ -1,7 +1,7 @@
 """Speed of a model on this machine: clips per second at every precision, decoding, and memory.
 
-Every measurement is limited in time: it is repeated for a few seconds and its median is reported. A precision that this
-processor emulates, and that would take many times as long as exact results, is skipped.
+Every measurement is limited in time: it is repeated for a few seconds and its median is reported. A precision that
+would be no faster than exact results, and is therefore never used here, is skipped.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.kernels.int8 import can_multiply_int8
-from endofm.kernels.precision import PRECISIONS, BackendSelector, Precision
+from endofm.kernels.precision import PRECISIONS, Precision, effective_precision, product_speed
 from endofm.outputs import EncoderOutput
 from endofm.transforms.processor import Processor
 from endofm.video.frames import Frame
@@ -30,9 +30,6 @@ from endofm.video.writer import write_video
 
 if TYPE_CHECKING:
     from endofm.tasks.features.model import EndoFM
-
-_TOO_SLOW = 4.0
-"""Times slower than exact results from which a precision is skipped."""
 
 _SIZE = (1080, 1920)
 _FPS = 25
@@ -112,12 +109,9 @@ class Benchmark:
         unit = "clips/s"
         if precision == "int8" and not (device.type == "cpu" and can_multiply_int8()):
             return Measurement(name, None, unit, "unavailable: needs a CPU with 8-bit products (VNNI or AMX)")
-        # A small product shows at once whether the processor has instructions for the type: without them, a single
-        # clip in bfloat16 takes a minute.
-        if device.type == "cpu" and precision != "exact":
-            slower = _product_seconds(precision, config.embed_dim) / _product_seconds("exact", config.embed_dim)
-            if slower > _TOO_SLOW:
-                return Measurement(name, None, unit, f"skipped: about {slower:.0f} times slower than exact here")
+        if effective_precision(precision, device) != precision:
+            speed = f" ({product_speed(precision):.2g}x)" if device.type == "cpu" else ""
+            return Measurement(name, None, unit, f"not faster than exact here{speed}, which is used instead")
         model.precision = precision
         shape = self.batch_size, config.in_chans, config.num_frames, config.img_size, config.img_size
         clips = torch.randn(shape, device=device)
@@ -179,24 +173,6 @@ def _median_seconds(call: Callable[[], None], limit: float) -> float:
         call()
         times.append(time.perf_counter() - begin)
     return statistics.median(times) if times else first
-
-
-def _product_seconds(precision: Precision, width: int) -> float:
-    """Return the time of a small product at a precision."""
-    layer = nn.Linear(width, 4 * width).eval()
-    x = torch.randn(128, width)
-    with torch.no_grad():
-        backend = BackendSelector(precision).select(layer, x)
-        # The norm rounds to the type of the products.
-        rounded = backend.norm(nn.Identity(), x)
-        backend.linear(rounded, layer)
-        return min(_timed(lambda: backend.linear(rounded, layer)) for _ in range(3))
-
-
-def _timed(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def _render(path: Path) -> Path:

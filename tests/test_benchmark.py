@@ -12,6 +12,7 @@ from endofm import benchmark
 from endofm.benchmark import Benchmark, Measurement
 from endofm.cli.main import main
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.kernels import precision as kernels_precision
 from endofm.tasks.features.model import EndoFM
 
 SMALL = EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=1, num_heads=2)
@@ -40,11 +41,12 @@ def test_every_row_is_measured_or_says_why_not(model: EndoFM) -> None:
 
 
 def test_an_emulated_precision_is_skipped(model: EndoFM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "_product_seconds", lambda name, width: 16.0 if name == "bfloat16" else 1.0)
+    for module in (benchmark, kernels_precision):
+        monkeypatch.setattr(module, "product_speed", lambda name: 1 / 16)
     monkeypatch.setattr(benchmark, "can_multiply_int8", lambda: False)
     exact, low, integers, *_ = Benchmark(model=model, threads=(1,), seconds=0.01).run()
     assert exact.value is not None
-    assert (low.value, low.note) == (None, "skipped: about 16 times slower than exact here")
+    assert (low.value, low.note) == (None, "not faster than exact here (0.062x), which is used instead")
     assert integers.value is None
     assert integers.note.startswith("unavailable")
 

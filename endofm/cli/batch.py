@@ -216,14 +216,14 @@ class ModelLoader:
 def _load(loader: ModelLoader) -> Pretrained:
     import torch
 
-    from endofm.errors import UntrainedWeightsWarning
+    from endofm.errors import EndoFMWarning
     from endofm.models.auto import model_class
 
     torch.set_num_threads(loader.threads)
     with warnings.catch_warnings():
         if multiprocessing.parent_process() is not None:
             # The main process has loaded the same weights and warned; once is enough.
-            warnings.simplefilter("ignore", UntrainedWeightsWarning)
+            warnings.simplefilter("ignore", EndoFMWarning)
         return model_class(loader.task).from_pretrained(
             loader.weights,
             local_files_only=loader.local_files_only,

@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the findings; the status is 1 if one of them prevents the package from working."""
     findings: list[Finding] = []
-    for check in (_packages, _devices, _codecs, _cache, _trial):
+    for check in (_packages, _devices, _precisions, _codecs, _cache, _trial):
         try:
             findings.extend(check())
         # A broken dependency may raise any exception, and this command has to report it.
@@ -97,6 +97,18 @@ def _devices() -> Iterator[Finding]:
         yield Finding("cuda", "note", "no CUDA device; models run on the CPU")
     if torch.backends.mps.is_available():
         yield Finding("mps", "ok", "Apple GPU available as device 'mps'")
+
+
+def _precisions() -> Iterator[Finding]:
+    from endofm.kernels.int8 import can_multiply_int8
+    from endofm.kernels.precision import FASTER, PRECISIONS, product_speed
+
+    speeds = {name: product_speed(name) for name in PRECISIONS if name != "int8" or can_multiply_int8()}
+    others = ", ".join(f"{name} {speed:.2g}x" for name, speed in speeds.items() if name != "exact")
+    fastest = max(speeds, key=speeds.__getitem__)
+    if speeds[fastest] < FASTER:
+        fastest = "exact"
+    yield Finding("precision", "ok", f"{fastest} is fastest on this processor (products, against exact: {others})")
 
 
 def _codecs() -> Iterator[Finding]:

@@ -2,24 +2,33 @@
 
 ``"exact"`` is float32 (or the type of the parameters), equal to the modules up to rounding. ``"bfloat16"`` multiplies
 in bfloat16 and keeps tokens, norms and sums in float32. ``"int8"`` multiplies in 8-bit integers on processors that
-can; how well a network bears that depends on its weights, so compare first.
+can; how well a network bears that depends on its weights, so compare first. A precision in which this device multiplies
+no faster than in float32 is never used: :func:`effective_precision` is ``"exact"`` there.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+import warnings
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from endofm.errors import InputError, quoted
+from endofm.errors import EndoFMWarning, InputError, quoted
 from endofm.kernels.backend import EAGER, AmxFloat32Backend, Backend, FoldedBackend, OneDnnBackend, can_prepack
 from endofm.kernels.int8 import Int8Backend, can_multiply_int8
 from endofm.kernels.native import products_available
 
 Precision = Literal["exact", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+FASTER = 1.1
+"""Times as fast as exact products that others have to be: a measurement is disturbed by a few percent."""
+
+_ROWS, _WIDTH, _ROUNDS = 128, 768, 3
 
 _log = logging.getLogger(__name__)
 
@@ -28,16 +37,35 @@ def resolve_precision(precision: Precision | Literal["auto"], device: torch.devi
     """Return the precision to use on a device.
 
     ``"auto"`` is bfloat16 on a CUDA GPU that multiplies in it (from the Ampere generation on) and exact everywhere
-    else; the choice is logged.
+    else; the choice is logged. A precision that would be no faster than exact on the device is replaced by exact.
 
     Raises:
         InputError: If there is no such precision, or the device does not support it.
+
+    Warns:
+        EndoFMWarning: If the precision is replaced.
     """
     if precision == "auto":
-        native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        selected: Precision = "bfloat16" if native else "exact"
+        selected: Precision = "bfloat16" if device.type == "cuda" and _is_faster("bfloat16", device) else "exact"
         _log.info("precision 'auto' on %s: %s", device, selected)
         return selected
+    selected = effective_precision(precision, device)
+    if selected != precision:
+        warnings.warn(
+            f"this {'processor' if device.type == 'cpu' else 'GPU'} does not multiply faster in {precision} than in "
+            f"float32, so results are computed at precision 'exact' instead",
+            EndoFMWarning,
+            stacklevel=2,
+        )
+    return selected
+
+
+def effective_precision(precision: Precision, device: torch.device) -> Precision:
+    """Return the precision in which a device computes if one is requested: that one, or exact if that is as fast.
+
+    Raises:
+        InputError: As :func:`resolve_precision`.
+    """
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {quoted(precision)}")
     if precision == "int8" and not (device.type == "cpu" and can_multiply_int8()):
@@ -45,7 +73,47 @@ def resolve_precision(precision: Precision | Literal["auto"], device: torch.devi
             f"precision 'int8' needs a processor with 8-bit products (VNNI or AMX) and a build of PyTorch with oneDNN; "
             f"on {device} use 'bfloat16' or 'exact'"
         )
-    return precision
+    return precision if precision == "exact" or _is_faster(precision, device) else "exact"
+
+
+def _is_faster(precision: Precision, device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type != "cpu" or product_speed(precision) >= FASTER
+
+
+@lru_cache
+def product_speed(precision: Precision) -> float:
+    """Return how many times as fast as exactly this CPU multiplies at a precision, which it supports.
+
+    Flags of a processor do not tell: without the right instructions, a product in bfloat16 takes sixteen times as long.
+    Measured once per process on products of about a millisecond, in this thread's own time, which other processes do
+    not disturb.
+    """
+    # No random numbers: the caller's are not to change.
+    x = torch.linspace(-1, 1, _ROWS * _WIDTH).view(_ROWS, _WIDTH)
+    weight = torch.linspace(-1, 1, _WIDTH * _WIDTH).view(_WIDTH, _WIDTH)
+
+    def seconds(precision: Precision) -> float:
+        backend = _cpu_backend(precision)
+        weights = backend.prepare(weight, None)
+        rows = x.bfloat16() if precision == "bfloat16" else x
+        times = []
+        for _ in range(_ROUNDS):
+            began = time.thread_time()
+            backend.multiply(rows, weights, gelu=False)
+            times.append(time.thread_time() - began)
+        return min(times)
+
+    with torch.inference_mode():
+        # The clock may stand still for products as short as its step.
+        return max(seconds("exact"), 1e-6) / max(seconds(precision), 1e-6)
+
+
+def _cpu_backend(precision: Precision) -> FoldedBackend:
+    if precision == "int8":
+        return Int8Backend()
+    return _floating_point_backend("cpu", torch.bfloat16 if precision == "bfloat16" else torch.float32)
 
 
 class BackendSelector:
@@ -102,13 +170,10 @@ class BackendSelector:
         # Under autocast the caller has chosen the types: weights are folded and not cast.
         if torch.is_autocast_enabled(x.device.type):
             return self._backend("autocast", None)
-        if self._precision == "exact":
-            return self._backend(x.device.type, x.dtype)
-        if self._precision == "int8":
-            # The network may have moved to another device since the precision was set.
-            resolve_precision("int8", x.device)
-            return self._backend("cpu", torch.int8)
-        return self._backend(x.device.type, torch.bfloat16)
+        # The network may have moved to another device since the precision was set.
+        precision = effective_precision(self._precision, x.device)
+        dtypes = {"exact": x.dtype, "bfloat16": torch.bfloat16, "int8": torch.int8}
+        return self._backend(x.device.type, dtypes[precision])
 
     def _backend(self, device: str, dtype: torch.dtype | None) -> Backend:
         key = device, dtype
@@ -126,7 +191,7 @@ class BackendSelector:
         return BackendSelector, (self._precision,)
 
 
-def _floating_point_backend(device: str, dtype: torch.dtype | None) -> Backend:
+def _floating_point_backend(device: str, dtype: torch.dtype | None) -> FoldedBackend:
     """Return the fastest backend for products in a floating-point type."""
     if device != "cpu" or dtype is None or not can_prepack(dtype):
         return FoldedBackend(dtype)

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from endofm.config import BaseEncoderConfig, EncoderConfig, ViTConfig
 from endofm.errors import ConfigError, InputError, quoted
 from endofm.kernels.backend import EAGER, Backend
-from endofm.kernels.precision import BackendSelector, Precision
+from endofm.kernels.precision import BackendSelector, Precision, resolve_precision
 from endofm.layers.block import DividedSpaceTimeBlock, resize_position_embedding, resize_time_embedding
 from endofm.layers.packing import Packing
 from endofm.outputs import EncoderOutput
@@ -54,7 +54,7 @@ class Transformer(nn.Module):
 
     @precision.setter
     def precision(self, precision: Precision) -> None:
-        self.backends.precision = precision
+        self.backends.precision = resolve_precision(precision, next(self.parameters()).device)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute the blocks in the backward pass instead of keeping their activations."""

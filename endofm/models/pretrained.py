@@ -100,8 +100,9 @@ class Pretrained(nn.Module):
             device: Device of the model; the CPU by default.
             precision: Numeric precision of the encoder in inference: ``"exact"`` (float32), ``"bfloat16"`` (faster on
                 processors and GPUs that support it, slightly inexact), ``"int8"`` (CPU only, fastest there, less exact:
-                compare first), or ``"auto"``: bfloat16 on a GPU that supports it, exact elsewhere. Parameters stay
-                float32; ``model.precision`` reads and changes the setting.
+                compare first), or ``"auto"``: bfloat16 on a GPU that supports it, exact elsewhere. A precision that
+                would be no faster than exact here is replaced by exact, with a warning. Parameters stay float32;
+                ``model.precision`` reads and changes the setting.
 
         Returns:
             The model in evaluation mode. Every tensor of the file was used and every parameter was filled.
@@ -317,9 +318,7 @@ class Pretrained(nn.Module):
         from endofm.video.open import open_video
 
         target = self.device if device is None else usable_device(device)
-        model = view_for_call(
-            self, target, self.precision if precision is None else resolve_precision(precision, target)
-        )
+        model = view_for_call(self, target, resolve_precision(precision or self.precision, target))
         processor = self.processor
         if field_of_view is not None:
             processor = Processor(replace(processor.config, field_of_view=field_of_view))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from endofm.config.timm_config import TimmConfig
 from endofm.errors import ConfigError, InputError, require_extra
+from endofm.kernels.precision import effective_precision
 from endofm.models.encoder import ClipEncoder
 from endofm.outputs import EncoderOutput
 
@@ -80,7 +81,8 @@ class TimmEncoder(ClipEncoder):
             return nullcontext()
         if self.precision == "int8":
             raise InputError("precision 'int8' is not available for networks of timm; use 'bfloat16' or 'exact'")
-        return torch.autocast(device.type, torch.bfloat16)
+        lower = effective_precision(self.precision, device) == "bfloat16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=lower)
 
 
 def build_image_network(config: TimmConfig) -> Any:

@@ -23,7 +23,8 @@ class RunConfig:
         accumulate: Parts into which each process splits its batch, processed one after the other to save memory.
         precision: `32-true`, `bf16-mixed`, `16-mixed` (float16 with loss scaling), or `auto`: `32-true` on a CPU unless
             a short measurement shows `bf16-mixed` to be clearly faster, the latter on a GPU that multiplies in it and
-            `16-mixed` on an older one. The run records what was chosen, and keeps it when it is resumed.
+            `16-mixed` on an older one. A CPU on which a requested one is slower than `32-true` takes that. The run
+            records what was chosen, and keeps it when it is resumed.
         accelerator: `cpu`, `cuda`, or `auto` for a GPU where there is one.
         devices: Processes on this machine, one per GPU; 0 for all GPUs (one process on a CPU). `torchrun` and SLURM
             set it themselves.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -236,5 +237,7 @@ def test_doctor_finds_this_installation_sound() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "a rendered clip was written, decoded and embedded" in result.stdout
     findings = json.loads(endofm("doctor", "--json").stdout)
-    assert {"torch", "cpu", "codecs", "cache", "trial"} <= {finding["topic"] for finding in findings}
+    assert {"torch", "cpu", "precision", "codecs", "cache", "trial"} <= {finding["topic"] for finding in findings}
     assert not [finding for finding in findings if finding["state"] == "fail"]
+    (fastest,) = [finding["text"] for finding in findings if finding["topic"] == "precision"]
+    assert re.match(r"(exact|bfloat16|int8) is fastest on this processor \(products, against exact: bfloat16 ", fastest)

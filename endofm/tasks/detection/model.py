@@ -12,7 +12,7 @@ from torch import Tensor
 
 from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, EncoderOutputError, quoted
-from endofm.kernels.precision import Precision
+from endofm.kernels.precision import Precision, effective_precision
 from endofm.models.build import build_encoder
 from endofm.models.encoder import ClipEncoder
 from endofm.tasks.detection.cells import FrameBoxes, PyramidLevel
@@ -213,4 +213,5 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
 
     def _autocast(self, x: Tensor) -> torch.autocast:
         """Apply the model's precision to the head's convolutions; the encoder applies it by itself."""
-        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+        lower = effective_precision(self.precision, x.device) == "bfloat16"
+        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=lower)

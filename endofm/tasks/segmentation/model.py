@@ -11,7 +11,7 @@ from torch import Tensor
 
 from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, InputError
-from endofm.kernels.precision import Precision
+from endofm.kernels.precision import Precision, effective_precision
 from endofm.models.build import build_encoder
 from endofm.models.encoder import ClipEncoder
 from endofm.models.frame_tokens import frame_tokens
@@ -184,7 +184,8 @@ class EndoFMForSegmentation(TaskModel[SegmentationHeadConfig, VideoMasks]):
 
     def _half_precision(self, clip: Tensor) -> torch.autocast:
         """Return the autocast context of the convolutions; the encoder's blocks apply the precision by themselves."""
-        lower = self.precision == "bfloat16" and not self.training and not torch.is_grad_enabled()
+        inference = not self.training and not torch.is_grad_enabled()
+        lower = inference and effective_precision(self.precision, clip.device) == "bfloat16"
         return torch.autocast(clip.device.type, dtype=torch.bfloat16, enabled=lower)
 
     def _check(self, clip: Tensor) -> None:

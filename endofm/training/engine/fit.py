@@ -19,7 +19,7 @@ from endofm.training.engine.loggers import make_loggers, plot_run
 from endofm.training.engine.loop import TrainingLoop
 from endofm.training.engine.reporter import Reporter
 from endofm.training.engine.run_folder import RunFolder
-from endofm.training.engine.run_precision import run_precision
+from endofm.training.engine.run_precision import explain_precision, run_precision
 from endofm.training.engine.session import Session
 from endofm.training.engine.training_task import DataFactory, RunSummary, TrainingTask
 from endofm.training.run_config import FixedPrecision, RunConfig
@@ -129,8 +129,8 @@ def fit(
             progress=progress,
         )
         stack.callback(reporter.close)
-        if run.precision == "auto":
-            reporter.show(f"Precision: {precision} (run.precision is auto).")
+        if explanation := explain_precision(run, precision):
+            reporter.show(explanation)
         for note in notes:
             reporter.show(f"endofm: warning: {note}")
         if path and not session.done:

@@ -142,7 +142,8 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
         train(tmp_path, ToyConfig(), epochs=1)
 
 
-def test_half_precision_resumes_with_its_loss_scale(tmp_path: Path) -> None:
+def test_half_precision_resumes_with_its_loss_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("endofm.training.engine.run_precision.mixed_speed", lambda dtype: 2.0)
     changes = {"precision": "16-mixed", "max_steps": 8, "checkpoint_every_steps": 4, "keep": 9}
     train(tmp_path / "calm", ToyConfig(), **changes)
     train(tmp_path / "run", ToyConfig(), **changes)

@@ -120,7 +120,8 @@ def test_the_anchor_keeps_the_start(tmp_path: Path) -> None:
     assert moved[20.0] < moved[0.0] / 2
 
 
-def test_half_precision_trains(tmp_path: Path) -> None:
+def test_half_precision_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("endofm.training.engine.run_precision.mixed_speed", lambda dtype: 2.0)
     _, result = train(tmp_path, precision="bf16-mixed", epochs=1)
     assert result.finished
     assert saved(tmp_path)["helpers"]["teacher"]["backbone.cls_token"].dtype == torch.float32
