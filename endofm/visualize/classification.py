@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from endofm.tasks.classification.results import VideoClassification
-from endofm.tasks.features.results import clock
-from endofm.visualize.figures import add_legend, new_figure, save_figure
+from endofm.visualize.figures import add_legend, new_figure, save_figure, show_clock
 
 
 def plot_classification(result: VideoClassification, path: str | Path) -> Path:
@@ -48,6 +47,6 @@ def plot_classification(result: VideoClassification, path: str | Path) -> Path:
         title += " (random weights: this picture means nothing)"
     axes.set(xlim=(result.start_seconds[0], result.end_seconds[-1]), ylim=(-0.02, 1.02), xlabel="time", title=title)
     axes.set_ylabel("probability")
-    axes.xaxis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds >= 0 else "")
+    show_clock(axes.xaxis)
     add_legend(axes, curves, loc="upper right")
     return save_figure(figure, path, dpi=110)

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from endofm.errors import require_extra
 from endofm.files import atomic_path
+from endofm.tasks.features.results import clock
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
     from matplotlib.text import Text
+
+_CLOCK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
+"""Seconds between labels of an axis of time."""
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -43,6 +48,15 @@ def new_figure(width: float, height: float, *, extra: str, purpose: str) -> Figu
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def show_clock(axis: Axis) -> None:
+    """Label an axis of seconds with times on a clock, at round ones; call this when its limits are set."""
+    from matplotlib.ticker import MultipleLocator
+
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(MultipleLocator(next((step for step in _CLOCK_STEPS if (high - low) / step <= 10), 3600)))
+    axis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds >= 0 else "")
 
 
 def add_legend(axes: Axes, entries: Mapping[str, Artist], *, loc: Literal["upper right", "lower right"]) -> None:

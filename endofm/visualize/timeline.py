@@ -9,43 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.errors import InputError
+from endofm.tasks.features.moments import clip_borders, novelty_curve, novelty_peaks
 from endofm.tasks.features.results import VideoFeatures, clock
-from endofm.video.frames import VideoSource
-from endofm.visualize.figures import new_figure, save_figure
+from endofm.video.frames import Float64Array, VideoSource
+from endofm.visualize.figures import new_figure, save_figure, show_clock
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_WIDTH, _STRIP = 9.0, 1.1
-"""Width of the picture and height of its row of thumbnails, inches."""
+_WIDTH, _STRIP = 9.0, 1.3
+"""Width of the picture and height of its rows of thumbnails, inches."""
 
+_ROWS, _THUMBNAIL_PIXELS = 2, 160
 _LARGEST_MATRIX = 1200
-
-
-def novelty_curve(similarity: npt.NDArray[np.floating], half_width: int = 4) -> npt.NDArray[np.float64]:
-    """Return the novelty of each clip: high where the video changes.
-
-    A checkerboard kernel with a Gaussian taper slides along the diagonal of the self-similarity matrix: high where the
-    clips before resemble each other, the clips after resemble each other, and the two groups differ (Foote,
-    "Automatic audio segmentation using a measure of audio novelty", ICME 2000).
-
-    Args:
-        similarity: Cosine similarities, ``(num_clips, num_clips)``.
-        half_width: Number of clips on either side that are compared.
-
-    Returns:
-        float64 ``(num_clips,)``, >= 0; the value of clip ``i`` belongs to the border between ``i - 1`` and ``i``.
-    """
-    count = len(similarity)
-    offsets = np.arange(-half_width, half_width) + 0.5
-    taper = np.exp(-0.5 * (offsets / (half_width / 2)) ** 2)
-    kernel = np.outer(np.sign(offsets) * taper, np.sign(offsets) * taper)
-    padded = np.pad(np.asarray(similarity, np.float64), half_width, mode="edge") if count else np.zeros((0, 0))
-    curve = np.zeros(count)
-    for i in range(count):
-        part = padded[i : i + 2 * half_width, i : i + 2 * half_width]
-        curve[i] = (kernel * part).sum() / np.abs(kernel).sum()
-    return np.maximum(curve, 0)
+_MOST_PEAKS = 12
 
 
 def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSource | None = None) -> Path:
@@ -83,28 +60,50 @@ def plot_timeline(features: VideoFeatures, path: str | Path, *, source: VideoSou
     figure.suptitle(title)
     if source is not None:
         _draw_thumbnails(axes.pop(0), source, first, last)
-    edges = np.append(starts, ends[-1])
+    edges = clip_borders(starts, ends)
     # The colours start at a low quantile: a single black frame would otherwise use up the range.
     low = float(np.quantile(similarity, 0.02))
     mesh = axes[0].pcolormesh(edges, edges, similarity, cmap="magma", vmin=min(low, 0.999), vmax=1, rasterized=True)
     axes[0].set(ylabel="time", title="cosine similarity of all pairs of clips")
     axes[0].invert_yaxis()
     figure.colorbar(mesh, ax=axes, shrink=0.5)
-    axes[1].stairs(novelty_curve(similarity), edges, fill=True, alpha=0.5)
-    axes[1].set(xlim=(first, last), ylim=(0, None), xlabel="time", ylabel="novelty", yticks=[])
+    _draw_novelty(axes[1], starts, ends, unit)
+    axes[1].set(xlim=(first, last), xlabel="time", ylabel="novelty")
     for axis in (axes[0].xaxis, axes[0].yaxis, axes[1].xaxis):
-        axis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds >= 0 else "")
+        show_clock(axis)
     return save_figure(figure, path, dpi=110)
 
 
+def _draw_novelty(axes: Axes, starts: Float64Array, ends: Float64Array, unit: npt.NDArray[np.float32]) -> None:
+    """Draw the novelty curve on a scale of its own, and mark its peaks with their times."""
+    curve = novelty_curve(unit)
+    axes.fill_between(clip_borders(starts, ends)[:-1], curve, alpha=0.5)
+    peaks = novelty_peaks(curve, starts, ends, n=_MOST_PEAKS)
+    axes.plot([peak.seconds for peak in peaks], [peak.novelty for peak in peaks], "v", color="tab:red", markersize=5)
+    for peak in peaks:
+        axes.annotate(
+            clock(peak.seconds),
+            (peak.seconds, peak.novelty),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize="x-small",
+        )
+    # Room for the times above the highest peak.
+    axes.set(ylim=(0, 1.35 * max(float(curve.max()), 1e-3)))
+
+
 def _draw_thumbnails(axes: Axes, source: VideoSource, first: float, last: float) -> None:
-    """Draw frames spread over the video, each at its time."""
+    """Draw frames spread over the video: a column at its time, its first half above the second."""
     aspect = source.metadata.width / source.metadata.height
     # As many thumbnails as fit without being stretched; the colour bar takes the remaining width.
-    count = max(round(0.85 * _WIDTH / (_STRIP * aspect)), 1)
-    width = (last - first) / count
-    times = first + width * (np.arange(count) + 0.5)
-    for time, frame in zip(times, source.sample(times.tolist()), strict=False):
-        small = frame.data[:: max(frame.data.shape[0] // 160, 1), :: max(frame.data.shape[1] // 160, 1)]
-        axes.imshow(small, extent=(time - width / 2, time + width / 2, 0, 1), aspect="auto")
-    axes.set(xlim=(first, last), ylim=(0, 1), xticks=[], yticks=[])
+    columns = max(round(0.85 * _WIDTH / (_STRIP / _ROWS * aspect)), 1)
+    count = _ROWS * columns
+    width = (last - first) / columns
+    times = first + (last - first) / count * (np.arange(count) + 0.5)
+    for index, frame in enumerate(source.sample(times.tolist())):
+        steps = (max(side // _THUMBNAIL_PIXELS, 1) for side in frame.data.shape[:2])
+        small = frame.data[tuple(slice(None, None, step) for step in steps)]
+        left, top = first + index // _ROWS * width, _ROWS - index % _ROWS
+        axes.imshow(small, extent=(left, left + width, top - 1, top), aspect="auto")
+    axes.set(xlim=(first, last), ylim=(0, _ROWS), xticks=[], yticks=[])

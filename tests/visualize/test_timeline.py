@@ -1,4 +1,4 @@
-"""Timelines: the novelty of clips, and pictures in every format."""
+"""Timelines: pictures in every format, and marked peaks."""
 
 from __future__ import annotations
 
@@ -9,19 +9,10 @@ import numpy as np
 import pytest
 
 from endofm.errors import InputError
+from endofm.tasks.features.results import VideoFeatures
 from endofm.video.open import open_video
-from endofm.visualize.timeline import novelty_curve, plot_timeline
+from endofm.visualize.timeline import plot_timeline
 from helpers.made_features import made_features
-
-
-def test_novelty_peaks_where_the_video_changes() -> None:
-    similarity = np.kron(np.eye(2), np.ones((8, 8)))
-    curve = novelty_curve(similarity)
-    assert curve.shape == (16,)
-    assert int(curve.argmax()) == 8
-    assert curve.min() >= 0
-    assert len(novelty_curve(np.zeros((0, 0)))) == 0
-    np.testing.assert_allclose(novelty_curve(np.ones((5, 5))), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
@@ -38,3 +29,14 @@ def test_a_video_without_clips_has_no_timeline(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no clips"):
         plot_timeline(replace(made_features(0), provenance={}), tmp_path / "x.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_peaks_are_marked_with_their_times(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rows = np.repeat(np.eye(2, 8, dtype=np.float32), 8, axis=0)
+    starts = 10.0 * np.arange(16)
+    plot_timeline(VideoFeatures(rows, starts, starts + 10, starts[:, None]), tmp_path / "a.svg")
+    # Glyphs are drawn as paths, each text after a comment that holds it: once on each axis of time, and at the peak.
+    drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "<!-- 1:20 -->" in drawn
+    assert "<!-- novelty -->" in drawn

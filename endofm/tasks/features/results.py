@@ -15,6 +15,7 @@ import numpy.typing as npt
 from endofm.errors import FeatureFileError, InputError, require_extra
 from endofm.json_text import parse_json
 from endofm.tasks.features.files import Spool, read_arrays, write_arrays
+from endofm.tasks.features.moments import Moments
 from endofm.tasks.result_rows import Selection, TimeSpan, join_spans, overlaps, row_at, select_rows
 from endofm.video.frames import Float64Array
 
@@ -52,7 +53,7 @@ class ClipFeatures(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VideoFeatures:
+class VideoFeatures(Moments):
     """Features of one video, clip by clip in order of time.
 
     A sequence of :class:`ClipFeatures`: ``features[3]`` is one clip, ``features[3:9]`` and ``features[mask]`` are
