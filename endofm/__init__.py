@@ -8,6 +8,7 @@ Public names are imported on first use, so that ``import endofm`` does not impor
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from endofm._version import __version__ as __version__
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from endofm.tasks.segmentation.results import VideoMasks as VideoMasks
     from endofm.transforms.processor import Processor as Processor
     from endofm.video.open import open_video as open_video
+
+# A program that configures no logging sees none: Python would print warnings.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Module of every public name.
 _MODULES = {

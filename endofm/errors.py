@@ -72,6 +72,10 @@ class JobError(EndoFMError):
     """
 
 
+class CancelledError(EndoFMError):
+    """The work was cancelled by the program that had asked for it."""
+
+
 class TrainingError(EndoFMError):
     """A training run cannot continue: non-finite loss, collapsed network, or no data left."""
 

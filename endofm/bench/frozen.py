@@ -21,9 +21,9 @@ from endofm.config import ModelConfig
 from endofm.errors import InputError
 from endofm.hub.registry import find_record
 from endofm.hub.weight_record import WeightRecord
+from endofm.kernels.precision import usable_device
 from endofm.models.build import build_encoder
 from endofm.models.encoder import ClipEncoder
-from endofm.models.pretrained import usable_device
 from endofm.tasks.features.model import load_encoder
 from endofm.training.objectives.distill.distill_config import PACKAGED_TEACHER, TeacherConfig
 from endofm.training.objectives.distill.teachers import load_teachers

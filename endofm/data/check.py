@@ -141,7 +141,7 @@ def _inspect_set(folder: Path, jobs: int, *, verify: bool, progress: bool) -> _I
         for first in range(0, len(rows), _ROWS_PER_TASK)
     ]
     results: dict[int, list[Inspection]] = {}
-    with progress_bar(total=len(rows), description=f"Checking {folder.name}", unit="clip", disable=not progress) as bar:
+    with progress_bar(total=len(rows), description=f"Checking {folder.name}", unit="clip", progress=progress) as bar:
         for task, result in run_tasks(inspect_some, tasks, jobs):
             results[task.first] = _inspect_one_by_one(task) if isinstance(result, WorkerDied) else result
             bar.update(len(task.rows))

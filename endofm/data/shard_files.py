@@ -156,7 +156,7 @@ def _pack(table: ClipTable, out: Path, clips_per_shard: int, seed: int, digest: 
     order = np.random.default_rng(seed).permutation(len(table))
     parts = np.array_split(order, math.ceil(len(order) / clips_per_shard))
     shards: list[Path] = []
-    with progress_bar(total=len(table), description="Packing", unit="clip", disable=not progress) as bar:
+    with progress_bar(total=len(table), description="Packing", unit="clip", progress=progress) as bar:
         for number, indices in enumerate(parts):
             shards.append(out / f"clips-{number:05}.tar")
             with atomic_path(shards[-1]) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:

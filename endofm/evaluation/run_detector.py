@@ -43,7 +43,7 @@ def run_detector(
     results: list[VideoResult] = []
     left_out: list[str] = []
     total = sum(len(video.frames[::every]) for video in selected)
-    with progress_bar(total=total, description="detecting", unit="frame", disable=not progress) as bar:
+    with progress_bar(total=total, description="detecting", unit="frame", progress=progress) as bar:
         for video in selected:
             paths = [frame.path for frame in video.frames[::every]]
             try:

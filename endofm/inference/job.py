@@ -22,7 +22,7 @@ from endofm.files import atomic_path
 from endofm.inference.video_paths import VideoItem
 from endofm.json_text import read_json
 from endofm.pool import WorkerDied, run_tasks
-from endofm.progress import progress_bar
+from endofm.progress import Progress, progress_bar
 from endofm.resume import MANIFEST_NAME, exclusive, file_state, require_same_settings
 
 _FORMAT_VERSION = 1
@@ -143,7 +143,7 @@ def run_job(
     jobs: int = 1,
     left_out: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
-    progress: bool = True,
+    progress: Progress = True,
 ) -> JobReport:
     """Process videos one after the other, or several at a time, and keep a manifest of the finished ones.
 
@@ -189,7 +189,7 @@ def run_shared_job(
     jobs: int = 1,
     left_out: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
-    progress: bool = True,
+    progress: Progress = True,
 ) -> list[JobReport]:
     """Process videos for several folders at once; each folder ends as :func:`run_job` would leave it.
 
@@ -224,7 +224,7 @@ def run_shared_job(
         process = partial(_process, work=work, folders=tuple(folders))
         # With one job nothing is pickled and no process started: Ctrl-C and debuggers act on the work itself.
         outcomes = ((task, process(task)) for task in remaining) if jobs == 1 else run_tasks(process, remaining, jobs)
-        with progress_bar(total=len(items), description="Videos", unit="video", disable=not progress) as bar:
+        with progress_bar(total=len(items), description="Videos", unit="video", progress=progress) as bar:
             bar.update(len(items) - len(remaining))
             for task, outcome in outcomes:
                 if isinstance(outcome, WorkerDied):

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from endofm._version import __version__
-from endofm.progress import progress_bar
+from endofm.progress import Progress, progress_bar
 from endofm.transforms.processor import Processor
 from endofm.video.frames import VideoSource, describe_video
 
@@ -68,26 +68,26 @@ class VideoStream(ABC, Generic[Item, Result]):
     def _result(self, items: Iterator[Item]) -> Result:
         """Consume all items and return the result of the whole video."""
 
-    def counted(self, *, progress: bool = True) -> Generator[Item, None, None]:
+    def counted(self, *, progress: Progress = True) -> Generator[Item, None, None]:
         """Iterate with a progress bar.
 
         Args:
-            progress: Show the bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
         """
         name = Path(self.source.metadata.name).name
         with (
-            progress_bar(total=self.expected(), description=name, unit=self.unit, disable=not progress) as bar,
+            progress_bar(total=self.expected(), description=name, unit=self.unit, progress=progress) as bar,
             closing(iter(self)) as items,
         ):
             for item in items:
                 yield item
                 bar.update(1)
 
-    def collect(self, *, progress: bool = True) -> Result:
+    def collect(self, *, progress: Progress = True) -> Result:
         """Run the stream to its end and return the result of the whole video.
 
         Args:
-            progress: Show a progress bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
         """
         with closing(self.counted(progress=progress)) as items:
             return self._result(items)

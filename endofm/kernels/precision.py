@@ -1,4 +1,4 @@
-"""The one switch for numerical precision in inference, and the backend that follows from it.
+"""The one switch for numerical precision in inference, and the backend that follows from it and from the device.
 
 ``"exact"`` is float32 (or the type of the parameters), equal to the modules up to rounding. ``"bfloat16"`` multiplies
 in bfloat16 and keeps tokens, norms and sums in float32. ``"int8"`` multiplies in 8-bit integers on processors that
@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from endofm.errors import EndoFMWarning, InputError, quoted
+from endofm.errors import EndoFMWarning, InputError, cause, quoted
 from endofm.kernels.backend import EAGER, AmxFloat32Backend, Backend, FoldedBackend, OneDnnBackend, can_prepack
 from endofm.kernels.int8 import Int8Backend, can_multiply_int8
 from endofm.kernels.native import products_available
@@ -31,6 +31,23 @@ FASTER = 1.1
 _ROWS, _WIDTH, _ROUNDS = 128, 768, 3
 
 _log = logging.getLogger(__name__)
+
+
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """Return the device.
+
+    Raises:
+        InputError: If it is unavailable.
+    """
+    try:
+        target = torch.device(device or "cpu")
+        # torch.device() accepts any index; only an allocation shows whether the device exists.
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"device {str(device)!r} is unavailable ({cause(error)}); `endofm doctor` lists the available ones"
+        ) from error
+    return target
 
 
 def resolve_precision(precision: Precision | Literal["auto"], device: torch.device) -> Precision:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from endofm.kernels.precision import resolve_precision
-from endofm.models.pretrained import Pretrained, usable_device
+from endofm.kernels.precision import resolve_precision, usable_device
+from endofm.models.pretrained import Pretrained
 from endofm.task_table import get_task
 
 

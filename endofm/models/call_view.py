@@ -49,6 +49,25 @@ def view_for_call(model: Model, device: torch.device, precision: Precision) -> M
     return view
 
 
+def precision_in_use(model: Pretrained) -> str:
+    """Return the precision that forward passes of the calling thread have, whatever was asked for.
+
+    Returns:
+        One of :data:`~endofm.kernels.precision.PRECISIONS`; or what overrules it: the type of autocast, of parameters
+        that are not float32, or of another library's.
+    """
+    device, dtype = model.device, str(model.dtype).removeprefix("torch.")
+    if torch.is_autocast_enabled(device.type):
+        return f"autocast {str(torch.get_autocast_dtype(device.type)).removeprefix('torch.')}"
+    kinds = {type(parameter) for parameter in model.parameters()} - {nn.Parameter}
+    if kinds:
+        return f"{dtype}, as {', '.join(sorted(kind.__name__ for kind in kinds))} multiplies"
+    if model.training:
+        # The modules themselves are called, with dropout and stochastic depth where there are any.
+        return f"{'exact' if dtype == 'float32' else dtype}, in training mode"
+    return dtype if model.precision == "exact" and dtype != "float32" else model.precision
+
+
 def _shallow(module: Any) -> Any:
     """Return a module with the same content, whose attributes can be replaced without changing the other's."""
     view = object.__new__(type(module))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from endofm.config import BaseEncoderConfig, ModelConfig
-from endofm.errors import CheckpointFormatError, ConfigError, InputError, UntrainedWeightsWarning, cause, quoted
-from endofm.kernels.precision import Precision, resolve_precision
+from endofm.errors import CheckpointFormatError, ConfigError, UntrainedWeightsWarning, cause, quoted
+from endofm.kernels.precision import Precision, resolve_precision, usable_device
 from endofm.models.build import build_encoder
-from endofm.models.call_view import view_for_call
+from endofm.models.call_view import precision_in_use, view_for_call
+from endofm.progress import timed_event
 from endofm.task_table import FEATURES, get_task
 from endofm.transforms.processor import Processor
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from endofm.models.encoder import Transformer
     from endofm.video.frames import VideoSource
     from endofm.video.open import Decoder, VideoInput
+
+
+_log = logging.getLogger(__name__)
 
 
 class Pretrained(nn.Module):
@@ -322,10 +327,15 @@ class Pretrained(nn.Module):
         processor = self.processor
         if field_of_view is not None:
             processor = Processor(replace(processor.config, field_of_view=field_of_view))
-        source = open_video(video, fps=fps, decoder=decoder, device=str(model.device))
-        # A source that the caller opened is the caller's to close.
-        with nullcontext(source) if source is video else source:
-            yield model, source, processor
+        name = Path(video).name if isinstance(video, (str, Path)) else type(video).__name__
+        facts = {"name": name, "task": self.task, "weights": self.config.name, "device": str(model.device)}
+        with timed_event(_log, "video", **facts, precision=precision_in_use(model)) as event:
+            source = open_video(video, fps=fps, decoder=decoder, device=str(model.device))
+            event["name"] = Path(source.metadata.name).name
+            # A source that the caller opened is the caller's to close.
+            with nullcontext(source) if source is video else source:
+                yield model, source, processor
+                event["problems"] = len(source.problems)
 
     @property
     def device(self) -> torch.device:
@@ -372,23 +382,6 @@ class Pretrained(nn.Module):
         """Return whether there are buffers that are not part of the state dict."""
         saved = set(self.state_dict())
         return any(name not in saved for name, _ in self.named_buffers())
-
-
-def usable_device(device: str | torch.device | None) -> torch.device:
-    """Return the device.
-
-    Raises:
-        InputError: If it is unavailable.
-    """
-    try:
-        target = torch.device(device or "cpu")
-        # torch.device() accepts any index; only an allocation shows whether the device exists.
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"device {str(device)!r} is unavailable ({cause(error)}); `endofm doctor` lists the available ones"
-        ) from error
-    return target
 
 
 def _description(config: ModelConfig) -> str:

@@ -16,6 +16,7 @@ from endofm.tasks.features.model import VideoEncoder, load_encoder
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from endofm.progress import Progress
     from endofm.video.open import VideoInput
 
 Head = TypeVar("Head", bound=HeadConfig)
@@ -26,7 +27,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 class CollectableStream(Protocol[Result_co]):
     """Any pass over a video that can be run to its end."""
 
-    def collect(self, *, progress: bool = True) -> Result_co:
+    def collect(self, *, progress: Progress = True) -> Result_co:
         """Return the result of the whole video."""
 
 
@@ -53,13 +54,13 @@ class TaskModel(Pretrained, Generic[Head, Result]):
         """Names of the classes in the order of the outputs."""
         return self.head_config.labels
 
-    def predict(self, video: VideoInput, *, progress: bool = True, **options: Any) -> Result:
+    def predict(self, video: VideoInput, *, progress: Progress = True, **options: Any) -> Result:
         """Process a whole video in bounded memory.
 
         Args:
             video: A path, bytes, a binary file, a folder of frames, an array or tensor of frames, images, or an open
                 :class:`~endofm.video.frames.VideoSource`.
-            progress: Show a progress bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
             **options: Options of :meth:`stream`.
 
         Returns:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from endofm.errors import InputError, VideoError
 from endofm.files import atomic_path
-from endofm.progress import progress_bar
+from endofm.progress import Progress, progress_bar
 from endofm.video.file_source import FileSource
 from endofm.video.frames import Frame, UInt8Array, VideoSource
 from endofm.video.sound import Sound
@@ -48,7 +48,7 @@ def paint_video(
     draw: Callable[[Frame], UInt8Array],
     *,
     sound: bool = True,
-    progress: bool = True,
+    progress: Progress = True,
 ) -> OverlayReport:
     """Write a video whose frames are those of a source, drawn on.
 
@@ -63,7 +63,7 @@ def paint_video(
         draw: Maps a frame to its picture, uint8 of the same shape ``(height, width, 3)``; called once per
             frame, in order. It must not change the frame's own array.
         sound: Write the sound, too.
-        progress: Show a progress bar on a terminal.
+        progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
 
     Returns:
         Counts of what was written, and problems.
@@ -114,7 +114,7 @@ def _encode(
     codec: str,
     *,
     sound: bool,
-    progress: bool,
+    progress: Progress,
 ) -> OverlayReport:
     metadata = source.metadata
     problems: list[str] = []
@@ -136,7 +136,7 @@ def _encode(
                 total=len(source.frame_times()),
                 description=Path(metadata.name).name,
                 unit="frame",
-                disable=not progress,
+                progress=progress,
             ) as bar,
         ):
             for frame in source:

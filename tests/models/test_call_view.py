@@ -14,7 +14,7 @@ import torch
 
 from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig
 from endofm.kernels.int8 import can_multiply_int8
-from endofm.models.call_view import view_for_call
+from endofm.models.call_view import precision_in_use, view_for_call
 from endofm.models.pretrained import Pretrained
 from helpers.small_classifier import classifier
 from helpers.small_segmenter import small_segmenter
@@ -81,6 +81,21 @@ def test_a_setting_that_changes_meanwhile_does_not_reach_a_running_call() -> Non
     assert said == "exact"
     assert np.array_equal(rows[0], expected)
     assert embed(model, None)[1] == "bfloat16"
+
+
+def test_results_say_what_overrules_the_precision() -> None:
+    model = small_encoder()
+    with torch.autocast("cpu", torch.bfloat16):
+        lower, said = embed(model, None)
+    assert said == "autocast bfloat16"
+    exact, plain = embed(model, None)
+    assert plain == "exact"
+    assert not np.array_equal(lower, exact)
+    trained = small_encoder().train()
+    assert embed(trained, "bfloat16")[1] == "exact, in training mode"
+    assert trained.training
+    assert np.allclose(embed(trained, "bfloat16")[0], exact, atol=1e-4)
+    assert precision_in_use(small_encoder().half()) == "float16"
 
 
 @pytest.mark.parametrize("make", [classifier, small_segmenter, tiny_detector])

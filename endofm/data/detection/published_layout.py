@@ -79,9 +79,7 @@ def read_published_layout(
     notes: list[str] = []
     gone: list[str] = []
     frames: dict[str, list[LabelledFrame]] = {}
-    with progress_bar(
-        total=len(lines), description=f"annotations of {split}", unit="frame", disable=not progress
-    ) as bar:
+    with progress_bar(total=len(lines), description=f"annotations of {split}", unit="frame", progress=progress) as bar:
         for line in lines:
             bar.update()
             image = _image(base, line)

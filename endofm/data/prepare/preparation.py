@@ -173,7 +173,7 @@ def _convert_all(
 ) -> dict[str, tuple[str, ...]]:
     """Convert the sources that are not finished; return the problems of those without any clip."""
     failures: dict[str, tuple[str, ...]] = {}
-    with progress_bar(total=len(items), description="Preparing", unit="source", disable=not progress) as bar:
+    with progress_bar(total=len(items), description="Preparing", unit="source", progress=progress) as bar:
         tasks = []
         for item in items:
             if folder.done(root, item, clip_format):

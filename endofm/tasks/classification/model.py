@@ -12,6 +12,7 @@ from torch import Tensor
 from endofm.config import ModelConfig
 from endofm.kernels.precision import Precision
 from endofm.models.build import build_encoder
+from endofm.models.call_view import precision_in_use
 from endofm.models.encoder import ClipEncoder
 from endofm.outputs import EncoderOutput
 from endofm.tasks.classification.classification_head import ClassificationHead
@@ -132,7 +133,7 @@ class EndoFMForVideoClassification(TaskModel[ClassificationHeadConfig, VideoClas
                 windows,
                 batch_size=batch_size,
                 device=model.device,
-                precision=model.precision,
+                precision=precision_in_use(model),
             )
             weights = self.weights_provenance()
             yield ClassificationStream(logits, source, self.head_config, self.probabilities, weights=weights)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from endofm.errors import VideoError
-from endofm.progress import progress_bar
+from endofm.progress import Progress, progress_bar
 from endofm.tasks.classification.config import ClassificationHeadConfig
 from endofm.tasks.classification.results import ClipClassification, VideoClassification
 from endofm.tasks.features.stream import FeatureStream
@@ -63,16 +63,16 @@ class ClassificationStream:
         if not decoded:
             raise VideoError(f"{self.source.metadata.name}: no frame of this video could be decoded")
 
-    def collect(self, *, progress: bool = True) -> VideoClassification:
+    def collect(self, *, progress: Progress = True) -> VideoClassification:
         """Run the stream to its end and return the classification of the whole video.
 
         Args:
-            progress: Show a progress bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
         """
         name = Path(self.source.metadata.name).name
         clips = []
         with (
-            progress_bar(total=len(self._logits.plan), description=name, unit="clip", disable=not progress) as bar,
+            progress_bar(total=len(self._logits.plan), description=name, unit="clip", progress=progress) as bar,
             closing(iter(self)) as stream,
         ):
             for clip in stream:

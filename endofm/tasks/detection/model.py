@@ -14,6 +14,7 @@ from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, EncoderOutputError, quoted
 from endofm.kernels.precision import Precision, effective_precision
 from endofm.models.build import build_encoder
+from endofm.models.call_view import precision_in_use
 from endofm.models.encoder import ClipEncoder
 from endofm.tasks.detection.cells import FrameBoxes, PyramidLevel
 from endofm.tasks.detection.config import DetectionHeadConfig
@@ -139,7 +140,7 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
                 plan=plan,
                 label_names=self.labels,
                 device=model.device,
-                precision=model.precision,
+                precision=precision_in_use(model),
                 weights=self.weights_provenance(),
                 batch_size=batch_size,
                 clip_frames=head.clip_frames if clip_frames is None else clip_frames,

@@ -19,6 +19,7 @@ from endofm.video.frames import Float64Array
 if TYPE_CHECKING:
     import pandas
 
+    from endofm.progress import Progress
     from endofm.video.open import VideoInput
     from endofm.video.overlay import OverlayReport
 
@@ -188,7 +189,7 @@ class VideoDetections:
         *,
         min_score: float = 0.0,
         fps: float | None = None,
-        progress: bool = True,
+        progress: Progress = True,
     ) -> OverlayReport:
         """Write the video with boxes, classes, scores and tracks painted over it, keeping times and sound.
 
@@ -197,7 +198,7 @@ class VideoDetections:
             path: File to create or replace, ``.mp4``; for a still also ``.png``.
             min_score: Smallest score of a painted box.
             fps: Frame rate of sources that have none (folders, arrays, images).
-            progress: Show a progress bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
 
         Returns:
             Number of frames and sound tracks, and the problems met.

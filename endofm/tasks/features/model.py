@@ -16,6 +16,7 @@ from endofm.config import EncoderConfig, ModelConfig
 from endofm.errors import ConfigError, InputError
 from endofm.hub.task_layout import check_tensors
 from endofm.kernels.precision import Precision
+from endofm.models.call_view import precision_in_use
 from endofm.models.encoder import ClipEncoder, VideoTransformer
 from endofm.models.pretrained import Pretrained
 from endofm.outputs import EncoderOutput
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from endofm.hub.resolve import LoadedWeights
+    from endofm.progress import Progress
+    from endofm.tasks.features.clip_stream import ClipStream
     from endofm.tasks.features.live import LiveFeatures
     from endofm.tasks.features.results import FeatureLevel, VideoFeatures
+    from endofm.tasks.features.stream import FeatureStream
     from endofm.transforms.geometry import Box
     from endofm.video.open import Decoder, VideoInput
 
@@ -101,7 +105,7 @@ class VideoEncoder(Pretrained):
         fps: float | None = None,
         decoder: Decoder = "pyav",
         field_of_view: bool | None = None,
-        progress: bool = True,
+        progress: Progress = True,
     ) -> VideoFeatures:
         """Embed a whole video, window by window.
 
@@ -122,7 +126,7 @@ class VideoEncoder(Pretrained):
                 GPU in hardware.
             field_of_view: Find the endoscope's image inside black borders and panels and crop to it; by default as
                 the weights' preprocessing specifies.
-            progress: Show a progress bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
 
         Returns:
             Embeddings with their times.
@@ -148,6 +152,38 @@ class VideoEncoder(Pretrained):
             progress=progress,
         )
         return features
+
+    def stream_features(
+        self, video: VideoInput, *, level: FeatureLevel = "clip", progress: Progress = False, **options: Any
+    ) -> ClipStream:
+        """Embed a video and return the clips one by one, as soon as they are ready.
+
+        The numbers are those of :meth:`extract_features`, and memory does not grow with the video.
+
+        Args:
+            video: As for :meth:`extract_features`.
+            level: As there.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
+            **options: The other options of :meth:`extract_features`. ``batch_size`` clips become ready together: 1
+                gives the shortest delay.
+
+        Returns:
+            An iterator over :class:`~endofm.tasks.features.results.ClipFeatures`. It ends early by leaving the loop,
+            by its ``close()``, or by its ``cancel()`` from another thread.
+
+        Raises:
+            VideoError: If the video cannot be read.
+            InputError: If an argument is not valid.
+
+        Example:
+            >>> for clip in model.stream_features("procedure.mp4"):  # doctest: +SKIP
+            ...     print(clip.start_seconds, clip.embedding.shape)
+        """
+        from endofm.tasks.features.clip_stream import ClipStream
+
+        with ExitStack() as stack:
+            (stream,) = _open_streams(stack, video, [self], level=level, **options)
+            return ClipStream(stream, self.weights_provenance(), stack.pop_all(), progress=progress)
 
     def live(self, *, box: Box | None = None) -> LiveFeatures:
         """Return an object that embeds the frames of a recording as they come, in constant memory.
@@ -240,7 +276,7 @@ def extract_features(
     fps: float | None = None,
     decoder: Decoder = "pyav",
     field_of_view: bool | None = None,
-    progress: bool = True,
+    progress: Progress = True,
     **windows: Any,
 ) -> list[VideoFeatures]:
     """Embed a whole video with several encoders in one pass.
@@ -259,7 +295,7 @@ def extract_features(
         fps: Frame rate of sources that have none.
         decoder: Decoder of a video file.
         field_of_view: Crop to the endoscope's image; by default as the preprocessing of each model specifies.
-        progress: Show a progress bar on a terminal.
+        progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
         **windows: ``window_seconds``, ``hop_seconds``, ``frame_stride`` and ``hop_frames``, for all encoders; by
             default each has the windows of its preprocessing.
 
@@ -275,37 +311,68 @@ def extract_features(
         >>> encoders = [load_encoder("endofm-nano-4x96"), load_encoder("endofm-tiny-8x224-random")]  # doctest: +SKIP
         >>> nano, tiny = extract_features("procedure.mp4", encoders)  # doctest: +SKIP
     """
-    from endofm.inference.streaming import SharedFrames
-    from endofm.tasks.features.stream import FeatureStream, collect_together
-    from endofm.video.clip_windows import WindowSettings
+    from endofm.tasks.features.stream import collect_together
 
     if not encoders:
         raise InputError("no encoders given; load at least one with endofm.load_encoder")
+    with ExitStack() as stack:
+        streams = _open_streams(
+            stack,
+            video,
+            encoders,
+            level=level,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            field_of_view=field_of_view,
+            fps=fps,
+            decoder=decoder,
+            **windows,
+        )
+        return collect_together(streams, [encoder.weights_provenance() for encoder in encoders], progress=progress)
+
+
+def _open_streams(
+    stack: ExitStack,
+    video: VideoInput,
+    encoders: Sequence[VideoEncoder],
+    *,
+    level: FeatureLevel = "clip",
+    batch_size: int = 4,
+    device: str | torch.device | None = None,
+    precision: Precision | Literal["auto"] | None = None,
+    field_of_view: bool | None = None,
+    fps: float | None = None,
+    decoder: Decoder = "pyav",
+    **windows: Any,
+) -> list[FeatureStream]:
+    """Return a stream of one video for each encoder; ``stack`` closes what they need."""
+    from endofm.inference.streaming import SharedFrames
+    from endofm.tasks.features.stream import FeatureStream
+    from endofm.video.clip_windows import WindowSettings
+
     opening: dict[str, Any] = {"fps": fps, "decoder": decoder}
     frames, streams = SharedFrames(), []
-    with ExitStack() as stack:
-        for encoder in encoders:
-            session = encoder._session(
-                video, device=device, precision=precision, field_of_view=field_of_view, **opening
+    for encoder in encoders:
+        session = encoder._session(video, device=device, precision=precision, field_of_view=field_of_view, **opening)
+        model, source, processor = stack.enter_context(session)
+        # The first session opens the video and closes it; the others read the open one.
+        video, opening = source, {}
+        streams.append(
+            FeatureStream(
+                model._encode,
+                source,
+                processor,
+                WindowSettings.for_preprocess(processor.config, **windows),
+                level=level,
+                batch_size=batch_size,
+                device=model.device,
+                precision=precision_in_use(model),
+                tubelet_size=encoder.tubelet_size,
+                frames=frames,
             )
-            model, source, processor = stack.enter_context(session)
-            # The first session opens the video and closes it; the others read the open one.
-            video, opening = source, {}
-            streams.append(
-                FeatureStream(
-                    model._encode,
-                    source,
-                    processor,
-                    WindowSettings.for_preprocess(processor.config, **windows),
-                    level=level,
-                    batch_size=batch_size,
-                    device=model.device,
-                    precision=model.precision,
-                    tubelet_size=encoder.tubelet_size,
-                    frames=frames,
-                )
-            )
-        return collect_together(streams, [encoder.weights_provenance() for encoder in encoders], progress=progress)
+        )
+    return streams
 
 
 @cache

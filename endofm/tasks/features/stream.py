@@ -18,7 +18,7 @@ from endofm.errors import EncoderOutputError, InputError, VideoError, quoted
 from endofm.inference.streaming import Batch, ClipRequest, SharedFrames, batch_clips, read_ahead, stream_clips
 from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.outputs import EncoderOutput
-from endofm.progress import progress_bar
+from endofm.progress import Progress, progress_bar
 from endofm.tasks.features.files import Spool
 from endofm.tasks.features.results import FeatureLevel, VideoFeatures, clock
 from endofm.transforms.processor import Processor
@@ -124,12 +124,12 @@ class FeatureStream:
             for _, features in parts:
                 yield features
 
-    def collect(self, *, weights: Mapping[str, Any] | None = None, progress: bool = True) -> VideoFeatures:
+    def collect(self, *, weights: Mapping[str, Any] | None = None, progress: Progress = True) -> VideoFeatures:
         """Return the features of the whole video, in bounded memory: arrays that outgrow it go to a temporary file.
 
         Args:
             weights: Provenance of the weights, as plain JSON values.
-            progress: Show a progress bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
 
         Raises:
             VideoError: If no frame can be decoded.
@@ -232,14 +232,14 @@ def _batches(streams: Sequence[FeatureStream]) -> Generator[Batch, None, None]:
 
 
 def collect_together(
-    streams: Sequence[FeatureStream], weights: Sequence[Mapping[str, Any]], *, progress: bool = True
+    streams: Sequence[FeatureStream], weights: Sequence[Mapping[str, Any]], *, progress: Progress = True
 ) -> list[VideoFeatures]:
     """Return the features of the whole video from each of several streams, as :meth:`FeatureStream.collect` does.
 
     Args:
         streams: As for :func:`embed_together`.
         weights: Provenance of the weights of each, as plain JSON values.
-        progress: Show a progress bar on a terminal.
+        progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
 
     Raises:
         VideoError: If no frame can be decoded.
@@ -247,7 +247,7 @@ def collect_together(
     """
     name, total = streams[0].source.metadata.name, sum(len(stream.plan) for stream in streams)
     spools: list[dict[str, Spool]] = [{} for _ in streams]
-    bar = progress_bar(total=total, description=Path(name).name, unit="clip", disable=not progress)
+    bar = progress_bar(total=total, description=Path(name).name, unit="clip", progress=progress)
     try:
         with bar, closing(embed_together(streams)) as parts:
             for index, part in parts:

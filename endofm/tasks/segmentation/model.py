@@ -13,6 +13,7 @@ from endofm.config import ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, InputError
 from endofm.kernels.precision import Precision, effective_precision
 from endofm.models.build import build_encoder
+from endofm.models.call_view import precision_in_use
 from endofm.models.encoder import ClipEncoder
 from endofm.models.frame_tokens import frame_tokens
 from endofm.tasks.segmentation.config import SegmentationHeadConfig
@@ -151,7 +152,7 @@ class EndoFMForSegmentation(TaskModel[SegmentationHeadConfig, VideoMasks]):
                 processor,
                 labels=self.labels,
                 device=model.device,
-                precision=model.precision,
+                precision=precision_in_use(model),
                 weights=self.weights_provenance(),
                 num_frames=num_frames,
                 overlap=overlap,

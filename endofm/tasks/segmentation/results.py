@@ -19,6 +19,7 @@ from endofm.video.frames import Float64Array, UInt8Array
 if TYPE_CHECKING:
     import pandas
 
+    from endofm.progress import Progress
     from endofm.video.open import VideoInput
     from endofm.video.overlay import OverlayReport
 
@@ -145,7 +146,7 @@ class VideoMasks:
         *,
         opacity: float = 0.4,
         fps: float | None = None,
-        progress: bool = True,
+        progress: Progress = True,
     ) -> OverlayReport:
         """Write the video with the masks painted over it, keeping times and sound.
 
@@ -154,7 +155,7 @@ class VideoMasks:
             path: File to create or replace, ``.mp4``; for a still also ``.png``.
             opacity: Fraction of the class colour inside a mask, in [0, 1]; outlines are always drawn.
             fps: Frame rate of sources that have none (folders, arrays, images).
-            progress: Show a progress bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
 
         Returns:
             Number of frames and sound tracks, and the problems met.

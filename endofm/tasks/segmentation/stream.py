@@ -18,6 +18,7 @@ from endofm.arguments import integer_argument
 from endofm.errors import EncoderOutputError, VideoError
 from endofm.inference.streaming import read_ahead
 from endofm.inference.video_stream import VideoStream
+from endofm.progress import Progress
 from endofm.tasks.segmentation.files import write_masks
 from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
 from endofm.tasks.segmentation.results import VideoMasks
@@ -148,12 +149,12 @@ class MaskStream(VideoStream[FrameMask, VideoMasks]):
         """Return the number of masks to expect; damaged frames give none."""
         return -(-len(self.source.frame_times()) // self.frame_stride)
 
-    def save(self, path: str | Path, *, progress: bool = True) -> int:
+    def save(self, path: str | Path, *, progress: Progress = True) -> int:
         """Run the stream to its end, writing each mask as it is computed; no mask is held in memory.
 
         Args:
             path: As for :meth:`VideoMasks.save`.
-            progress: Show a progress bar on a terminal.
+            progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
 
         Returns:
             Number of masks.

@@ -27,7 +27,7 @@ class Reporter:
         self.total, self.clips_per_step = total, clips_per_step
         self._is_first = first
         shown = first and progress
-        self._bar: Any = progress_bar(total=total, description="Training", unit="step", disable=not shown)
+        self._bar: Any = progress_bar(total=total, description="Training", unit="step", progress=shown)
         self._bar.initial = self._bar.n = done  # steps done before do not count towards the rate
         self._lines = shown and self._bar.disable
         self._begin, self._done = time.monotonic(), done

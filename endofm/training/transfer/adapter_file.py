@@ -25,9 +25,9 @@ from endofm.hub.tensor_file import (
     write_tensor_file,
 )
 from endofm.json_text import parse_json
-from endofm.kernels.precision import Precision, resolve_precision
+from endofm.kernels.precision import Precision, resolve_precision, usable_device
 from endofm.models.auto import model_class
-from endofm.models.pretrained import Pretrained, usable_device
+from endofm.models.pretrained import Pretrained
 from endofm.tasks.features.model import VideoEncoder, load_encoder
 from endofm.training.config_schema import build_config
 from endofm.training.transfer.base import Transfer, backbone_of, trainable_parameters
