@@ -14,7 +14,7 @@ kernels = [
     Extension(
         f"endofm.kernels.{name}",
         [f"endofm/kernels/{name}.c"],
-        depends=["endofm/kernels/_vectors.h"],
+        depends=["endofm/kernels/_vectors.h", "endofm/kernels/_attention_width.h"],
         extra_compile_args=["-O3"],
         py_limited_api=every_python,
         optional=True,

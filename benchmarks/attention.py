@@ -22,7 +22,7 @@ from benchmarks.encoder_rows import available_precisions
 from benchmarks.timing import gains
 from endofm.config import EncoderConfig
 from endofm.kernels import native
-from endofm.kernels.native import SHORT, matmul_attention, short_attention
+from endofm.kernels.composed_attention import SHORT, matmul_attention, short_attention
 from endofm.models.encoder import VideoTransformer
 
 _SHAPES = {  # frames x clips, tokens of a frame, over time or over space

@@ -85,7 +85,7 @@ def _devices() -> Iterator[Finding]:
     if missing := native.why_no_attention():
         yield Finding("attention", "note", f"no compiled kernels, PyTorch's operators are used: {missing}")
     else:
-        yield Finding("attention", "ok", "compiled kernels")
+        yield Finding("attention", "ok", f"compiled kernels, {native.attention_lanes()} numbers at a time")
     if missing := native.why_no_products():
         yield Finding("products", "note", f"no compiled float32 products, PyTorch's library is used: {missing}")
     else:

@@ -1,5 +1,6 @@
 /*
- * Softmax attention without gradients on x86-64 processors with AVX-512, for heads of 64 channels.
+ * Softmax attention without gradients for heads of 64 channels: in float32 on x86-64 processors with AVX-512 or AVX2 and
+ * on 64-bit ARM processors, in bfloat16 on x86-64 processors with AVX512-BF16.
  *
  * Attention built from general products spends much of its time around them: in a call for every short sequence, in
  * copies between layouts, in passes over scores that have left the core's cache. Here a core processes one head of one
@@ -7,24 +8,20 @@
  * normalised by the softmax and multiplied by all values while their scores are in the first-level cache. Scores and
  * sums are float32; in bfloat16 the inputs of both products, including the softmax weights, are rounded to bfloat16.
  *
- * The file depends on nothing but a C compiler: native.py loads it with ctypes and passes attend_float32 and
- * attend_bfloat16 to PyTorch, which calls them from its own threads. attention_level returns which of them work.
+ * The file depends on nothing but a C compiler: native.py loads it with ctypes and passes one of its functions to
+ * PyTorch, which calls it from its own threads. attention_lanes and attention_bfloat16 return which of them work.
  */
 #include <stdint.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(_WIN32)
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__GNUC__) && !defined(_WIN32)
 
 #include <stdlib.h>
-
-#include "_vectors.h"
-
-#define BFLOAT16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
+#include <string.h>
 
 enum {
     HEAD_DIM = 64,
-    COLUMNS = HEAD_DIM / LANES, /* registers for the output sums of one query */
-    PANELS = 4,                 /* registers of keys at a time */
-    ROWS = 6,                   /* queries at a time: 6 x 4 sums, 4 keys and one query fit the 32 registers */
+    ROWS = 6,        /* queries at a time */
+    ALIGNMENT = 64,  /* bytes of the widest register */
 };
 #define SCALE 0.125f /* 1 / sqrt(HEAD_DIM) */
 
@@ -45,107 +42,38 @@ typedef struct {
     int64_t tokens, padded; /* padded: tokens, rounded up to full registers */
 } workspace;
 
-/* ---- shared by both types ---- */
-
-/*
- * Transpose 16 x 16 numbers of 32 bits, in four rounds that double the size of the blocks in place: pairs of numbers,
- * pairs of 64 bits, then twice the quarters of the registers.
- */
-FLOAT32 INLINE void transpose(__m512i r[LANES]) {
-    __m512i s[LANES], t[LANES];
-    UNROLLED (int i = 0; i < 16; i += 2) {
-        s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    UNROLLED (int i = 0; i < 16; i += 4) {
-        t[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
-        t[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
-        t[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
-        t[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
-    }
-    UNROLLED (int i = 0; i < 4; i++) {
-        __m512i a = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x88), b = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x88);
-        __m512i c = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xdd), d = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xdd);
-        r[i] = _mm512_shuffle_i32x4(a, b, 0x88);
-        r[i + 4] = _mm512_shuffle_i32x4(c, d, 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(a, b, 0xdd);
-        r[i + 12] = _mm512_shuffle_i32x4(c, d, 0xdd);
-    }
-}
-
-/*
- * Pack keys of `words` 32-bit words each as packed[key / 16][word][key % 16], so that one register holds the same word
- * of 16 keys and a query is multiplied by 16 keys at once. Keys missing from the last 16 are zero.
- */
-FLOAT32 INLINE void pack_keys(const workspace *own, const char *keys, int64_t stride, int words) {
-    for (int64_t key = 0; key < own->tokens; key += LANES) {
-        int64_t here = own->tokens - key;
-        char *packed = own->keys + key * words * 4;
-        for (int word = 0; word < words; word += LANES) {
-            __m512i block[LANES];
-            for (int i = 0; i < LANES; i++)
-                block[i] = i < here ? _mm512_loadu_si512(keys + (key + i) * stride + word * 4) : _mm512_setzero_si512();
-            transpose(block);
-            UNROLLED (int i = 0; i < LANES; i++) _mm512_store_si512(packed + (word + i) * WIDTH, block[i]);
-        }
-    }
-}
-
 /* Copy the next queries next to each other; missing ones are zero. */
-FLOAT32 INLINE void pack_queries(const workspace *own, const char *queries, int64_t stride, int64_t here, int bytes) {
+static void pack_queries(const workspace *own, const char *queries, int64_t stride, int64_t here, int bytes) {
     for (int i = 0; i < ROWS; i++)
-        for (int at = 0; at < bytes; at += WIDTH)
-            _mm512_store_si512(own->queries + i * bytes + at,
-                               i < here ? _mm512_loadu_si512(queries + i * stride + at) : _mm512_setzero_si512());
+        if (i < here)
+            memcpy(own->queries + i * bytes, queries + i * stride, (size_t)bytes);
+        else
+            memset(own->queries + i * bytes, 0, (size_t)bytes);
 }
 
-/*
- * Replace the scores s of a query by e^(SCALE (s - max s)) and return one over their sum. The largest score is
- * subtracted so that no exponential overflows, which leaves the softmax unchanged. The denominator is applied later, to
- * the 64 outputs instead of to every score. Padding beyond the last token counts as -infinity.
- */
-FLOAT32 INLINE float softmax(const workspace *own, float *scores) {
-    int64_t last = own->padded - LANES;
-    __mmask16 there = (__mmask16)(0xffff >> (own->padded - own->tokens));
-    __m512 highest = _mm512_mask_load_ps(_mm512_set1_ps(-__builtin_inff()), there, scores + last);
-    for (int64_t j = 0; j < last; j += LANES) highest = _mm512_max_ps(highest, _mm512_load_ps(scores + j));
-    __m512 top = _mm512_set1_ps(_mm512_reduce_max_ps(highest)), scale = _mm512_set1_ps(SCALE);
-    __m512 sum = _mm512_setzero_ps();
-    for (int64_t j = 0; j <= last; j += LANES) {
-        __m512 e = exponential(_mm512_mul_ps(_mm512_sub_ps(_mm512_load_ps(scores + j), top), scale));
-        if (j == last) e = _mm512_maskz_mov_ps(there, e);
-        _mm512_store_ps(scores + j, e);
-        sum = _mm512_add_ps(sum, e);
-    }
-    return 1.0f / _mm512_reduce_add_ps(sum);
-}
-
-/* Call `scores` for all keys: for full groups of PANELS registers, then for the remaining 1 to 3. */
-#define FOR_ALL_KEYS(own, scores)                                                                      \
+/* Call `scores` for all keys: for full groups of registers, then for one register at a time. */
+#define FOR_ALL_KEYS(own, scores, lanes, panels)                                                       \
     {                                                                                                  \
         int64_t key = 0;                                                                               \
-        for (; key + PANELS * LANES <= (own)->padded; key += PANELS * LANES) scores(own, key, PANELS); \
-        switch (((own)->padded - key) / LANES) {                                                       \
-            case 3: scores(own, key, 3); break;                                                        \
-            case 2: scores(own, key, 2); break;                                                        \
-            case 1: scores(own, key, 1); break;                                                        \
-        }                                                                                              \
+        for (; key + panels * lanes <= (own)->padded; key += panels * lanes) scores(own, key, panels); \
+        for (; key < (own)->padded; key += lanes) scores(own, key, 1);                                 \
     }
 
-/* Functions that differ between the types. */
+/* Functions that differ between widths and types. */
 typedef void pack_function(const workspace *own, const char *keys, const char *values, int64_t stride);
 typedef void rows_function(const workspace *own, const char *queries, int64_t stride, int64_t here, char *out,
                            int64_t out_stride);
 
-static int64_t whole_registers(int64_t bytes) { return (bytes + WIDTH - 1) / WIDTH * WIDTH; }
+static int64_t rounded_up(int64_t number, int64_t step) { return (number + step - 1) / step * step; }
 
 /* Process the heads from `begin` to `end`, counted over the heads of all sequences. */
-static void work_off(int64_t begin, int64_t end, attention_job *job, int size, pack_function *pack,
+static void work_off(int64_t begin, int64_t end, attention_job *job, int lanes, int size, pack_function *pack,
                      rows_function *attend) {
-    workspace own = {.tokens = job->tokens, .padded = (job->tokens + LANES - 1) / LANES * LANES};
-    int64_t head_bytes = own.padded * HEAD_DIM * size, row_bytes = own.padded * (int64_t)sizeof(float);
-    int64_t query_bytes = ROWS * HEAD_DIM * size, weight_bytes = whole_registers(ROWS * row_bytes);
-    char *memory = aligned_alloc(WIDTH, (size_t)(2 * head_bytes + 2 * weight_bytes + query_bytes));
+    workspace own = {.tokens = job->tokens, .padded = rounded_up(job->tokens, lanes)};
+    int64_t head_bytes = rounded_up(own.padded * HEAD_DIM * size, ALIGNMENT);
+    int64_t weight_bytes = rounded_up(ROWS * own.padded * (int64_t)sizeof(float), ALIGNMENT);
+    int64_t query_bytes = ROWS * HEAD_DIM * size;
+    char *memory = aligned_alloc(ALIGNMENT, (size_t)(2 * head_bytes + 2 * weight_bytes + query_bytes));
     if (memory == NULL) {
         job->out_of_memory = 1;
         return;
@@ -167,62 +95,35 @@ static void work_off(int64_t begin, int64_t end, attention_job *job, int size, p
     free(memory);
 }
 
-/* ---- float32 ---- */
+#if defined(__x86_64__)
 
-FLOAT32 static void pack_float32(const workspace *own, const char *keys, const char *values, int64_t stride) {
-    pack_keys(own, keys, stride, HEAD_DIM);
-    for (int64_t t = 0; t < own->tokens; t++) {
-        char *to = own->values + t * COLUMNS * WIDTH;
-        UNROLLED (int c = 0; c < COLUMNS; c++)
-            _mm512_store_si512(to + c * WIDTH, _mm512_loadu_si512(values + t * stride + c * WIDTH));
-    }
-}
+/* 16 registers: 6 x 2 sums, 2 keys and one query. */
+#define LANES 8
+#define PANELS 2
+#define TARGET __attribute__((target("avx2,fma")))
+#include "_attention_width.h"
+#undef LANES
+#undef PANELS
+#undef TARGET
 
-/* Scores of the queries for `panels` registers of keys, one product of ROWS x 16 panels. */
-FLOAT32 INLINE void scores_float32(const workspace *own, int64_t key, const int panels) {
-    const float *queries = (const float *)own->queries, *keys = (const float *)own->keys + key * HEAD_DIM;
-    __m512 sums[ROWS][PANELS];
-    UNROLLED (int i = 0; i < ROWS; i++) UNROLLED (int j = 0; j < panels; j++) sums[i][j] = _mm512_setzero_ps();
-    for (int c = 0; c < HEAD_DIM; c++) {
-        __m512 k[PANELS];
-        UNROLLED (int j = 0; j < panels; j++) k[j] = _mm512_load_ps(keys + (j * HEAD_DIM + c) * LANES);
-        UNROLLED (int i = 0; i < ROWS; i++) {
-            __m512 q = _mm512_set1_ps(queries[i * HEAD_DIM + c]);
-            UNROLLED (int j = 0; j < panels; j++) sums[i][j] = _mm512_fmadd_ps(q, k[j], sums[i][j]);
-        }
-    }
-    UNROLLED (int i = 0; i < ROWS; i++)
-        UNROLLED (int j = 0; j < panels; j++)
-            _mm512_store_ps(own->scores + i * own->padded + key + j * LANES, sums[i][j]);
-}
+/* 32 registers: 6 x 4 sums, 4 keys and one query. */
+#define LANES 16
+#define PANELS 4
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#include "_attention_width.h"
 
-FLOAT32 static void rows_float32(const workspace *own, const char *queries, int64_t stride, int64_t here, char *out,
-                                 int64_t out_stride) {
-    pack_queries(own, queries, stride, here, HEAD_DIM * 4);
-    FOR_ALL_KEYS(own, scores_float32)
-    float share[ROWS];
-    for (int i = 0; i < ROWS; i++) share[i] = softmax(own, own->scores + i * own->padded);
-    __m512 sums[ROWS][COLUMNS];
-    UNROLLED (int i = 0; i < ROWS; i++) UNROLLED (int c = 0; c < COLUMNS; c++) sums[i][c] = _mm512_setzero_ps();
-    for (int64_t t = 0; t < own->tokens; t++) {
-        __m512 v[COLUMNS];
-        UNROLLED (int c = 0; c < COLUMNS; c++) v[c] = _mm512_load_ps(own->values + (t * COLUMNS + c) * WIDTH);
-        UNROLLED (int i = 0; i < ROWS; i++) {
-            __m512 w = _mm512_set1_ps(own->scores[i * own->padded + t]);
-            UNROLLED (int c = 0; c < COLUMNS; c++) sums[i][c] = _mm512_fmadd_ps(w, v[c], sums[i][c]);
-        }
-    }
-    UNROLLED (int i = 0; i < ROWS; i++)
-        if (i < here)
-            UNROLLED (int c = 0; c < COLUMNS; c++)
-                _mm512_storeu_ps(out + i * out_stride + c * WIDTH, _mm512_mul_ps(sums[i][c], _mm512_set1_ps(share[i])));
-}
+#define BFLOAT16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16")))
 
-/* ---- bfloat16: as above; one instruction multiplies and adds two channels, or two tokens ---- */
+enum {
+    COLUMNS = HEAD_DIM / LANES, /* registers for the output sums of one query */
+    WIDTH = 64,                 /* bytes in a register */
+};
+
+/* ---- bfloat16: as in float32; one instruction multiplies and adds two channels, or two tokens ---- */
 
 /* Values are packed by pairs of tokens: per register 16 channels, each of both tokens; a missing last token is zero. */
 BFLOAT16 static void pack_bfloat16(const workspace *own, const char *keys, const char *values, int64_t stride) {
-    pack_keys(own, keys, stride, HEAD_DIM / 2);
+    pack_keys16(own, keys, stride, HEAD_DIM / 2);
     const __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37,
                                          5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(LANES));
@@ -259,12 +160,12 @@ BFLOAT16 INLINE void scores_bfloat16(const workspace *own, int64_t key, const in
 BFLOAT16 static void rows_bfloat16(const workspace *own, const char *queries, int64_t stride, int64_t here, char *out,
                                    int64_t out_stride) {
     pack_queries(own, queries, stride, here, HEAD_DIM * 2);
-    FOR_ALL_KEYS(own, scores_bfloat16)
+    FOR_ALL_KEYS(own, scores_bfloat16, LANES, PANELS)
     float share[ROWS];
     const int32_t *weights = (const int32_t *)own->weights;
     for (int i = 0; i < ROWS; i++) {
         float *scores = own->scores + i * own->padded;
-        share[i] = softmax(own, scores);
+        share[i] = softmax16(own, scores);
         for (int64_t j = 0; j < own->padded; j += LANES)
             _mm256_store_si256((__m256i *)(own->weights + (i * own->padded + j) * 2),
                                (__m256i)_mm512_cvtneps_pbh(_mm512_load_ps(scores + j)));
@@ -287,27 +188,40 @@ BFLOAT16 static void rows_bfloat16(const workspace *own, const char *queries, in
                                     (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(sums[i][c], _mm512_set1_ps(share[i]))));
 }
 
-/* ---- exported functions ---- */
-
-/* 0: this processor has neither kernel; 1: attend_float32; 2: attend_bfloat16 as well. */
-int attention_level(void) {
-    __builtin_cpu_init();
-    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")))
-        return 0;
-    return __builtin_cpu_supports("avx512bf16") ? 2 : 1;
-}
-
-void attend_float32(int64_t begin, int64_t end, void *job) {
-    work_off(begin, end, job, 4, pack_float32, rows_float32);
-}
-
 void attend_bfloat16(int64_t begin, int64_t end, void *job) {
-    work_off(begin, end, job, 2, pack_bfloat16, rows_bfloat16);
+    work_off(begin, end, job, LANES, 2, pack_bfloat16, rows_bfloat16);
 }
+
+/* The widest registers, in float32 numbers, for which this processor has a function; 0 for none. */
+int attention_lanes(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+        return 16;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 8 : 0;
+}
+
+/* Whether a processor of 16 lanes can run attend_bfloat16. */
+int attention_bfloat16(void) { return __builtin_cpu_supports("avx512bf16") != 0; }
 
 #else
 
-int attention_level(void) { return 0; }
+/* 32 registers, as with AVX-512. */
+#define LANES 4
+#define PANELS 4
+#define TARGET
+#include "_attention_width.h"
+
+int attention_lanes(void) { return LANES; }
+
+int attention_bfloat16(void) { return 0; }
+
+#endif
+
+#else
+
+int attention_lanes(void) { return 0; }
+
+int attention_bfloat16(void) { return 0; }
 
 #endif

@@ -23,6 +23,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define LANES 16
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
 #include "_vectors.h"
 
 #define MATRIX __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,avx512bf16,amx-tile,amx-bf16")))
@@ -128,24 +130,6 @@ MATRIX static void multiply_block(const uint16_t *rows, const uint16_t *weights,
     _tile_stored(3, sums + SIDE * BLOCK + SIDE, stride);
 }
 
-/*
- * GELU: x (1 + erf(x / sqrt 2)) / 2, with 1 - erf(z) = (a1 t + ... + a5 t^5) e^(-z^2) and t = 1 / (1 + p z) for z >= 0,
- * whose error is at most 1.5e-7 (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26). With
- * Q = (1 - erf(|x| / sqrt 2)) / 2, the upper tail of the normal distribution, GELU is x - x Q for x > 0, else x Q.
- */
-FLOAT32 INLINE __m512 gelu(__m512 x) {
-    __m512 one = _mm512_set1_ps(1), z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.70710678f));
-    __m512 t = _mm512_div_ps(one, _mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), one));
-    __m512 p = _mm512_set1_ps(1.061405429f);
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
-    p = _mm512_mul_ps(_mm512_mul_ps(p, t), exponential(_mm512_mul_ps(z, _mm512_sub_ps(_mm512_setzero_ps(), z))));
-    __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f)), tail = _mm512_mul_ps(half, p); /* x Q */
-    return _mm512_mask_sub_ps(tail, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), x, tail);
-}
-
 /* Add the sums of a block to the output; in the last round add the bias, apply the GELU and add the residual. */
 MATRIX static void finish(const product_job *job, const float *sums, int64_t row, int64_t column, int first, int last) {
     int64_t here = smaller(BLOCK, job->rows - row);
@@ -156,7 +140,7 @@ MATRIX static void finish(const product_job *job, const float *sums, int64_t row
             if (!first) x = _mm512_add_ps(x, _mm512_loadu_ps(job->out + at + c));
             if (last) {
                 if (job->bias) x = _mm512_add_ps(x, _mm512_loadu_ps(job->bias + column + c));
-                if (job->gelu) x = gelu(x);
+                if (job->gelu) x = gelu16(x);
                 if (job->residual) x = _mm512_add_ps(x, _mm512_loadu_ps(job->residual + at + c));
             }
             _mm512_storeu_ps(job->out + at + c, x);
@@ -190,7 +174,7 @@ MATRIX static void multiply_rows(const product_job *job, int64_t row, int64_t st
 MATRIX static void work_off(int64_t begin, int64_t end, product_job *job) {
     const int64_t strips = (job->rows + BLOCK - 1) / BLOCK, columns = job->outputs / BLOCK;
     const int64_t split_bytes = STRIPS * STEPS * 2 * PARTS * TILE * (int64_t)sizeof(uint16_t);
-    char *memory = aligned_alloc(WIDTH, (size_t)(split_bytes + BLOCK * BLOCK * (int64_t)sizeof(float)));
+    char *memory = aligned_alloc(64, (size_t)(split_bytes + BLOCK * BLOCK * (int64_t)sizeof(float)));
     if (memory == NULL) {
         job->out_of_memory = 1;
         return;

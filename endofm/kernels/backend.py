@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from endofm.kernels import native
-from endofm.kernels.native import SHORT, matmul_attention, short_attention
+from endofm.kernels.composed_attention import SHORT, matmul_attention, short_attention
 
 _LARGE = 2**25
 """Bytes from which glibc maps and clears memory at every request (the upper limit of its dynamic threshold)."""

@@ -1,23 +1,23 @@
-"""Attention and products on a CPU: by C kernels on PyTorch's threads, and attention without them by batched products.
+"""Attention and products on a CPU by C kernels on PyTorch's threads.
 
 The kernels are compiled when the package is installed, if there is a C compiler. ``_attention.c`` is softmax attention
-for x86-64 processors with AVX-512, ``_products.c`` float32 products for those with AMX. PyTorch offers its threads
-through its stable C interface (``torch_parallel_for``, since 2.10). Where the compiler, PyTorch or the processor lacks
-something, :func:`why_no_attention` and :func:`why_no_products` return the reason; :func:`matmul_attention` and
-:func:`short_attention` then do the work where PyTorch's fused attention is slow.
+for x86-64 processors with AVX2 or AVX-512 and for 64-bit ARM, ``_products.c`` float32 products for those with AMX.
+PyTorch offers its threads through its stable C interface (``torch_parallel_for``, since 2.10). Where the compiler,
+PyTorch or the processor lacks something, :func:`why_no_attention` and :func:`why_no_products` return the reason, and
+:mod:`endofm.kernels.composed_attention` does the work where PyTorch's fused attention is slow.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
+import platform
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 HEAD_DIM = 64
@@ -32,17 +32,8 @@ _SCORES_PER_TASK = 4096
 _TASKS_PER_THREAD = 4
 """Tasks per thread, at least, so that no thread has much more to do than another."""
 
-_ATTENTION_FUNCTIONS = {torch.float32: "attend_float32", torch.bfloat16: "attend_bfloat16"}
-"""In the order in which ``attention_level`` counts them."""
-
-SHORT = 16
-"""Number of tokens up to which sequences are short: :func:`short_attention` is for them."""
-
-_SCORES_AT_ONCE = 2**19
-"""Scores per step of :func:`matmul_attention`; in bfloat16 they stay in a core's second-level cache."""
-
-_QUERIES_AT_ONCE = 2**18
-"""Numbers in the queries per step of :func:`short_attention`, chosen for the same reason."""
+_LANES = {"AVX512": 16, "AVX2": 8, "DEFAULT": 0}
+"""Float32 numbers in the registers of the instructions that PyTorch uses on an x86-64 processor."""
 
 T = TypeVar("T")
 
@@ -99,18 +90,25 @@ class AttentionKernels:
 
     Args:
         path: Library compiled from ``_attention.c``.
+        most_lanes: Largest number of float32 numbers in a register that may be used.
 
     Raises:
         OSError: If the library, or PyTorch's, cannot be loaded.
         AttributeError: If one of them lacks a function.
 
     Attributes:
+        lanes: Float32 numbers in a register: 16 (AVX-512), 8 (AVX2), 4 (ARM), or 0 where there is no kernel.
         dtypes: Types that the kernels compute in on this processor.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_lanes: int = 16) -> None:
         self._library = NativeLibrary(path)
-        self.dtypes = tuple(_ATTENTION_FUNCTIONS)[: self._library.functions.attention_level()]
+        functions = self._library.functions
+        self.lanes = min(int(functions.attention_lanes()), most_lanes)
+        self._names = {torch.float32: f"attend_float32_{self.lanes}"} if self.lanes else {}
+        if self.lanes == 16 and functions.attention_bfloat16():
+            self._names[torch.bfloat16] = "attend_bfloat16"
+        self.dtypes = tuple(self._names)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend; arguments and result are those of :func:`attend`."""
@@ -127,7 +125,7 @@ class AttentionKernels:
         job.sequence_stride, job.head_stride, job.token_stride = (stride * size for stride in q.stride()[:3])
         job.out_sequence_stride, job.out_head_stride, job.out_token_stride = (s * size for s in out.stride()[:3])
         grain = max(1, _SCORES_PER_TASK // tokens**2)
-        self._library.run(_ATTENTION_FUNCTIONS[q.dtype], sequences * heads, job, grain=grain)
+        self._library.run(self._names[q.dtype], sequences * heads, job, grain=grain)
         if job.out_of_memory:
             raise MemoryError(f"no memory left to attend over {tokens} tokens")
         return out
@@ -238,6 +236,12 @@ def products_available() -> bool:
     return isinstance(_product_kernels(), ProductKernels)
 
 
+def attention_lanes() -> int:
+    """Return how many float32 numbers the attention kernels process at a time; 0 if they are unavailable."""
+    kernels = _attention_kernels()
+    return kernels.lanes if isinstance(kernels, AttentionKernels) else 0
+
+
 def why_no_attention() -> str | None:
     """Return why the attention kernels are unavailable; None if they are available."""
     kernels = _attention_kernels()
@@ -253,10 +257,16 @@ def why_no_products() -> str | None:
 @lru_cache
 def _attention_kernels() -> AttentionKernels | str:
     """Return the installed attention kernels, or the reason why there are none."""
-    kernels = _load("endofm.kernels._attention", AttentionKernels)
+    # PyTorch's own limit (ATEN_CPU_CAPABILITY) holds for these kernels too; other architectures are not in the table.
+    most = _LANES.get(torch.backends.cpu.get_cpu_capability(), 16) if _is_x86() else 16
+    kernels = _load("endofm.kernels._attention", lambda path: AttentionKernels(path, most))
     if isinstance(kernels, AttentionKernels) and not kernels.dtypes:
-        return "this processor has no AVX-512, or the compiler did not support it"
+        return "this processor has neither AVX2 nor ARM's vectors, or the compiler did not support it"
     return kernels
+
+
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 @lru_cache
@@ -306,85 +316,3 @@ _OPERATORS.define(  # type: ignore[no-untyped-call]
     "split_product(Tensor rows, Tensor weights, Tensor? bias, Tensor? residual, bool gelu) -> Tensor"
 )
 _OPERATORS.impl("split_product", _split_product, "CPU")  # type: ignore[no-untyped-call]
-
-
-def matmul_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attend by two batched products with a softmax between them.
-
-    On CPUs this is faster in bfloat16 than the fused kernel, which works in float32 inside.
-
-    Args:
-        q: Queries ``(sequences, heads, tokens, head_dim)``, with any strides, already scaled.
-        k: Keys, of the same shape.
-        v: Values, of the same shape.
-
-    Returns:
-        Same shape as ``q``; in memory the heads of a token are adjacent, ready to be joined.
-    """
-    sequences, heads, tokens, head_dim = q.shape
-    out = q.new_empty(sequences, tokens, heads, head_dim).transpose(1, 2)
-    step = _SCORES_AT_ONCE // (heads * tokens * tokens)
-    if step > 1:
-        for start in range(0, sequences, step):
-            part = slice(start, start + step)
-            out[part] = (q[part] @ k[part].transpose(-2, -1)).softmax(dim=-1) @ v[part]
-    else:
-        # A single sequence is already a batch of heads: bmm writes it in place, without the copies that a reshape of
-        # several sequences needs.
-        for target, queries, keys, values in zip(out, q, k, v, strict=True):
-            torch.bmm(torch.bmm(queries, keys.transpose(-2, -1)).softmax(dim=-1), values, out=target)
-    return out
-
-
-def short_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attend within many short sequences, several of them per product.
-
-    The fused kernel multiplies every sequence and head separately, which for 8 tokens is mostly the cost of a call, the
-    more so with several threads. Here neighbouring sequences form groups of up to :data:`SHORT` tokens, a mask keeps
-    them apart, and all groups of a step are one batched product. The few superfluous products cost less.
-
-    Args:
-        q: Queries ``(sequences, heads, tokens, head_dim)``, with any strides, not scaled.
-        k: Keys, of the same shape.
-        v: Values, of the same shape.
-
-    Returns:
-        Same shape as ``q``; in memory tokens come first, then sequences, then heads.
-    """
-    sequences, heads, tokens, head_dim = q.shape
-    out = q.new_empty(tokens, sequences, heads, head_dim).permute(1, 2, 0, 3)
-    group = max(1, min(SHORT // tokens, sequences))
-    rows = group * tokens
-    groups = min(sequences // group, max(1, _QUERIES_AT_ONCE // (heads * rows * head_dim)))
-    # Row i of a group belongs to sequence i // tokens. A score between two sequences becomes -inf, its softmax weight
-    # exactly 0, so every row is the softmax over its own sequence: grouping changes nothing but rounding.
-    owner = torch.arange(rows, device=q.device) // tokens
-    mask = q.new_zeros(rows, rows).masked_fill_(owner[:, None] != owner, float("-inf"))
-    # Memory for one step, used again by every step.
-    copies = q.new_empty(3, groups * heads, rows, head_dim)
-    products, softmax = q.new_empty(2, groups * heads, rows, rows)
-    grouped = sequences - sequences % group
-    for start in range(0, grouped, groups * group):
-        stop = min(start + groups * group, grouped)
-        grid = ((stop - start) // group, heads, group, tokens, head_dim)
-        queries, keys, values = parts = copies[:, : grid[0] * heads]
-        scores, weights = products[: len(queries)], softmax[: len(queries)]
-        for part, source in zip(parts, (q, k, v), strict=True):
-            part.view(grid).copy_(_in_groups(source[start:stop], group))
-        torch.bmm(queries, keys.transpose(1, 2), out=scores)
-        scores.mul_(head_dim**-0.5)
-        if group > 1:
-            scores.add_(mask)
-        torch.softmax(scores, dim=-1, out=weights)
-        # The queries have been used, so the result may take their memory.
-        torch.bmm(weights, values, out=queries)
-        _in_groups(out[start:stop], group).copy_(queries.view(grid))
-    # The sequences that do not fill a last group.
-    if grouped < sequences:
-        out[grouped:] = F.scaled_dot_product_attention(q[grouped:], k[grouped:], v[grouped:])
-    return out
-
-
-def _in_groups(x: Tensor, group: int) -> Tensor:
-    """Return ``(sequences, heads, tokens, head_dim)`` as ``(groups, heads, group, tokens, head_dim)``, a view."""
-    return torch.unflatten(x, 0, (-1, group)).transpose(1, 2)

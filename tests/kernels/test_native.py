@@ -26,12 +26,12 @@ DTYPES = (torch.float32, torch.bfloat16)
 load_installed = native._attention_kernels.__wrapped__  # the fixture below replaces it
 
 
-@pytest.fixture(scope="module", autouse=True)
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> AttentionKernels:
-    """Build the source in this checkout and replace the installed kernels with the result."""
-    built = AttentionKernels(build("_attention", tmp_path_factory.mktemp("kernels")))
-    if not built.dtypes:
-        pytest.skip("this processor has no AVX-512")
+@pytest.fixture(scope="module", autouse=True, params=[16, 8] if native._is_x86() else [4])
+def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AttentionKernels:
+    """Build the source in this checkout and replace the installed kernels, at each width that this processor has."""
+    built = AttentionKernels(build("_attention", tmp_path_factory.mktemp("kernels")), request.param)
+    if built.lanes != request.param or not hasattr(built._library.functions, f"attend_float32_{built.lanes}"):
+        pytest.skip(f"this processor has no registers of {request.param} numbers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "_attention_kernels", lambda: built)
         yield built
@@ -134,6 +134,22 @@ def test_the_number_of_threads_changes_nothing(tokens: int) -> None:
     assert torch.equal(result[0], result[2])
 
 
+def test_pytorchs_own_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    class Recorded(AttentionKernels):
+        def __init__(self, path: Path, most_lanes: int = 16) -> None:
+            limits.append(most_lanes)
+            self.dtypes = ()
+
+    monkeypatch.setattr(native, "AttentionKernels", Recorded)
+    monkeypatch.setattr(native, "_is_x86", lambda: True)
+    for capability in ("AVX512", "AVX2", "DEFAULT", "newer"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
+        load_installed()
+    assert limits == [16, 8, 0, 16]
+
+
 def test_what_does_not_fit() -> None:
     q, k, v = inputs(2, 5, 2, torch.float32, tokens_first=False)
     assert attention_fits(q, k, v)
@@ -150,7 +166,7 @@ def test_what_does_not_fit() -> None:
 
 def test_memory_that_runs_out_is_reported(kernels: AttentionKernels) -> None:
     job = native._AttentionJob(heads=1, tokens=2**48)
-    kernels._library.run("attend_float32", 1, job)
+    kernels._library.run(f"attend_float32_{kernels.lanes}", 1, job)
     assert job.out_of_memory
 
 

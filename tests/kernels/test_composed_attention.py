@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from endofm.kernels import native
+from endofm.kernels import composed_attention
 from endofm.kernels.backend import FoldedBackend
-from endofm.kernels.native import SHORT, matmul_attention, short_attention
+from endofm.kernels.composed_attention import SHORT, matmul_attention, short_attention
 
 
 @pytest.mark.parametrize("tokens", [1, 8, 197, 300])
 @pytest.mark.parametrize("limit", [1, 2**19])
 def test_attention_by_products(tokens: int, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "_SCORES_AT_ONCE", limit)
+    monkeypatch.setattr(composed_attention, "_SCORES_AT_ONCE", limit)
     qkv = torch.randn(3, tokens, 3, 2, 16)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     expected = scaled_dot_product_attention(q, k, v)
@@ -41,7 +41,7 @@ def test_short_sequences_in_groups(
     kept = qkv.clone()
     q, k, v = qkv.permute(2, 1, 3, 0, 4)
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(native, "_QUERIES_AT_ONCE", limit)
+        patch.setattr(composed_attention, "_QUERIES_AT_ONCE", limit)
         result = short_attention(q, k, v)
     expected = scaled_dot_product_attention(q.double(), k.double(), v.double())
     torch.testing.assert_close(result.double(), expected, atol=2e-5, rtol=2e-5)
