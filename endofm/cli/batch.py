@@ -6,7 +6,8 @@ import argparse
 import math
 import multiprocessing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -219,7 +220,9 @@ def _load(loader: ModelLoader) -> Pretrained:
     from endofm.errors import EndoFMWarning
     from endofm.models.auto import model_class
 
-    torch.set_num_threads(loader.threads)
+    # Of a worker process; that of the command is not the command's alone and gets its number back (`_threads`).
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(loader.threads)
     with warnings.catch_warnings():
         if multiprocessing.parent_process() is not None:
             # The main process has loaded the same weights and warned; once is enough.
@@ -230,6 +233,19 @@ def _load(loader: ModelLoader) -> Pretrained:
             device=loader.device,
             precision=loader.precision,
         )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Use a number of CPU threads in a block; a program that runs a command in its own process keeps its number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def run_batch(
@@ -291,15 +307,16 @@ def run_shared_batch(
     if args.jobs > 1:
         # Each worker loads the models; this process no longer needs its copies.
         _load.cache_clear()
-    reports = run_shared_job(
-        items,
-        folders,
-        work,
-        jobs=args.jobs,
-        left_out=items.left_out,
-        overwrite=args.overwrite,
-        progress=not args.quiet,
-    )
+    with _threads(next(iter(loaders.values())).threads):
+        reports = run_shared_job(
+            items,
+            folders,
+            work,
+            jobs=args.jobs,
+            left_out=items.left_out,
+            overwrite=args.overwrite,
+            progress=not args.quiet,
+        )
     # A program that runs another command in this process loads its weights again: the files may have changed.
     _load.cache_clear()
     entries = [entry for report in reports for entry in report.entries]
@@ -339,7 +356,8 @@ def run_single(
         files: The files, as :func:`single_outputs` returns them.
     """
     report_precision(loader.load(), args)
-    result = work(item, files)
+    with _threads(loader.threads):
+        result = work(item, files)
     for problem in result.problems:
         say(f"endofm: note: {item.path}: {problem}", error=True)
     return result

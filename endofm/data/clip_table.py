@@ -137,16 +137,19 @@ def build_table(
     Args:
         entries: The clips.
         classes: Names of the classes in order. By default the labels that occur: integers in numerical order, other
-            labels alphabetically. Unknown and empty labels become -1.
+            labels alphabetically. Unknown and empty labels become -1. Where no label is one of the names and all are
+            integers, as in published lists, they are the numbers of the classes, from 0.
         notes: What a reader of results should know of the lists.
     """
     rows = list(entries)
     labels = {row.label for row in rows if row.label}
+    integers = all(label.lstrip("-").isdecimal() for label in labels)
     if classes is None:
-        numbers = labels and all(label.lstrip("-").isdigit() for label in labels)
         # Published lists without labels write -1.
-        classes = sorted(labels - {"-1"}, key=int) if numbers else sorted(labels)
+        classes = sorted(labels - {"-1"}, key=int) if labels and integers else sorted(labels)
     number = {name: index for index, name in enumerate(classes)}
+    if integers and labels.isdisjoint(number):
+        number = {label: int(label) for label in labels if 0 <= int(label) < len(classes)}
     return ClipTable(
         path=StringColumn(str(row.path) for row in rows),
         id=StringColumn(row.id for row in rows),

@@ -1,8 +1,9 @@
-"""Run of a segmentation model over clips with masks."""
+"""Scores of a segmentation model, or of masks that were saved, on clips with masks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -50,6 +51,39 @@ def run_segmenter(
     Raises:
         InputError: If none of the clips can be read.
     """
+
+    def predict(clip: MaskedClip, frames: UInt8Array, truth: UInt8Array) -> tuple[UInt8Array, UInt8Array]:
+        return segment_clip(model, frames, truth, size=size, num_frames=num_frames, overlap=overlap)
+
+    shrink = partial(_at_network_size, processor=model.processor) if size == "network" else None
+    return score_clips(clips, predict, len(model.labels), mask_rule=mask_rule, shrink=shrink, worst=worst, notes=notes)
+
+
+def score_clips(
+    clips: Sequence[MaskedClip],
+    predict: Callable[[MaskedClip, UInt8Array, UInt8Array], tuple[UInt8Array, UInt8Array]],
+    num_classes: int,
+    *,
+    mask_rule: MaskRule,
+    shrink: Callable[[UInt8Array], UInt8Array] | None = None,
+    worst: WorstFrames | None = None,
+    notes: list[str] | None = None,
+) -> list[ClipScores]:
+    """Return the scores of every clip.
+
+    Args:
+        clips: The clips.
+        predict: Maps a clip, its frames ``(frames, height, width, 3)`` and its masks ``(frames, height, width)``,
+            uint8, to predicted and true masks of one size. An InputError leaves the clip out.
+        num_classes: Number of classes, background included.
+        mask_rule: Meaning of the values of masks.
+        shrink: Maps frames to the size of the compared masks, for pictures; None where it is theirs.
+        worst: Is offered every frame, to keep the worst ones.
+        notes: Extended by a sentence for every clip that is left out and for frames that hold a single colour.
+
+    Raises:
+        InputError: If none of the clips can be scored.
+    """
     scores: list[ClipScores] = []
     notes = notes if notes is not None else []
     for clip in clips:
@@ -57,23 +91,27 @@ def run_segmenter(
             indices = range(clip.count)
             frames = read_frames(clip, indices)
             frame_size = (frames.shape[1], frames.shape[2])
-            truth = read_masks(clip, indices, frame_size, rule=mask_rule, num_classes=len(model.labels))
+            truth = read_masks(clip, indices, frame_size, rule=mask_rule, num_classes=num_classes)
         except Exception as error:
             notes.append(f"{clip.id} was left out: {reason(error)}")
             continue
         constant = constant_frames(frames)
         if constant:
             notes.append(f"{clip.id}: {len(constant)} frames are one single colour, the first is frame {constant[0]}.")
-        predicted, compared = segment_clip(model, frames, truth, size=size, num_frames=num_frames, overlap=overlap)
-        score = score_clip(predicted, compared, num_classes=len(model.labels), id=clip.id, group=clip.group)
+        try:
+            predicted, compared = predict(clip, frames, truth)
+        except InputError as error:
+            notes.append(f"{clip.id} was left out: {error}")
+            continue
+        score = score_clip(predicted, compared, num_classes=num_classes, id=clip.id, group=clip.group)
         scores.append(score)
         if worst is not None:
-            pictures = frames if size == "frame" else _at_network_size(frames, model.processor)
+            pictures = frames if shrink is None else shrink(frames)
             for index, dice in enumerate(score.frame_dice):
                 caption = f"{clip.id}, frame {index}"
                 worst.add(float(dice), caption, pictures[index], compared[index], predicted[index])
     if not scores:
-        raise InputError(f"none of the {len(clips)} clips can be read; {notes[0] if notes else 'there are none'}")
+        raise InputError(f"none of the {len(clips)} clips can be scored; {notes[0] if notes else 'there are none'}")
     return scores
 
 

@@ -77,15 +77,19 @@ class PretrainLayout(Layout):
         write_clip_list(root / "train.csv", rows)
 
 
+_CLASSES = ("normal", "polyp")
+"""Names of the labels 0 and 1."""
+
+
 class ClassificationLayout(Layout):
     """``videos/`` and ``splits/{train,val,test}.txt`` as in PolypDiag."""
 
     description = (
         "- `videos/<patient>/<number>.mp4`: the clips.\n"
         "- `splits/{train,val,test}.txt`: `path,label` per line, paths below `videos/`; label 1 if a polyp comes into "
-        "view, else 0.\n"
+        "view, else 0, as published.\n"
         "- `splits_kind/{train,val,test}.txt`: the same with the kind of polyp as class, see `classes.json`.\n"
-        "- `manifest.csv`: one line per clip with sizes, times and checksums."
+        "- `manifest.csv`: one line per clip with label (`normal` or `polyp`), sizes, times and checksums."
     )
 
     def write_clip(self, root: Path, planned: PlannedClip, clip: SyntheticClip) -> list[str]:
@@ -96,13 +100,13 @@ class ClassificationLayout(Layout):
 
     def write_lists(self, root: Path, records: Sequence[ClipRecord]) -> None:
         """See :class:`Layout`."""
-        write_manifest(root / CLIP_MANIFEST_NAME, [_row(r, r.files[0][0], str(r.label)) for r in records])
+        write_manifest(root / CLIP_MANIFEST_NAME, [_row(r, r.files[0][0], _CLASSES[r.label]) for r in records])
         for split, chosen in _by_split(records):
             names = [r.files[0][0].removeprefix("videos/") for r in chosen]
             _write_lines(root / f"splits/{split}.txt", (f"{n},{r.label}" for n, r in zip(names, chosen, strict=True)))
             kinds = (f"{n},{KINDS.index(r.kind)}" for n, r in zip(names, chosen, strict=True))
             _write_lines(root / f"splits_kind/{split}.txt", kinds)
-        classes = {"notice": NOTICE, "splits": ["no polyp in view", "polyp in view"], "splits_kind": list(KINDS)}
+        classes = {"notice": NOTICE, "splits": list(_CLASSES), "splits_kind": list(KINDS)}
         _write_lines(root / "classes.json", [json.dumps(classes, indent=2)])
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
-from endofm import VideoDetections, VideoMasks, load_model
+from endofm import EndoFMForVideoClassification, VideoDetections, VideoMasks, load_model
 from endofm.cli.main import main
 
 
@@ -69,6 +72,26 @@ def test_the_score_that_the_weights_say_is_recorded(still: Path, tmp_path: Path)
     assert settings["weights"] == "endofm-nano-polyp-boxes"
     assert settings["min_score"] == load_model("endofm-nano-polyp-boxes").head_config.min_score
     assert (out / "drawn.jpg.json").is_file()
+
+
+def test_a_command_leaves_the_number_of_threads_to_the_program(still: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+
+    def predict(*args: Any, **options: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return whole(*args, **options)
+
+    whole = EndoFMForVideoClassification.predict
+    torch.set_num_threads(2)
+    try:
+        with patch.object(EndoFMForVideoClassification, "predict", predict):
+            command = ["classify", str(still), "--threads", "1", "--quiet", "-o"]
+            assert main([*command, str(tmp_path / "out")]) == 0
+            assert main([*command, str(tmp_path / "one.json")]) == 0
+        assert (seen, torch.get_num_threads()) == ([1, 1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_quiet_commands_do_not_name_their_weights(

@@ -24,6 +24,15 @@ def test_a_text_column_holds_what_was_put_in(values: list[str]) -> None:
     assert list(pickle.loads(pickle.dumps(column))) == values
 
 
+def test_integers_number_the_classes_that_are_named() -> None:
+    entries = [ClipEntry(path=Path(label), id=label, label=label) for label in ("1", "0", "2", "-1", "")]
+    assert build_table(entries, ("normal", "polyp")).label.tolist() == [1, 0, -1, -1, -1]
+    # Names that are integers mean themselves.
+    assert build_table(entries, ("2", "1")).label.tolist() == [1, -1, 0, -1, -1]
+    named = [*entries, ClipEntry(path=Path("p"), id="p", label="polyp")]
+    assert build_table(named, ("normal", "polyp")).label.tolist() == [-1, -1, -1, -1, -1, 1]
+
+
 def test_joined_tables_share_their_classes() -> None:
     one = build_table([ClipEntry(path=Path("a"), id="a", label="x"), ClipEntry(path=Path("b"), id="b")])
     two = build_table([ClipEntry(path=Path("c"), id="c", label=label, fps=5.0) for label in ("w", "x")])

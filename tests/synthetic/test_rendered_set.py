@@ -188,7 +188,7 @@ def test_pretraining_clips_are_read(made: dict[str, Path]) -> None:
 
 def test_classification_lists_are_read(made: dict[str, Path]) -> None:
     root = made["classification"]
-    labels = {row.path: int(row.label) for row in read_manifest(root / "manifest.csv")}
+    labels = {row.path: ("normal", "polyp").index(row.label) for row in read_manifest(root / "manifest.csv")}
     truth = {clip["files"][0]["path"]: clip["label"] for clip in clips_of(root)}
     assert labels == truth
     assert set(labels.values()) == {0, 1}

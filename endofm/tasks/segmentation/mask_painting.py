@@ -8,6 +8,7 @@ import numpy as np
 
 from endofm.errors import InputError, quoted
 from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
+from endofm.video.box_drawing import draw_boxes
 from endofm.video.frames import Frame, UInt8Array
 
 # Okabe and Ito's colours for colour-blind readers (jfly.uni-koeln.de/color), ordered by contrast with red mucosa.
@@ -106,10 +107,11 @@ def mask_painter(
         # Times may have been rounded to six decimals in a file; hence the tolerance.
         index = int(np.searchsorted(starts, frame.pts_seconds + 1e-6, side="right")) - 1
         if index < 0:
-            return frame.data
+            return draw_boxes(frame.data, (), (), ())
         # Frames come in order, so unpacking the current mask once is enough.
         if current is None or current[0] != index:
             current = index, masks[index].unpack(*size)
-        return paint_labels(frame.data, current[1].labels, opacity=opacity)
+        # For its notice alone, which every painted picture carries.
+        return draw_boxes(paint_labels(frame.data, current[1].labels, opacity=opacity), (), (), ())
 
     return paint

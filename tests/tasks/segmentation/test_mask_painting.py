@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from endofm.errors import InputError
-from endofm.tasks.segmentation.mask_painting import paint_labels, palette
+from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
+from endofm.tasks.segmentation.mask_painting import mask_painter, paint_labels, palette
+from endofm.video.box_drawing import draw_boxes
+from endofm.video.frames import Frame
 
 
 def test_painting_tints_inside_and_leaves_the_rest() -> None:
@@ -20,6 +23,20 @@ def test_painting_tints_inside_and_leaves_the_rest() -> None:
     assert (painted[20, 30:60] == palette(2)[1]).all()
     assert (painted[39, 30:60] == palette(2)[1]).all()
     assert (picture == 100).all()
+
+
+def test_every_painted_frame_carries_the_notice() -> None:
+    labels = np.zeros((120, 160), np.uint8)
+    labels[20:40, 30:60] = 1
+    mask = PackedMask.of(FrameMask(0, 1.0, 0.5, labels, (0.0, 1.0)))
+    paint = mask_painter([mask], labels.shape, opacity=0.4)
+    for seconds, expected in ((0.0, np.full((120, 160, 3), 90, np.uint8)), (1.2, None)):
+        frame = Frame(np.full((120, 160, 3), 90, np.uint8), seconds, 0.5)
+        plain = expected if expected is not None else paint_labels(frame.data, labels)
+        painted = paint(frame)
+        assert not np.array_equal(painted, plain)
+        assert np.array_equal(painted, draw_boxes(plain, (), (), ()))
+        assert np.array_equal(painted[:90], plain[:90])
 
 
 def test_painting_refuses_another_size() -> None:
