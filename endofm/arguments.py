@@ -1,9 +1,10 @@
-"""Numbers given as arguments: every kind that Python and NumPy have, checked once and turned into plain ones."""
+"""Numbers and times given as arguments, checked once and turned into plain numbers of Python."""
 
 from __future__ import annotations
 
 import math
 import operator
+import re
 from numbers import Real
 from typing import Any
 
@@ -56,6 +57,22 @@ def number_argument(value: Any, name: str, *, low: float, high: float, unit: str
         what = f"a number of {unit}" if unit else "a number"
         raise InputError(f"{name} must be {what} from {low:g} to {high:g}, got {quoted(value)}")
     return number
+
+
+def clock_argument(text: str, name: str) -> float:
+    """Return a time given as seconds (``"75.5"``), ``"M:SS"`` or ``"H:MM:SS"``, in seconds.
+
+    Args:
+        text: The time.
+        name: Name of the argument, for the message.
+
+    Raises:
+        InputError: If it is no such time.
+    """
+    match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{0,9})?)", text.strip(), re.ASCII)
+    if match is None or (match[2] is not None and float(match[3]) >= 60) or (match[1] and int(match[2]) >= 60):
+        raise InputError(f"{name} must be a time: seconds, M:SS or H:MM:SS, got {quoted(text)}")
+    return 3600 * int(match[1] or 0) + 60 * int(match[2] or 0) + float(match[3])
 
 
 def _is_bool(value: object) -> bool:

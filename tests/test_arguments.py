@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from endofm.arguments import integer_argument, number_argument
+from endofm.arguments import clock_argument, integer_argument, number_argument
 from endofm.errors import InputError
 
 
@@ -41,3 +41,16 @@ def test_anything_else_is_no_number(value: Any) -> None:
     with pytest.raises(InputError, match="hop must be a number of seconds from 1 to 10, got") as error:
         number_argument(value, "hop", low=1, high=10, unit="seconds")
     assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("75.5", 75.5), ("1:05", 65), ("90:00", 5400), ("1:02:03.25", 3723.25), (" 7 ", 7)]
+)
+def test_times_on_a_clock(text: str, seconds: float) -> None:
+    assert clock_argument(text, "--time") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:60", "1:75:00", "1:2:3:4", "1e3", "nan", "1:", "x", "٣"])
+def test_other_texts_are_no_times(text: str) -> None:
+    with pytest.raises(InputError, match="--time must be a time"):
+        clock_argument(text, "--time")
