@@ -68,9 +68,8 @@ class SelfDistillationSettings(StudySettings):
 
     Attributes:
         pictures: ``real``: stills of the folder that ENDOFM_REAL names, scored on polyp crops. ``textures``: an easy
-            set, scored by the kind of texture.
+            set, scored by the hue.
         textures: Textures to train on; half as many others are scored.
-        brightness: See :func:`~studies.textures.draw_textures`.
         camera: Path of the virtual camera.
         encoder: Architecture.
         batch_size: Clips per step.
@@ -83,7 +82,6 @@ class SelfDistillationSettings(StudySettings):
 
     pictures: Literal["real", "textures"]
     textures: int = 640
-    brightness: float = 0.0
     camera: CameraConfig
     encoder: EncoderConfig
     batch_size: int = 64
@@ -256,7 +254,7 @@ class SelfDistillationStudy(Study):
     def facts(cls, summary: Mapping[str, Any]) -> str:
         """Return what was trained and scored."""
         config = summary["config"]
-        scored = "polyp crops of Kvasir-SEG (AUROC)" if config["pictures"] == "real" else "kinds of texture (AUROC)"
+        scored = "polyp crops of Kvasir-SEG (AUROC)" if config["pictures"] == "real" else "hues of tinted noise (AUROC)"
         return (
             f"{config['steps']} steps of {config['batch_size']} clips; scores: {scored}, in percent. Signs: first and "
             "last row of the log, first seed."
@@ -317,12 +315,12 @@ class SelfDistillationStudy(Study):
 
     def _textures(self) -> tuple[Path, int, ScoredPictures]:
         """Return a folder of textures to train on, their number, and these and others, which are scored."""
-        count, folder, brightness = self.settings.textures, self.root / "textures", self.settings.brightness
-        pictures, labels = draw_textures(count, TEXTURE_SIZE, seed=0, brightness=brightness)
+        count, folder = self.settings.textures, self.root / "textures"
+        pictures, labels = draw_textures(count, TEXTURE_SIZE, seed=0)
         for number, picture in enumerate(pictures):
             with atomic_path(folder / f"{number:05}.png") as temporary:
                 Image.fromarray(picture).save(temporary, format="png")
-        others, other_labels = draw_textures(count // 2, TEXTURE_SIZE, seed=1, brightness=brightness)
+        others, other_labels = draw_textures(count // 2, TEXTURE_SIZE, seed=1)
         scored = ScoredPictures(
             self._clips(pictures + others),
             np.concatenate([labels, other_labels]),

@@ -1,4 +1,4 @@
-"""Textures of filtered noise, whose kind is all that two crops of one share: an easy set for self-distillation."""
+"""Tinted noise, whose hue is all that two crops of a picture reliably share: an easy set for self-distillation."""
 
 from __future__ import annotations
 
@@ -7,53 +7,50 @@ import numpy.typing as npt
 
 from endofm.video.frames import UInt8Array
 
-ANGLES = (0.0, 45.0, 90.0, 135.0)
-"""Directions of the stripes, in degrees."""
-PERIODS = (5.0, 13.0)
-"""Widths of the stripes in pixels: no crop of half a side or more turns one into the other."""
+KINDS = tuple(f"hue {number} of 8" for number in range(1, 9))
+"""Equal parts of the circle of hues."""
 
-_SPREAD = 0.25
-"""Width of the band that passes the filter, relative to its frequency."""
+_TINT = 0.06
+"""Largest relative difference of a colour channel from the grey value: weak beside the brightness and the noise."""
 
-_CONTRAST = 35
-"""Standard deviation of the grey values."""
+_PERIODS = (5.0, 20.0)
+"""Shortest and longest mean period of the noise in pixels."""
 
-KINDS = tuple(f"{angle:g} degrees, {period:g} pixels" for angle in ANGLES for period in PERIODS)
+_BAND = 0.3
+"""Width of the band of frequencies that passes the filter, relative to its middle."""
+
+_BRIGHTNESS = (48.0, 208.0)
+"""Smallest and largest mean grey value of a picture."""
+
+_CONTRAST = (20.0, 66.0)
+"""Smallest and largest standard deviation of the grey values of a picture."""
 
 
-def draw_textures(
-    count: int, size: int, *, seed: int, brightness: float = 0.0
-) -> tuple[list[UInt8Array], npt.NDArray[np.int64]]:
-    """Draw grey pictures of every kind in turn.
+def draw_textures(count: int, size: int, *, seed: int) -> tuple[list[UInt8Array], npt.NDArray[np.int64]]:
+    """Draw pictures of filtered noise with a weak tint.
 
-    The phase is random everywhere and the grey values have the same distribution in all kinds, so that neither a
-    thumbnail nor a histogram tells the kind.
+    Hue, brightness, contrast and period are independent. Hues are continuous, so that pictures differ in more ways than
+    there are kinds.
 
     Args:
         count: Number of pictures.
         size: Side in pixels.
-        seed: Seed of the noise.
-        brightness: Largest difference of a picture's mean grey value from 128. Above 0 there is a second thing that two
-            crops share.
+        seed: Seed of everything drawn.
 
     Returns:
-        Pictures, uint8 ``(size, size, 3)`` each, and the index of their kind in :data:`KINDS`, ``(count,)``.
+        Pictures, uint8 ``(size, size, 3)`` each, and the index of their hue in :data:`KINDS`, ``(count,)``.
     """
     generator = np.random.default_rng(seed)
-    labels = np.arange(count, dtype=np.int64) % len(KINDS)
-    fy, fx = np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size), indexing="ij")
-    filters = []
-    for angle in np.radians(ANGLES):
-        for period in PERIODS:
-            x, y, width = np.cos(angle) / period, np.sin(angle) / period, _SPREAD / period
-            # Both halves of the plane: the filtered noise is real.
-            band = sum(np.exp(-((fx - s * x) ** 2 + (fy - s * y) ** 2) / (2 * width**2)) for s in (-1, 1))
-            filters.append(np.asarray(band))
+    hues = generator.uniform(size=count)
+    radius = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.fftfreq(size), indexing="ij"))
     pictures = []
-    for label in labels:
-        noise = np.fft.fft2(generator.standard_normal((size, size)))
-        grey = np.fft.ifft2(noise * filters[label]).real
-        mean = 128 + generator.uniform(-brightness, brightness)
-        levels = (mean + _CONTRAST * grey / grey.std()).round().clip(0, 255).astype(np.uint8)
-        pictures.append(np.repeat(levels[..., None], 3, axis=2))
-    return pictures, labels
+    for hue in hues:
+        middle = 1 / np.exp(generator.uniform(*np.log(_PERIODS)))
+        band = np.exp(-(((radius - middle) / (_BAND * middle)) ** 2) / 2)
+        noise = np.fft.ifft2(np.fft.fft2(generator.standard_normal((size, size))) * band).real
+        contrast = np.exp(generator.uniform(*np.log(_CONTRAST)))
+        grey = generator.uniform(*_BRIGHTNESS) + contrast * noise / noise.std()
+        # Three cosines a third of a turn apart add up to nothing: the hue does not change the brightness.
+        tint = 1 + _TINT * np.cos(2 * np.pi * (hue + np.arange(3) / 3))
+        pictures.append((grey[..., None] * tint).round().clip(0, 255).astype(np.uint8))
+    return pictures, (hues * len(KINDS)).astype(np.int64)
