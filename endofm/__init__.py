@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from endofm.config import PreprocessConfig as PreprocessConfig
     from endofm.demo import demo_video as demo_video
     from endofm.hub.registry import list_models as list_models
+    from endofm.library.feature_library import FeatureLibrary as FeatureLibrary
     from endofm.models.auto import load_model as load_model
     from endofm.models.encoder import VideoTransformer as VideoTransformer
     from endofm.outputs import EncoderOutput as EncoderOutput
@@ -54,6 +55,7 @@ _MODULES = {
     "EndoFMForDetection": "endofm.tasks.detection.model",
     "EndoFMForSegmentation": "endofm.tasks.segmentation.model",
     "EndoFMForVideoClassification": "endofm.tasks.classification.model",
+    "FeatureLibrary": "endofm.library.feature_library",
     "FeatureSet": "endofm.tasks.features.feature_set",
     "ModelConfig": "endofm.config",
     "PreprocessConfig": "endofm.config",

@@ -49,6 +49,7 @@ FLOORS = {
     "synthetic": 10,
     "entrypoints": 10,
     "evaluation": 10,
+    "library": 11,
     "training": 11,
     "bench": 12,
     "cli": 13,

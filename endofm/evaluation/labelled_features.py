@@ -102,8 +102,8 @@ def load_labelled(
     """
     folder = Path(features)
     table = read_clips(labels, classes=classes)
-    known = _feature_files(folder)
-    files = [_file_of(known, table, row) for row in range(len(table))]
+    known = feature_files(folder)
+    files = [file_of(known, table, row) for row in range(len(table))]
     labelled = [row for row in range(len(table)) if table.label[row] >= 0]
     missing = [table.id[row] for row in labelled if files[row] is None]
     if missing:
@@ -150,7 +150,7 @@ def load_labelled(
     )
 
 
-def _feature_files(folder: Path) -> dict[str, Path]:
+def feature_files(folder: Path) -> dict[str, Path]:
     """Return feature files by the path of their video and by their file name without the suffix."""
     files = dict(FeatureSet.open(folder).files)
     if (folder / MANIFEST_NAME).is_file():
@@ -159,7 +159,7 @@ def _feature_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _file_of(known: dict[str, Path], table: ClipTable, row: int) -> Path | None:
+def file_of(known: dict[str, Path], table: ClipTable, row: int) -> Path | None:
     """Return the features of a line: by the video's path, else by the name as listed."""
     names = (str(Path(table.path[row]).resolve()), table.video[row], table.id[row], table.path[row])
     return next((known[name] for name in names if name in known), None)

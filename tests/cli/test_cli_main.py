@@ -102,6 +102,8 @@ WRITING = [
     "detect v.mp4 -o {}/x.csv -o {}/x.mp4 --weights w",
     "segment v.mp4 -o {} --weights w",
     "segment v.mp4 -o {}/x.masks --weights w",
+    "library add in -o {}",
+    "search a.lance --like v.mp4@1 -o {}/x.csv",
     "convert w.pth {}",
     "export --weights w --to onnx -o {}/x.onnx",
     "download w --cache-dir {}",

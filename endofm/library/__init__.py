@@ -1,0 +1,1 @@
+"""A library of procedures: embeddings of many recordings in one searchable folder."""
