@@ -23,7 +23,7 @@ EXAMPLES = ("endofm doctor",)
 State = Literal["ok", "note", "fail"]
 
 PACKAGES = ("torch", "av", "numpy", "pillow", "huggingface_hub", "safetensors")
-EXTRAS = {"parquet": "pyarrow", "h5": "h5py", "viz": "matplotlib", "export": "onnxruntime"}
+EXTRAS = {"dicom": "pydicom", "parquet": "pyarrow", "h5": "h5py", "viz": "matplotlib", "export": "onnxruntime"}
 DECODERS = ("h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "vp9", "av1", "gif", "prores", "wmv3")
 
 

@@ -29,12 +29,13 @@ class FileSource:
     Args:
         medium: The file.
         decoder_threads: Threads of each decoder, >= 1.
+        times_itself: Its times are those of the file; False in a class that takes them from somewhere else.
 
     Raises:
         VideoError: If no frame of it can be decoded.
     """
 
-    def __init__(self, medium: MediaSource, *, decoder_threads: int = 1) -> None:
+    def __init__(self, medium: MediaSource, *, decoder_threads: int = 1, times_itself: bool = True) -> None:
         self._medium, self._threads = medium, decoder_threads
         self._damage = DamageLog()
         self._index = LazyIndex(self._scan)
@@ -60,7 +61,7 @@ class FileSource:
         self._announced = announced_seconds(reader.decoder.container, reader.decoder.stream, self._start)
         self._metadata = _describe(reader, medium.name, self._announced)
         self._is_structure_checked = False
-        if self._clock.is_rate_assumed:
+        if self._clock.is_rate_assumed and times_itself:
             self._damage.note(
                 "rate",
                 f"the file states no frame rate that can be right; {self._metadata.average_fps:g} frames per second "

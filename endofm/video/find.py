@@ -156,13 +156,18 @@ def _why_no_video(path: Path) -> str:
     """Return why a file of unknown kind is no video, as a sentence without its name; empty if it is one."""
     # Imported here: most folders hold nothing of an unknown kind, and sorting names needs no decoder.
     from endofm.video.container import MediaSource, video_stream
+    from endofm.video.dicom_source import why_no_recording
+    from endofm.video.open import is_dicom
 
     # A pipe would be waited for, and a device read.
     if not path.is_file():
         return "this is neither a regular file nor a folder"
-    if _is_text(path):
+    start = _start(path)
+    if _is_text(start):
         return "this is a text file"
     try:
+        if is_dicom(start):
+            return why_no_recording(MediaSource(path, ""))
         with MediaSource(path, "").open(probe_bytes=_PROBE_BYTES) as container:
             video = video_stream(container, "").codec_context
             if container.format.name.endswith("_pipe"):
@@ -173,13 +178,17 @@ def _why_no_video(path: Path) -> str:
         return str(error).removeprefix(": ")
 
 
-def _is_text(path: Path) -> bool:
-    """Return whether a file begins as text; nearly all files of unknown kinds do, and FFmpeg is slow to refuse them."""
+def _start(path: Path) -> bytes:
+    """Return the beginning of a file; nothing if it cannot be read."""
     try:
         with path.open("rb") as file:
-            start = file.read(4096)
+            return file.read(4096)
     except OSError:
-        return False
+        return b""
+
+
+def _is_text(start: bytes) -> bool:
+    """Return whether a file begins as text; nearly all files of unknown kinds do, and FFmpeg is slow to refuse them."""
     # The only video whose header is text.
     return (
         bool(start) and not start.startswith(b"YUV4MPEG2") and not re.search(rb"[^\t\n\f\r\x20-\x7e\x80-\xff]", start)

@@ -72,6 +72,7 @@ def open_video(
             - the path of a video file, in any container and codec that FFmpeg reads;
             - the path of a folder of images (png, jpg, jpeg, bmp, tif, tiff, webp), taken in natural order
               (``img_2`` before ``img_10``), or of a single image, or of a multi-page TIFF;
+            - a DICOM object with moving pictures or one (extra ``dicom``), timed by its header;
             - a video file as ``bytes`` or as a binary file object (read from its beginning, not closed);
             - a uint8 array ``(time, height, width, 3)`` or ``(height, width, 3)``, or a uint8 tensor of these shapes
               or ``(time, 3, height, width)`` or ``(3, height, width)``; RGB;
@@ -152,12 +153,16 @@ def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding
             raise VideoError(f"{path}: this is neither a regular file nor a folder")
         if path.stat().st_size == 0:
             raise VideoError(f"{path}: the file is empty (0 bytes); copy it again from where it was recorded")
+        start = b""
         # Without permission to read, the reader that needs it says so.
         if os.access(path, os.R_OK):
             with path.open("rb") as file:
-                _refuse_dicom(file.read(_START_BYTES), str(path))
+                start = file.read(_START_BYTES)
     except (OSError, ValueError) as error:
         raise VideoError(f"{path}: cannot be opened ({error})") from error
+
+    if is_dicom(start):
+        return _open_dicom(path, str(path), fps, how)
 
     from endofm.video.find import IMAGE_SUFFIXES
     from endofm.video.images import open_image
@@ -205,7 +210,8 @@ def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, how: _Decod
     start = file.read(_START_BYTES)
     if not start:
         raise VideoError(f"{name}: there is no data in it (0 bytes)")
-    _refuse_dicom(start, name)
+    if is_dicom(start):
+        return _open_dicom(data, name, fps, how)
     if start.startswith(_IMAGE_SIGNATURES) or (start[:4], start[8:12]) == (b"RIFF", b"WEBP"):
         from endofm.video.images import open_image
         from endofm.video.sequence_source import image_file_source
@@ -222,13 +228,18 @@ def _open_data(data: bytes | BinaryIO, name: str, fps: float | None, how: _Decod
     return _open_file(data, name, fps, how)
 
 
-def _refuse_dicom(start: bytes, name: str) -> None:
-    """Raise if a file that begins with ``start`` is DICOM: FFmpeg finds video in some, and times it wrongly."""
-    if start[128:132] == b"DICM" or _DICOM_ELEMENTS.match(start):
-        raise VideoError(
-            f"{name}: this is a DICOM file, which is not read. Export the video as MP4 from the archive or viewer, or "
-            f"take it out with `gdcmraw -i IN.dcm -o OUT.mp4` (GDCM); take out single pictures with `dcm2img` (DCMTK)"
-        )
+def is_dicom(start: bytes) -> bool:
+    """Return whether a file that begins so is DICOM: FFmpeg finds video in some, and times it wrongly."""
+    return start[128:132] == b"DICM" or _DICOM_ELEMENTS.match(start) is not None
+
+
+def _open_dicom(source: Path | bytes | BinaryIO, name: str, fps: float | None, how: _Decoding) -> VideoSource:
+    from endofm.video.container import MediaSource
+    from endofm.video.dicom_source import open_dicom
+
+    if how.decoder != "pyav":
+        raise VideoError(f"{name}: {how.decoder} does not read DICOM; leave out decoder= (--decoder)")
+    return open_dicom(MediaSource(source, name), fps=fps, decoder_threads=how.threads)
 
 
 def _open_file(source: Path | bytes | BinaryIO, name: str, fps: float | None, how: _Decoding) -> VideoSource:

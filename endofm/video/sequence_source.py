@@ -29,7 +29,9 @@ class SequenceSource:
         name: Name for messages and outputs.
         size: Height and width in pixels.
         fps: Nominal rate in frames per second; None takes :data:`DEFAULT_FPS`.
-        codec: ``"raw"`` or ``"image"``.
+        codec: ``"raw"``, ``"image"`` or ``"dicom"``.
+        times: Times of the frames and the end, float64 ``(count + 1,)`` seconds, instead of a constant rate.
+        notes: Problems that are known already, sentences.
     """
 
     def __init__(
@@ -41,20 +43,28 @@ class SequenceSource:
         size: tuple[int, int],
         fps: float | None,
         codec: str,
+        times: Float64Array | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
         rate = DEFAULT_FPS if fps is None else float(fps)
-        self._load, self._fps = load, rate
+        steps: Float64Array = np.full(count, 1 / rate) if times is None else np.diff(times)
+        if times is None:
+            times = np.arange(count + 1) / rate
+        else:
+            rate = count / float(times[-1])
+        self._load, self._notes = load, notes
         self._metadata = VideoMetadata(
             name=name,
             width=size[1],
             height=size[0],
             average_fps=rate,
             num_frames=count,
-            duration_seconds=count / rate,
+            duration_seconds=float(times[-1]),
             codec=codec,
         )
-        self._times: Float64Array = np.arange(count) / rate
-        self._end = count / rate
+        self._times: Float64Array = times[:-1]
+        self._durations = steps
+        self._end = float(times[-1])
         self._unreadable: dict[int, str] = {}
 
     @property
@@ -64,8 +74,8 @@ class SequenceSource:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Frames that could not be read so far, one sentence each."""
-        return tuple(self._unreadable[index] for index in sorted(self._unreadable))
+        """Problems, and frames that could not be read so far, one sentence each."""
+        return (*self._notes, *(self._unreadable[index] for index in sorted(self._unreadable)))
 
     def frame_times(self) -> Float64Array:
         """Return the nominal times of all frames, float64 ``(num_frames,)``, seconds."""
@@ -107,7 +117,7 @@ class SequenceSource:
         except VideoError as error:
             self._unreadable[index] = str(error)
             return None
-        return Frame(data, float(self._times[index]), 1 / self._fps)
+        return Frame(data, float(self._times[index]), float(self._durations[index]))
 
     def _nearest(self, index: int) -> Frame:
         # As a viewer would see it: the last good frame stays on screen.
@@ -118,7 +128,8 @@ class SequenceSource:
         raise self._nothing()
 
     def _nothing(self) -> VideoError:
-        return VideoError(f"{self._metadata.name}: none of the frames can be read; the first: {self.problems[0]}")
+        first = self._unreadable[min(self._unreadable)]
+        return VideoError(f"{self._metadata.name}: none of the frames can be read; the first: {first}")
 
     def close(self) -> None:
         """Do nothing: no file is held open."""
