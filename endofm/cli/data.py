@@ -7,11 +7,6 @@ import argparse
 from endofm.cli.parser import add_commands
 
 SUMMARY = "prepare, check, pack and render data sets"
-EXAMPLES = (
-    "endofm data prepare folder recordings/ prepared/ --dry-run",
-    "endofm data check prepared/",
-    "endofm data synth polyps --task classification --clips 120 --size 128",
-)
 
 COMMANDS = {
     "sets": "data_sets",

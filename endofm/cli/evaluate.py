@@ -11,10 +11,6 @@ from endofm.cli.parser import add_commands
 from endofm.task_table import get_task, task_names
 
 SUMMARY = "score features and fine-tuned models on labelled videos, with intervals by patient or video"
-EXAMPLES = (
-    "endofm evaluate features features/ --labels labels.csv --method linear",
-    "endofm evaluate classification test.csv --weights runs/polyps/export -o report/",
-)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -72,8 +72,8 @@ def add_commands(
     """Add a subparser for every command.
 
     A module of ``endofm.cli`` defines ``SUMMARY`` (one line), ``configure(parser)`` and ``run(args)``, which returns
-    the exit status. ``EXAMPLES``, if it has any, are command lines that end the help. It imports its work when it runs,
-    so that help stays fast.
+    the exit status. ``EXAMPLES`` are command lines that end the help; a group has the first of each of its commands. It
+    imports its work when it runs, so that help stays fast.
 
     Args:
         parser: Parser that gets the commands.
@@ -84,14 +84,19 @@ def add_commands(
     options: dict[str, Any] = {} if show else {"help": argparse.SUPPRESS}
     # The name is given, because argparse would otherwise take all of the parser's usage line for it.
     parsers = parser.add_subparsers(metavar=metavar, required=True, prog=parser.prog, **options)
+    firsts: list[str] = []
     for name, module_name in modules.items():
         module = importlib.import_module(module_name if "." in module_name else f"endofm.cli.{module_name}")
-        epilog = examples_text(getattr(module, "EXAMPLES", ()))
+        examples = getattr(module, "EXAMPLES", ())
+        firsts += examples[:1]
+        epilog = examples_text(examples)
         sub = parsers.add_parser(name, help=module.SUMMARY, description=module.SUMMARY, epilog=epilog)
         # A module with subcommands has no run of its own: the innermost command's default wins.
         if hasattr(module, "run"):
             sub.set_defaults(run=module.run)
         module.configure(sub)
+    if parser.epilog is None:
+        parser.epilog = examples_text(firsts)
 
 
 def examples_text(examples: Sequence[str]) -> str | None:
