@@ -19,3 +19,8 @@ class EncoderOutput(NamedTuple):
 
     cls_token: Tensor
     patch_tokens: Tensor | None
+
+    def __repr__(self) -> str:
+        tokens = None if self.patch_tokens is None else tuple(self.patch_tokens.shape)
+        kind = f"{str(self.cls_token.dtype).removeprefix('torch.')} on {self.cls_token.device}"
+        return f"EncoderOutput(cls_token {tuple(self.cls_token.shape)}, patch_tokens {tokens}, {kind})"

@@ -69,6 +69,15 @@ class Pretrained(nn.Module):
         self.processor = Processor(config.preprocess)
         self.provenance = dict(provenance or {})
 
+    def __repr__(self) -> str:
+        size = f"{sum(parameter.numel() for parameter in self.parameters()) / 1e6:.1f} M parameters"
+        weights = f"{self.config.name or 'no name'}{'' if self.config.trained else ', random weights'}"
+        how = f"{self.precision} on {self.device}"
+        return f"{type(self).__name__}({weights}; {self.config.encoder.describe()}; {size}; {how})"
+
+    # print(model) shows all modules, as of any module of torch.
+    __str__ = nn.Module.__repr__
+
     @property
     def precision(self) -> Precision:
         """Numeric precision of the encoder in inference; see :meth:`from_pretrained`."""

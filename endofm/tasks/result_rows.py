@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import html
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from endofm.errors import InputError, quoted
 from endofm.video.frames import Float64Array
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Row = TypeVar("Row")
 
 TimeSpan = tuple[float, float, str]
 """Start and end in seconds, and a label."""
@@ -105,3 +112,78 @@ def join_spans(
     # Sums of parts may miss a whole by rounding.
     enough = (fractions.max(axis=0) >= min_overlap - 1e-9) & (fractions.max(axis=0) > 0)
     return [labels[index] if ok else None for index, ok in zip(best, enough, strict=True)]
+
+
+class TimedRows(ABC, Generic[Row]):
+    """Base of the results of a video: rows in order of time, found by their times."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: Selection) -> Self: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int | Selection) -> Row | Self: ...
+
+    @abstractmethod
+    def _spans(self) -> tuple[Float64Array, Float64Array]:
+        """Return the seconds at which each row begins and ends."""
+
+    @abstractmethod
+    def _facts(self) -> list[tuple[str, str]]:
+        """Return what a notebook shows: names and values."""
+
+    def at(self, seconds: float) -> Row:
+        """Return the clip or frame at a time; where clips overlap, the one whose middle is nearest.
+
+        Raises:
+            InputError: If there is none: the time is before the first or after the last.
+        """
+        return self[row_at(*self._spans(), seconds, repr(self))]
+
+    def between(self, start_seconds: float, end_seconds: float) -> Self:
+        """Return the clips or frames that share some time with a span.
+
+        Raises:
+            InputError: If the span ends before it starts, or there are none and the result cannot be empty.
+        """
+        return self[overlaps(*self._spans(), start_seconds, end_seconds)]
+
+    def labels_from(self, spans: Iterable[TimeSpan], *, min_overlap: float = 0.5) -> list[str | None]:
+        """Return the label of every clip or frame by labelled spans of time.
+
+        Args:
+            spans: ``(start_seconds, end_seconds, label)`` each, in any order.
+            min_overlap: Smallest fraction of a clip, or of the time of a frame, that a label must cover, in [0, 1].
+
+        Returns:
+            For each, the label that covers most of it; None where none covers enough.
+
+        Raises:
+            InputError: If a span is not valid.
+        """
+        return join_spans(*self._spans(), spans, min_overlap=min_overlap)
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        return html_table(type(self).__name__, self._facts())
+
+
+def html_table(title: str, facts: Iterable[tuple[str, str]]) -> str:
+    """Return names and values, which are data, as a table."""
+    cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in facts)
+    return f"<table><caption>{html.escape(title)}</caption>{cells}</table>"
+
+
+def origin_facts(provenance: Any) -> list[tuple[str, str]]:
+    """Return the rows of a table on where a result comes from: weights, problems, random weights."""
+    config = (provenance.get("weights") or {}).get("config") or {}
+    facts = [("weights", str(config.get("name") or "not stated"))]
+    facts += [("problem", str(problem)) for problem in provenance.get("problems", ())]
+    if config.get("trained") is False:
+        facts.append(("note", "random weights: this means nothing"))
+    return facts

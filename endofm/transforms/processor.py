@@ -51,6 +51,11 @@ class Processor:
     def __init__(self, config: PreprocessConfig) -> None:
         self.config = config
 
+    def __repr__(self) -> str:
+        c = self.config
+        crop = f"crop {c.crop!r} to {c.crop_size}"
+        return f"Processor({c.num_frames} frames in {c.window_seconds:g} s, shorter side {c.short_side}, {crop})"
+
     def __call__(self, frames: Frames, box: Box | None = None) -> torch.Tensor:
         """Return the clip of several frames.
 

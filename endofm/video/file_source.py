@@ -156,6 +156,9 @@ class FileSource:
         """Time zero on the clock of the file, in seconds; subtract it from the times of other streams."""
         return self._start
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._metadata.short()})"
+
     @property
     def metadata(self) -> VideoMetadata:
         """Metadata from the header and the first frame."""

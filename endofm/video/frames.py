@@ -25,7 +25,7 @@ this tolerance, requesting the time of a frame would sometimes give the frame be
 """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Frame:
     """One decoded frame.
 
@@ -39,8 +39,12 @@ class Frame:
     pts_seconds: float
     duration_seconds: float
 
+    def __repr__(self) -> str:
+        height, width = self.data.shape[:2]
+        return f"Frame({width} x {height} at {self.pts_seconds:.3f} s for {self.duration_seconds:.3f} s)"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FrameBatch:
     """Frames of one source as one array.
 
@@ -56,6 +60,10 @@ class FrameBatch:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def __repr__(self) -> str:
+        height, width = self.data.shape[1:3]
+        return f"FrameBatch({len(self)} frames of {width} x {height})"
 
     @classmethod
     def stack(cls, frames: Iterable[Frame]) -> FrameBatch:
@@ -100,6 +108,11 @@ class VideoMetadata:
     pixel_format: str = ""
     rotation: int = 0
     decoder: str = ""
+
+    def short(self) -> str:
+        """Return name, size, codec and duration, for the ``repr`` of a source."""
+        seconds = "" if self.duration_seconds is None else f", {self.duration_seconds:.1f} s"
+        return f"{Path(self.name).name!r}, {self.width} x {self.height}, {self.codec}{seconds}"
 
 
 class VideoSource(Protocol):

@@ -131,6 +131,14 @@ def open_video(
     if image is not None and isinstance(source, image.Image):
         return item_source([source], name="image", fps=fps)
     if isinstance(source, (list, tuple)):
+        from endofm.video.find import VIDEO_SUFFIXES
+
+        paths = (Path(item) for item in source if isinstance(item, (str, os.PathLike)))
+        if video := next((path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES), None):
+            raise InputError(
+                f"a list holds the images of one video, and {video} is a video itself; process one video per call, or "
+                f"many with `endofm extract`, `classify`, `detect` or `segment`"
+            )
         return item_source(source, name="list", fps=fps)
     raise InputError(
         f"cannot open a video from {type(source).__name__}; give a path, bytes, a binary file object, a uint8 array "

@@ -67,6 +67,9 @@ class SequenceSource:
         self._end = float(times[-1])
         self._unreadable: dict[int, str] = {}
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._metadata.short()})"
+
     @property
     def metadata(self) -> VideoMetadata:
         """Metadata of the frames."""

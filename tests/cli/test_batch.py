@@ -62,7 +62,7 @@ def test_the_organ_of_a_still_is_named_offline(still: Path, tmp_path: Path, caps
     organ = json.loads((tmp_path / "organ.json").read_text(encoding="utf-8"))
     assert organ["labels"] == ["colon", "larynx", "abdomen"]
     assert sum(organ["video"]["probabilities"]) == pytest.approx(1, abs=1e-5)
-    assert f": {organ['video']['said'][0]} (" in printed.out
+    assert f": {organ['video']['predicted'][0]} (" in printed.out
 
 
 def test_the_score_that_the_weights_say_is_recorded(still: Path, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError, require_extra
 from endofm.tasks.classification.config import ClassificationHeadConfig
-from endofm.tasks.classification.files import write_classification
+from endofm.tasks.classification.files import read_classification, write_classification
 from endofm.tasks.features.results import clock
-from endofm.tasks.result_rows import Selection, overlaps, row_at, select_rows
+from endofm.tasks.result_rows import Selection, TimedRows, origin_facts, select_rows
 from endofm.video.frames import Float64Array
 
 if TYPE_CHECKING:
@@ -53,9 +53,13 @@ class ClipClassification(NamedTuple):
     end_seconds: float
     probabilities: Float64Array
 
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{value:.2f}" for value in self.probabilities)
+        return f"ClipClassification({clock(self.start_seconds)}-{clock(self.end_seconds)}, {numbers})"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VideoClassification:
+class VideoClassification(TimedRows[ClipClassification]):
     """Class probabilities of one video, clip by clip in order of time.
 
     A sequence of :class:`ClipClassification`; a slice, a mask or a list of indices gives a ``VideoClassification`` of
@@ -123,6 +127,19 @@ class VideoClassification:
         random = ", random weights: it means nothing" if self.untrained else ""
         return f"VideoClassification({len(self)} clips, {span}, {predicted or 'no label'}{random})"
 
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.probabilities, dtype) if copy else np.asarray(self.probabilities, dtype)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("video", str((self.provenance.get("video") or {}).get("name") or "not stated"))]
+        facts.append(("clips", f"{len(self)}, {clock(self.start_seconds[0])} to {clock(self.end_seconds[-1])}"))
+        facts.append(("predicted", " + ".join(self.predicted_labels) or "no label"))
+        facts += [(f"p({label})", f"{p:.3f}") for label, p in zip(self.labels, self.video_probabilities, strict=True)]
+        return facts + origin_facts(self.provenance)
+
+    def _spans(self) -> tuple[Float64Array, Float64Array]:
+        return self.start_seconds, self.end_seconds
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in the order of the columns."""
@@ -156,22 +173,6 @@ class VideoClassification:
         """Parts of the video that could not be decoded, one sentence each; empty for an intact video."""
         return tuple(self.provenance.get("problems", ()))
 
-    def at(self, seconds: float) -> ClipClassification:
-        """Return the clip at a time; where clips overlap, the one whose middle is nearest.
-
-        Raises:
-            InputError: If no clip holds this time.
-        """
-        return self[row_at(self.start_seconds, self.end_seconds, seconds, repr(self))]
-
-    def between(self, start_seconds: float, end_seconds: float) -> VideoClassification:
-        """Return the clips that share some time with a span.
-
-        Raises:
-            InputError: If there are none.
-        """
-        return self[overlaps(self.start_seconds, self.end_seconds, start_seconds, end_seconds)]
-
     def to_pandas(self) -> pandas.DataFrame:
         """Return a table: one row per clip, with its times, predicted labels, and one column ``p(label)`` per label.
 
@@ -193,9 +194,14 @@ class VideoClassification:
             "format_version": 1,
             "labels": list(self.labels),
             "multi_label": self.head.multi_label,
-            "video": {"said": list(self.predicted_labels), "probabilities": self.video_probabilities.tolist()},
+            "video": {"predicted": list(self.predicted_labels), "probabilities": self.video_probabilities.tolist()},
             "clips": [
-                {"start_seconds": start, "end_seconds": end, "said": list(self._names(decision)), "probabilities": row}
+                {
+                    "start_seconds": start,
+                    "end_seconds": end,
+                    "predicted": list(self._names(decision)),
+                    "probabilities": row,
+                }
                 for start, end, decision, row in zip(
                     self.start_seconds.tolist(),
                     self.end_seconds.tolist(),
@@ -220,6 +226,23 @@ class VideoClassification:
         """
         write_classification(Path(path), self.to_dict(), self.labels)
         return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> VideoClassification:
+        """Read a ``.json`` file that :meth:`save` wrote.
+
+        Raises:
+            InputError: If the file cannot be read, has another format or is damaged.
+        """
+        values = read_classification(Path(path))
+        clips = values["clips"]
+        return cls(
+            np.array([clip["probabilities"] for clip in clips], np.float64),
+            np.array([clip["start_seconds"] for clip in clips], np.float64),
+            np.array([clip["end_seconds"] for clip in clips], np.float64),
+            values["head"],
+            values["provenance"],
+        )
 
     def _names(self, decision: npt.NDArray[np.int64]) -> tuple[str, ...]:
         """Return the labels of one decision: a class index, or a row of 0 and 1."""

@@ -14,7 +14,7 @@ NOT_LINKED = -1
 """Track of a box that was not linked."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FrameDetections:
     """Boxes of one frame, by descending score.
 
@@ -36,6 +36,10 @@ class FrameDetections:
     scores: Float32Array
     labels: Int64Array
     tracks: Int64Array
+
+    def __repr__(self) -> str:
+        best = f", best {self.scores.max():.2f}" if len(self) else ""
+        return f"FrameDetections(frame {self.index} at {self.seconds:.3f} s, {len(self)} boxes{best})"
 
     def __len__(self) -> int:
         return len(self.boxes)

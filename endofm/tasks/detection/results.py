@@ -13,7 +13,7 @@ import numpy as np
 from endofm.errors import require_extra
 from endofm.tasks.detection.files import DetectionRecord, read_detections, write_detections
 from endofm.tasks.detection.frame_detections import NOT_LINKED, FrameDetections
-from endofm.tasks.result_rows import Selection, overlaps, row_at, select_rows
+from endofm.tasks.result_rows import Selection, TimedRows, origin_facts, select_rows
 from endofm.video.frames import Float64Array
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Track:
     end_seconds: float
 
 
-@dataclass(frozen=True, eq=False)
-class VideoDetections:
+@dataclass(frozen=True, eq=False, repr=False)
+class VideoDetections(TimedRows[FrameDetections]):
     """Boxes of all frames of a video; a sequence of :class:`FrameDetections`.
 
     Attributes:
@@ -101,17 +101,13 @@ class VideoDetections:
         """Return only the boxes of at least this score; all frames are kept, including empty ones."""
         return replace(self, frames=tuple(frame.above(score) for frame in self.frames))
 
-    def at(self, seconds: float) -> FrameDetections:
-        """Return the boxes of the frame that is on screen at a time.
-
-        Raises:
-            InputError: If there is none: the time is before the first frame or after the last.
-        """
-        return self.frames[row_at(*self._spans(), seconds, repr(self))]
-
-    def between(self, start_seconds: float, end_seconds: float) -> VideoDetections:
-        """Return the frames that are on screen at some time of a span."""
-        return self[overlaps(*self._spans(), start_seconds, end_seconds)]
+    def _facts(self) -> list[tuple[str, str]]:
+        counts = dict.fromkeys(self.label_names, 0)
+        for label in (int(label) for frame in self.frames for label in frame.labels):
+            counts[self.label_names[label]] += 1
+        facts = [("frames", f"{len(self)} of {self.width} x {self.height}")]
+        facts += [(f"boxes of {name}", str(count)) for name, count in counts.items()]
+        return [*facts, ("tracks", str(len(self.tracks()))), *origin_facts(self.provenance)]
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a table: one row per box, with its frame, time, label, score, corners in pixels and track.

@@ -12,10 +12,14 @@ import numpy.typing as npt
 from endofm.errors import InputError, require_extra
 from endofm.tasks.features.files import FEATURE_SUFFIXES
 from endofm.tasks.features.results import VideoFeatures
+from endofm.tasks.result_rows import html_table
 from endofm.video.frames import Float64Array
 
 if TYPE_CHECKING:
     import pandas
+
+
+_SHOWN = 20
 
 
 class StackedClips(NamedTuple):
@@ -32,6 +36,9 @@ class StackedClips(NamedTuple):
     videos: tuple[str, ...]
     start_seconds: Float64Array
     end_seconds: Float64Array
+
+    def __repr__(self) -> str:
+        return f"StackedClips({len(self.embeddings)} clips of {len(set(self.videos))} videos)"
 
 
 class FeatureSet(Mapping[str, VideoFeatures]):
@@ -91,6 +98,13 @@ class FeatureSet(Mapping[str, VideoFeatures]):
         folders = {path.parent for path in self.files.values()}
         where = f" in {min(folders, key=lambda path: len(path.parts))}" if folders else ""
         return f"FeatureSet({len(self)} {'video' if len(self) == 1 else 'videos'}{where})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: the names of the videos, up to twenty of them."""
+        rest = len(self) - _SHOWN
+        more = [("...", f"{rest} more")] if rest > 0 else []
+        files = [(name, path.name) for name, path in list(self.files.items())[:_SHOWN]]
+        return html_table(repr(self), files + more)
 
     def stack(self) -> StackedClips:
         """Read the clip embeddings of all videos into one array, in the order of the set.

@@ -29,6 +29,9 @@ class LiveFrame(NamedTuple):
     patch_tokens: Tensor
     clip_embedding: Tensor
 
+    def __repr__(self) -> str:
+        return f"LiveFrame({len(self.embedding)} values, patch tokens {tuple(self.patch_tokens.shape)})"
+
 
 class LiveFeatures:
     """Embeds the frames of one recording as they come; returned by ``encoder.live()``.

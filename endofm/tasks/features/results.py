@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
@@ -16,7 +15,7 @@ from endofm.errors import FeatureFileError, InputError, require_extra
 from endofm.json_text import parse_json
 from endofm.tasks.features.files import Spool, read_arrays, write_arrays
 from endofm.tasks.features.moments import Moments
-from endofm.tasks.result_rows import Selection, TimeSpan, join_spans, overlaps, row_at, select_rows
+from endofm.tasks.result_rows import Selection, TimedRows, origin_facts, select_rows
 from endofm.video.frames import Float64Array
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class ClipFeatures(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VideoFeatures(Moments):
+class VideoFeatures(Moments, TimedRows[ClipFeatures]):
     """Features of one video, clip by clip in order of time.
 
     A sequence of :class:`ClipFeatures`: ``features[3]`` is one clip, ``features[3:9]`` and ``features[mask]`` are
@@ -151,19 +150,16 @@ class VideoFeatures(Moments):
             parts.append("random weights: they mean nothing")
         return f"VideoFeatures({', '.join(parts)})"
 
-    def _repr_html_(self) -> str:
-        """Return a table for notebooks."""
-        rows: list[tuple[str, str]] = [("video", str(_get(self.provenance, "video", "name") or "not stated"))]
-        rows.append(("clips", f"{len(self)} of {self.frame_seconds.shape[1]} frames"))
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("video", str(_get(self.provenance, "video", "name") or "not stated"))]
+        facts.append(("clips", f"{len(self)} of {self.frame_seconds.shape[1]} frames"))
         if len(self):
-            rows.append(("time", f"{clock(self.start_seconds[0])} to {clock(self.end_seconds[-1])}"))
-        rows.append(("embeddings", f"float32 ({len(self)}, {self.embed_dim}), level {self.level}"))
-        rows.append(("weights", str(_get(self.provenance, "weights", "config", "name") or "not stated")))
-        rows += [("problem", problem) for problem in self.problems]
-        if self.untrained:
-            rows.append(("note", "random weights: these features mean nothing"))
-        cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in rows)
-        return f"<table><caption>VideoFeatures</caption>{cells}</table>"
+            facts.append(("time", f"{clock(self.start_seconds[0])} to {clock(self.end_seconds[-1])}"))
+        facts.append(("embeddings", f"float32 ({len(self)}, {self.embed_dim}), level {self.level}"))
+        return facts + origin_facts(self.provenance)
+
+    def _spans(self) -> tuple[Float64Array, Float64Array]:
+        return self.start_seconds, self.end_seconds
 
     @property
     def embed_dim(self) -> int:
@@ -190,33 +186,6 @@ class VideoFeatures(Moments):
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays by attribute name, without those that the level does not have."""
         return {name: getattr(self, name) for name in _FORMS if getattr(self, name) is not None}
-
-    def at(self, seconds: float) -> ClipFeatures:
-        """Return the clip at a time; where clips overlap, the one whose middle is nearest.
-
-        Raises:
-            InputError: If no clip holds this time.
-        """
-        return self[row_at(self.start_seconds, self.end_seconds, seconds, repr(self))]
-
-    def between(self, start_seconds: float, end_seconds: float) -> VideoFeatures:
-        """Return the clips that share some time with the span from ``start_seconds`` to ``end_seconds``."""
-        return self[overlaps(self.start_seconds, self.end_seconds, start_seconds, end_seconds)]
-
-    def labels_from(self, spans: Iterable[TimeSpan], *, min_overlap: float = 0.5) -> list[str | None]:
-        """Return the label of every clip by labelled spans of time.
-
-        Args:
-            spans: ``(start_seconds, end_seconds, label)`` each, in any order.
-            min_overlap: Smallest fraction of a clip that a label must cover, in [0, 1].
-
-        Returns:
-            For each clip, the label that covers most of it; None where none covers enough.
-
-        Raises:
-            InputError: If a span is not valid.
-        """
-        return join_spans(self.start_seconds, self.end_seconds, spans, min_overlap=min_overlap)
 
     def to_torch(self) -> Tensor:
         """Return a copy of the embeddings as a tensor, float32 ``(num_clips, embed_dim)``."""

@@ -10,7 +10,7 @@ from endofm.tasks.segmentation import run_lengths
 from endofm.video.frames import UInt8Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FrameMask:
     """Mask of one frame.
 
@@ -28,8 +28,12 @@ class FrameMask:
     labels: UInt8Array
     scores: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        return f"FrameMask(frame {self.index} at {self.pts_seconds:.3f} s, {width} x {height})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class PackedMask:
     """A :class:`FrameMask` in run lengths: a few hundred bytes instead of one byte per pixel.
 
@@ -46,6 +50,10 @@ class PackedMask:
     duration_seconds: float
     runs: dict[int, str]
     scores: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        classes = ", ".join(map(str, self.runs)) or "none"
+        return f"PackedMask(frame {self.index} at {self.pts_seconds:.3f} s, classes {classes})"
 
     @classmethod
     def of(cls, mask: FrameMask) -> PackedMask:

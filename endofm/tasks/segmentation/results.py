@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from endofm.errors import require_extra
-from endofm.tasks.result_rows import Selection, overlaps, row_at, select_rows
+from endofm.tasks.result_rows import Selection, TimedRows, origin_facts, select_rows
 from endofm.tasks.segmentation.files import read_coco, write_masks
 from endofm.tasks.segmentation.frame_mask import FrameMask, PackedMask
 from endofm.video.frames import Float64Array, UInt8Array
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from endofm.video.overlay import OverlayReport
 
 
-@dataclass(frozen=True, eq=False)
-class VideoMasks:
+@dataclass(frozen=True, eq=False, repr=False)
+class VideoMasks(TimedRows[FrameMask]):
     """Masks of all frames of a video (or of every n-th), at the size of the frames.
 
     A sequence of :class:`~endofm.tasks.segmentation.frame_mask.FrameMask`, unpacked on access.
@@ -75,17 +76,14 @@ class VideoMasks:
         """Parts of the video that could not be decoded, one sentence each; empty for an intact video."""
         return tuple(self.provenance.get("problems", ()))
 
-    def at(self, seconds: float) -> FrameMask:
-        """Return the mask of the frame that is on screen at a time.
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("frames", f"{len(self)} of {self.width} x {self.height}")]
+        for index, label in enumerate(self.labels[1:], start=1):
+            facts.append((f"frames with {label}", str(sum(index in packed.runs for packed in self.packed))))
+        return facts + origin_facts(self.provenance)
 
-        Raises:
-            InputError: If there is none: the time is before the first frame or after the last.
-        """
-        return self[row_at(*self._spans(), seconds, repr(self))]
-
-    def between(self, start_seconds: float, end_seconds: float) -> VideoMasks:
-        """Return the frames that are on screen at some time of a span."""
-        return self[overlaps(*self._spans(), start_seconds, end_seconds)]
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self.to_array(), dtype)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a table: one row per frame, with its time and the fraction of the frame that each class covers.
@@ -110,7 +108,8 @@ class VideoMasks:
 
     def to_array(self) -> UInt8Array:
         """Return all masks at once, uint8 ``(frames, height, width)``; large for long videos."""
-        return np.stack([mask.labels for mask in self])
+        masks = [mask.labels for mask in self]
+        return np.stack(masks) if masks else np.zeros((0, self.height, self.width), np.uint8)
 
     def areas(self) -> Float64Array:
         """Return the fraction of the frame that each class covers, float64 ``(frames, classes)``."""

@@ -32,12 +32,19 @@ def test_a_result_is_written_and_drawn(tmp_path: Path) -> None:
     assert made(provenance={"weights": {"config": {"trained": False}}}).untrained
     values = json.loads(result.save(tmp_path / "r.json").read_text())
     assert values["clips"][1] == {
-        "start_seconds": 5.0, "end_seconds": 10.0, "said": ["polyp"], "probabilities": [0.2, 0.8]
+        "start_seconds": 5.0, "end_seconds": 10.0, "predicted": ["polyp"], "probabilities": [0.2, 0.8]
     }  # fmt: skip
     assert "medical advice" in values["note"]
+    loaded = VideoClassification.load(tmp_path / "r.json")
+    assert loaded.to_dict() == result.to_dict()
+    assert loaded.head == result.head
+    for damaged in ({**values, "clips": []}, {**values, "head": {"labels": 3}}, {**values, "format": "x"}, [values]):
+        (tmp_path / "damaged.json").write_text(json.dumps(damaged))
+        with pytest.raises(InputError, match="not a file of class probabilities"):
+            VideoClassification.load(tmp_path / "damaged.json")
     with result.save(tmp_path / "r.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["said"] for row in rows] == ["normal", "polyp", "polyp"]
+    assert [row["predicted"] for row in rows] == ["normal", "polyp", "polyp"]
     assert rows[2]["p(polyp)"] == "0.700000"
     for name, drawn in (("a.png", result), ("b.svg", made(start_seconds=np.array([0.0, 4.0, 8.0])))):
         assert plot_classification(drawn, tmp_path / name).stat().st_size > 1000
