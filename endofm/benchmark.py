@@ -23,6 +23,7 @@ from endofm.kernels.cuda_graphs import GraphedEncoder
 from endofm.kernels.int8 import can_multiply_int8
 from endofm.kernels.precision import PRECISIONS, Precision, effective_precision, product_speed
 from endofm.outputs import EncoderOutput
+from endofm.pool import cpu_threads
 from endofm.transforms.processor import Processor
 from endofm.video.frames import Frame
 from endofm.video.open import open_video
@@ -91,14 +92,13 @@ class Benchmark:
 
     def run(self) -> Iterator[Measurement]:
         """Yield the measurements one by one, each as soon as it is done."""
-        before, precision = torch.get_num_threads(), self.model.precision
+        precision = self.model.precision
         try:
-            for threads in self.threads if self.model.device.type == "cpu" else (before,):
-                torch.set_num_threads(threads)
-                for name in PRECISIONS:
-                    yield self._encoder(name, threads)
+            for threads in self.threads if self.model.device.type == "cpu" else (torch.get_num_threads(),):
+                with cpu_threads(threads):
+                    for name in PRECISIONS:
+                        yield self._encoder(name, threads)
         finally:
-            torch.set_num_threads(before)
             self.model.precision = precision
         yield from self._video()
         yield _peak_memory()

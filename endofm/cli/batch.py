@@ -6,8 +6,7 @@ import argparse
 import math
 import multiprocessing
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -220,7 +219,7 @@ def _load(loader: ModelLoader) -> Pretrained:
     from endofm.errors import EndoFMWarning
     from endofm.models.auto import model_class
 
-    # Of a worker process; that of the command is not the command's alone and gets its number back (`_threads`).
+    # Of a worker process; that of the command is not the command's alone and gets its number back (`cpu_threads`).
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(loader.threads)
     with warnings.catch_warnings():
@@ -233,19 +232,6 @@ def _load(loader: ModelLoader) -> Pretrained:
             device=loader.device,
             precision=loader.precision,
         )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Use a number of CPU threads in a block; a program that runs a command in its own process keeps its number."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def run_batch(
@@ -295,6 +281,7 @@ def run_shared_batch(
         settings: As for :func:`run_batch`.
     """
     from endofm.inference.job import JobFolder, run_shared_job
+    from endofm.pool import cpu_threads
     from endofm.resume import MANIFEST_NAME
 
     folders = []
@@ -307,7 +294,7 @@ def run_shared_batch(
     if args.jobs > 1:
         # Each worker loads the models; this process no longer needs its copies.
         _load.cache_clear()
-    with _threads(next(iter(loaders.values())).threads):
+    with cpu_threads(next(iter(loaders.values())).threads):
         reports = run_shared_job(
             items,
             folders,
@@ -355,8 +342,10 @@ def run_single(
         work: As for :func:`run_batch`.
         files: The files, as :func:`single_outputs` returns them.
     """
+    from endofm.pool import cpu_threads
+
     report_precision(loader.load(), args)
-    with _threads(loader.threads):
+    with cpu_threads(loader.threads):
         result = work(item, files)
     for problem in result.problems:
         say(f"endofm: note: {item.path}: {problem}", error=True)
