@@ -27,6 +27,7 @@ from endofm.hub.licence import require_accepted
 from endofm.kernels.backend import is_plain_linear
 from endofm.layers.block import DividedSpaceTimeBlock
 from endofm.models.encoder import ClipEncoder
+from endofm.models.timm_encoder import TimmEncoder, build_image_network
 from endofm.tasks.features.model import VideoEncoder
 
 TOLERANCE = 1e-4
@@ -217,6 +218,8 @@ class ExportedNetwork(nn.Module):
         self.encoder = copy.deepcopy(encoder).float().cpu().eval().requires_grad_(False)
         self.encoder.precision = "exact"
         self.patch_tokens = patch_tokens
+        if isinstance(self.encoder, TimmEncoder):
+            _fix_size(self.encoder)
         for block in self.encoder.modules():
             if isinstance(block, DividedSpaceTimeBlock):
                 _fold(block)
@@ -240,6 +243,18 @@ class ExportedNetwork(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         shape = batch, config.in_chans, config.num_frames, config.img_size, config.img_size
         return torch.randn(shape, generator=generator)
+
+
+def _fix_size(encoder: TimmEncoder) -> None:
+    """Replace timm's network by one for images of the configured size alone.
+
+    In a graph that is exported, timm resizes the positions even to the size that they have, antialiased and bicubic,
+    for which OpenVINO has no operator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = build_image_network(encoder.encoder_config, fixed_size=True)
+    network.load_state_dict(encoder.image.state_dict(), strict=True)
+    encoder.image = network.eval().requires_grad_(False)
 
 
 def _fold(block: DividedSpaceTimeBlock) -> None:

@@ -85,8 +85,12 @@ class TimmEncoder(ClipEncoder):
         return torch.autocast(device.type, torch.bfloat16, enabled=lower)
 
 
-def build_image_network(config: TimmConfig) -> Any:
+def build_image_network(config: TimmConfig, *, fixed_size: bool = False) -> Any:
     """Return timm's network without classifier, with random weights.
+
+    Args:
+        config: Architecture.
+        fixed_size: Take images of the configured size alone: a graph of it then has no resizing of positions.
 
     Raises:
         ConfigError: If timm has no such architecture.
@@ -96,7 +100,7 @@ def build_image_network(config: TimmConfig) -> Any:
     if not timm.is_model(config.model):
         raise ConfigError(f"timm {timm.__version__} has no architecture {config.model!r}")
     options = {"in_chans": config.in_chans, "num_classes": 0, "drop_path_rate": config.drop_path_rate}
-    sized = {"img_size": config.img_size, "dynamic_img_size": True}
+    sized = {"img_size": config.img_size, "dynamic_img_size": not fixed_size}
     # Transformers take the size of their tables and resize them; networks of convolutions know no size.
     for more in (sized, {"img_size": config.img_size}, {}):
         try:

@@ -14,6 +14,9 @@ from endofm.errors import EndoFMError, InputError
 from endofm.export import export_encoder
 from endofm.export.encoder_file import EXPORT_FORMATS, PACKAGES, SUFFIXES, ExportFormat, load_runner
 from endofm.tasks.features.model import EndoFM, load_encoder
+from helpers.tiny_timm import TINY_TIMM, tiny_timm
+
+__all__ = ["tiny_timm"]
 
 SMALL = EncoderConfig(img_size=224, num_frames=8, embed_dim=16, depth=1, num_heads=2)
 
@@ -60,7 +63,8 @@ def test_metadata_of_onnx(model: EndoFM, tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.filterwarnings("ignore::endofm.errors.UntrainedWeightsWarning")
-@pytest.mark.parametrize("name", ["vjepa2-tiny-random", "pl-stitch-tiny-random", "surgenetxl-caformer-random"])
+@pytest.mark.usefixtures("tiny_timm")
+@pytest.mark.parametrize("name", ["vjepa2-tiny-random", "pl-stitch-tiny-random", "lemonfm-tiny-random", *TINY_TIMM])
 def test_other_kinds_of_encoders(name: str, tmp_path: Path) -> None:
     encoder = load_encoder(name)
     for to in EXPORT_FORMATS:
