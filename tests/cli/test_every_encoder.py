@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,26 @@ import yaml
 import endofm
 from endofm.cli.main import main
 from endofm.config.mamba_config import MambaConfig
+from endofm.config.timm_config import TimmConfig
+from endofm.hub.registry import get_record, list_models
 from helpers.labelled_videos import make_videos
+from helpers.tiny_timm import TINY_TIMM, tiny_timm
 
-pytestmark = pytest.mark.filterwarnings("ignore::endofm.errors.UntrainedWeightsWarning")
+__all__ = ["tiny_timm"]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::endofm.errors.UntrainedWeightsWarning"),
+    pytest.mark.usefixtures("tiny_timm"),
+]
 
-# One of each kind of network; the records differ in their configuration alone.
+# One of each network in docs/encoders.md; other records differ in their size and preprocessing alone.
 NAMES = (
     "endofm-lv-tiny-random",
+    "stomp-tiny-random",
     "vjepa2-tiny-random",
-    "endovit-tiny-random",
-    "surgenetxl-caformer-random",
     "endomamba-tiny-random",
+    "endovit-tiny-random",
+    "lemonfm-tiny-random",
+    *TINY_TIMM,
 )
 SETTINGS = {
     "evaluation": {"resamples": 2, "pictures": False},
@@ -41,6 +51,21 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_videos(tmp_path_factory.mktemp("sets") / "spots")
+
+
+def test_every_network_of_the_table_is_here() -> None:
+    def network(name: str) -> tuple[str, ...]:
+        encoder = get_record(name).config.encoder
+        if isinstance(encoder, TimmConfig):
+            # Sizes do not count: what is left of vit_large_patch14_reg4_dinov2 is reg4 and dinov2.
+            words = encoder.model.removeprefix("tiny_").replace("test_", "").split("_")
+            sizes = r"vit|patch\d+|small|base|large|tiny|s18"
+            return (encoder.kind, *(word for word in words if not re.fullmatch(sizes, word)))
+        choices = (getattr(encoder, name, "") for name in ("attention_type", "table_resize", "pooling"))
+        return (encoder.kind, *map(str, choices))
+
+    published = {name for name in list_models() if get_record(name).family}
+    assert {network(name) for name in published} <= {network(name) for name in NAMES}
 
 
 def run(*arguments: str | Path) -> None:
@@ -95,6 +120,8 @@ def test_fine_tuning_and_its_evaluation(name: str, videos: Path, tmp_path: Path)
         tmp_path / "report",
         "--num-workers",
         "0",
+        "--resamples",
+        "2",
     )
     assert json.loads((tmp_path / "report" / "report.json").read_text())["items"] == 4
     # The encoder inside the classifier is one of the same kind, and has learnt.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ class PeerOriginal(Original):
         return {name: tensor.clone() for name, tensor in drawn(self.peer).state_dict().items()}
 
 
+@cache
 def drawn(build: Callable[[], nn.Module]) -> nn.Module:
     """Return a network in evaluation mode, always the same one: no gain, scale or statistic is left at its start."""
     with torch.random.fork_rng(devices=[]):
