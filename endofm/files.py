@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,3 +106,15 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+def free_bytes(path: str | Path) -> int:
+    """Return the space that is left where a path is, or would be created."""
+    path = Path(path).absolute()
+    return shutil.disk_usage(next(parent for parent in (path, *path.parents) if parent.exists())).free
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes for people, such as ``9.2 GB``."""
+    unit, name = next(((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB")) if count >= unit), (1e3, "kB"))
+    return f"{count / unit:,.1f} {name}"

@@ -101,3 +101,10 @@ def _word(value: object) -> str:
     """Return a value as a single word of a line: names of files may hold blanks and line breaks."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration for people, such as ``20.5 h``, ``12 min`` or ``40 s``."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

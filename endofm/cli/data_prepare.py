@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from endofm.data.prepare.set_recipe import SetRecipe
+    from endofm.data.prepare.clip_format import ClipFormat
+    from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 
 from endofm.cli.batch import print_left_out
 from endofm.cli.data_sets import set_names
@@ -38,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip-frames", type=int, metavar="N", help="frames per clip (default: 150; 16 of stills)")
     parser.add_argument("--short-side", type=int, metavar="PIXELS", help="shorter side of the clips (default: 256)")
     parser.add_argument("--overwrite", action="store_true", help="remove the clips of an earlier run and start over")
-    parser.add_argument("--dry-run", action="store_true", help="list the sources without preparing them")
+    parser.add_argument("--dry-run", action="store_true", help="list the sources, and what they would take")
     _configure_stills(parser.add_argument_group("stills: layout and virtual camera"))
 
 
@@ -72,12 +74,13 @@ def run(args: argparse.Namespace) -> int:
             print("\t".join(map(visible, (item.source, item.video, item.patient, item.label, item.split))))
         for name, text in (*listing.problems, *listing.dropped):
             say(f"{name}: {text}", error=True)
+        _print_estimate(recipe, listing, args)
         return int(bool(listing.problems))
     report = prepare(
         recipe,
         args.source,
         args.out,
-        clip_format=replace(recipe.clip_format, **_given(args, "clip_frames", "short_side")),
+        clip_format=_clip_format(recipe, args),
         jobs=args.jobs,
         limit=args.limit,
         overwrite=args.overwrite,
@@ -90,6 +93,21 @@ def run(args: argparse.Namespace) -> int:
     if report.problems:
         print(f"{len(report.problems)} problems, listed in {args.out}/{PROBLEMS_NAME}", file=sys.stderr)
     return int(bool(report.problems))
+
+
+def _print_estimate(recipe: SetRecipe, listing: SourceListing, args: argparse.Namespace) -> None:
+    """Print what the preparation would take on the standard error: the other stream is a table."""
+    from endofm.data.prepare.estimate import estimate_preparation
+    from endofm.files import free_bytes
+    from endofm.pool import usable_processors
+
+    estimate = estimate_preparation(recipe, Path(args.source), listing.items, _clip_format(recipe, args))
+    for line in estimate.lines(args.jobs or usable_processors(), free_bytes(args.out)) if estimate else ():
+        say(line, error=True)
+
+
+def _clip_format(recipe: SetRecipe, args: argparse.Namespace) -> ClipFormat:
+    return replace(recipe.clip_format, **_given(args, "clip_frames", "short_side"))
 
 
 def _recipe(args: argparse.Namespace) -> SetRecipe:

@@ -11,6 +11,7 @@ from endofm.training.configs import config_names
 SUMMARY = "pre-train an encoder on your clips; rerun the command to resume"
 EXAMPLES = (
     "endofm pretrain nano --out runs/mine data.clips=prepared",
+    "endofm pretrain nano data.clips=prepared --dry-run",
     "endofm pretrain --settings",
 )
 
@@ -27,6 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out", metavar="FOLDER", help="folder of the run, which resumes if it was interrupted (default: runs/CONFIG)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="do a few steps, print what the run would take, and keep nothing"
     )
     parser.add_argument("--settings", action="store_true", dest="list_settings", help="list all settings and exit")
 
@@ -50,6 +54,11 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(PretrainConfig, file, args.settings)
     # Imported after the settings have been checked: torch and Lightning take seconds.
     require_extra("lightning_fabric", "train", "Pre-training")
+    if args.dry_run:
+        from endofm.training.pretrain_estimate import estimate_pretraining
+
+        print(*estimate_pretraining(config).lines(), sep="\n")
+        return 0
     from endofm.training.pretrain import pretrain
 
     result = pretrain(config, args.out or Path("runs") / file.stem)

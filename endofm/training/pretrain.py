@@ -134,6 +134,12 @@ def _read_sources(data: PretrainDataConfig) -> tuple[ClipTable | None, list[Data
     return join_tables(tables), sources
 
 
+def count_clips(data: PretrainDataConfig) -> int:
+    """Return the number of clips that a run would train on; errors as :func:`pretrain`."""
+    table, sources = _read_sources(data)
+    return sum(source.clips for source in sources) if table is None else len(table)
+
+
 def _title(source: str) -> str:
     # The card is published: it names a source without the folders of this machine.
     path = Path(source).resolve()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,9 @@ from endofm.video.open import open_video
 from endofm.video.writer import write_video
 
 
-def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat) -> SourceRecord:
+def cut_source(
+    root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat, *, max_frames: int | None = None
+) -> SourceRecord:
     """Cut one source into clips ``0001.mp4``, ``0002.mp4``... below ``staging``, or write it uncut as ``item.target``.
 
     Frames that cannot be read are left out, counted and named; a source without readable frames has no clips and a
@@ -34,6 +36,7 @@ def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFor
         item: The source.
         staging: Folder for the clips.
         clip_format: Form of the clips.
+        max_frames: Stop after this many frames, for a sample; None for all.
 
     Raises:
         OSError: If a clip cannot be written (disk full, no permission).
@@ -41,7 +44,7 @@ def cut_source(root: Path, item: SourceItem, staging: Path, clip_format: ClipFor
     reader = _SourceReader(root, item)
     clips: list[ClipRow] = []
     hashes: list[tuple[int, ...]] = []
-    frames = (_resized(frame, clip_format) for frame in reader.frames())
+    frames = (_resized(frame, clip_format) for frame in islice(reader.frames(), max_frames))
     for part in [frames] if item.target else split_stream(frames, clip_format.clip_frames):
         target = staging / (item.target or f"{len(clips) + 1:04}.mp4")
         first = next(part, None)
