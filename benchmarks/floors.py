@@ -24,7 +24,7 @@ from benchmarks.table import Row, as_json, as_markdown
 from endofm import EndoFM
 from endofm.errors import InputError, UntrainedWeightsWarning
 from endofm.files import atomic_path
-from endofm.kernels import native
+from endofm.kernels import native, native_products
 from endofm.kernels.precision import Precision
 
 PARTS = ("encoder", "video", "process", "training", "gpu")
@@ -122,7 +122,8 @@ def _machine() -> dict[str, Any]:
     return {
         "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}",
         "compiled attention": native.why_no_attention() or "yes",
-        "float32 through the matrix unit": native.why_no_products() or "yes",
+        "float32 through the matrix unit": native_products.why_no_split() or "yes",
+        "float32 through AVX2": "yes" if native_products.panels_are_widest() else "no",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from endofm.config import EncoderConfig
-from endofm.kernels.backend import AmxFloat32Backend, FoldedBackend, OneDnnBackend, can_prepack
-from endofm.kernels.int8 import Int8Backend, can_multiply_int8
-from endofm.kernels.native import products_available
+from endofm.kernels.backend import FoldedBackend, OneDnnBackend, can_prepack
+from endofm.kernels.float32 import AmxFloat32Backend, PanelFloat32Backend
+from endofm.kernels.int8 import can_multiply_int8, int8_backend
+from endofm.kernels.native_products import panels_are_widest, split_available
 
 
 def gflop_per_clip(config: EncoderConfig) -> float:
@@ -45,10 +46,12 @@ def matmul_ceiling(config: EncoderConfig, device: torch.device, rounds: int = 5)
         for dtype in (torch.float32, torch.bfloat16):
             if can_prepack(dtype):
                 candidates[f"{str(dtype).removeprefix('torch.')}, packed"] = OneDnnBackend(dtype), dtype
-        if products_available():
+        if split_available():
             candidates["float32, as six of bfloat16"] = AmxFloat32Backend(), torch.float32
+        if panels_are_widest():
+            candidates["float32, in panels"] = PanelFloat32Backend(), torch.float32
         if can_multiply_int8():
-            candidates["int8, with rounding of the input"] = Int8Backend(), torch.float32
+            candidates["int8, with rounding of the input"] = int8_backend(), torch.float32
     work = 2 * rows * config.embed_dim * config.mlp_dim / 1e9
     rates = {}
     with torch.inference_mode():

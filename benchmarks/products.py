@@ -1,8 +1,8 @@
-"""Float32 products on the CPU: prepacked, and split for the matrix unit, against plain ones.
+"""Float32 products on the CPU: prepacked, split for the matrix unit, or in panels for AVX2, against plain ones.
 
 ``python -m benchmarks products`` prints, for the linear layers of a clip of the base encoder, how many times faster
 than ``F.linear`` (median and quartiles over rounds) each backend is, at one thread and at several, and its error
-against float64 relative to that of ``F.linear``. Then, the gain of splitting in a complete clip.
+against float64 relative to that of ``F.linear``. Then, the gain of our own kernels in a complete clip.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from torch import nn
 
 from benchmarks.timing import gains
 from endofm.config import EncoderConfig
-from endofm.kernels import native, precision
-from endofm.kernels.backend import AmxFloat32Backend, FoldedBackend, OneDnnBackend, can_prepack
-from endofm.kernels.native import products_available
+from endofm.kernels import precision
+from endofm.kernels.backend import FoldedBackend, OneDnnBackend, can_prepack
+from endofm.kernels.float32 import AmxFloat32Backend, PanelFloat32Backend
+from endofm.kernels.native_products import panels_are_widest, split_available, why_no_split
 from endofm.models.encoder import VideoTransformer
 
 _ROWS = 8 * 197
@@ -33,12 +34,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=30, help="of the products alone")
     parser.add_argument("--clip-rounds", type=int, default=15, help="of whole clips")
     args = parser.parse_args(arguments)
-    if missing := native.why_no_products():
+    if missing := why_no_split():
         print(f"no split products: {missing}")
     for threads in sorted({1, os.cpu_count() or 1}):
         torch.set_num_threads(threads)
         _products_alone(threads, args.rounds)
-    if products_available():
+    if split_available() or panels_are_widest():
         for threads in sorted({1, os.cpu_count() or 1}):
             torch.set_num_threads(threads)
             _whole_clips(threads, args.clip_rounds)
@@ -47,7 +48,8 @@ def main(arguments: list[str]) -> None:
 def _products_alone(threads: int, rounds: int) -> None:
     ways: dict[str, FoldedBackend] = {"plain": FoldedBackend()}
     ways |= {"prepacked": OneDnnBackend(torch.float32)} if can_prepack(torch.float32) else {}
-    ways |= {"split": AmxFloat32Backend()} if products_available() else {}
+    ways |= {"split": AmxFloat32Backend()} if split_available() else {}
+    ways |= {"in panels": PanelFloat32Backend()} if panels_are_widest() else {}
     for name, (inputs, outputs) in _SHAPES.items():
         layer, x = nn.Linear(inputs, outputs), torch.randn(_ROWS, inputs)
         gelu = "GELU" in name
@@ -62,11 +64,12 @@ def _products_alone(threads: int, rounds: int) -> None:
 
 
 def _whole_clips(threads: int, rounds: int) -> None:
-    split = VideoTransformer(EncoderConfig()).eval()
+    own = VideoTransformer(EncoderConfig()).eval()
     clip = torch.randn(1, 3, 8, 224, 224)
     packed = VideoTransformer(EncoderConfig()).eval()
-    packed.load_state_dict(split.state_dict())
-    with torch.inference_mode(), patch.object(precision, "products_available", lambda: False):
+    packed.load_state_dict(own.state_dict())
+    others = {"split_available": lambda: False, "panels_are_widest": lambda: False}
+    with torch.inference_mode(), patch.multiple(precision, **others):
         packed(clip)  # The backend is selected once per model.
-    found = gains({"prepacked": partial(packed, clip), "split": partial(split, clip)}, threads, rounds)
-    print(f"{threads} threads, whole clip, against prepacked: split {found['split']}", flush=True)
+    found = gains({"prepacked": partial(packed, clip), "own": partial(own, clip)}, threads, rounds)
+    print(f"{threads} threads, whole clip, against prepacked: own kernels {found['own']}", flush=True)

@@ -78,7 +78,7 @@ def _packages() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    from endofm.kernels import native
+    from endofm.kernels import native, native_products
 
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch, {capability}")
@@ -86,10 +86,12 @@ def _devices() -> Iterator[Finding]:
         yield Finding("attention", "note", f"no compiled kernels, PyTorch's operators are used: {missing}")
     else:
         yield Finding("attention", "ok", f"compiled kernels, {native.attention_lanes()} numbers at a time")
-    if missing := native.why_no_products():
-        yield Finding("products", "note", f"no compiled float32 products, PyTorch's library is used: {missing}")
-    else:
+    if not (missing := native_products.why_no_split()):
         yield Finding("products", "ok", "float32 products use the matrix unit (AMX), compiled kernel")
+    elif native_products.panels_are_widest():
+        yield Finding("products", "ok", "float32 products use AVX2, compiled kernel")
+    else:
+        yield Finding("products", "note", f"no compiled float32 products, PyTorch's library is used: {missing}")
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield Finding("cuda", "ok", f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")

@@ -27,9 +27,6 @@ _LARGE = 2**25
 TYPICAL_ROWS = 1568
 """Rows of input for which oneDNN chooses the order of the weights: the tokens of one clip. Any other number works."""
 
-_PARTS = 3
-"""Bfloat16 numbers per float32 number: 8 significant bits each, 24 together."""
-
 
 class Backend:
     """The modules themselves: with gradients, on every device, in every type."""
@@ -249,67 +246,6 @@ def can_prepack(dtype: torch.dtype) -> bool:
     tolerance = 1e-5 if dtype is torch.float32 else 0.1
     pairs = zip(results, (F.gelu(expected), residual.float() + expected), strict=True)
     return all(a.dtype == dtype and bool((a.float() - b).abs().max() < tolerance) for a, b in pairs)
-
-
-class AmxFloat32Backend(OneDnnBackend):
-    """Float32 products on x86-64 processors whose matrix unit (AMX) multiplies bfloat16 only.
-
-    A float32 number is the sum of three bfloat16 numbers; the six largest of the nine products of two such sums,
-    accumulated in float32, are as exact as a float32 product (Henry, Tang and Heinecke, arXiv 1904.06376). The kernel
-    is ``_products.c``, called through :func:`endofm.kernels.native.split_product`. Layers of other widths are
-    multiplied by oneDNN.
-
-    Infinity, and values that bfloat16 rounds to it (from 3.39e38), become not-a-number; values below 1.2e-38 become
-    zero.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(torch.float32)
-
-    def prepare(self, weight: Tensor, bias: Tensor | None) -> LinearWeights:
-        """Split the weights and bring them into the unit's order."""
-        if any(size % native.BLOCK for size in weight.shape):
-            return super().prepare(weight, bias)
-        return LinearWeights(split_weight(weight.float()), None if bias is None else bias.float().contiguous())
-
-    def multiply(self, x: Tensor, weights: LinearWeights, *, gelu: bool) -> Tensor:
-        """Return ``x @ weight.T + bias``, followed by a GELU if requested."""
-        if not _is_split(weights):
-            return super().multiply(x, weights, gelu=gelu)
-        rows = x.reshape(-1, x.shape[-1])
-        return native.split_product(rows, weights.weight, weights.bias, None, gelu=gelu).view(*x.shape[:-1], -1)
-
-    def multiply_add(self, x: Tensor, branch: Tensor, weights: LinearWeights) -> Tensor:
-        """Return ``x + branch @ weight.T + bias``."""
-        if not _is_split(weights):
-            return super().multiply_add(x, branch, weights)
-        rows, residual = branch.reshape(-1, branch.shape[-1]), x.reshape(-1, x.shape[-1])
-        return native.split_product(rows, weights.weight, weights.bias, residual, gelu=False).view(x.shape)
-
-
-def split_weight(weight: Tensor) -> Tensor:
-    """Split a weight ``(outputs, inputs)``, float32, both sizes multiples of :data:`~endofm.kernels.native.BLOCK`.
-
-    Returns:
-        bfloat16 ``(outputs / 32, inputs / 32, part, half, pair, output, 2)``: for each 32 outputs and 32 inputs, every
-        one of the three parts as two tiles of 16 outputs, in which pairs of inputs are adjacent.
-    """
-    # w = p0 + p1 + p2: each part is the bfloat16 nearest to the remainder. The subtraction is exact in float32, because
-    # the two numbers are within a factor of two (Sterbenz), so after three parts of 8 bits nothing of the 24 is left.
-    # A product (p0 + p1 + p2) (q0 + q1 + q2) has nine terms p_i q_j of relative size 2^(-8 (i + j)). The kernel forms
-    # the six with i + j <= 2; the three others are about 2^-24 of the product, which is float32's own rounding.
-    parts, remainder = [], weight
-    for _ in range(_PARTS):
-        parts.append(remainder.bfloat16())
-        remainder = remainder - parts[-1].float()
-    outputs, inputs = weight.shape
-    # A tile of the matrix unit has 16 rows of 64 bytes: for weights, a row holds two neighbouring inputs of 16 outputs.
-    tiles = torch.stack(parts).view(_PARTS, outputs // native.BLOCK, 2, 16, inputs // native.BLOCK, 16, 2)
-    return tiles.permute(1, 4, 0, 2, 5, 3, 6).contiguous()
-
-
-def _is_split(weights: LinearWeights) -> bool:
-    return weights.weight.dtype is torch.bfloat16
 
 
 class WeightCache:

@@ -1,9 +1,9 @@
-"""Attention and products on a CPU by C kernels on PyTorch's threads.
+"""C kernels on PyTorch's threads, and attention by them.
 
 The kernels are compiled when the package is installed, if there is a C compiler. ``_attention.c`` is softmax attention
-for x86-64 processors with AVX2 or AVX-512 and for 64-bit ARM, ``_products.c`` float32 products for those with AMX.
+for x86-64 processors with AVX2 or AVX-512 and for 64-bit ARM; products are in :mod:`endofm.kernels.native_products`.
 PyTorch offers its threads through its stable C interface (``torch_parallel_for``, since 2.10). Where the compiler,
-PyTorch or the processor lacks something, :func:`why_no_attention` and :func:`why_no_products` return the reason, and
+PyTorch or the processor lacks something, :func:`why_no_attention` returns the reason, and
 :mod:`endofm.kernels.composed_attention` does the work where PyTorch's fused attention is slow.
 """
 
@@ -23,14 +23,8 @@ from torch import Tensor
 HEAD_DIM = 64
 """Channels per head that the attention kernels are compiled for."""
 
-BLOCK = 32
-"""The numbers of inputs and outputs of a split product are multiples of this; so many rows are computed at once."""
-
 _SCORES_PER_TASK = 4096
 """Attention scores that are worth waking a thread for."""
-
-_TASKS_PER_THREAD = 4
-"""Tasks per thread, at least, so that no thread has much more to do than another."""
 
 _LANES = {"AVX512": 16, "AVX2": 8, "DEFAULT": 0}
 """Float32 numbers in the registers of the instructions that PyTorch uses on an x86-64 processor."""
@@ -131,57 +125,6 @@ class AttentionKernels:
         return out
 
 
-class _ProductJob(ctypes.Structure):
-    """``product_job`` of ``_products.c``."""
-
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("input", "weights", "bias", "residual", "out")),
-        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs", "groups", "gelu", "out_of_memory")),
-    )
-
-
-class ProductKernels:
-    """Product kernel of a compiled file.
-
-    Args:
-        path: Library compiled from ``_products.c``.
-
-    Raises:
-        OSError: If the library, or PyTorch's, cannot be loaded.
-        AttributeError: If one of them lacks a function.
-
-    Attributes:
-        usable: Whether this processor has the matrix unit and the system lets this process use it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._library = NativeLibrary(path)
-        self.usable = bool(self._library.functions.products_level())
-
-    def multiply(
-        self, rows: Tensor, weights: Tensor, bias: Tensor | None, residual: Tensor | None, *, gelu: bool
-    ) -> Tensor:
-        """Multiply; arguments and result are those of :func:`split_product`."""
-        rows, residual = rows.contiguous(), None if residual is None else residual.contiguous()
-        count, inputs = rows.shape
-        columns = len(weights)
-        out = rows.new_empty(count, columns * BLOCK)
-        blocks = -(-count // BLOCK)
-        if blocks == 0:
-            return out
-        # A task is one block of rows and one group of outputs. Few rows need several groups to occupy all threads.
-        groups = min(columns, -(-_TASKS_PER_THREAD * torch.get_num_threads() // blocks))
-        job = _ProductJob()
-        job.input, job.weights, job.out = rows.data_ptr(), weights.data_ptr(), out.data_ptr()
-        job.bias = None if bias is None else bias.data_ptr()
-        job.residual = None if residual is None else residual.data_ptr()
-        job.rows, job.inputs, job.outputs, job.groups, job.gelu = count, inputs, columns * BLOCK, groups, gelu
-        self._library.run("multiply", groups * blocks, job)
-        if job.out_of_memory:
-            raise MemoryError(f"no memory left to multiply {count} rows")
-        return out
-
-
 def attention_fits(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Return whether :func:`attend` takes these tensors on this machine."""
     kernels = _attention_kernels()
@@ -213,29 +156,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out
 
 
-def split_product(rows: Tensor, weights: Tensor, bias: Tensor | None, residual: Tensor | None, *, gelu: bool) -> Tensor:
-    """Return ``rows @ weight.T + bias``, then an exact (erf) GELU, then plus a residual, each if requested.
-
-    Args:
-        rows: ``(rows, inputs)``, float32 on the CPU.
-        weights: Weight ``(outputs, inputs)`` in the form of :func:`~endofm.kernels.backend.split_weight`.
-        bias: ``(outputs,)``, float32, or None.
-        residual: ``(rows, outputs)``, float32, or None.
-        gelu: Apply the GELU.
-
-    Returns:
-        ``(rows, outputs)``, float32. The order of summation, and so the rounding, differs from PyTorch's; it does not
-        depend on the number of threads.
-    """
-    out: Tensor = torch.ops.endofm.split_product(rows, weights, bias, residual, gelu)
-    return out
-
-
-def products_available() -> bool:
-    """Return whether :func:`split_product` works on this machine."""
-    return isinstance(_product_kernels(), ProductKernels)
-
-
 def attention_lanes() -> int:
     """Return how many float32 numbers the attention kernels process at a time; 0 if they are unavailable."""
     kernels = _attention_kernels()
@@ -248,37 +168,26 @@ def why_no_attention() -> str | None:
     return kernels if isinstance(kernels, str) else None
 
 
-def why_no_products() -> str | None:
-    """Return why the product kernel is unavailable; None if it is available."""
-    kernels = _product_kernels()
-    return kernels if isinstance(kernels, str) else None
-
-
 @lru_cache
 def _attention_kernels() -> AttentionKernels | str:
     """Return the installed attention kernels, or the reason why there are none."""
-    # PyTorch's own limit (ATEN_CPU_CAPABILITY) holds for these kernels too; other architectures are not in the table.
-    most = _LANES.get(torch.backends.cpu.get_cpu_capability(), 16) if _is_x86() else 16
-    kernels = _load("endofm.kernels._attention", lambda path: AttentionKernels(path, most))
+    kernels = load_library("endofm.kernels._attention", lambda path: AttentionKernels(path, most_lanes()))
     if isinstance(kernels, AttentionKernels) and not kernels.dtypes:
         return "this processor has neither AVX2 nor ARM's vectors, or the compiler did not support it"
     return kernels
 
 
-def _is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64")
+def most_lanes() -> int:
+    """Return how many float32 numbers fit the widest registers that PyTorch uses; 16 on other processors than x86-64.
+
+    PyTorch's own limit (``ATEN_CPU_CAPABILITY``) so holds for all kernels.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return 16
+    return _LANES.get(torch.backends.cpu.get_cpu_capability(), 16)
 
 
-@lru_cache
-def _product_kernels() -> ProductKernels | str:
-    """Return the installed product kernel, or the reason why there is none."""
-    kernels = _load("endofm.kernels._products", ProductKernels)
-    if isinstance(kernels, ProductKernels) and not kernels.usable:
-        return "this processor has no AMX, the system withholds it, or the compiler did not support it"
-    return kernels
-
-
-def _load(module: str, make: Callable[[Path], T]) -> T | str:
+def load_library(module: str, make: Callable[[Path], T]) -> T | str:
     """Load a library that was compiled with the package, or return the reason why that is impossible.
 
     Args:
@@ -302,17 +211,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return kernels.attend(q, k, v)
 
 
-def _split_product(rows: Tensor, weights: Tensor, bias: Tensor | None, residual: Tensor | None, gelu: bool) -> Tensor:
-    kernels = _product_kernels()
-    assert isinstance(kernels, ProductKernels)
-    return kernels.multiply(rows, weights, bias, residual, gelu=gelu)
-
-
 # Operators rather than plain functions, so that PyTorch's profiler and transforms see them.
-_OPERATORS = torch.library.Library("endofm", "FRAGMENT")  # type: ignore[no-untyped-call]
-_OPERATORS.define("attend(Tensor q, Tensor k, Tensor v) -> Tensor")  # type: ignore[no-untyped-call]
-_OPERATORS.impl("attend", _attend, "CPU")  # type: ignore[no-untyped-call]
-_OPERATORS.define(  # type: ignore[no-untyped-call]
-    "split_product(Tensor rows, Tensor weights, Tensor? bias, Tensor? residual, bool gelu) -> Tensor"
-)
-_OPERATORS.impl("split_product", _split_product, "CPU")  # type: ignore[no-untyped-call]
+OPERATORS = torch.library.Library("endofm", "FRAGMENT")  # type: ignore[no-untyped-call]
+OPERATORS.define("attend(Tensor q, Tensor k, Tensor v) -> Tensor")  # type: ignore[no-untyped-call]
+OPERATORS.impl("attend", _attend, "CPU")  # type: ignore[no-untyped-call]

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from endofm.errors import EndoFMWarning, InputError, cause, quoted
-from endofm.kernels.backend import EAGER, AmxFloat32Backend, Backend, FoldedBackend, OneDnnBackend, can_prepack
-from endofm.kernels.int8 import Int8Backend, can_multiply_int8
-from endofm.kernels.native import products_available
+from endofm.kernels.backend import EAGER, Backend, FoldedBackend, OneDnnBackend, can_prepack
+from endofm.kernels.float32 import AmxFloat32Backend, PanelFloat32Backend
+from endofm.kernels.int8 import can_multiply_int8, int8_backend
+from endofm.kernels.native_products import panels_are_widest, split_available
 
 Precision = Literal["exact", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -87,8 +88,8 @@ def effective_precision(precision: Precision, device: torch.device) -> Precision
         raise InputError(f"precision must be one of auto, {', '.join(PRECISIONS)}, got {quoted(precision)}")
     if precision == "int8" and not (device.type == "cpu" and can_multiply_int8()):
         raise InputError(
-            f"precision 'int8' needs a processor with 8-bit products (VNNI or AMX) and a build of PyTorch with oneDNN; "
-            f"on {device} use 'bfloat16' or 'exact'"
+            f"precision 'int8' needs a processor with 8-bit products (VNNI or AMX) and a build of PyTorch with oneDNN, "
+            f"or AVX2 and the compiled kernels; on {device} use 'bfloat16' or 'exact'"
         )
     return precision if precision == "exact" or _is_faster(precision, device) else "exact"
 
@@ -129,7 +130,7 @@ def product_speed(precision: Precision) -> float:
 
 def _cpu_backend(precision: Precision) -> FoldedBackend:
     if precision == "int8":
-        return Int8Backend()
+        return int8_backend()
     return _floating_point_backend("cpu", torch.bfloat16 if precision == "bfloat16" else torch.float32)
 
 
@@ -196,7 +197,7 @@ class BackendSelector:
         key = device, dtype
         found = self._backends.get(key)
         if found is None:
-            made = Int8Backend() if dtype is torch.int8 else _floating_point_backend(device, dtype)
+            made = int8_backend() if dtype is torch.int8 else _floating_point_backend(device, dtype)
             # Of two threads that come first at once, both take the backend of one.
             found = self._backends.setdefault(key, made)
         return found
@@ -214,4 +215,6 @@ def _floating_point_backend(device: str, dtype: torch.dtype | None) -> FoldedBac
         return FoldedBackend(dtype)
     # The matrix unit multiplies bfloat16 16 times as fast as the vector units multiply float32, so six bfloat16
     # products are faster than one float32 product.
-    return AmxFloat32Backend() if dtype is torch.float32 and products_available() else OneDnnBackend(dtype)
+    if dtype is torch.float32 and split_available():
+        return AmxFloat32Backend()
+    return PanelFloat32Backend() if dtype is torch.float32 and panels_are_widest() else OneDnnBackend(dtype)

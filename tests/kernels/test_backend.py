@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from benchmarks.reference import Reference
 from endofm.config import EncoderConfig
-from endofm.kernels.backend import AmxFloat32Backend, Backend, FoldedBackend, OneDnnBackend, can_prepack
-from endofm.kernels.int8 import Int8Backend, can_multiply_int8
-from endofm.kernels.native import products_available
+from endofm.kernels.backend import Backend, FoldedBackend, OneDnnBackend, can_prepack
+from endofm.kernels.float32 import AmxFloat32Backend, PanelFloat32Backend
+from endofm.kernels.int8 import Int8Backend, PanelInt8Backend, can_multiply_int8, int8_backend
+from endofm.kernels.native_products import panels_available, split_available
 from endofm.kernels.precision import Precision
 from helpers.random_encoder import random_encoder
 
@@ -30,8 +31,9 @@ if can_multiply_int8():
 
 def available_backends() -> list[Backend]:
     made: list[Backend] = [FoldedBackend(), FoldedBackend(torch.bfloat16)]
-    made += [Int8Backend()] if can_multiply_int8() else []
-    made += [AmxFloat32Backend()] if products_available() else []
+    made += [int8_backend()] if can_multiply_int8() else []
+    made += [AmxFloat32Backend()] if split_available() else []
+    made += [PanelFloat32Backend(), PanelInt8Backend()] if panels_available() else []
     return made + [OneDnnBackend(dtype) for dtype in (torch.float32, torch.bfloat16) if can_prepack(dtype)]
 
 

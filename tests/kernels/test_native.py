@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ DTYPES = (torch.float32, torch.bfloat16)
 load_installed = native._attention_kernels.__wrapped__  # the fixture below replaces it
 
 
-@pytest.fixture(scope="module", autouse=True, params=[16, 8] if native._is_x86() else [4])
+@pytest.fixture(scope="module", autouse=True, params=[16, 8] if platform.machine() == "x86_64" else [4])
 def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AttentionKernels:
     """Build the source in this checkout and replace the installed kernels, at each width that this processor has."""
     built = AttentionKernels(build("_attention", tmp_path_factory.mktemp("kernels")), request.param)
@@ -143,7 +144,7 @@ def test_pytorchs_own_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
             self.dtypes = ()
 
     monkeypatch.setattr(native, "AttentionKernels", Recorded)
-    monkeypatch.setattr(native, "_is_x86", lambda: True)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     for capability in ("AVX512", "AVX2", "DEFAULT", "newer"):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
         load_installed()
@@ -222,7 +223,9 @@ def test_a_missing_library_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     assert not attention_fits(q, k, v)
 
 
-@pytest.mark.parametrize("reason", ["why_no_attention", "why_no_products"])
+@pytest.mark.parametrize(
+    "reason", ["native.why_no_attention", "native_products.why_no_split", "native_products.why_no_panels"]
+)
 def test_an_installation_has_them(reason: str, tmp_path: Path) -> None:
     """An installed package was built with a compiler; at most the processor lacks the instructions."""
     try:
@@ -231,7 +234,7 @@ def test_an_installation_has_them(reason: str, tmp_path: Path) -> None:
         pytest.skip("the package is not installed")
     if not any(file.match("endofm/kernels/native.py") for file in files):
         pytest.skip("installed as a link to this folder")
-    code = f"from endofm.kernels.native import {reason}; print({reason}())"
+    code = f"from endofm.kernels import native, native_products; print({reason}())"
     command = [sys.executable, "-P", "-c", code] if sys.version_info >= (3, 11) else [sys.executable, "-c", code]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)

@@ -16,24 +16,25 @@ from torch import Tensor, nn
 
 from benchmarks.reference import Reference
 from endofm.config import EncoderConfig
-from endofm.kernels import native
-from endofm.kernels.backend import AmxFloat32Backend, OneDnnBackend, split_weight
-from endofm.kernels.native import BLOCK, ProductKernels, products_available, split_product, why_no_products
+from endofm.kernels import native_products as native
+from endofm.kernels.backend import OneDnnBackend
+from endofm.kernels.float32 import AmxFloat32Backend, split_weight
+from endofm.kernels.native_products import BLOCK, SplitKernels, split_available, split_product, why_no_split
 from endofm.models.encoder import VideoTransformer
 from helpers.compiled_library import build
 from helpers.random_encoder import random_encoder
 
-load_installed = native._product_kernels.__wrapped__  # the fixture below replaces it
+load_installed = native._split_kernels.__wrapped__  # the fixture below replaces it
 
 
 @pytest.fixture(scope="module", autouse=True)
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> ProductKernels:
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> SplitKernels:
     """Build the source in this checkout and replace the installed kernel with the result."""
-    built = ProductKernels(build("_products", tmp_path_factory.mktemp("kernels")))
+    built = SplitKernels(build("_products", tmp_path_factory.mktemp("kernels")))
     if not built.usable:
         pytest.skip("this processor has no AMX")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "_product_kernels", lambda: built)
+        patch.setattr(native, "_split_kernels", lambda: built)
         yield built
 
 
@@ -142,7 +143,7 @@ def test_pytorch_still_multiplies_correctly_between_calls() -> None:
         assert torch.equal(low @ weight.bfloat16().T, usual)
 
 
-def test_memory_that_runs_out_is_reported(kernels: ProductKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_reported(kernels: SplitKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_out(name: str, tasks: int, job: ctypes.Structure, *, grain: int = 1) -> None:
         job.out_of_memory = 1
 
@@ -167,7 +168,7 @@ def test_layers_of_any_width(widths: tuple[int, int], bias: bool) -> None:
 
 
 @pytest.mark.parametrize("level", ["clip", "tokens"])
-def test_an_encoder_with_and_without_them(level: str, kernels: ProductKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_with_and_without_them(level: str, kernels: SplitKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_encoder(EncoderConfig(img_size=48, num_frames=4, embed_dim=128, depth=3, num_heads=2), noise=0.05)
     without = copy.deepcopy(model)
     clips, calls, run = torch.randn(3, 3, 4, 48, 48), [], kernels.multiply
@@ -175,7 +176,7 @@ def test_an_encoder_with_and_without_them(level: str, kernels: ProductKernels, m
     with torch.inference_mode():
         result = _tensor(model, clips, level)
         assert len(calls) == 3 * 6 - (4 if level == "clip" else 0)
-        monkeypatch.setattr(native, "_product_kernels", lambda: "removed")
+        monkeypatch.setattr(native, "_split_kernels", lambda: "removed")
         expected = _tensor(without, clips, level)
         assert any(type(a) is OneDnnBackend for a in without.backends._backends.values())
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
@@ -204,6 +205,6 @@ def test_a_missing_library_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
     broken.write_bytes(b"no library")
     spec = importlib.util.spec_from_file_location("endofm.kernels._products", broken)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    monkeypatch.setattr(native, "_product_kernels", load_installed)
-    assert "cannot be loaded" in str(why_no_products())
-    assert not products_available()
+    monkeypatch.setattr(native, "_split_kernels", load_installed)
+    assert "cannot be loaded" in str(why_no_split())
+    assert not split_available()
