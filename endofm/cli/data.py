@@ -1,4 +1,4 @@
-"""``endofm data``: prepare, check, pack and render data sets."""
+"""``endofm data``: prepare, import, export, check, pack and render data sets."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import argparse
 
 from endofm.cli.parser import add_commands
 
-SUMMARY = "prepare, check, pack and render data sets"
+SUMMARY = "prepare, import, export, check, pack and render data sets"
 
 COMMANDS = {
     "sets": "data_sets",
     "prepare": "data_prepare",
+    "import": "data_import",
+    "export": "data_export",
     "check": "data_check",
     "shard": "data_shard",
     "synth": "data_synth",

@@ -1,0 +1,1 @@
+"""Labels of other tools: read as data to train and test on, and written from predictions."""
