@@ -13,13 +13,12 @@ from endofm.config.model_config import (
     ModelConfig,
     ViTConfig,
 )
-from endofm.config.preprocess import PAD_MULTIPLE, CropMode, PreprocessConfig
+from endofm.config.preprocess import CropMode, PreprocessConfig
 from endofm.config.st_adapter_config import STAdapterConfig
 
 __all__ = [
     "ENCODER_PRESETS",
     "FORMAT_VERSION",
-    "PAD_MULTIPLE",
     "BaseEncoderConfig",
     "CropMode",
     "EncoderConfig",

@@ -40,7 +40,7 @@ _LATER_FIELDS: dict[str, dict[str, Any]] = {
         "table_resize": "nearest",
         "pooling": "norm_of_mean",
     },
-    "preprocess": {"resample": "bilinear"},
+    "preprocess": {"resample": "bilinear", "pad_multiple": 32},
     "head": {"min_score": 0.5},
 }
 

@@ -21,9 +21,6 @@ ChannelOrder = Literal["rgb", "bgr"]
 ValueRange = Literal["fixed", "frame"]
 Resample = Literal["bilinear", "bicubic"]
 
-PAD_MULTIPLE = 32
-"""Sides of a padded frame are multiples of this number of pixels."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
@@ -39,8 +36,8 @@ class PreprocessConfig:
             portrait frame, as in the published evaluation (an accident on which its numbers depend). ``"none"``
             resizes the full frame to the square and changes its aspect ratio; ``short_side`` then equals
             ``crop_size``. ``"fit"`` keeps the full frame and its aspect ratio: the longer side becomes ``crop_size``,
-            and the right and bottom are padded with the mean colour up to multiples of 32 pixels; ``short_side``
-            equals ``crop_size`` here too.
+            and the right and bottom are padded with the mean colour up to multiples of ``pad_multiple`` pixels;
+            ``short_side`` equals ``crop_size`` here too.
         antialias: Resize as Pillow does: an enlarged filter when downscaling, results rounded to integers.
         resample: Filter of that resize; ``"bicubic"`` needs ``antialias``.
         values: ``"fixed"``, or ``"frame"``: the values of every frame are stretched to the full range, before resizing
@@ -49,6 +46,7 @@ class PreprocessConfig:
         channels: Order of the channels in the network's input.
         mean: Per-channel mean (RGB, frames scaled to [0, 1]), independent of the order of channels.
         std: Per-channel standard deviation.
+        pad_multiple: The sides of frames of ``"fit"`` are multiples of this number of pixels.
         field_of_view: Crop every frame to the endoscope's image first, without black borders and side panels.
     """
 
@@ -64,10 +62,11 @@ class PreprocessConfig:
     values: ValueRange = "fixed"
     channels: ChannelOrder = "rgb"
     resample: Resample = "bilinear"
+    pad_multiple: int = 32
 
     def __post_init__(self) -> None:
         require_int(self, "num_frames", high=LARGEST_COUNT)
-        require_int(self, "short_side", "crop_size", high=LARGEST_SIZE)
+        require_int(self, "short_side", "crop_size", "pad_multiple", high=LARGEST_SIZE)
         require_number(self, "window_seconds", low=0, open_low=True)
         require_choice(self, "crop", get_args(CropMode))
         require_choice(self, "values", get_args(ValueRange))
@@ -83,9 +82,10 @@ class PreprocessConfig:
                 f"PreprocessConfig.short_side {self.short_side} must equal crop_size {self.crop_size} where nothing is "
                 f"cropped (crop {self.crop!r})"
             )
-        if self.crop == "fit" and self.crop_size % PAD_MULTIPLE:
+        if self.crop == "fit" and (over := self.crop_size % self.pad_multiple):
             raise ConfigError(
-                f"PreprocessConfig.crop_size {self.crop_size} must be a multiple of {PAD_MULTIPLE} with the crop 'fit'"
+                f"PreprocessConfig.crop_size {self.crop_size} must be a multiple of {self.pad_multiple} with the crop "
+                f"'fit': {self.crop_size - over or self.pad_multiple} or {self.crop_size - over + self.pad_multiple}"
             )
         # Statistics are those of RGB even where the network takes BGR; the processor reorders them.
         for name in ("mean", "std"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from endofm.config import PAD_MULTIPLE, EncoderConfig, ModelConfig, PreprocessConfig
+from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.disclaimer import DISCLAIMER
 from endofm.hub.card_text import as_code, as_text, one_line
 from endofm.hub.task_layout import count_parameters, task_layout
@@ -138,7 +138,7 @@ def _preprocessing(preprocess: PreprocessConfig) -> str:
         f"divided by standard deviation {_numbers(preprocess.std)} ({order})"
     )
     if preprocess.crop == "fit":
-        steps.append(f"zeros added at the right and bottom, up to multiples of {PAD_MULTIPLE} pixels")
+        steps.append(f"zeros added at the right and bottom, up to multiples of {preprocess.pad_multiple} pixels")
     numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
     return f"`endofm` applies these steps; any other program has to reproduce them exactly.\n\n{numbered}"
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from endofm.config import PAD_MULTIPLE, PreprocessConfig
+from endofm.config import PreprocessConfig
 from endofm.config.preprocess import Resample
 from endofm.errors import InputError
 from endofm.transforms.field_of_view import NUM_FRAMES, find_field_of_view
@@ -126,7 +126,7 @@ class Processor:
     def _finished(self, resized: torch.Tensor) -> torch.Tensor:
         prepared = self.finish_pixels(resized)
         if self.config.crop == "fit":
-            below, right = (-side % PAD_MULTIPLE for side in resized.shape[-3:-1])
+            below, right = (-side % self.config.pad_multiple for side in resized.shape[-3:-1])
             prepared = torch.nn.functional.pad(prepared, (0, 0, 0, right, 0, below))
         return prepared
 
@@ -239,7 +239,7 @@ class Processor:
             lines.append(f"resize:     to {size}, aspect ratio not kept ({filters})")
         elif c.crop == "fit":
             lines.append(f"resize:     longer side to {c.crop_size} pixels ({filters})")
-            lines.append(f"pad:        right and bottom with the mean, to multiples of {PAD_MULTIPLE} pixels")
+            lines.append(f"pad:        right and bottom with the mean, to multiples of {c.pad_multiple} pixels")
         else:
             lines.append(f"resize:     shorter side to {c.short_side} pixels ({filters})")
             lines.append(f"crop:       {size} {place}")

@@ -16,7 +16,10 @@ from endofm.cli.main import main
 from endofm.config.mamba_config import MambaConfig
 from endofm.config.timm_config import TimmConfig
 from endofm.hub.registry import get_record, list_models
+from endofm.tasks.features.model import VideoEncoder
+from helpers.boxed_sets import wandering, write_original
 from helpers.labelled_videos import make_videos
+from helpers.masked_sets import folder_set
 from helpers.tiny_timm import TINY_TIMM, tiny_timm
 
 __all__ = ["tiny_timm"]
@@ -45,6 +48,20 @@ SETTINGS = {
         "monitor": "balanced_accuracy",
         "loggers": ["csv"],
     },
+}
+
+_STEPS = {"max_steps": 2, "batch_size": 2, "num_workers": 0, "accelerator": "cpu", "loggers": ["csv"]}
+SEGMENTATION = {
+    "model": {"network": "light", "light_width": 32, "num_frames": 2},
+    "data": {"num_frames": 2},
+    "evaluation": {"num_frames": 2, "overlap": 1, "resamples": 2, "worst": 1},
+    "run": _STEPS,
+}
+DETECTION = {
+    "model": {"channels": 16, "tower_depth": 1, "num_supports": 1},
+    "data": {"validation": "val", "test": None, "every": 1, "labels": ["adenomatous", "hyperplastic"]},
+    "evaluation": {"every": 1, "resamples": 2},
+    "run": _STEPS,
 }
 
 
@@ -124,11 +141,51 @@ def test_fine_tuning_and_its_evaluation(name: str, videos: Path, tmp_path: Path)
         "2",
     )
     assert json.loads((tmp_path / "report" / "report.json").read_text())["items"] == 4
-    # The encoder inside the classifier is one of the same kind, and has learnt.
-    before, after = endofm.load_encoder(name), endofm.load_encoder(model)
+    changed(name, endofm.load_encoder(model))
+
+
+def changed(name: str, after: VideoEncoder) -> None:
+    """Assert that an encoder is of the kind of a name, and has learnt."""
+    before = endofm.load_encoder(name)
     assert after.config.encoder == before.config.encoder
-    changed = [not torch.equal(old, after.get_parameter(key)) for key, old in before.named_parameters()]
-    assert any(changed)
+    assert any(not torch.equal(old, after.get_parameter(key)) for key, old in before.named_parameters())
+
+
+# Tokens for two frames, of 14 pixels, of a feature map, of a scan.
+UNLIKE = ("vjepa2-tiny-random", "tiny-dinov2-reg4", "tiny-caformer", "endomamba-tiny-random")
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_masks_are_learnt(name: str, tmp_path: Path) -> None:
+    data, settings = folder_set(tmp_path / "set", clips=3, frames=4), tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump(SEGMENTATION), encoding="utf-8")
+    run(
+        "finetune", "segmentation", settings, "--out", tmp_path / "run",
+        f"model.encoder={name}", f"data.train={data / 'train.csv'}", f"data.validation={data / 'val.csv'}",
+        f"data.test={data / 'test.csv'}",
+    )  # fmt: skip
+    model = tmp_path / "run" / "export"
+    run("segment", data / "frames" / "0", "--fps", "10", "--weights", model, "-o", tmp_path / "masks.json")
+    assert (tmp_path / "masks.json").stat().st_size > 0
+    changed(name, endofm.load_encoder(model))
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_boxes_are_learnt(name: str, tmp_path: Path) -> None:
+    side = 2 * endofm.load_encoder(name).patch_size
+    for split, count in (("train", 2), ("val", 1)):
+        videos = {f"{split}{number}": wandering(4, shift=8 * number) for number in range(count)}
+        write_original(tmp_path / "set", videos, split=split)
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(DETECTION), encoding="utf-8")
+    run(
+        "finetune", "detection", tmp_path / "settings.yaml", "--out", tmp_path / "run",
+        f"model.encoder={name}", f"model.size={side}", f"data.root={tmp_path / 'set'}",
+    )  # fmt: skip
+    model = tmp_path / "run" / "export"
+    frames = tmp_path / "set" / "val2019" / "Image" / "val0"
+    run("detect", frames, "--fps", "10", "--weights", model, "-o", tmp_path / "boxes.json")
+    assert (tmp_path / "boxes.json").stat().st_size > 0
+    changed(name, endofm.load_encoder(model))
 
 
 @pytest.mark.parametrize("name", NAMES)

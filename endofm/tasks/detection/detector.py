@@ -19,6 +19,12 @@ GRID_MULTIPLE = 2
 """Height and width are multiples of this many patches, because one level halves the grid."""
 
 
+def side_multiple(patch_size: int) -> int:
+    """Return of which number the sides of a detector's frames are multiples: 32 pixels where two patches divide it."""
+    step = GRID_MULTIPLE * patch_size
+    return step if 32 % step else 32
+
+
 class DetectionHead(nn.Module):
     """Pyramid, first stage and refinement: the detector without its encoder.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from endofm.config import ModelConfig, PreprocessConfig
+from endofm.config import BaseEncoderConfig, ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError, EncoderOutputError, quoted
 from endofm.kernels.precision import Precision, effective_precision
 from endofm.models.build import build_encoder
@@ -19,7 +19,7 @@ from endofm.models.encoder import ClipEncoder
 from endofm.tasks.detection.cells import FrameBoxes, PyramidLevel
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.decoding import decode
-from endofm.tasks.detection.detector import DetectionHead, VideoDetector, join_levels
+from endofm.tasks.detection.detector import DetectionHead, VideoDetector, join_levels, side_multiple
 from endofm.tasks.detection.results import VideoDetections
 from endofm.tasks.detection.stream import DetectionStream
 from endofm.tasks.detection.supports import SupportPlan
@@ -209,10 +209,26 @@ class EndoFMForDetection(TaskModel[DetectionHeadConfig, VideoDetections], VideoD
     @classmethod
     def default_preprocess(cls, config: ModelConfig) -> PreprocessConfig:
         """Return whole frames with their aspect ratio, the longer side 640 pixels, and the encoder's statistics."""
-        known = config.preprocess
-        return PreprocessConfig.fitted_frame(_DEFAULT_SIZE, num_frames=1, mean=known.mean, std=known.std)
+        multiple = side_multiple(config.encoder.patch_size)
+        return fitted_frame(config.encoder, config.preprocess, size=_DEFAULT_SIZE - _DEFAULT_SIZE % multiple)
 
     def _autocast(self, x: Tensor) -> torch.autocast:
         """Apply the model's precision to the head's convolutions; the encoder applies it by itself."""
         lower = effective_precision(self.precision, x.device) == "bfloat16"
         return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=lower)
+
+
+def fitted_frame(encoder: BaseEncoderConfig, known: PreprocessConfig, *, size: int) -> PreprocessConfig:
+    """Return whole frames with their aspect ratio, padded to sides that a detector on an encoder takes.
+
+    Args:
+        encoder: The encoder.
+        known: Preprocessing of the encoder, whose statistics are kept.
+        size: Longer side in pixels.
+
+    Raises:
+        ConfigError: If the size is no side that the detector takes; the message names the nearest.
+    """
+    return PreprocessConfig.fitted_frame(
+        size, num_frames=1, mean=known.mean, std=known.std, pad_multiple=side_multiple(encoder.patch_size)
+    )

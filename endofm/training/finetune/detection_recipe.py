@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch.distributed as dist
 
-from endofm.config import ModelConfig, PreprocessConfig
+from endofm.config import BaseEncoderConfig, ModelConfig, PreprocessConfig
 from endofm.data.detection.detection_set import DetectionSet, LabelledVideo
 from endofm.data.detection.open_set import open_detection_set
 from endofm.data.detection.samples import DetectionBatch, DetectionSamples
@@ -28,7 +28,7 @@ from endofm.models.pretrained import Pretrained
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.detection_losses import detection_losses
 from endofm.tasks.detection.layout import published_head, published_preprocess
-from endofm.tasks.detection.model import EndoFMForDetection
+from endofm.tasks.detection.model import EndoFMForDetection, fitted_frame
 from endofm.tasks.detection.supports import SupportPlan
 from endofm.tasks.features.model import load_encoder
 from endofm.training.engine.distributed import all_reduce_mean, rank, world_size
@@ -234,12 +234,12 @@ def build_detector(config: DetectionConfig, labels: tuple[str, ...]) -> EndoFMFo
     head = _head(config, labels)
     if start.source is not None:
         source = load_encoder(start.source)
-        preprocess = _preprocess(config, source.config.preprocess)
+        preprocess = _preprocess(config, source.config.encoder, source.config.preprocess)
         return EndoFMForDetection.from_backbone(
             source, head, preprocess=preprocess, drop_path_rate=start.drop_path_rate
         )
     architecture = replace(start.architecture, drop_path_rate=start.drop_path_rate)
-    preprocess = _preprocess(config, default_preprocess(architecture))
+    preprocess = _preprocess(config, architecture, default_preprocess(architecture))
     return EndoFMForDetection(ModelConfig(encoder=architecture, preprocess=preprocess, head=head, trained=False))
 
 
@@ -259,11 +259,11 @@ def _head(config: DetectionConfig, labels: tuple[str, ...]) -> DetectionHeadConf
     )
 
 
-def _preprocess(config: DetectionConfig, encoder: PreprocessConfig) -> PreprocessConfig:
+def _preprocess(config: DetectionConfig, encoder: BaseEncoderConfig, known: PreprocessConfig) -> PreprocessConfig:
     """Return the preprocessing of the detector, given that of its encoder."""
     if config.published.preprocess:
         return published_preprocess()
-    return PreprocessConfig.fitted_frame(config.model.size, num_frames=1, mean=encoder.mean, std=encoder.std)
+    return fitted_frame(encoder, known, size=config.model.size)
 
 
 def _labels_of(video: LabelledVideo) -> set[int]:

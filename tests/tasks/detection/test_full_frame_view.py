@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endofm.config import PreprocessConfig
+from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.errors import ConfigError
 from endofm.tasks.detection.layout import published_preprocess
+from endofm.tasks.detection.model import fitted_frame
 from endofm.transforms.processor import Processor
 from helpers import detection_fill as fill
 from helpers.golden_fill import uint8_clip
@@ -44,6 +47,19 @@ def test_fitted_frames_keep_their_shape_and_are_padded_with_the_mean(
     assert (out[:, :, content[1] :] == 0).all()
     crop = processor.geometry(*shape).crop
     assert (crop.height, crop.width) == content
+
+
+def test_a_detector_on_patches_of_14_pixels_pads_to_28() -> None:
+    encoder = EncoderConfig(img_size=56, patch_size=14)
+    preprocess = fitted_frame(encoder, PreprocessConfig(), size=112)
+    assert Processor(preprocess).prepare_frame(np.zeros((50, 100, 3), np.uint8)).shape == (3, 56, 112)
+    assert "multiples of 28 pixels" in Processor(preprocess).describe()
+    config = ModelConfig(encoder=encoder, preprocess=preprocess)
+    assert ModelConfig.from_dict(json.loads(config.to_json())).preprocess == preprocess
+    with pytest.raises(ConfigError, match="multiple of 28 with the crop 'fit': 616 or 644"):
+        fitted_frame(encoder, PreprocessConfig(), size=640)
+    # Sides of models that were written before stay what they are.
+    assert fitted_frame(EncoderConfig(patch_size=8, img_size=64), PreprocessConfig(), size=64).pad_multiple == 32
 
 
 def test_channel_order_swaps_red_and_blue() -> None:
