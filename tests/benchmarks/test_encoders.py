@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.encoders import NAMES, plain_network, row
+from benchmarks.encoders import NAMES, main, plain_network, read_rows
 from endofm.config import EncoderConfig
 from endofm.config.mamba_config import MambaConfig
 from endofm.config.timm_config import TimmConfig
@@ -51,10 +52,16 @@ def test_every_kind_has_a_row() -> None:
     assert any(getattr(encoder, "attention_type", "") == "space_only" for encoder in encoders)
 
 
-def test_a_row() -> None:
-    cells = row("endomamba-tiny-random", 2, 1).strip("| ").split(" | ")
+def test_rows_of_several_runs_are_kept_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, picture = tmp_path / "rows.json", tmp_path / "rows.png"
+    for name in ("endomamba-tiny-random", "endovit-tiny-random"):
+        main(["--names", name, "--frames", "2", "--rounds", "1", "--json", str(file)])
+    cells = capsys.readouterr().out.splitlines()[2].strip("| ").split(" | ")
     assert cells[:2] == ["`endomamba-tiny-random`", "2 x 64"]
     assert float(cells[2]) > 0
+    main(["--names", "--json", str(file), "--plot", str(picture)])
+    assert [row.name for row in read_rows(file)] == ["endomamba-tiny-random", "endovit-tiny-random"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_added_memory() -> None:
