@@ -46,6 +46,7 @@ FLOORS = {
     "visualize": 9,
     "benchmark": 9,
     "export": 9,
+    "report": 10,
     "synthetic": 10,
     "entrypoints": 10,
     "evaluation": 10,

@@ -18,7 +18,7 @@ from endofm.errors import EndoFMError, EndoFMWarning, InputError
 from endofm.files import require_writable
 
 GROUPS = {
-    "run a model on video": ("extract", "classify", "detect", "segment", "visualize"),
+    "run a model on video": ("extract", "classify", "detect", "segment", "report", "visualize"),
     "search procedures": ("library", "search"),
     "find, fetch and convert weights": ("models", "info", "download", "convert", "export"),
     "train and evaluate": ("data", "pretrain", "finetune", "evaluate", "bench"),

@@ -243,16 +243,17 @@ def run_shared_job(
     ]
 
 
-def read_entries(out: str | Path) -> list[Entry]:
+def read_entries(out: str | Path, *, failed: bool = False) -> list[Entry]:
     """Return the videos that are done in a folder.
 
     Args:
         out: Folder that :func:`run_job` has filled.
+        failed: Return the videos without results, too.
 
     Raises:
         InputError: If it has no manifest of such a job.
     """
-    return [entry for entry in _read_manifest(Path(out))[1] if entry.status == "done"]
+    return [entry for entry in _read_manifest(Path(out))[1] if failed or entry.status == "done"]
 
 
 class _Task(NamedTuple):

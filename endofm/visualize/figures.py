@@ -6,6 +6,7 @@ of files and labels come from anywhere, so all pictures of the package are made 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -55,8 +56,18 @@ def show_clock(axis: Axis) -> None:
     from matplotlib.ticker import MultipleLocator
 
     low, high = sorted(axis.get_view_interval())
-    axis.set_major_locator(MultipleLocator(next((step for step in _CLOCK_STEPS if (high - low) / step <= 10), 3600)))
+    axis.set_major_locator(MultipleLocator(clock_step(high - low, 10)))
     axis.set_major_formatter(lambda seconds, _: clock(seconds) if seconds >= 0 else "")
+
+
+def clock_step(span: float, most: int) -> int:
+    """Return the seconds between round times on an axis.
+
+    Args:
+        span: Length of the axis in seconds.
+        most: Largest number of steps.
+    """
+    return next((step for step in _CLOCK_STEPS if span / step <= most), math.ceil(span / most / 3600) * 3600)
 
 
 def add_legend(axes: Axes, entries: Mapping[str, Artist], *, loc: Literal["upper right", "lower right"]) -> None:

@@ -1,0 +1,269 @@
+"""``endofm report``: a self-contained page per procedure, and a page of all of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from endofm.cli.batch import (
+    ModelLoader,
+    collect_videos,
+    configure_batch,
+    run_batch,
+    summarize,
+    take_default_weights,
+)
+from endofm.cli.model_arguments import configure_windows
+from endofm.cli.printing import say
+from endofm.disclaimer import DISCLAIMER
+
+if TYPE_CHECKING:
+    from endofm.inference.job import ItemResult
+    from endofm.inference.video_paths import VideoItem
+    from endofm.report.contents import ProcedureReport
+    from endofm.report.saved_results import SavedPredictions
+    from endofm.report.task_sections import FrameFinder, TaskSection
+    from endofm.tasks.features.results import VideoFeatures
+    from endofm.video.frames import VideoSource
+
+SUMMARY = "write a page per procedure that opens in any browser: timeline, segments, key frames, findings; restartable"
+EXAMPLES = (
+    "endofm report procedure.mp4 -o reports/",
+    "endofm report recordings/ -o reports/ --detect endofm-nano-polyp-boxes --classify endofm-nano-organs",
+    "endofm report features/ -o reports/ --segment masks/",
+)
+
+PACKAGED_WEIGHTS = "endofm-nano-4x96"
+SUFFIX = ".report.html"
+INDEX = "index.html"
+
+TASKS = {"classify": "classification", "segment": "segmentation", "detect": "detection"}
+"""Task of each option that takes weights or saved results."""
+
+_CLIPS = 120
+"""Clips that short videos are divided into, by overlapping windows."""
+
+_WINDOWS = 20
+"""Windows without overlap that short videos are divided into at least."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    configure_batch(parser, results="reports", batch_size=4, unit="clips", int8=True, default_weights=PACKAGED_WEIGHTS)
+    configure_windows(parser)
+    tasks = parser.add_argument_group("task models")
+    for option, task in TASKS.items():
+        tasks.add_argument(
+            f"--{option}",
+            metavar="WEIGHTS",
+            help=f"show {task}, by weights or from a folder that `endofm {option}` has written (.json)",
+        )
+    parser.add_argument(
+        "--no-links",
+        action="store_true",
+        help="no links to the videos, which hold their paths relative to the reports: for reports that are sent away",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the reports; the status is 1 if one of the videos failed."""
+    from endofm.errors import require_extra
+    from endofm.inference.job import read_entries
+    from endofm.report.page import chart_library
+    from endofm.report.saved_results import split_saved_features
+    from endofm.video.clip_windows import WindowSettings
+
+    saved = split_saved_features(args.paths)
+    args.paths = saved.others
+    items = collect_videos(args, known=saved.items)
+    take_default_weights(args, PACKAGED_WEIGHTS, "a small encoder in this package")
+    for package in ("jinja2", "ruptures"):
+        require_extra(package, "report", "Writing reports")
+    chart_library()
+    windows = {name: getattr(args, name) for name in ("window_seconds", "hop_seconds", "frame_stride", "hop_frames")}
+    loader = ModelLoader.from_arguments("features", args)
+    model = loader.load()
+    WindowSettings.for_preprocess(model.config.preprocess, **windows)
+    del model
+    tasks = {task: _task(task, getattr(args, option), args) for option, task in TASKS.items() if getattr(args, option)}
+    reporter = Reporter(
+        loader=loader,
+        tasks=tasks,
+        windows=windows,
+        options={"batch_size": args.batch_size, "field_of_view": args.field_of_view},
+        fps=args.fps,
+        links=not args.no_links,
+        videos=saved.videos,
+        progress=not args.quiet and args.jobs == 1,
+    )
+    settings = {**windows, "links": not args.no_links, **{task: _identity(one) for task, one in tasks.items()}}
+    report = run_batch(args, items, loader, reporter, suffixes=(SUFFIX,), settings=settings)
+    index = write_index(args.out, read_entries(args.out, failed=True), report.left_out)
+    if not args.quiet:
+        seconds = sum(entry.summary.get("seconds", 0.0) for entry in report.entries)
+        say(summarize(report, args.out, f"{seconds / 60:.1f} minutes of video"), f"open {index} in a browser")
+        print(DISCLAIMER)
+    return int(bool(report.failed))
+
+
+def _task(task: str, value: str, args: argparse.Namespace) -> ModelLoader | SavedPredictions:
+    """Return the loader of a task's weights, which have been loaded once, or its saved predictions."""
+    from endofm.report.saved_results import SavedPredictions
+    from endofm.resume import MANIFEST_NAME
+
+    if (Path(value) / MANIFEST_NAME).is_file():
+        return SavedPredictions.open(Path(value))
+    loader = ModelLoader.for_weights(task, value, args)
+    loader.load()
+    return loader
+
+
+def _identity(task: ModelLoader | SavedPredictions) -> str:
+    """Return what the manifest records of a task: the checksum of its weights, or the folder of its predictions."""
+    if isinstance(task, ModelLoader):
+        return str(task.load().provenance.get("sha256") or task.weights)
+    return str(task.folder)
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Picklable work on one procedure; each process loads the models once.
+
+    Attributes:
+        loader: Loader of the encoder.
+        tasks: By name of the task, the loader of its model or its saved predictions.
+        windows: Window options of the command.
+        options: Further arguments of the extraction.
+        fps: Frame rate of folders of frames.
+        links: Link times to the video.
+        videos: Videos of saved feature files.
+        progress: Show a progress bar over the clips.
+    """
+
+    loader: ModelLoader
+    tasks: Mapping[str, ModelLoader | SavedPredictions]
+    windows: Mapping[str, Any]
+    options: Mapping[str, Any]
+    fps: float | None
+    links: bool
+    videos: Mapping[str, str]
+    progress: bool
+
+    def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
+        """Write the page of one procedure."""
+        from endofm.files import write_text
+        from endofm.inference.job import ItemResult
+        from endofm.report.page import relative_link, render_procedure
+        from endofm.report.saved_results import video_of
+        from endofm.tasks.features.files import FEATURE_SUFFIXES
+        from endofm.tasks.features.results import VideoFeatures
+        from endofm.video.open import open_video
+
+        features: VideoFeatures | None = None
+        video: Path | None = item.path
+        if item.path.suffix.lower() in FEATURE_SUFFIXES and item.path.is_file():
+            features = VideoFeatures.load(item.path)
+            video = video_of(item.path, features, self.videos)
+        fps = self.fps if video is not None and video.is_dir() else None
+        with open_video(video, fps=fps) if video is not None else nullcontext() as source:
+            report = self._report(item, video, source, features)
+        (target,) = targets
+        # A folder of frames has no time that a link could lead to.
+        link = relative_link(video, target) if self.links and video is not None and video.is_file() else None
+        depth = len(Path(item.output).parts) - 1
+        write_text(target, render_procedure(report, video=link, index="../" * depth + INDEX))
+        summary = {
+            "seconds": report.end_seconds,
+            "clips": len(report.features),
+            "segments": len(report.segments),
+            "results": [section.brief for section in report.sections],
+        }
+        return ItemResult(summary=summary, problems=report.problems)
+
+    def _report(
+        self, item: VideoItem, video: Path | None, source: VideoSource | None, features: VideoFeatures | None
+    ) -> ProcedureReport:
+        from endofm.report.contents import build_report
+
+        encoder = self.loader.load()
+        if features is None:
+            assert source is not None
+            windows = self._windows(source, encoder.config.preprocess.window_seconds)
+            features = encoder.extract_features(source, progress=self.progress, **windows, **self.options)
+        else:
+            # The encoder's view is that of the encoder of these features, or of none.
+            weights = features.provenance.get("weights") or {}
+            same = weights.get("sha256") and weights["sha256"] == encoder.provenance.get("sha256")
+            encoder = encoder if same else None
+        name = str((features.provenance.get("video") or {}).get("name") or item.path.name)
+        finders, sections = self._findings(video, source)
+        return build_report(features, source, name=name, encoder=encoder, finders=finders, sections=sections)
+
+    def _windows(self, source: VideoSource, window: float) -> dict[str, Any]:
+        """Return the windows: those that were asked for, or shorter and overlapping ones where the video is short."""
+        end = float(source.end_seconds())
+        if any(value is not None for value in self.windows.values()) or end >= _CLIPS * window or end <= 0:
+            return dict(self.windows)
+        length = min(window, max(end / _WINDOWS, 0.5))
+        return {"window_seconds": length, "hop_seconds": max(end / _CLIPS, length / 4)}
+
+    def _findings(self, video: Path | None, source: VideoSource | None) -> tuple[list[FrameFinder], list[TaskSection]]:
+        """Return the tasks that look at frames, and the sections of classifiers."""
+        from endofm.report import task_sections
+        from endofm.tasks.classification.results import VideoClassification
+        from endofm.tasks.detection.results import VideoDetections
+        from endofm.tasks.segmentation.results import VideoMasks
+
+        finders, sections = [], []
+        for task, origin in self.tasks.items():
+            model = origin.load() if isinstance(origin, ModelLoader) else None
+            file = None if model is not None or video is None else origin.find(video)  # type: ignore[union-attr]
+            if source is None or (model is None and file is None):
+                continue
+            if task == "classification":
+                result = VideoClassification.load(file) if file else model.predict(source, progress=False)  # type: ignore[union-attr]
+                sections.append(task_sections.classification_section(result))
+            elif task == "detection":
+                boxes = VideoDetections.load(file) if file else None
+                finders.append(task_sections.detection_finder(model, boxes))
+            else:
+                masks = VideoMasks.load(file) if file else None
+                finders.append(task_sections.segmentation_finder(model, masks))
+        return finders, sections
+
+
+def write_index(out: Path, entries: Any, left_out: Any) -> Path:
+    """Write the page of all procedures of a folder; returns its path.
+
+    Args:
+        out: The folder.
+        entries: Rows of its manifest, failures included.
+        left_out: Path and sentence for what was found and is none of the videos.
+    """
+    from endofm.files import write_text
+    from endofm.report.page import read_icon, render_index
+
+    rows = []
+    for entry in entries:
+        page = out / entry.output
+        there = entry.status == "done" and page.is_file()
+        rows.append(
+            {
+                "name": entry.output.removesuffix(SUFFIX),
+                "href": "./" + quote(os.fsencode(entry.output)) if there else "",
+                "icon": read_icon(page) if there else "",
+                "seconds": entry.summary.get("seconds", 0.0),
+                "segments": entry.summary.get("segments", 0),
+                "results": entry.summary.get("results", []),
+                "problems": entry.problems,
+                "error": entry.error,
+            }
+        )
+    write_text(out / INDEX, render_index(rows, left_out))
+    return out / INDEX

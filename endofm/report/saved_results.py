@@ -1,0 +1,101 @@
+"""Results that other commands have saved: features to report, and predictions to show in a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from endofm.errors import InputError
+from endofm.inference.job import read_entries
+from endofm.inference.video_paths import VideoItem
+from endofm.resume import MANIFEST_NAME
+from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.results import VideoFeatures
+
+
+class SavedFeatures(NamedTuple):
+    """Feature files among the inputs of a command.
+
+    Attributes:
+        items: One per file; its path is that of the file.
+        videos: Video of each file by the file's path, as far as a manifest names it.
+        others: The inputs that are no saved features.
+    """
+
+    items: list[VideoItem]
+    videos: dict[str, str]
+    others: list[str]
+
+
+def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
+    """Separate feature files, and folders that ``endofm extract`` has written, from videos.
+
+    Raises:
+        InputError: If a folder holds the results of another command.
+    """
+    found = SavedFeatures([], {}, [])
+    for text in paths:
+        path = Path(text)
+        if path.suffix.lower() in FEATURE_SUFFIXES and path.is_file():
+            found.items.append(VideoItem(path, path.name.removesuffix(path.suffix)))
+        elif (path / MANIFEST_NAME).is_file():
+            for entry in read_entries(path):
+                file = path / entry.output
+                if file.suffix.lower() not in FEATURE_SUFFIXES:
+                    raise InputError(
+                        f"{path}: this folder holds no features but other results ({entry.output}); name the videos, "
+                        "and give the folder to --classify, --segment or --detect"
+                    )
+                found.items.append(VideoItem(file, entry.output.removesuffix(file.suffix)))
+                found.videos[str(file)] = entry.source
+        else:
+            found.others.append(text)
+    return found
+
+
+def video_of(file: Path, features: VideoFeatures, videos: Mapping[str, str]) -> Path | None:
+    """Return the video of a feature file: the one that its manifest names, or one of its name next to the file.
+
+    Args:
+        file: The feature file.
+        features: Its features.
+        videos: As :class:`SavedFeatures` has them.
+    """
+    name = str((features.provenance.get("video") or {}).get("name") or "")
+    # Of a name from a file only the last part is used: it must not lead elsewhere.
+    candidates = [Path(videos[str(file)])] if str(file) in videos else []
+    candidates += [file.parent / Path(name).name] if Path(name).name else []
+    return next((path for path in candidates if path.exists() and path != file), None)
+
+
+@dataclass(frozen=True)
+class SavedPredictions:
+    """Predictions in a folder of ``endofm classify``, ``segment`` or ``detect``.
+
+    Attributes:
+        folder: The folder.
+        files: Result file of each video by the video's real path.
+    """
+
+    folder: Path
+    files: Mapping[str, Path]
+
+    @classmethod
+    def open(cls, folder: Path) -> SavedPredictions:
+        """List the results of a folder.
+
+        Raises:
+            InputError: If it has no manifest, or its results are not in files that can be read (``.json``).
+        """
+        entries = read_entries(folder)
+        wrong = next((entry.output for entry in entries if not entry.output.endswith(".json")), None)
+        if wrong is not None:
+            raise InputError(f"{folder}: saved predictions are read from .json files, and {wrong} is none")
+        return cls(folder, {os.path.realpath(entry.source): folder / entry.output for entry in entries})
+
+    def find(self, video: Path) -> Path | None:
+        """Return the result file of a video; None if there is none."""
+        return self.files.get(os.path.realpath(video))

@@ -1,0 +1,65 @@
+"""A real browser without a window, which records what a page asks for and complains about."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@dataclass
+class Visit:
+    """A page that is open, and what happened since.
+
+    Attributes:
+        page: Playwright's page.
+        requests: Addresses that were asked for, data URIs excepted.
+        complaints: Messages of the console, uncaught errors and dialogs.
+    """
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Start Chromium; a machine without one fails the test and says how to install it."""
+    from playwright.sync_api import Error, sync_playwright
+
+    found = next((path for path in map(shutil.which, NAMES) if path), None)
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=found)
+        except Error as error:
+            pytest.fail(
+                "the tests of reports need Chromium: install it with `apt-get install chromium`, or with "
+                f"`python -m playwright install --with-deps chromium` ({error})"
+            )
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def visit(chromium: Any, path: Path, *, dark: bool = False, width: int = 1240) -> Iterator[Visit]:
+    """Open a file in a new, empty profile and wait until all its charts are drawn."""
+    context = chromium.new_context(
+        color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900}, offline=True
+    )
+    found = Visit(context.new_page())
+    page = found.page
+    page.on("console", lambda message: found.complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (found.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("request", lambda request: request.url.startswith("data:") or found.requests.append(request.url))
+    page.goto(path.as_uri())
+    page.wait_for_function("[...document.querySelectorAll('.chart')].every((one) => 'drawn' in one.dataset)")
+    yield found
+    context.close()
