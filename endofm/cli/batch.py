@@ -87,12 +87,8 @@ def configure_batch(
     return work
 
 
-def collect_videos(args: argparse.Namespace, *, known: Sequence[VideoItem] = ()) -> FoundVideos:
+def collect_videos(args: argparse.Namespace) -> FoundVideos:
     """Return the videos of the arguments of :func:`configure_batch`, after checking its numbers.
-
-    Args:
-        args: The arguments.
-        known: Items that are not to be searched for; they come first.
 
     Raises:
         InputError: If there are none, a path does not exist, or a number is out of range.
@@ -101,11 +97,6 @@ def collect_videos(args: argparse.Namespace, *, known: Sequence[VideoItem] = ())
     from endofm.inference.video_paths import find_videos, read_list
 
     items = find_videos(args.paths, (path for name in args.lists for path in read_list(name)))
-    if known:
-        twin = {item.output for item in known} & {item.output for item in items}
-        if twin:
-            raise InputError(f"{min(twin)} is named twice, as a video and as saved features; name it once")
-        items[:0] = known
     if not items:
         raise InputError("no videos given; name files or folders, or a list with --list")
     for name in ("jobs", "threads", "batch_size"):

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from endofm.inference.video_paths import VideoItem
     from endofm.report.contents import ProcedureReport
     from endofm.report.saved_results import SavedPredictions
-    from endofm.report.task_sections import FrameFinder, TaskSection
+    from endofm.report.task_sections import FrameExaminer, TaskSection
     from endofm.tasks.features.results import VideoFeatures
     from endofm.video.frames import VideoSource
 
@@ -76,12 +76,15 @@ def run(args: argparse.Namespace) -> int:
     from endofm.errors import require_extra
     from endofm.inference.job import read_entries
     from endofm.report.page import chart_library
-    from endofm.report.saved_results import split_saved_features
+    from endofm.report.saved_results import require_distinct, split_saved_features
     from endofm.video.clip_windows import WindowSettings
 
     saved = split_saved_features(args.paths)
-    args.paths = saved.others
-    items = collect_videos(args, known=saved.items)
+    # Feature files are found like videos, and then have the names of the videos that they are of.
+    args.paths = [*saved.others, *map(str, saved.names)]
+    items = collect_videos(args)
+    items[:] = [replace(item, output=saved.names.get(item.path, item.output)) for item in items]
+    require_distinct(items)
     take_default_weights(args, PACKAGED_WEIGHTS, "a small encoder in this package")
     for package in ("jinja2", "ruptures"):
         require_extra(package, "report", "Writing reports")
@@ -92,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     WindowSettings.for_preprocess(model.config.preprocess, **windows)
     del model
     tasks = {task: _task(task, getattr(args, option), args) for option, task in TASKS.items() if getattr(args, option)}
-    reporter = Reporter(
+    writer = ReportWriter(
         loader=loader,
         tasks=tasks,
         windows=windows,
@@ -103,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         progress=not args.quiet and args.jobs == 1,
     )
     settings = {**windows, "links": not args.no_links, **{task: _identity(one) for task, one in tasks.items()}}
-    report = run_batch(args, items, loader, reporter, suffixes=(SUFFIX,), settings=settings)
+    report = run_batch(args, items, loader, writer, suffixes=(SUFFIX,), settings=settings)
     index = write_index(args.out, read_entries(args.out, failed=True), report.left_out)
     if not args.quiet:
         seconds = sum(entry.summary.get("seconds", 0.0) for entry in report.entries)
@@ -132,7 +135,7 @@ def _identity(task: ModelLoader | SavedPredictions) -> str:
 
 
 @dataclass(frozen=True)
-class Reporter:
+class ReportWriter:
     """Picklable work on one procedure; each process loads the models once.
 
     Attributes:
@@ -202,8 +205,8 @@ class Reporter:
             same = weights.get("sha256") and weights["sha256"] == encoder.provenance.get("sha256")
             encoder = encoder if same else None
         name = str((features.provenance.get("video") or {}).get("name") or item.path.name)
-        finders, sections = self._findings(video, source)
-        return build_report(features, source, name=name, encoder=encoder, finders=finders, sections=sections)
+        examiners, sections = self._findings(video, source)
+        return build_report(features, source, name=name, encoder=encoder, examiners=examiners, sections=sections)
 
     def _windows(self, source: VideoSource, window: float) -> dict[str, Any]:
         """Return the windows: those that were asked for, or shorter and overlapping ones where the video is short."""
@@ -213,14 +216,16 @@ class Reporter:
         length = min(window, max(end / _WINDOWS, 0.5))
         return {"window_seconds": length, "hop_seconds": max(end / _CLIPS, length / 4)}
 
-    def _findings(self, video: Path | None, source: VideoSource | None) -> tuple[list[FrameFinder], list[TaskSection]]:
+    def _findings(
+        self, video: Path | None, source: VideoSource | None
+    ) -> tuple[list[FrameExaminer], list[TaskSection]]:
         """Return the tasks that look at frames, and the sections of classifiers."""
         from endofm.report import task_sections
         from endofm.tasks.classification.results import VideoClassification
         from endofm.tasks.detection.results import VideoDetections
         from endofm.tasks.segmentation.results import VideoMasks
 
-        finders, sections = [], []
+        examiners, sections = [], []
         for task, origin in self.tasks.items():
             model = origin.load() if isinstance(origin, ModelLoader) else None
             file = None if model is not None or video is None else origin.find(video)  # type: ignore[union-attr]
@@ -231,11 +236,11 @@ class Reporter:
                 sections.append(task_sections.classification_section(result))
             elif task == "detection":
                 boxes = VideoDetections.load(file) if file else None
-                finders.append(task_sections.detection_finder(model, boxes))
+                examiners.append(task_sections.detection_examiner(model, boxes))
             else:
                 masks = VideoMasks.load(file) if file else None
-                finders.append(task_sections.segmentation_finder(model, masks))
-        return finders, sections
+                examiners.append(task_sections.segmentation_examiner(model, masks))
+        return examiners, sections
 
 
 def write_index(out: Path, entries: Any, left_out: Any) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from endofm.errors import InputError
 from endofm.report.shots import MEDIUM, SMALL, Shot, encode_picture, take_pictures
-from endofm.report.task_sections import FrameFinder, TaskSection
+from endofm.report.task_sections import FrameExaminer, TaskSection
 from endofm.tasks.features.moments import NoveltyPeak, Segment
 from endofm.tasks.features.results import VideoFeatures
 
@@ -31,8 +31,8 @@ class Sight:
 
     Attributes:
         shot: The frame.
-        attention: Picture of the attention; None where the encoder has none.
-        components: Picture of the principal components of its patches.
+        attention: InlinePicture of the attention; None where the encoder has none.
+        components: InlinePicture of the principal components of its patches.
     """
 
     shot: Shot
@@ -78,7 +78,7 @@ def build_report(
     *,
     name: str,
     encoder: VideoEncoder | None = None,
-    finders: Sequence[FrameFinder] = (),
+    examiners: Sequence[FrameExaminer] = (),
     sections: Sequence[TaskSection] = (),
 ) -> ProcedureReport:
     """Collect the contents of a report.
@@ -88,7 +88,7 @@ def build_report(
         source: The open video; without it the report has no pictures.
         name: Name of the video.
         encoder: The encoder of the features, for pictures of attention and components; None for none.
-        finders: Tasks that look at one frame of every clip.
+        examiners: Tasks that look at one frame of every clip.
         sections: Results of tasks that are known already.
 
     Raises:
@@ -111,7 +111,7 @@ def build_report(
     pictures = take_pictures(source, wanted) if source is not None else {}
     sights: tuple[Sight, ...] = ()
     if source is not None:
-        _look(source, features, finders)
+        _look(source, features, examiners)
         # The frames that stand for most of the procedure.
         shown = sorted(sorted(keys, key=lambda frame: -frame.share)[:VIEWED_FRAMES])
         sights = _sights(encoder, source, features, [frame.seconds for frame in shown]) if encoder is not None else ()
@@ -129,23 +129,23 @@ def build_report(
         key_frames=tuple(
             shot(frame.seconds, MEDIUM, f"stands for {frame.share:.0%} of the procedure") for frame in keys
         ),
-        sections=(*sections, *(finder.section() for finder in finders)),
+        sections=(*sections, *(examiner.section() for examiner in examiners)),
         sights=sights,
         problems=tuple(dict.fromkeys(problems)),
     )
 
 
-def _look(source: VideoSource, features: VideoFeatures, finders: Sequence[FrameFinder]) -> None:
-    """Show every finder the middle frame of every clip, or of every n-th in long videos of dense windows."""
-    if not finders:
+def _look(source: VideoSource, features: VideoFeatures, examiners: Sequence[FrameExaminer]) -> None:
+    """Show every examiner the middle frame of every clip, or of every n-th in long videos of dense windows."""
+    if not examiners:
         return
     step = -(-len(features) // _MOST_FRAMES_LOOKED_AT)
     starts = features.start_seconds[::step]
     ends = np.append(starts[1:], features.end_seconds[-1])
     times = ((starts + ends) / 2).tolist()
     for start, end, frame in zip(starts.tolist(), ends.tolist(), source.sample(times), strict=False):
-        for finder in finders:
-            finder.look(frame, start, end)
+        for examiner in examiners:
+            examiner.look(frame, start, end)
 
 
 def _sights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,12 @@ class SavedFeatures(NamedTuple):
     """Feature files among the inputs of a command.
 
     Attributes:
-        items: One per file; its path is that of the file.
+        names: Name of the output of each file, without suffix.
         videos: Video of each file by the file's path, as far as a manifest names it.
         others: The inputs that are no saved features.
     """
 
-    items: list[VideoItem]
+    names: dict[Path, str]
     videos: dict[str, str]
     others: list[str]
 
@@ -36,11 +37,11 @@ def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
     Raises:
         InputError: If a folder holds the results of another command.
     """
-    found = SavedFeatures([], {}, [])
+    found = SavedFeatures({}, {}, [])
     for text in paths:
         path = Path(text)
         if path.suffix.lower() in FEATURE_SUFFIXES and path.is_file():
-            found.items.append(VideoItem(path, path.name.removesuffix(path.suffix)))
+            found.names[path] = path.name.removesuffix(path.suffix)
         elif (path / MANIFEST_NAME).is_file():
             for entry in read_entries(path):
                 file = path / entry.output
@@ -49,11 +50,23 @@ def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
                         f"{path}: this folder holds no features but other results ({entry.output}); name the videos, "
                         "and give the folder to --classify, --segment or --detect"
                     )
-                found.items.append(VideoItem(file, entry.output.removesuffix(file.suffix)))
+                found.names[file] = entry.output.removesuffix(file.suffix)
                 found.videos[str(file)] = entry.source
         else:
             found.others.append(text)
     return found
+
+
+def require_distinct(items: Iterable[VideoItem]) -> None:
+    """Raise an error if two items have one output, such as a video and its own features.
+
+    Raises:
+        InputError: Naming the output.
+    """
+    counts = Counter(item.output for item in items)
+    twice = next((output for output, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} is named twice, as a video and as saved features or in two sets; name it once")
 
 
 def video_of(file: Path, features: VideoFeatures, videos: Mapping[str, str]) -> Path | None:

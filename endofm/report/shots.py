@@ -19,7 +19,7 @@ _LARGEST_HEIGHT = 1.5
 """Largest height of a picture as a fraction of its width."""
 
 
-class Picture(NamedTuple):
+class InlinePicture(NamedTuple):
     """A picture as a data URI.
 
     Attributes:
@@ -43,11 +43,11 @@ class Shot(NamedTuple):
     """
 
     seconds: float
-    picture: Picture | None = None
+    picture: InlinePicture | None = None
     note: str = ""
 
 
-def encode_picture(frame: UInt8Array, width: int) -> Picture:
+def encode_picture(frame: UInt8Array, width: int) -> InlinePicture:
     """Return a frame as a data URI, reduced to a width; it is never enlarged.
 
     Args:
@@ -58,10 +58,10 @@ def encode_picture(frame: UInt8Array, width: int) -> Picture:
     image.thumbnail((width, round(_LARGEST_HEIGHT * width)), Image.Resampling.LANCZOS, reducing_gap=3)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=_QUALITY)
-    return Picture(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", *image.size)
+    return InlinePicture(f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", *image.size)
 
 
-def take_pictures(source: VideoSource, wanted: Iterable[tuple[float, int]]) -> dict[tuple[float, int], Picture]:
+def take_pictures(source: VideoSource, wanted: Iterable[tuple[float, int]]) -> dict[tuple[float, int], InlinePicture]:
     """Read frames and return them reduced; every frame is decoded once.
 
     Args:

@@ -1,4 +1,4 @@
-"""What task models find in a procedure: curves over time, and the frames that matter with masks and boxes painted."""
+"""Results of task models for a report: curves over time, and the frames that matter with masks and boxes painted."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ class TaskSection:
     untrained: bool = False
 
 
-class Finding(NamedTuple):
-    """What a task model finds in one frame: a value for every label, and how to paint it."""
+class Examined(NamedTuple):
+    """Result of a task model for one frame: a value for every label, and how to paint it."""
 
     values: tuple[float, ...]
     paint: Callable[[], UInt8Array]
 
 
 @dataclass
-class FrameFinder:
+class FrameExaminer:
     """Collects what a task finds in single frames.
 
     Attributes:
@@ -86,7 +86,7 @@ class FrameFinder:
         untrained: As there.
     """
 
-    find: Callable[[Frame], Finding]
+    find: Callable[[Frame], Examined]
     labels: tuple[str, ...]
     title: str
     measure: str
@@ -162,11 +162,11 @@ def classification_section(result: VideoClassification) -> TaskSection:
     )
 
 
-def detection_finder(model: EndoFMForDetection | None, saved: VideoDetections | None = None) -> FrameFinder:
-    """Return the finder of boxes, by a model on single frames or from the results of a whole video."""
+def detection_examiner(model: EndoFMForDetection | None, saved: VideoDetections | None = None) -> FrameExaminer:
+    """Return the examiner of boxes, by a model on single frames or from the results of a whole video."""
     labels, weights, untrained = _names(model, saved.label_names if saved else (), saved.provenance if saved else {})
 
-    def find(frame: Frame) -> Finding:
+    def find(frame: Frame) -> Examined:
         from endofm.tasks.detection.box_painting import box_painter
 
         boxes: FrameDetections
@@ -182,16 +182,16 @@ def detection_finder(model: EndoFMForDetection | None, saved: VideoDetections | 
         # At its own time, whatever frame of the video it was.
         painter = box_painter([boxes], labels, min_score=0.0)
         still = Frame(frame.data, boxes.seconds, frame.duration_seconds)
-        return Finding(tuple(float(value) for value in values), lambda: painter(still))
+        return Examined(tuple(float(value) for value in values), lambda: painter(still))
 
-    return FrameFinder(find, labels, "Detection", "largest score", weights, untrained)
+    return FrameExaminer(find, labels, "Detection", "largest score", weights, untrained)
 
 
-def segmentation_finder(model: EndoFMForSegmentation | None, saved: VideoMasks | None = None) -> FrameFinder:
-    """Return the finder of masks, by a model on single frames or from the results of a whole video."""
+def segmentation_examiner(model: EndoFMForSegmentation | None, saved: VideoMasks | None = None) -> FrameExaminer:
+    """Return the examiner of masks, by a model on single frames or from the results of a whole video."""
     labels, weights, untrained = _names(model, saved.labels if saved else (), saved.provenance if saved else {})
 
-    def find(frame: Frame) -> Finding:
+    def find(frame: Frame) -> Examined:
         from endofm.tasks.segmentation.mask_painting import paint_labels
 
         mask: FrameMask
@@ -201,9 +201,9 @@ def segmentation_finder(model: EndoFMForSegmentation | None, saved: VideoMasks |
             assert model is not None
             mask = model.predict(frame.data, progress=False)[0]
         counts = np.bincount(mask.labels.ravel(), minlength=len(labels)) / mask.labels.size
-        return Finding(tuple(counts[1:].tolist()), lambda: paint_labels(frame.data, mask.labels))
+        return Examined(tuple(counts[1:].tolist()), lambda: paint_labels(frame.data, mask.labels))
 
-    return FrameFinder(find, labels[1:], "Segmentation", "share of the frame", weights, untrained)
+    return FrameExaminer(find, labels[1:], "Segmentation", "share of the frame", weights, untrained)
 
 
 def weights_name(provenance: Mapping[str, Any]) -> str:

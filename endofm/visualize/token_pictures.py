@@ -1,4 +1,4 @@
-"""Pictures of what an encoder makes of single frames: where it attends, and which patches resemble each other."""
+"""Pictures of single frames as an encoder sees them: where it attends, and which patches resemble each other."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_saved_features_and_predictions(videos: Path, tmp_path: Path, capsys: py
     assert headings[3:6] == ["Classification", "Segmentation", "Detection"]
     assert "The encoder&#39;s view" in page or "The encoder's view" in page
     assert 'href="./../videos/one.mp4#t=' in page
-    said = json.loads((tmp_path / "classes" / "one.mp4.json").read_text())["video"]["said"]
+    said = json.loads((tmp_path / "classes" / "one.mp4.json").read_text())["video"]["predicted"]
     assert said[0] in str(rows_of(out)["one.mp4.report.html"]["results"])
     # A feature file alone, away from its video: charts without pictures; next to it: with pictures.
     capsys.readouterr()
