@@ -16,6 +16,7 @@ COMMANDS = {
     "one-pass": "several encoders in one pass over a video against one run for each",
     "scan": "EndoMamba's scan against a plain loop, and its live features",
     "pretraining-step": "a pre-training step against the plain loop",
+    "growth": "how time and memory grow with the work, with fitted exponents and a figure",
     "gpu": "everything about a GPU, each part by itself, in less than eight minutes",
     "clip-dataset": "opening and iterating over a corpus of the published size",
     "picture-views": "views cut from held pictures, against decoding a picture for every view",

@@ -22,6 +22,7 @@ from endofm.kernels.backend import EAGER, Backend, FoldedBackend, OneDnnBackend,
 from endofm.kernels.float32 import AmxFloat32Backend, PanelFloat32Backend
 from endofm.kernels.int8 import can_multiply_int8, int8_backend
 from endofm.kernels.native_products import panels_are_widest, split_available
+from endofm.pool import cpu_threads
 
 Precision = Literal["exact", "bfloat16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -123,7 +124,8 @@ def product_speed(precision: Precision) -> float:
             times.append(time.thread_time() - began)
         return min(times)
 
-    with torch.inference_mode():
+    # With several threads, this one's time would include waiting for the others.
+    with cpu_threads(1), torch.inference_mode():
         # The clock may stand still for products as short as its step.
         return max(seconds("exact"), 1e-6) / max(seconds(precision), 1e-6)
 
