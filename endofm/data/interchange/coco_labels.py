@@ -102,6 +102,7 @@ def write_coco_labels(labels: LabelSet, out: Path) -> list[Path]:
             entry: dict[str, Any] = {"id": len(annotations) + 1, "image_id": first + region.frame, "iscrowd": 0}
             entry |= {"category_id": numbers[region.label], "bbox": [x1, y1, round(x2 - x1, 4), round(y2 - y1, 4)]}
             entry["area"] = round((x2 - x1) * (y2 - y1), 4)
+            entry["segmentation"] = []
             if region.runs is not None:
                 entry["segmentation"] = {"size": [medium.height, medium.width], "counts": region.runs}
                 entry["area"] = int(region.mask(medium.height, medium.width).sum())

@@ -23,7 +23,7 @@ def write_fiftyone(labels: LabelSet, out: Path) -> list[Path]:
     ``detections.json``         ``FiftyOneImageDetectionDataset``
     ``classifications.json``    ``FiftyOneImageClassificationDataset``
     ``temporal.json``           ``FiftyOneTemporalDetectionDataset``
-    ``videos/labels/*.json``    ``FiftyOneVideoLabelsDataset``
+    ``videos/``                 ``FiftyOneVideoLabelsDataset``
     ==========================  ====================================
     """
     images = [medium for medium in labels.media if medium.frames is None]
@@ -48,10 +48,15 @@ def write_fiftyone(labels: LabelSet, out: Path) -> list[Path]:
             for one in timed
         }
         files.append(_write(out / "temporal.json", names, supports))
-    for one in videos:
-        if labels.labels:
-            files.append(out / "videos" / "labels" / f"{_key(one)}.json")
+    if labels.labels and videos:
+        index = []
+        for one in videos:
+            index.append({"data": f"data/{one.name}", "labels": f"labels/{_key(one)}.json"})
+            files.append(out / "videos" / index[-1]["labels"])
             write_text(files[-1], json.dumps({"frames": _frames(one)}) + "\n")
+        manifest = {"type": "eta.core.datasets.LabeledVideoDataset", "description": "", "index": index}
+        files.append(out / "videos" / "manifest.json")
+        write_text(files[-1], json.dumps(manifest, indent=1) + "\n")
     return files
 
 

@@ -144,7 +144,9 @@ def test_predictions_of_the_commands_are_exported(media: Path, tmp_path: Path) -
     assert videos.media[0].frames == 10
     assert videos.media[0].spans[0][:2] == (0, 10)
     assert all(region.score >= 0.03 for region in videos.media[0].regions)  # type: ignore[operator]
-    written: Any = json.loads(WRITERS["fiftyone"](videos, tmp_path / "video")[-1].read_text())
+    *_, frames, manifest = WRITERS["fiftyone"](videos, tmp_path / "video")
+    assert json.loads(manifest.read_text())["index"] == [{"data": "data/v.mp4", "labels": "labels/v.json"}]
+    written: Any = json.loads(frames.read_text())
     objects = [one for frame in written["frames"].values() for one in frame["objects"]["objects"]]
     assert len(objects) == len(videos.media[0].regions)
     (tmp_path / "other.json").write_text("{}")
