@@ -49,6 +49,7 @@ FLOORS = {
     "report": 10,
     "synthetic": 10,
     "entrypoints": 10,
+    "timm_models": 10,
     "evaluation": 10,
     "library": 11,
     "training": 11,
