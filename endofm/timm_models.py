@@ -19,15 +19,15 @@ from dataclasses import replace
 from typing import Any
 
 from timm.models import register_model
+from torch import nn
 
 from endofm.errors import InputError
 from endofm.hub.registry import get_record, list_models
 from endofm.models.build import build_encoder
-from endofm.models.encoder import ClipEncoder
 from endofm.tasks.features.model import load_encoder
 
 
-def _entry_point(name: str) -> Callable[..., ClipEncoder]:
+def _entry_point(name: str) -> Callable[..., nn.Module]:
     """Return timm's entry point of a registered encoder."""
 
     def create(
@@ -38,7 +38,7 @@ def _entry_point(name: str) -> Callable[..., ClipEncoder]:
         cache_dir: str | None = None,
         pretrained_cfg: Any = None,
         pretrained_cfg_overlay: Any = None,
-    ) -> ClipEncoder:
+    ) -> nn.Module:
         if num_classes:
             raise InputError(f"{name} has no classes of its own; use endofm.EndoFMForVideoClassification.from_backbone")
         if pretrained_cfg is not None or pretrained_cfg_overlay is not None:
