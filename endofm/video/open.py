@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from endofm.arguments import integer_argument, number_argument
 from endofm.errors import InputError, VideoError
+from endofm.pool import usable_processors
 from endofm.video.frames import VideoSource
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ VideoInput = Union[
 Decoder = Literal["pyav", "torchcodec"]
 """Decoders of video files."""
 
+_MOST_IDLE_CORES = 4
+"""Threads of a decoder next to a model on a GPU; more gain little."""
+
 _START_BYTES = 140
 """Beginning of a file by which its kind is known."""
 
@@ -60,7 +64,7 @@ def open_video(
     source: VideoInput,
     *,
     fps: float | None = None,
-    decoder_threads: int = 1,
+    decoder_threads: int | None = None,
     decoder: Decoder = "pyav",
     device: str = "cpu",
 ) -> VideoSource:
@@ -79,10 +83,11 @@ def open_video(
             - a PIL image, or a list of PIL images, arrays ``(height, width, 3)`` or paths of images;
             - an open source, which is returned unchanged.
         fps: Nominal rate in frames per second of images and arrays, which have no times of their own; by default 30.
-        decoder_threads: Threads of the decoder of a video file. One is right next to a model that uses all cores.
+        decoder_threads: Threads of the decoder of a video file. By default one, next to a model that uses all cores;
+            where ``device`` is no CPU and the model leaves the cores idle, up to four. They change no pixel.
         decoder: Decoder of a video file: ``"pyav"``, or ``"torchcodec"`` (extra ``torchcodec``), which can use a GPU.
             Pixels of the two differ slightly. Ignored for images and arrays.
-        device: Device on which torchcodec decodes, ``"cpu"`` or ``"cuda"``.
+        device: Device of the model that takes the frames, ``"cpu"`` or ``"cuda"``; torchcodec decodes on it.
 
     Returns:
         A source of frames with their times. Use it as a context manager, or close it.
@@ -101,6 +106,8 @@ def open_video(
     """
     if fps is not None:
         fps = number_argument(fps, "fps", low=1e-3, high=1e6, unit="frames per second")
+    if decoder_threads is None:
+        decoder_threads = 1 if device == "cpu" else min(usable_processors(), _MOST_IDLE_CORES)
     decoder_threads = integer_argument(decoder_threads, "decoder_threads", high=1024)
     if decoder not in get_args(Decoder):
         raise InputError(f"decoder must be one of {', '.join(get_args(Decoder))}, got {decoder!r}")

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from endofm.errors import InputError, VideoError
+from endofm.video.frame_decoder import FrameDecoder
 from endofm.video.open import open_video
 from helpers.video_makers import NUM_FRAMES, paint, read_number, write_clip
 
@@ -86,6 +87,25 @@ def test_asking_for_the_time_of_a_frame_gives_that_frame(fps: float) -> None:
         assert steps == video.frame_times().tolist()
         step = 1 / fps
         assert [f.pts_seconds for f in video.sample(number * step for number in range(500))] == steps
+
+
+def test_cores_that_a_model_leaves_idle_decode(clip: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Next to a model on a GPU the decoder has several threads, next to one on the CPU one."""
+    monkeypatch.setattr("endofm.video.open.usable_processors", lambda: 3)
+    made: list[int] = []
+    frames: list[list[np.ndarray]] = []
+    start = FrameDecoder.__init__
+
+    def noting(self: FrameDecoder, *args: Any, threads: int, **options: Any) -> None:
+        made.append(threads)
+        start(self, *args, threads=threads, **options)
+
+    monkeypatch.setattr(FrameDecoder, "__init__", noting)
+    for device in ("cpu", "cuda:0"):
+        with open_video(clip("h264.mp4"), device=device) as video:
+            frames.append([frame.data for frame in video])
+    assert set(made) == {1, 3}
+    assert np.array_equal(frames[0], frames[1])
 
 
 def test_an_open_source_is_returned_unchanged(clip: Callable[[str], Path]) -> None:
