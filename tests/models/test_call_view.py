@@ -110,6 +110,28 @@ def test_models_with_a_head_keep_their_settings(make: Any) -> None:
     assert model.backbone.backends.precision == "exact"
 
 
+@pytest.mark.parametrize("make", [classifier, small_segmenter, tiny_detector])
+def test_threads_share_a_model_with_a_head(make: Any) -> None:
+    def run(model: Any, precision: str) -> tuple[str, str, bytes]:
+        options = {"min_score": 0.0} if make is tiny_detector else {}
+        result = model.predict(VIDEO, fps=10, precision=precision, progress=False, **options)
+        if make is tiny_detector:
+            numbers = b"".join(frame.boxes.tobytes() + frame.scores.tobytes() for frame in result)
+        elif make is small_segmenter:
+            numbers = b"".join(np.array(packed.scores).tobytes() for packed in result.packed)
+        else:
+            numbers = result.probabilities.tobytes()
+        return precision, result.provenance["precision"], numbers
+
+    alone = {precision: run(make().eval(), precision)[2] for precision in ("exact", "bfloat16")}
+    assert alone["exact"] != alone["bfloat16"]
+    model = make().eval()
+    with ThreadPoolExecutor(4) as pool:
+        for asked, said, numbers in pool.map(lambda precision: run(model, precision), ["exact", "bfloat16"] * 6):
+            assert said == asked
+            assert numbers == alone[asked]
+
+
 def test_a_view_shares_the_weights_and_the_hooks() -> None:
     model = small_encoder()
     view = view_for_call(model, torch.device("cpu"), "bfloat16")
