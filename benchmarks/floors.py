@@ -75,7 +75,8 @@ def measure(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
         _announce("encoder")
         encoder, details["encoder"] = encoder_rows.encoder_rows(models, rounds=rounds, threads=args.threads)
         _add(rows, *encoder)
-        clip_seconds = details["encoder"]["threads_1"]["seconds"]["bfloat16"]
+        seconds = details["encoder"]["threads_1"]["seconds"]
+        clip_seconds = seconds.get("bfloat16", seconds["exact"])
     with tempfile.TemporaryDirectory(prefix="endofm-benchmark-") as name:
         folder = Path(name)
         if {"video", "process"} & set(args.only):

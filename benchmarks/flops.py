@@ -13,6 +13,7 @@ from endofm.kernels.backend import FoldedBackend, OneDnnBackend, can_prepack
 from endofm.kernels.float32 import AmxFloat32Backend, PanelFloat32Backend
 from endofm.kernels.int8 import can_multiply_int8, int8_backend
 from endofm.kernels.native_products import panels_are_widest, split_available
+from endofm.kernels.precision import effective_precision
 
 
 def gflop_per_clip(config: EncoderConfig) -> float:
@@ -40,10 +41,12 @@ def matmul_ceiling(config: EncoderConfig, device: torch.device, rounds: int = 5)
     x = torch.randn(rows, config.embed_dim, device=device)
     candidates: dict[str, tuple[FoldedBackend, torch.dtype]] = {
         "float32": (FoldedBackend(), torch.float32),
-        "bfloat16": (FoldedBackend(torch.bfloat16), torch.bfloat16),
     }
+    lower = [torch.bfloat16] if effective_precision("bfloat16", device) == "bfloat16" else []
+    if lower:
+        candidates["bfloat16"] = FoldedBackend(torch.bfloat16), torch.bfloat16
     if device.type == "cpu":
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in (torch.float32, *lower):
             if can_prepack(dtype):
                 candidates[f"{str(dtype).removeprefix('torch.')}, packed"] = OneDnnBackend(dtype), dtype
         if split_available():
