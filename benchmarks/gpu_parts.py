@@ -31,7 +31,7 @@ _TOY = EncoderConfig(img_size=32, num_frames=4, embed_dim=64, depth=2, num_heads
 
 @dataclass(frozen=True)
 class Bench:
-    """Where parts run, and at what size.
+    """Device and sizes of the parts.
 
     Attributes:
         device: The device.

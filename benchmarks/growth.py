@@ -1,4 +1,4 @@
-"""How time and memory grow with the work, each with the exponent that fits and the one that is expected.
+"""Time and memory against the amount of work, each with its fitted and its expected exponent.
 
     python -m benchmarks growth --json growth.json --plot docs/images/growth.png
 
@@ -26,7 +26,7 @@ from endofm.files import atomic_path, require_writable
 
 @dataclass(frozen=True)
 class Curve:
-    """What grows, with what is expected of it.
+    """A quantity of work that grows, with the expected exponents.
 
     Attributes:
         title: The work.

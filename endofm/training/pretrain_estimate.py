@@ -1,4 +1,4 @@
-"""What a pre-training run would take, from a few of its steps that are done for real and thrown away."""
+"""Estimate of the time and memory of a pre-training run, from a few of its steps, whose results are thrown away."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Label Studio's run-length code of brushes: runs of the bytes of an RGBA picture, in a stream of bits.
 
 32 bits state the number of bytes, 5 the width of a byte less one, and 4 times 4 bits the widths less one in which the
-lengths of runs are written. Every run begins with a bit that says whether its bytes are equal, 2 bits that choose a
+lengths of runs are written. Every run begins with a bit, set if its bytes are equal, 2 bits that choose a
 width, and its length less one.
 """
 

@@ -1,4 +1,4 @@
-"""What the preparation of a set would take, from a sample that is prepared for real and thrown away."""
+"""Estimate of the time and disk that the preparation of a set needs, from a sample that is prepared and thrown away."""
 
 from __future__ import annotations
 
