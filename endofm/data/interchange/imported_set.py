@@ -27,7 +27,7 @@ from endofm.video.frames import VideoSource
 from endofm.video.open import open_video
 
 REPORT_NAME = "import.json"
-"""File that is written last and marks a folder as one of this kind."""
+"""File that marks a folder as one of this kind: empty at first, and complete at the end."""
 
 _JPEG_QUALITY = 95
 _NO_SPLIT = "train"
@@ -84,6 +84,7 @@ def import_labels(
     every = integer_argument(every, "every")
     finder = _Finder(Path(media))
     _clear(out, overwrite=overwrite)
+    write_text(out / REPORT_NAME, "")
     writer = _Writer(labels, out, every, list(labels.problems))
     with progress_bar(total=len(labels.media), description="Importing", unit="file", progress=progress) as bar:
         for medium in labels.media:
@@ -105,9 +106,11 @@ def import_labels(
 def _clear(out: Path, *, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / REPORT_NAME).is_file():
+    report = out / REPORT_NAME
+    if not report.is_file():
         raise InputError(f"{out}: this folder holds something else; name a new one")
-    if not overwrite:
+    # What an interrupted import has left is no set yet.
+    if not overwrite and report.stat().st_size:
         raise InputError(f"{out} holds a set already; pass --overwrite to replace it")
     shutil.rmtree(out)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -116,6 +117,12 @@ def test_other_folders_are_never_cleared(media: Path, tmp_path: Path, capsys: py
     assert main(command) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
+    with (
+        patch("endofm.data.interchange.imported_set._copy", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        import_labels(labels(), media, tmp_path / "part", progress=False)
+    assert import_labels(labels(), media, tmp_path / "part", progress=False).media == 4
     assert main([*command[:-1], str(media), "--overwrite"]) == 1
     assert "holds something else" in capsys.readouterr().err
     assert (media / "b.png").is_file()
