@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from endofm.errors import VideoError
+from endofm.video.shared_file import SharedFile
 
 # Demuxers that libavformat may choose, by its own names. It consults the list after recognising a format and before
 # reading any further, so that playlists, session descriptions and lists of files (hls, dash, concat, sdp, rtsp, imf,
@@ -108,8 +108,7 @@ class MediaSource:
 
     def __init__(self, source: Path | bytes | BinaryIO, name: str) -> None:
         self.name = name
-        self._source = source
-        self._lock = threading.Lock()
+        self._source = source if isinstance(source, (Path, bytes)) else SharedFile(source, name)
 
     def open(self, *, probe_bytes: int | None = None) -> InputContainer:
         """Open the container once more.
@@ -129,8 +128,14 @@ class MediaSource:
             target = str(self._source.absolute()) if isinstance(self._source, Path) else self._bytes()
             container = av.open(target, "r", options=options, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError, EOFError) as error:
+            self.require_read()
             raise VideoError(self._why_unreadable(error)) from error
         return container
+
+    def require_read(self) -> None:
+        """Raise a VideoError if a read of a file object has failed; see :meth:`SharedFile.require_read`."""
+        if isinstance(self._source, SharedFile):
+            self._source.require_read()
 
     def raw(self) -> Path | BinaryIO:
         """Return what another reader can open: the path, or the bytes with an independent position."""
@@ -140,7 +145,7 @@ class MediaSource:
         if isinstance(self._source, bytes):
             return io.BytesIO(self._source)
         assert not isinstance(self._source, Path)
-        return io.BufferedReader(_Cursor(self._source, self._lock))
+        return self._source.open()
 
     @contextmanager
     def contents(self) -> Iterator[FileBytes]:
@@ -184,38 +189,6 @@ class MediaSource:
             f"{self.name}: not a video that FFmpeg can read ({detail}). It may be damaged or another kind of file; "
             f"try to play it, or convert it to MP4"
         )
-
-
-class _Cursor(io.RawIOBase):
-    """Independent reading position on a file object that is shared with other readers."""
-
-    def __init__(self, file: BinaryIO, lock: threading.Lock) -> None:
-        self._file, self._lock, self._position = file, lock, 0
-
-    # Positions count from the start of the file object; every read seeks first, under the lock, because another reader
-    # may have moved the shared position in between.
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with self._lock:
-            start = self._position if whence == io.SEEK_CUR else 0
-            self._position = self._file.seek(offset, whence) if whence == io.SEEK_END else start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        with self._lock:
-            self._file.seek(self._position)
-            data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:

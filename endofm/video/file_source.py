@@ -51,6 +51,7 @@ class FileSource:
             reader = self._new_reader(None)
         if reader.current is None or reader.origin is None:
             reader.close()
+            medium.require_read()
             raise VideoError(
                 f"{medium.name}: no frame of this video can be decoded; the file is damaged, cut off or protected. "
                 f"Copy it again from where it was recorded"
@@ -105,6 +106,7 @@ class FileSource:
 
     def _scan(self) -> PacketIndex:
         index = scan_packets(self._medium, self._clock, self._origin, self._damage)
+        self._medium.require_read()
         self._check_length(index.end)
         # MXF knows frames of one length only; its times come from an index that has no checksum.
         if self._metadata.container == "mxf" and np.ptp(np.diff(index.times, append=index.end)) > 1e-4:
@@ -188,6 +190,7 @@ class FileSource:
         with self._borrow_reader() as reader:
             for time in ascending(seconds):
                 frame = reader.show(time)
+                self._medium.require_read()
                 if frame is None:
                     return
                 yield frame
@@ -198,9 +201,11 @@ class FileSource:
             reader.rewind()
             end = 0.0
             while (frame := reader.frame()) is not None:
+                self._medium.require_read()
                 end = frame.pts_seconds + frame.duration_seconds
                 yield frame
                 reader.advance()
+            self._medium.require_read()
             if not self._damage.has_lost_frames:
                 self._check_length(end)
             self._check_structure()

@@ -77,6 +77,8 @@ def open_video(
             - the path of a folder of images (png, jpg, jpeg, bmp, tif, tiff, webp), taken in natural order
               (``img_2`` before ``img_10``), or of a single image, or of a multi-page TIFF;
             - a DICOM object with moving pictures or one (extra ``dicom``), timed by its header;
+            - the address of a video file or image in object storage or on a web server, such as
+              ``s3://bucket/procedure.mp4``, read by ranges (extra ``remote``);
             - a video file as ``bytes`` or as a binary file object (read from its beginning, not closed);
             - a uint8 array ``(time, height, width, 3)`` or ``(height, width, 3)``, or a uint8 tensor of these shapes
               or ``(time, 3, height, width)`` or ``(3, height, width)``; RGB;
@@ -155,9 +157,11 @@ def open_video(
 
 def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding) -> VideoSource:
     text = os.fspath(source)
-    # Otherwise FFmpeg would open the connection.
+    # FFmpeg itself never opens a connection.
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
-        raise VideoError(f"{text}: addresses are not read; download the file and give its path")
+        from endofm.video.remote import open_remote
+
+        return _open_data(*open_remote(text), fps, how)
     path = Path(text).expanduser()
     try:
         if path.is_dir():

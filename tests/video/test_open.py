@@ -185,7 +185,7 @@ def test_files_that_are_no_video_are_explained(tmp_path: Path) -> None:
             open_video(tmp_path / name)
         assert name in str(caught.value)
     with pytest.raises(VideoError, match="download the file"):
-        open_video("https://example.org/procedure.mp4")
+        open_video("ftp://example.org/procedure.mp4")
     with pytest.raises(VideoError, match="0 bytes"):
         open_video(b"")
     with pytest.raises(VideoError, match="not a video"):
