@@ -23,6 +23,7 @@ _IMAGE_NOTES = (
 )
 _NAMES_UNVERIFIED = "The names of its tensors are not verified; a file with other names is refused."
 _SSL4GIE: dict[str, Any] = {
+    "datasets": ("Hyper-Kvasir (which part is not known)",),
     "mirrors": (
         Mirror(
             page="https://github.com/ESandML/SSL4GIE",

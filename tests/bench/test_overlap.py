@@ -31,6 +31,12 @@ def test_names_are_compared_without_punctuation_and_remarks_are_kept() -> None:
     assert find_overlap("endofm-base-8x224", record, cvc).kind == "held out"
 
 
+def test_data_of_other_projects_are_in_their_records() -> None:
+    hyper = replace(SETS["bleeding"], images_of=("HyperKvasir",))
+    for name in ("ssl4gie-mae-b", "ssl4gie-mocov3-rn50"):
+        assert find_overlap(name, get_record(name), hyper).kind == "seen"
+
+
 def test_what_is_not_known_is_said() -> None:
     assert find_overlap("runs/mine/export", None, SETS["bleeding"]).mark == "?"
     assert find_overlap("endovit-b", get_record("endovit-b"), SETS["bleeding"]).kind == "not known"
