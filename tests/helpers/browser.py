@@ -31,22 +31,27 @@ class Visit:
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Start Chromium; a machine without one skips the test and says how to install it, which .ci/run does itself."""
+    """Start Chromium or Chrome; a machine without one skips the test and says how to install it, which .ci/run does."""
     from playwright.sync_api import Error, sync_playwright
 
     found = next((path for path in map(shutil.which, NAMES) if path), None)
+    # One on the path, the one that Playwright has downloaded, or Chrome where its installer puts it.
+    ways: list[dict[str, Any]] = [{"executable_path": found}] if found else [{}, {"channel": "chrome"}]
     with sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=found)
-        except Error as error:
-            if found:
-                raise
-            pytest.skip(
-                "no Chromium: install it with `apt-get install chromium`, or with "
-                f"`python -m playwright install --with-deps chromium` ({str(error).splitlines()[0]})"
-            )
-        yield chromium
-        chromium.close()
+        for way in ways:
+            try:
+                chromium = playwright.chromium.launch(**way)
+            except Error:
+                if found:
+                    raise
+                continue
+            yield chromium
+            chromium.close()
+            return
+    pytest.skip(
+        "no Chromium: install it with `apt-get install chromium`, or with "
+        "`python -m playwright install --with-deps chromium`"
+    )
 
 
 @contextmanager
