@@ -126,10 +126,15 @@ def _select(tensors: Tensors, registered: BaseEncoderConfig | None, source: str)
             return layout
     closest = min(layouts, key=lambda layout: len(layout.differences(tensors)) / (len(layout.marks) or 1))
     differences = closest.differences(tensors)
+    # Of tensors with other names altogether, the first layout would be the closest.
+    resembles = any(name in tensors for layout in layouts for name in layout.marks)
+    like = (
+        f"Closest is {closest.title}, but there is {', '.join(differences[:3])}" if resembles else "None resembles them"
+    )
     names = list(tensors)
     raise CheckpointFormatError(
         f"{source}: these are not the tensors of a known encoder: the {len(names)} of them begin with "
-        f"{', '.join(names[:3])}. Closest is {closest.title}, but there is {', '.join(differences[:3])}. Supported are "
+        f"{', '.join(names[:3])}. {like}. Supported are "
         f"{'; '.join(dict.fromkeys(layout.title for layout in layouts))}"
     )
 

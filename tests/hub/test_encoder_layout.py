@@ -144,3 +144,7 @@ def test_a_file_of_something_else_is_compared_with_what_is_known(tmp_path: Path)
     torch.save({"conv1.weight": torch.ones(4, 3, 7, 7), "fc.weight": torch.ones(2, 4)}, path)
     with pytest.raises(CheckpointFormatError, match=r"begin with conv1\.weight.*Closest is .*Supported are .*M2CRL"):
         endofm.load_encoder(path)
+    # Not one tensor has a name that any layout has.
+    torch.save({"stem.conv.weight": torch.ones(4, 3, 7, 7), "stages.0.weight": torch.ones(2, 4)}, path)
+    with pytest.raises(CheckpointFormatError, match=r"begin with stem\.conv.*None resembles them\. Supported are"):
+        endofm.load_encoder(path)
