@@ -24,7 +24,7 @@ from endofm.data.interchange.outlines import Point, fill_polygons
 from endofm.errors import InputError, quoted
 from endofm.files import write_text
 from endofm.json_text import read_json
-from endofm.video.find import IMAGE_SUFFIXES
+from endofm.video.find import VIDEO_SUFFIXES
 
 FILE_NAME = "label-studio.json"
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
@@ -94,7 +94,8 @@ def _medium(name: str, results: list[dict[str, Any]], problems: list[tuple[str, 
     sized = next((one for one in results if one.get("original_width")), {})
     width, height = int(sized.get("original_width", 0)), int(sized.get("original_height", 0))
     video = any(one["type"] in ("videorectangle", "timelinelabels") for one in results)
-    video = video or Path(name).suffix.lower() not in IMAGE_SUFFIXES
+    # Addresses in a storage may have no suffix; results of images tell then.
+    video = video or Path(name).suffix.lower() in VIDEO_SUFFIXES
     regions: list[Region] = []
     classes: list[tuple[str, float | None]] = []
     spans: list[tuple[int, int, str]] = []

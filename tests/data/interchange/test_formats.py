@@ -218,6 +218,11 @@ def test_label_studio_as_it_is_exported(tmp_path: Path) -> None:
     # From key frame 3 to key frame 7, where it ends, in a straight line; frames from 0.
     assert [region.frame for region in video.regions] == [2, 3, 4, 5, 6]
     assert [region.box[0] for region in video.regions] == [10, 15, 20, 25, 30]
+    for name, frames in (("https://host/media/0815", None), ("https://host/a/v.mp4?sig=1", 0)):
+        whole = {"type": "choices", "value": {"choices": ["colon"]}}
+        file.write_text(json.dumps([{"data": {"any": name}, "annotations": [{"result": [whole]}]}]))
+        (medium,) = read_labels(file).media
+        assert (medium.name, medium.frames) == (name.split("/")[-1].split("?")[0], frames)
     file.write_text(json.dumps([{"data": {"image": "a.png"}, "annotations": [{"result": [{"type": 3}]}]}]))
     with pytest.raises(InputError, match="Label Studio"):
         READERS["label-studio"].read(file)
