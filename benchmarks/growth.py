@@ -127,7 +127,7 @@ def as_markdown(found: dict[str, list[dict[str, float]]]) -> str:
     ]
     for name, points in found.items():
         curve = CURVES[name]
-        shown = ", ".join(f"{p['size']:,g}: {p['seconds']:.3g} ({p['megabytes']:.0f})" for p in points)
+        shown = ", ".join(f"{p['size']:,.10g}: {p['seconds']:.3g} ({p['megabytes']:.0f})" for p in points)
         slopes = ["" if (slope := fitted(points, key)) is None else f"{slope:.2f}" for key in ("seconds", "megabytes")]
         lines.append(f"| {curve.title} | {curve.axis} | {shown} | {slopes[0]} | {slopes[1]} | {curve.expected} |")
     return "\n".join(lines)
@@ -150,6 +150,8 @@ def plot(found: dict[str, list[dict[str, float]]], path: Path) -> None:
         axes.loglog(sizes, memory, "s--", color="tab:orange", label="MB above the start", markersize=4)
         axes.set_title(curve.title, fontsize=10)
         axes.set_xlabel(curve.axis, fontsize=9)
+        axes.minorticks_off()
+        axes.set_xticks(sizes, [f"{size:,.10g}" for size in sizes])
         axes.tick_params(labelsize=8)
         axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
