@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from endofm.address import Address
 from endofm.errors import InputError, JobError, quoted
 from endofm.files import remove_partial
 
@@ -91,7 +92,7 @@ def require_same_settings(
         )
 
 
-def file_state(path: Path) -> tuple[int, int]:
+def file_state(path: Path | Address) -> tuple[int, int]:
     """Return size and modification time of a source, which differ after a change.
 
     Returns:

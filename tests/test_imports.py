@@ -30,6 +30,7 @@ FLOORS = {
     "list_table": 2,
     "csv_text": 0,
     "arguments": 1,
+    "address": 1,
     "resume": 3,
     "demo": 0,
     "disclaimer": 0,

@@ -22,6 +22,7 @@ from endofm.cli.printing import say
 from endofm.disclaimer import DISCLAIMER
 
 if TYPE_CHECKING:
+    from endofm.address import Address
     from endofm.inference.job import ItemResult
     from endofm.inference.video_paths import VideoItem
 
@@ -130,6 +131,6 @@ class Classifier:
         return ItemResult(summary=summary, problems=result.problems)
 
 
-def _describe(path: Path, summary: Any) -> str:
+def _describe(path: Path | Address, summary: Any) -> str:
     probabilities = ", ".join(f"{label} {value:.3f}" for label, value in summary["probabilities"].items())
     return f"{path}: {' + '.join(summary['predicted']) or 'no label'} ({probabilities})"

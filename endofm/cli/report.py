@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the reports; the status is 1 if one of the videos failed."""
-    from endofm.errors import require_extra
+    from endofm.errors import InputError, require_extra
     from endofm.inference.job import read_entries
     from endofm.report.page import chart_library
     from endofm.report.saved_results import require_distinct, split_saved_features
@@ -83,7 +83,10 @@ def run(args: argparse.Namespace) -> int:
     # Feature files are found like videos, and then have the names of the videos that they are of.
     args.paths = [*saved.others, *map(str, saved.names)]
     items = collect_videos(args)
-    items[:] = [replace(item, output=saved.names.get(item.path, item.output)) for item in items]
+    for item in items:
+        if not isinstance(item.path, Path):
+            raise InputError(f"{item.path}: reports are made of files and folders; extract the features of this first")
+    items[:] = [replace(item, output=saved.names.get(Path(item.path), item.output)) for item in items]
     require_distinct(items)
     take_default_weights(args, PACKAGED_WEIGHTS, "a small encoder in this package")
     for package in ("jinja2", "ruptures"):
@@ -169,10 +172,11 @@ class ReportWriter:
         from endofm.video.open import open_video
 
         features: VideoFeatures | None = None
-        video: Path | None = item.path
-        if item.path.suffix.lower() in FEATURE_SUFFIXES and item.path.is_file():
-            features = VideoFeatures.load(item.path)
-            video = video_of(item.path, features, self.videos)
+        path = Path(item.path)
+        video: Path | None = path
+        if path.suffix.lower() in FEATURE_SUFFIXES and path.is_file():
+            features = VideoFeatures.load(path)
+            video = video_of(path, features, self.videos)
         fps = self.fps if video is not None and video.is_dir() else None
         with open_video(video, fps=fps) if video is not None else nullcontext() as source:
             report = self._report(item, video, source, features)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+from endofm.address import Address, is_address
 from endofm.errors import InputError
 from endofm.list_lines import exists
 from endofm.list_table import read_paths
@@ -20,12 +21,12 @@ class VideoItem:
     """A video of a batch job.
 
     Attributes:
-        path: The file, or a folder of frames.
+        path: The file, or a folder of frames, or the address of an object.
         output: Name of its output without the format's suffix: the path relative to the given folder, with the video's
             own suffix, so that ``a/x.mp4``, ``b/x.mp4`` and ``a/x.avi`` have different names.
     """
 
-    path: Path
+    path: Path | Address
     output: str
 
 
@@ -37,7 +38,7 @@ class FoundVideos(list[VideoItem]):
         self.left_out = tuple(left_out)
 
 
-def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path] = ()) -> FoundVideos:
+def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path | Address] = ()) -> FoundVideos:
     """Return the videos of some paths.
 
     A video that is named twice, in whatever spelling or through a link, is one video. Different videos of one name in
@@ -45,7 +46,8 @@ def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path] = ()) 
 
     Args:
         paths: Files; folders, searched with all folders below for videos, whatever their suffix, and for folders that
-            hold images and no video, each of which is one video. Hidden files are skipped.
+            hold images and no video, each of which is one video. Hidden files are skipped. Addresses of objects, which
+            are opened by the work alone.
         listed: The same from lists. Of these a path that does not exist, or a folder without videos, is returned as a
             video too: opening it fails, like that of a damaged one, and does not stop the job.
 
@@ -57,7 +59,11 @@ def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path] = ()) 
     """
     items: list[VideoItem] = []
     left_out: list[tuple[str, str]] = []
-    for path, strict in chain(((Path(path), True) for path in paths), ((Path(path), False) for path in listed)):
+    named = chain(((_located(path), True) for path in paths), ((_located(path), False) for path in listed))
+    for path, strict in named:
+        if isinstance(path, Address):
+            items.append(VideoItem(path, path.name))
+            continue
         found = find_recordings(path) if exists(path) and path.is_dir() else None
         if found is not None and found.paths:
             items += [VideoItem(path / name, path.resolve().name if name == "." else name) for name in found.paths]
@@ -71,8 +77,14 @@ def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path] = ()) 
     return FoundVideos(_distinct(items), left_out)
 
 
-def read_list(path: str | Path) -> list[Path]:
-    """Return the paths of a list; relative ones start at the file's folder.
+def _located(path: str | Path | Address) -> Path | Address:
+    if isinstance(path, Address):
+        return path
+    return Address(path) if isinstance(path, str) and is_address(path) else Path(path)
+
+
+def read_list(path: str | Path) -> list[Path | Address]:
+    """Return the paths and addresses of a list; relative paths start at the file's folder.
 
     Args:
         path: A file with one path per line, or a table with a column of paths (:mod:`endofm.list_table`).
@@ -80,14 +92,15 @@ def read_list(path: str | Path) -> list[Path]:
     Raises:
         InputError: If the file cannot be read.
     """
-    return [Path(path).parent / name for name in read_paths(path)]
+    return [Address(name) if is_address(name) else Path(path).parent / name for name in read_paths(path)]
 
 
 def _distinct(items: Iterable[VideoItem]) -> list[VideoItem]:
     """Return each video once, with a name of its output that no other one has."""
     videos: dict[str, VideoItem] = {}
     for item in items:
-        videos.setdefault(os.path.realpath(item.path), item)
+        real = item.path.url if isinstance(item.path, Address) else os.path.realpath(item.path)
+        videos.setdefault(real, item)
     counts = Counter(item.output for item in videos.values())
     taken = set(counts)
     outputs = {real: item.output for real, item in videos.items()}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Union, cas
 import numpy as np
 import numpy.typing as npt
 
+from endofm.address import is_address
 from endofm.arguments import integer_argument, number_argument
 from endofm.errors import InputError, VideoError
 from endofm.pool import usable_processors
@@ -158,7 +159,7 @@ def open_video(
 def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding) -> VideoSource:
     text = os.fspath(source)
     # FFmpeg itself never opens a connection.
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+    if is_address(text):
         from endofm.video.remote import open_remote
 
         return _open_data(*open_remote(text), fps, how)

@@ -7,10 +7,10 @@ Credentials are those of the store's own configuration (environment, profiles, r
 from __future__ import annotations
 
 import io
-import re
 from typing import BinaryIO, NoReturn, cast
 
-from endofm.errors import MissingExtraError, VideoError, cause, require_extra
+from endofm.address import store_of, without_secrets
+from endofm.errors import MissingExtraError, VideoError, cause
 
 _SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "https", "memory", "file")
 """Schemes that are read; ``fsspec`` knows more, such as archives inside of addresses."""
@@ -40,14 +40,10 @@ def open_remote(url: str) -> tuple[BinaryIO, str]:
             f"{shown}: addresses of this kind are not read; those that begin with {', '.join(_SCHEMES)} are; download "
             "the file and give its path"
         )
-    core = require_extra("fsspec.core", "remote", f"Reading {scheme}:// addresses")
     try:
-        system, path = core.url_to_fs(url)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Reading {scheme}:// addresses needs a package that is not installed ({cause(error)}). Most stores come "
-            'with:  pip install "endofm[remote]"'
-        ) from error
+        system, path = store_of(url)
+    except MissingExtraError:
+        raise
     except Exception as error:
         _refuse(error, shown)
     try:
@@ -62,11 +58,6 @@ def open_remote(url: str) -> tuple[BinaryIO, str]:
             f"{shown}: the server does not answer requests for ranges; download the file and give its path"
         )
     return cast(BinaryIO, io.BufferedReader(_Ranges(file, shown))), shown
-
-
-def without_secrets(text: str) -> str:
-    """Return text whose addresses have no user, password or query, such as the signature of a shared link."""
-    return re.sub(r"\?[^\s'\")]+", "", re.sub(r"://[^/\s]*@", "://", text))
 
 
 class _Ranges(io.RawIOBase):

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import endofm
+from endofm.address import Address, without_secrets
+from endofm.cli.main import main
 from endofm.errors import MissingExtraError, VideoError
-from endofm.video.remote import without_secrets
+from endofm.inference.job import read_entries
 from helpers.s3_store import S3Store, s3_store
 from helpers.video_makers import read_number, write_clip
 
@@ -52,6 +54,29 @@ def test_features_are_those_of_the_file(store: S3Store) -> None:
     assert not there.problems
     same = {"size_bytes": None, "name": "demo.mp4"}
     assert there.provenance["video"] == {**here.provenance["video"], **same}
+
+
+def test_the_commands_take_addresses(store: S3Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = Path(endofm.demo_video()).read_bytes()
+    first, second = store.put("a/one.mp4", content), store.put("b/one.mp4", content)
+    (tmp_path / "list.txt").write_text(f"{second}\ns3://archive/nothing.mp4\n", encoding="utf-8")
+    out = tmp_path / "features"
+    command = ["extract", first, "--list", str(tmp_path / "list.txt"), "-o", str(out), "--weights", "endofm-nano-4x96"]
+    command += ["--window-seconds", "10", "--jobs", "2"]
+    # One is missing, which stops none of the others; those of one name are named after their folders.
+    assert main(command) == 1
+    assert "s3://archive/nothing.mp4: there is no such object" in capsys.readouterr().err
+    entries = {entry.output: entry for entry in read_entries(out)}
+    assert {entry.source for entry in entries.values()} == {first, second}
+    assert set(entries) == {"a/one.mp4.safetensors", "b/one.mp4.safetensors"}
+    assert {entry.size_bytes for entry in entries.values()} == {len(content)}
+    # Nothing twice; a changed object is done again.
+    assert main(command) == 1
+    assert "2 of 3 videos" in (said := capsys.readouterr().out)
+    assert "(2 of them done before)" in said
+    store.put("a/one.mp4", content + b"\0\0\0\x08free")
+    assert main(command) == 1
+    assert "(1 of them done before)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("faults", [[500, 500], ["cut"], ["slow"]], ids=["500", "cut", "slow"])
@@ -122,4 +147,6 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_secrets_are_cut_off() -> None:
     assert without_secrets("https://me:pw@host/x.mp4?X-Amz-Signature=abc") == "https://host/x.mp4"
+    assert str(Address("https://me:pw@host/x.mp4?sig=1")) == "https://host/x.mp4"
+    assert (Address("https://host/a/x.mp4?sig=1.avi").name, Address("s3://b/x.mp4").suffix) == ("x.mp4", ".mp4")
     assert without_secrets("403, url='https://host/x?sig=1'") == "403, url='https://host/x'"
