@@ -27,6 +27,9 @@ MAP_SIDE = 240
 # Okabe and Ito's colours for colour-blind readers (jfly.uni-koeln.de/color), the blue lighter, for dark pages.
 COLOURS = ("#1f86c8", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _TICKS = 10
+_LABEL_WIDTH = 0.05
+"""Width of a time on a chart, as a fraction of the chart."""
+
 _MOST_POINTS = 1500
 _READ_SIDE = 60
 
@@ -61,7 +64,12 @@ def timeline_chart(report: ProcedureReport) -> Spec:
         }
         for number, (segment, _) in enumerate(report.segments, 1)
     ]
-    peaks = [{"s": peak.seconds, "v": peak.novelty, "t": clock(peak.seconds)} for peak, _ in report.peaks]
+    peaks: list[dict[str, Any]] = []
+    for peak, _ in report.peaks:
+        # Times of neighbours would be written over each other: every other one is a line higher.
+        near = bool(peaks) and peak.seconds - peaks[-1]["s"] < _LABEL_WIDTH * end
+        row = 1 - peaks[-1]["row"] if near else 0
+        peaks.append({"s": peak.seconds, "v": peak.novelty, "t": clock(peak.seconds), "row": row})
     x = {**_time_axis("s", end), "title": None}
     y = {"field": "v", "type": "quantitative", "title": "novelty", "scale": {"domain": [0, top]}, "axis": _y_axis()}
     tooltip = [{"field": "t", "title": "time"}, {"field": "v", "title": "novelty", "format": ".3f"}]
@@ -120,11 +128,14 @@ def timeline_chart(report: ProcedureReport) -> Spec:
                 "mark": {"type": "point", "shape": "triangle-down", "filled": True, "size": 80, "color": COLOURS[1]},
                 "encoding": {"x": x, "y": y, "tooltip": tooltip},
             },
-            {
-                "data": {"values": peaks},
-                "mark": {"type": "text", "dy": -11, "fontSize": 11, "fill": "currentColor"},
-                "encoding": {"x": x, "y": y, "text": {"field": "t"}},
-            },
+            *(
+                {
+                    "data": {"values": [peak for peak in peaks if peak["row"] == row]},
+                    "mark": {"type": "text", "dy": -11 - 13 * row, "fontSize": 11, "fill": "currentColor"},
+                    "encoding": {"x": x, "y": y, "text": {"field": "t"}},
+                }
+                for row in (0, 1)
+            ),
         ],
     )
 

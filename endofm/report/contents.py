@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from endofm.video.frames import VideoSource
     from endofm.visualize.token_pictures import TokenPicture
 
-STRIP_SHOTS, KEY_FRAMES, PEAKS, VIEWED_FRAMES = 16, 12, 12, 4
+STRIP_SHOTS, KEY_FRAMES, PEAKS, VIEWED_FRAMES = 16, 12, 16, 4
 """Numbers of thumbnails of the timeline, of key frames, of marked peaks, of frames with attention and components."""
 
 _MOST_FRAMES_LOOKED_AT = 720

@@ -146,7 +146,8 @@ def find_segments(
     divisions = {1: [len(rows)]}
     if largest > 1:
         search = ruptures.KernelCPD(kernel="linear", min_size=2).fit(rows)
-        divisions.update({k + 1: search.predict(n_bkps=k) for k in range(1, largest)})
+        # The largest number first: its search finds all smaller ones, which are then looked up.
+        divisions.update({k + 1: search.predict(n_bkps=k) for k in range(largest - 1, 0, -1)})
     chosen = max(divisions) if wanted is not None else _number_of_segments(rows, divisions)
     edges = [0, *(min(end * step, count) for end in divisions[chosen])]
     borders = clip_borders(start_seconds, end_seconds)
