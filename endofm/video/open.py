@@ -160,7 +160,7 @@ def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding
     text = os.fspath(source)
     # FFmpeg itself never opens a connection.
     if is_address(text):
-        from endofm.video.remote import open_remote
+        from endofm.video.object_file import open_remote
 
         return _open_data(*open_remote(text), fps, how)
     path = Path(text).expanduser()
