@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Union, cas
 import numpy as np
 import numpy.typing as npt
 
-from endofm.address import is_address
 from endofm.arguments import integer_argument, number_argument
 from endofm.errors import InputError, VideoError
 from endofm.pool import usable_processors
@@ -159,10 +158,12 @@ def open_video(
 def _open_path(source: str | os.PathLike[str], fps: float | None, how: _Decoding) -> VideoSource:
     text = os.fspath(source)
     # FFmpeg itself never opens a connection.
-    if is_address(text):
+    if "://" in text:
+        from endofm.address import is_address
         from endofm.video.object_file import open_remote
 
-        return _open_data(*open_remote(text), fps, how)
+        if is_address(text):
+            return _open_data(*open_remote(text), fps, how)
     path = Path(text).expanduser()
     try:
         if path.is_dir():
