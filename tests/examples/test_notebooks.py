@@ -36,6 +36,7 @@ def test_the_kept_outputs_are_small_complete_and_name_no_folder(notebook: Path) 
         assert not re.search(r"(?:^|[\s'\"])(?:/tmp|/home|/root|/work|/Users|C:\\)", text), text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="cells of commands are written for bash")
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(notebook: Path, tmp_path: Path) -> None:
     paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
