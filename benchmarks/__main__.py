@@ -20,6 +20,7 @@ COMMANDS = {
     "gpu": "everything about a GPU, each part by itself, in less than eight minutes",
     "clip-dataset": "opening and iterating over a corpus of the published size",
     "picture-views": "views cut from held pictures, against decoding a picture for every view",
+    "library": "a library of a million clips: build, recall, latency, size, memory",
     "frame-hashes": "distances of frame hashes between copies and other recordings",
 }
 

@@ -54,6 +54,7 @@ FLOORS = {
     "evaluation": 10,
     "library": 11,
     "training": 11,
+    "app": 12,
     "bench": 12,
     "cli": 13,
     "__main__": 14,

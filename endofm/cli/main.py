@@ -19,7 +19,7 @@ from endofm.files import require_writable
 
 GROUPS = {
     "run a model on video": ("extract", "classify", "detect", "segment", "report", "visualize"),
-    "search procedures": ("library", "search"),
+    "search procedures": ("library", "search", "app"),
     "find, fetch and convert weights": ("models", "info", "download", "convert", "export"),
     "train and evaluate": ("data", "pretrain", "finetune", "evaluate", "bench"),
     "check and set up this machine": ("doctor", "benchmark", "completion"),

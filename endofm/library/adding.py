@@ -17,7 +17,7 @@ from endofm.errors import FeatureFileError, InputError, JobError
 from endofm.evaluation.labelled_features import feature_files, file_of
 from endofm.inference.job import read_entries
 from endofm.library.calibration import Calibration, Float32Array, unit_rows
-from endofm.library.recordings import Recording, content_sum, library_settings
+from endofm.library.recording import Recording, content_sum, library_settings
 from endofm.library.store import LibraryStore, load_lancedb
 from endofm.progress import Progress, progress_bar
 from endofm.resume import MANIFEST_NAME, exclusive, file_state, require_same_settings

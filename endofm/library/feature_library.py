@@ -14,9 +14,10 @@ from endofm.library.adding import AddReport, add_features
 from endofm.library.calibration import Calibration, unit_rows
 from endofm.library.hits import SearchHit, SearchHits
 from endofm.library.query import Query, QueryMaker
-from endofm.library.recordings import Recording
+from endofm.library.recording import Recording
 from endofm.library.store import ClipFilter, LibraryStore
 from endofm.progress import Progress
+from endofm.tasks.result_rows import row_at
 
 if TYPE_CHECKING:
     import os
@@ -166,6 +167,25 @@ class FeatureLibrary:
                 raise InputError(f"this library holds embeddings of width {width}, got {len(like)}")
             return Query("an embedding", unit_rows(like[None])[0])
         return maker.of_image(like, name="an image")
+
+    def query_recording(self, recording: Recording, seconds: float) -> Query:
+        """Return the stored moment of a recording of the library.
+
+        Raises:
+            InputError: If the recording has no clip at this time.
+        """
+        return QueryMaker(self._store, self.encoder).of_recording(recording, seconds)
+
+    def span_at(self, recording: Recording, seconds: float) -> tuple[float, float]:
+        """Return start and end of the clip of a recording at a time.
+
+        Raises:
+            InputError: As :meth:`query_recording`.
+        """
+        _, clips = self._store.clips(ClipFilter(recording=recording.id))
+        starts, ends = clips["start"].to_numpy(), clips["end"].to_numpy()
+        row = row_at(starts, ends, seconds, recording.name)
+        return float(starts[row]), float(ends[row])
 
     def search(
         self,

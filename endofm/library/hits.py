@@ -16,7 +16,7 @@ from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError, require_extra
 from endofm.files import atomic_path, write_text
 from endofm.library.calibration import Calibration
-from endofm.library.recordings import Recording
+from endofm.library.recording import Recording
 from endofm.tasks.features.results import clock
 from endofm.tasks.result_rows import Selection, select_rows
 

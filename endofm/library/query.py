@@ -12,7 +12,7 @@ import numpy as np
 
 from endofm.errors import InputError, quoted
 from endofm.library.calibration import Float32Array, unit_rows
-from endofm.library.recordings import Recording, find_recording, library_settings
+from endofm.library.recording import Recording, find_recording, library_settings
 from endofm.library.store import ClipFilter, LibraryStore
 from endofm.resume import require_same_settings
 from endofm.tasks.features.files import FEATURE_SUFFIXES

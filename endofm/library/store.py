@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -21,7 +22,7 @@ from endofm.arguments import number_argument
 from endofm.errors import InputError, cause, quoted, require_extra
 from endofm.json_text import parse_json
 from endofm.library.calibration import Calibration, Float32Array
-from endofm.library.recordings import Recording
+from endofm.library.recording import Recording
 from endofm.resume import LOCK_NAME
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ _CLIPS, _RECORDINGS = "clips", "recordings"
 _FOLDERS = (f"{_CLIPS}.lance", f"{_RECORDINGS}.lance")
 _LONGEST_TIME = 1e9
 _ROWS = 20_000
-_PROBES, _REFINE = 20, 4
-_KEPT = timedelta(minutes=1)
-"""Age from which old versions are removed; a reader may still be at work on a younger one."""
+_PROBES, _REFINE = 12, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +125,7 @@ class LibraryStore:
         self.folder = Path(folder)
         self.settings: dict[str, Any] = {}
         self.calibration: Calibration | None = None
+        self._known: tuple[int, list[Recording]] | None = None
         try:
             # Each look at a table sees its newest version, which another process may have written.
             self._db = lancedb.connect(str(self.folder), read_consistency_interval=timedelta(0))
@@ -161,8 +161,13 @@ class LibraryStore:
         """Return the recordings that are complete, by number."""
         if _RECORDINGS not in self._tables:
             return []
-        rows = self._tables[_RECORDINGS].to_arrow().to_pylist()
-        return sorted((Recording(**row) for row in rows), key=lambda one: one.id)
+        table = self._tables[_RECORDINGS]
+        version = table.version
+        # Read once for each version: a search must not read thousands of rows that it has read before.
+        if self._known is None or self._known[0] != version:
+            rows = table.to_arrow().to_pylist()
+            self._known = version, sorted((Recording(**row) for row in rows), key=lambda one: one.id)
+        return list(self._known[1])
 
     def create(self, settings: Mapping[str, Any], calibration: Calibration) -> None:
         """Create the tables of an empty library; the clips last, by which it counts as created."""
@@ -216,7 +221,8 @@ class LibraryStore:
 
         query = self._tables[_CLIPS].search()
         expression = which.expression()
-        found = (query if expression is None else query.where(expression)).limit(self.count()).to_arrow()
+        query = query if expression is None else query.where(expression)
+        found = _read(query.limit(self.count()))
         found = found.take(pc.sort_indices(found, [("recording", "ascending"), ("start", "ascending")]))
         return self._units(found), found.drop_columns(["vector", "length"])
 
@@ -237,7 +243,7 @@ class LibraryStore:
         expression = which.expression()
         query = query if expression is None else query.where(expression, prefilter=True)
         query = query.bypass_vector_index() if exact else query.nprobes(_PROBES).refine_factor(_REFINE)
-        found = query.to_arrow()
+        found = _read(query)
         scores = np.clip(1 - found["_distance"].to_numpy(), -1, 1)
         return found.drop_columns(["_distance"]).append_column("score", [scores])
 
@@ -257,12 +263,13 @@ class LibraryStore:
 
     def finish(self) -> None:
         """Join the small pieces that were added, bring the index up to date and remove versions that are not needed."""
-        table = self._tables[_CLIPS]
-        indexed = {column for index in table.list_indices() for column in index.columns}
-        if self.count() >= INDEX_FROM and "vector" not in indexed:
+        if self.count() >= INDEX_FROM and not self.indexed():
             self._build_index()
-        for each in self._tables.values():
-            each.optimize(cleanup_older_than=_KEPT)
+        with warnings.catch_warnings():
+            # It warns of readers of old versions; ours read again, in _read.
+            warnings.simplefilter("ignore", UserWarning)
+            for each in self._tables.values():
+                each.optimize(cleanup_older_than=timedelta(0))
 
     def indexed(self) -> bool:
         """Return whether searches use an index."""
@@ -296,6 +303,14 @@ class LibraryStore:
         flat = clips["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         vectors = flat.reshape(len(clips), -1) if len(clips) else np.zeros((0, len(self.calibration.mean)), np.float32)
         return self.calibration.restored(vectors, clips["length"].to_numpy())
+
+
+def _read(query: Any) -> pa.Table:
+    """Return the result of a query; once more if another process has just removed the version that it was reading."""
+    try:
+        return query.to_arrow()
+    except (OSError, RuntimeError, ValueError):
+        return query.to_arrow()
 
 
 def _clip_batch(

@@ -1,0 +1,1 @@
+"""The app: browse a library, search it, and mark moments, in a browser."""
