@@ -69,7 +69,7 @@ def run_app(
     places = [Path(one) for one in media]
     kept = Marks(marks or Path(folder) / MARKS_NAME) if keep_marks else None
     with private_gradio():
-        from endofm.app.page import LibraryPage
+        from endofm.app.library_page import LibraryPage
         from endofm.app.server import build_server
 
         page = LibraryPage(library, media=places, marks=kept).build()

@@ -34,7 +34,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "videos").mkdir()
     shutil.copy(demo_video(), folder / "videos" / "procedure.mp4")
     with open_video(demo_video()) as video:
-        frames = np.stack([frame.data for frame in video.sample(np.arange(10, 19.7, 0.1).tolist())])
+        frames = np.stack([frame.data for frame in video.sample(np.arange(10, 19.25, 0.1).tolist())])
     write_video(folder / "videos" / "<b>half.mp4", frames, fps=10)
     (folder / "secret.txt").write_text("secret")
     encoder = load_encoder("endofm-nano-4x96")
@@ -84,11 +84,10 @@ def test_a_new_user_finds_marks_and_exports(archive: Path, tmp_path: Path) -> No
     (tmp_path / "huge.png").write_bytes(huge_png())
     with (
         running_app(*APP, archive / "a.lance") as address,
-        browser_page(viewport={"width": 1300, "height": 1200}) as opened,
+        browser() as chromium,
+        visit_site(chromium, address) as opened,
     ):
         page = opened.page
-        page.set_default_timeout(60_000)
-        page.goto(address)
         page.wait_for_selector("#player video")
 
         # Browse: the video of the chosen recording plays at the chosen time.
@@ -126,12 +125,11 @@ def test_a_new_user_finds_marks_and_exports(archive: Path, tmp_path: Path) -> No
 
         # Mark, see what the marks say, export.
         mark(page, 2.5, "lumen <i>")
-        mark(page, 8.5, "polyp")
+        mark(page, 9.2, "polyp")  # After the end of the last clip, at 9 s.
         assert page.locator("#marks").inner_text().count("half.mp4") >= 2
         page.click("#guess")
         page.locator("#guesses img").first.wait_for()
         assert re.search(r"(lumen <i>|polyp) \d+%", page.locator("#guesses").inner_text())
-        page.click("#mark")  # Without a label.
         page.fill("#label input, #label textarea", "")
         page.click("#mark")
         page.locator(".toast-body", has_text="a label has 1 to 100 characters").last.wait_for()
@@ -146,7 +144,11 @@ def test_a_new_user_finds_marks_and_exports(archive: Path, tmp_path: Path) -> No
     assert all(Path(table.path[row]).is_file() for row in range(len(table)))
 
     # Marks are there after a restart.
-    with running_app(*APP, archive / "a.lance") as address, browser() as chromium, visit_site(chromium, address) as opened:
+    with (
+        running_app(*APP, archive / "a.lance") as address,
+        browser() as chromium,
+        visit_site(chromium, address) as opened,
+    ):
         opened.page.locator("#marks", has_text="polyp").wait_for()
 
 

@@ -31,7 +31,7 @@ from endofm.video.open import open_video
 
 # Where the browser cannot play a video, the time of the slider counts.
 _PLAYER = "(t) => {const v = document.querySelector('#player video'), ok = v && v.readyState > 0; "
-_PLAYER_TIME = _PLAYER + "return ok ? v.currentTime : t}"
+_PLAYER_TIME = _PLAYER + "return ok ? Math.min(v.currentTime, Number(v.dataset.end)) : t}"
 _SEEK = _PLAYER + "if (ok) v.currentTime = t; return t}"
 
 _EVERY = "every set"
@@ -208,12 +208,14 @@ class LibraryPage:
 
     def _show(self, recording: Recording, seconds: float) -> tuple[Any, Any, Any]:
         file = recording.media_file(self._media)
-        slider = gr.Slider(0, round(recording.seconds, 1), value=round(seconds, 1))
+        # A video may be longer than its clips: a last window that is too short has none.
+        end = round(recording.seconds, 1)
+        slider = gr.Slider(0, end, value=min(round(seconds, 1), end))
         if file is None:
             player = f"<p>The video of {html.escape(visible(recording.name))} is not found.</p>"
         else:
             source = f"media/{recording.id}#t={seconds:.2f}"
-            player = f'<video src="{source}" controls muted playsinline preload="auto"></video>'
+            player = f'<video src="{source}" data-end="{end}" controls muted playsinline preload="auto"></video>'
         return player, slider, self._frame(recording, seconds, None)
 
     def _frame(self, recording: Recording, seconds: float, marks: Marks | None) -> str:
