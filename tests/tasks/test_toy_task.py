@@ -108,7 +108,7 @@ def test_a_task_of_the_package_is_named_in_few_existing_files() -> None:
     page = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
     table = page.split("## Add a task")[1].split("The new files are")[0]
     listed = set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE))
-    assert len(listed) == 5
+    assert len(listed) == 6
     name = "EndoFMForSegmentation"
     package = REPOSITORY / "endofm"
     found = set()
