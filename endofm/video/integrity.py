@@ -217,7 +217,8 @@ def _check_transport(file: FileBytes) -> None:
 
 # Sequences that only occur in front of a start code (ISO/IEC 13818-2, 6.2; ITU-T H.264 and H.265, annex B).
 # H.264 and H.265 have no use for the long runs of zeros that MPEG-2 fills its rate up with.
-_NO_CODE = re.compile(rb"\x00\x00\x00+[^\x00\x01]")
+# The end of such a run alone: a pattern that takes in the whole run starts again at each of its zeros.
+_NO_CODE = re.compile(rb"\x00\x00\x00[^\x00\x01]")
 _LONG_RUN = bytes(32)
 
 
@@ -267,7 +268,7 @@ def _check_raw(file: FileBytes) -> None:
     for start in range(0, file.size, _CHUNK):
         data = file.read(start, min(_CHUNK + 16, file.size - start))
         if found := _NO_CODE.search(data):
-            raise Damage.at(start + found.start(), "a run of zeros")
+            raise Damage.at(start + len(data[: found.start()].rstrip(b"\x00")), "a run of zeros")
 
 
 _CHECKS: dict[str, Callable[[FileBytes], Any]] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,3 +135,20 @@ def test_the_first_and_the_last_frames_of_nut_and_ivf(tmp_path: Path, name: str,
     assert _check(data[: len(data) * 2 // 3], container)
     first = data.find(b"NK\xe4\xad") if container == "nut" else 32
     assert _check(data[:first] + bytes(200) + data[first + 200 :], container)
+
+
+def test_a_long_run_of_zeros_is_read_once() -> None:
+    """In a process of its own: where each zero starts a search of the whole run, the first megabyte takes minutes."""
+    code = (
+        "from endofm.video.container import Damage, FileBytes\n"
+        "from endofm.video.integrity import check_structure\n"
+        "import io\n"
+        "zeros = b'\\0\\0\\1' + bytes(4 << 20)\n"
+        "check_structure(FileBytes(io.BytesIO(zeros)), 'm4v')\n"
+        "try:\n"
+        "    check_structure(FileBytes(io.BytesIO(zeros + b'\\2')), 'm4v')\n"
+        "except Damage as damage:\n"
+        "    print(damage)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert "a run of zeros" in done.stdout
