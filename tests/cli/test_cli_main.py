@@ -116,6 +116,8 @@ WRITING = [
     "data shard in {}",
     "data synth {} --task classification --clips 4",
     "data check {}",
+    "data import l.json media {}",
+    "data export r.json {} --to coco",
     "pretrain nano --out {} data.clips=in",
     "finetune classification nano --out {} data.train=in",
     "evaluate features in --labels l.csv -o {}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,8 @@ def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         for way in ways:
             try:
-                chromium = playwright.chromium.launch(**way)
+                # The path of its socket has at most 107 bytes: not below a folder of a test.
+                chromium = playwright.chromium.launch(**way, env={**os.environ, "TMPDIR": "/tmp"})
             except Error:
                 if found:
                     raise

@@ -135,7 +135,7 @@ def test_the_number_of_threads_changes_nothing(tokens: int) -> None:
     assert torch.equal(result[0], result[2])
 
 
-def test_pytorchs_own_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytorchs_own_limit_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = []
 
     class Recorded(AttentionKernels):
@@ -144,6 +144,8 @@ def test_pytorchs_own_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
             self.dtypes = ()
 
     monkeypatch.setattr(native, "AttentionKernels", Recorded)
+    spec = importlib.util.spec_from_file_location("endofm.kernels._attention", tmp_path / "_attention.so")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)  # whether or not the package is installed
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     for capability in ("AVX512", "AVX2", "DEFAULT", "newer"):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)

@@ -312,7 +312,7 @@ def test_mistakes_are_named(
 
 def test_the_command_reports_mistakes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pretrain", "nona"]) == 1
-    assert "nona: there is no such configuration file; the package has the configurations" in capsys.readouterr().err
+    assert "'nona': there is no such configuration file; for pre-training the package has" in capsys.readouterr().err
     assert main(["pretrain"]) == 1
     assert main(["pretrain", str(folder / "tiny.yaml"), "run.epoch=3"]) == 1
     assert "command line: run.epoch: there is no such setting; did you mean 'epochs'?" in capsys.readouterr().err
