@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.cli.model_arguments import configure_media
 from endofm.cli.printing import say
 
 SUMMARY = "browse and search a library in the browser, mark moments, export them for fine-tuning"
@@ -14,14 +15,7 @@ EXAMPLES = ("endofm app archive.lance", "endofm app archive.lance --media record
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("library", type=Path, metavar="LIBRARY", help="folder written by `endofm library add`")
-    parser.add_argument(
-        "--media",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="DIR",
-        help="folder of the videos, if they were moved (may be repeated)",
-    )
+    configure_media(parser)
     parser.add_argument("--weights", help="weights for images (default: by the name that the library states)")
     parser.add_argument(
         "--host",

@@ -58,6 +58,18 @@ def configure_source(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def configure_media(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--media``, for commands on a library, whose videos may have been moved."""
+    parser.add_argument(
+        "--media",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="folder of the videos, if they were moved (may be repeated)",
+    )
+
+
 def configure_windows(parser: argparse.ArgumentParser) -> None:
     """Declare the window options, which have the names of :class:`~endofm.video.clip_windows.WindowSettings`."""
     windows = parser.add_argument_group("clip windows")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.cli.model_arguments import configure_media
 from endofm.cli.printing import say
 
 SUMMARY = "find the moments in a library that look like a moment, an image or a feature file"
@@ -27,14 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the hits to a file (.csv, .json)")
     parser.set_defaults(file_outputs=(".csv", ".json"))
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the hits with thumbnails (.png, .svg, .pdf)")
-    parser.add_argument(
-        "--media",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="DIR",
-        help="folder of the videos, if they were moved (may be repeated)",
-    )
+    configure_media(parser)
     parser.add_argument("--weights", help="weights for the query (default: by the name that the library states)")
     filters = parser.add_argument_group("filters")
     filters.add_argument("--set", metavar="NAME", help="recordings of this set")

@@ -53,7 +53,7 @@ def test_a_folder(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     rows = rows_of(out)
     assert rows["one.mp4.report.html"]["clips"] == 10
     assert rows["one.mp4.report.html"]["seconds"] == pytest.approx(19.8)
-    # Rerun: what is done is kept, what failed is tried again; the page of all has both.
+    # Rerun: finished reports are kept, failed videos are retried, and the index lists both.
     before = (out / "one.mp4.report.html").stat().st_mtime_ns
     shutil.copy(demo_video(), videos / "broken.mp4")
     assert main(command) == 0

@@ -1,4 +1,4 @@
-"""YOLO: a text file per image with a line per object, and ``data.yaml`` (docs.ultralytics.com/datasets).
+"""YOLO: one text file per image, one line per object, and ``data.yaml`` (docs.ultralytics.com/datasets).
 
 A line is ``class centre-x centre-y width height`` or ``class x y x y x y ...``, a polygon; all numbers but the class
 are fractions of the picture. Predictions may have a score at the end of a box.
@@ -35,7 +35,7 @@ def _description(path: Path) -> Path | None:
 def read_yolo(path: Path) -> LabelSet:
     """Read a folder of images and labels.
 
-    An image without a text file shows no object.
+    An image that has no text file is taken to contain no objects.
 
     Raises:
         InputError: If ``data.yaml`` or a line cannot be understood.
@@ -64,7 +64,7 @@ def read_yolo(path: Path) -> LabelSet:
 
 
 def _images(root: Path, values: dict[str, Any], place: str) -> list[Path]:
-    """Return the images of a subset: of a folder, or of a text file with a path per line."""
+    """Return the images of a subset: those in a folder, or those listed in a text file, one path per line."""
     base = root / str(values.get("path") or "")
     # `path` names a folder on the machine on which the set was made; exports of tools start at the file itself.
     target = next((p for p in (base / place, root / place, root / place.removeprefix("../")) if p.exists()), None)
