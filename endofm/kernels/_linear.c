@@ -35,15 +35,15 @@ enum {
 typedef struct {
     const float *input;    /* rows x inputs */
     const void *weights;   /* [outputs / 16][words][output] words: float32, or two neighbouring inputs as int16 */
-    const float *scale;    /* outputs: what the sums of integers are multiplied by */
     const float *bias;     /* outputs, or NULL */
     const float *residual; /* rows x outputs, or NULL */
     float *out;            /* rows x outputs; holds sums in between */
     int64_t rows, inputs, outputs;
     int64_t groups; /* groups of outputs: threads divide these among them as well as the rows */
     int64_t gelu;
-    float step, zero; /* of the integers q that stand for the inputs: step * (q - zero), q from 0 to 255 */
     int64_t out_of_memory;
+    const float *scale; /* outputs: what the sums of integers are multiplied by */
+    float step, zero;   /* of the integers q that stand for the inputs: step * (q - zero), q from 0 to 255 */
 } linear_job;
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -125,15 +125,36 @@ TARGET static void round_row(const linear_job *job, const float *from, int64_t i
 /* Pack some words of some rows as [row / 6][word][row % 6], so that what a tile multiplies lies in order. */
 TARGET INLINE void pack_rows(const linear_job *job, int64_t row, int64_t rows, int64_t word, int64_t words,
                              float *packed, const int integers) {
-    float rounded[DEPTH];
-    for (int64_t i = 0; i < rows; i++) {
-        const float *from = job->input + (row + i) * job->inputs + (integers ? 2 * word : word);
-        float *to = packed + i / ROWS * ROWS * words + i % ROWS;
-        if (integers) {
-            round_row(job, from, smaller(2 * words, job->inputs - 2 * word), rounded);
-            from = rounded;
+    float rounded[ROWS][DEPTH];
+    for (int64_t i = 0; i < rows; i += ROWS, packed += ROWS * words) {
+        const float *from[ROWS];
+        for (int k = 0; k < ROWS; k++) {
+            /* Rows that a last tile lacks are copies, which nothing reads. */
+            int64_t at = row + smaller(i + k, rows - 1);
+            from[k] = job->input + at * job->inputs + (integers ? 2 * word : word);
+            if (integers) {
+                round_row(job, from[k], smaller(2 * words, job->inputs - 2 * word), rounded[k]);
+                from[k] = rounded[k];
+            }
         }
-        for (int64_t w = 0; w < words; w++) to[w * ROWS] = from[w];
+        int64_t w = 0;
+        for (; w + LANES <= words; w += LANES) {
+            floats8 x[ROWS], pairs[4];
+            UNROLLED (int k = 0; k < ROWS; k++) x[k] = load8(from[k] + w);
+            /* a0 c0 a1 c1 ... and b0 d0 b1 d1 ... give a0 b0 c0 d0 a1 b1 c1 d1 ... of rows a, b, c, d. */
+            pairs[0] = low8(x[0], x[2]), pairs[1] = low8(x[1], x[3]);
+            pairs[2] = high8(x[0], x[2]), pairs[3] = high8(x[1], x[3]);
+            floats8 four[4] = {low8(pairs[0], pairs[1]), high8(pairs[0], pairs[1]), low8(pairs[2], pairs[3]),
+                               high8(pairs[2], pairs[3])};
+            floats8 two[2] = {low8(x[4], x[5]), high8(x[4], x[5])};
+            UNROLLED (int k = 0; k < LANES; k++) {
+                float *to = packed + (w + k) * ROWS;
+                memcpy(to, (const float *)four + 4 * k, 4 * sizeof(float));
+                memcpy(to + 4, (const float *)two + 2 * k, 2 * sizeof(float));
+            }
+        }
+        for (; w < words; w++)
+            for (int k = 0; k < ROWS; k++) packed[w * ROWS + k] = from[k][w];
     }
 }
 

@@ -39,7 +39,7 @@ enum {
     STRIPS = 6,            /* blocks of rows that are kept: 6 x 24 steps x 6 kB = 0.9 MB of the second cache's 2 MB */
 };
 
-/* Arguments of a call, the same structure as in native.py. All matrices are contiguous. */
+/* Arguments of a call, the same structure as in native_products.py. All matrices are contiguous. */
 typedef struct {
     const float *input;      /* rows x inputs */
     const uint16_t *weights; /* [outputs / 32][inputs / 32][part][half of the outputs][pair of inputs][output][2] */

@@ -12,76 +12,82 @@ _PARTS = 3
 """Bfloat16 numbers per float32 number: 8 significant bits each, 24 together."""
 
 
-class PanelFloat32Backend(OneDnnBackend):
-    """Float32 products on x86-64 processors with AVX2, with bias, GELU and residual inside.
-
-    The kernel is ``_linear.c``, called through :func:`endofm.kernels.native_products.panel_product`. Layers of other
-    widths are multiplied by oneDNN.
-    """
+class _CompiledBackend(OneDnnBackend):
+    """Float32 products by kernels of this package, with bias, GELU and residual inside; other widths by oneDNN."""
 
     def __init__(self) -> None:
         super().__init__(torch.float32)
 
+    def pack(self, weight: Tensor) -> Tensor | None:
+        """Return a float32 weight ``(outputs, inputs)`` in the kernel's order; None if its size does not fit."""
+        raise NotImplementedError
+
+    def product(
+        self, rows: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, *, gelu: bool
+    ) -> Tensor:
+        """Call the kernel; see :func:`endofm.kernels.native_products.split_product`."""
+        raise NotImplementedError
+
     def prepare(self, weight: Tensor, bias: Tensor | None) -> LinearWeights:
-        """Bring the weights into panels."""
-        if len(weight) % PANEL:
+        """Bring the weights into the kernel's order."""
+        packed = self.pack(weight.float())
+        if packed is None:
             return super().prepare(weight, bias)
-        return LinearWeights(pack_panels(weight), None if bias is None else bias.float().contiguous())
+        return LinearWeights(packed, None if bias is None else bias.float().contiguous())
 
     def multiply(self, x: Tensor, weights: LinearWeights, *, gelu: bool) -> Tensor:
         """Return ``x @ weight.T + bias``, followed by a GELU if requested."""
-        if not _is_in_panels(weights):
+        if not _is_packed(weights):
             return super().multiply(x, weights, gelu=gelu)
         rows = x.reshape(-1, x.shape[-1])
-        return panel_product(rows, weights.weight, weights.bias, None, gelu=gelu).view(*x.shape[:-1], -1)
+        return self.product(rows, weights.weight, weights.bias, None, gelu=gelu).view(*x.shape[:-1], -1)
 
     def multiply_add(self, x: Tensor, branch: Tensor, weights: LinearWeights) -> Tensor:
         """Return ``x + branch @ weight.T + bias``."""
-        if not _is_in_panels(weights):
+        if not _is_packed(weights):
             return super().multiply_add(x, branch, weights)
         rows, residual = branch.reshape(-1, branch.shape[-1]), x.reshape(-1, x.shape[-1])
-        return panel_product(rows, weights.weight, weights.bias, residual, gelu=False).view(x.shape)
+        return self.product(rows, weights.weight, weights.bias, residual, gelu=False).view(x.shape)
 
 
-def _is_in_panels(weights: LinearWeights) -> bool:
+def _is_packed(weights: LinearWeights) -> bool:
     # oneDNN's own order has no axes of ours.
-    return weights.weight.layout is torch.strided and weights.weight.ndim == 3
+    return weights.weight.layout is torch.strided and weights.weight.ndim > 2
 
 
-class AmxFloat32Backend(OneDnnBackend):
-    """Float32 products on x86-64 processors whose matrix unit (AMX) multiplies bfloat16 only.
+class PanelFloat32Backend(_CompiledBackend):
+    """Float32 products on x86-64 processors with AVX2, by ``_linear.c``."""
+
+    def pack(self, weight: Tensor) -> Tensor | None:
+        """Return the weight in panels."""
+        return None if len(weight) % PANEL else pack_panels(weight)
+
+    def product(
+        self, rows: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, *, gelu: bool
+    ) -> Tensor:
+        """Call :func:`~endofm.kernels.native_products.panel_product`."""
+        return panel_product(rows, weight, bias, residual, gelu=gelu)
+
+
+class AmxFloat32Backend(_CompiledBackend):
+    """Float32 products on x86-64 processors whose matrix unit (AMX) multiplies bfloat16 only, by ``_products.c``.
 
     A float32 number is the sum of three bfloat16 numbers; the six largest of the nine products of two such sums,
-    accumulated in float32, are as exact as a float32 product (Henry, Tang and Heinecke, arXiv 1904.06376). The kernel
-    is ``_products.c``, called through :func:`endofm.kernels.native_products.split_product`. Layers of other widths are
-    multiplied by oneDNN.
+    accumulated in float32, are as exact as a float32 product (Henry, Tang and Heinecke, arXiv 1904.06376).
 
     Infinity, and values that bfloat16 rounds to it (from 3.39e38), become not-a-number; values below 1.2e-38 become
     zero.
     """
 
-    def __init__(self) -> None:
-        super().__init__(torch.float32)
+    def pack(self, weight: Tensor) -> Tensor | None:
+        """Return the weight in three parts, in the unit's order."""
+        return None if any(size % BLOCK for size in weight.shape) else split_weight(weight)
 
-    def prepare(self, weight: Tensor, bias: Tensor | None) -> LinearWeights:
-        """Split the weights and bring them into the unit's order."""
-        if any(size % BLOCK for size in weight.shape):
-            return super().prepare(weight, bias)
-        return LinearWeights(split_weight(weight.float()), None if bias is None else bias.float().contiguous())
-
-    def multiply(self, x: Tensor, weights: LinearWeights, *, gelu: bool) -> Tensor:
-        """Return ``x @ weight.T + bias``, followed by a GELU if requested."""
-        if not _is_split(weights):
-            return super().multiply(x, weights, gelu=gelu)
-        rows = x.reshape(-1, x.shape[-1])
-        return split_product(rows, weights.weight, weights.bias, None, gelu=gelu).view(*x.shape[:-1], -1)
-
-    def multiply_add(self, x: Tensor, branch: Tensor, weights: LinearWeights) -> Tensor:
-        """Return ``x + branch @ weight.T + bias``."""
-        if not _is_split(weights):
-            return super().multiply_add(x, branch, weights)
-        rows, residual = branch.reshape(-1, branch.shape[-1]), x.reshape(-1, x.shape[-1])
-        return split_product(rows, weights.weight, weights.bias, residual, gelu=False).view(x.shape)
+    def product(
+        self, rows: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, *, gelu: bool
+    ) -> Tensor:
+        """Call :func:`~endofm.kernels.native_products.split_product`."""
+        return split_product(rows, weight, bias, residual, gelu=gelu)
 
 
 def split_weight(weight: Tensor) -> Tensor:
@@ -103,7 +109,3 @@ def split_weight(weight: Tensor) -> Tensor:
     # A tile of the matrix unit has 16 rows of 64 bytes: for weights, a row holds two neighbouring inputs of 16 outputs.
     tiles = torch.stack(parts).view(_PARTS, outputs // BLOCK, 2, 16, inputs // BLOCK, 16, 2)
     return tiles.permute(1, 4, 0, 2, 5, 3, 6).contiguous()
-
-
-def _is_split(weights: LinearWeights) -> bool:
-    return weights.weight.dtype is torch.bfloat16

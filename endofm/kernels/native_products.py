@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,14 +23,11 @@ BLOCK = 32
 PANEL = 16
 """The number of outputs of a panel product is a multiple of this."""
 
-_STRIP = 6
-"""Rows of a panel product that are computed at once."""
-
 _TASKS_PER_THREAD = 4
 """Tasks per thread, at least, so that no thread has much more to do than another."""
 
 
-class _SplitJob(ctypes.Structure):
+class _ProductJob(ctypes.Structure):
     """``product_job`` of ``_products.c``."""
 
     _fields_ = (
@@ -38,105 +36,90 @@ class _SplitJob(ctypes.Structure):
     )
 
 
-class SplitKernels:
-    """Product kernel of a compiled file.
+class _PanelJob(_ProductJob):
+    """``linear_job`` of ``_linear.c``: it begins as the other does."""
+
+    _fields_ = (("scale", ctypes.c_void_p), ("step", ctypes.c_float), ("zero", ctypes.c_float))
+
+
+class KernelKind(NamedTuple):
+    """What is different between the compiled files.
+
+    Attributes:
+        level: Name of the function that returns whether this processor can run the kernels.
+        rows: Rows that are computed at once.
+        outputs: Outputs that are computed at once; the first axis of packed weights counts these groups.
+    """
+
+    level: str
+    rows: int
+    outputs: int
+
+
+SPLIT = KernelKind("products_level", BLOCK, BLOCK)
+"""``_products.c``."""
+
+PANELS = KernelKind("linear_level", 6, PANEL)
+"""``_linear.c``."""
+
+
+class ProductKernels:
+    """Product kernels of a compiled file.
 
     Args:
-        path: Library compiled from ``_products.c``.
+        path: The compiled library.
+        kind: From which source.
 
     Raises:
         OSError: If the library, or PyTorch's, cannot be loaded.
         AttributeError: If one of them lacks a function.
 
     Attributes:
-        usable: Whether this processor has the matrix unit and the system lets this process use it.
+        usable: Whether this processor has what the kernels need and the system lets this process use it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._library = NativeLibrary(path)
-        self.usable = bool(self._library.functions.products_level())
-
-    def multiply(
-        self, rows: Tensor, weights: Tensor, bias: Tensor | None, residual: Tensor | None, *, gelu: bool
-    ) -> Tensor:
-        """Multiply; arguments and result are those of :func:`split_product`."""
-        rows, residual = rows.contiguous(), None if residual is None else residual.contiguous()
-        count, inputs = rows.shape
-        columns = len(weights)
-        out = rows.new_empty(count, columns * BLOCK)
-        blocks = -(-count // BLOCK)
-        if blocks == 0:
-            return out
-        # A task is one block of rows and one group of outputs. Few rows need several groups to occupy all threads.
-        groups = min(columns, -(-_TASKS_PER_THREAD * torch.get_num_threads() // blocks))
-        job = _SplitJob()
-        job.input, job.weights, job.out = rows.data_ptr(), weights.data_ptr(), out.data_ptr()
-        job.bias = None if bias is None else bias.data_ptr()
-        job.residual = None if residual is None else residual.data_ptr()
-        job.rows, job.inputs, job.outputs, job.groups, job.gelu = count, inputs, columns * BLOCK, groups, gelu
-        self._library.run("multiply", groups * blocks, job)
-        if job.out_of_memory:
-            raise MemoryError(f"no memory left to multiply {count} rows")
-        return out
-
-
-class _LinearJob(ctypes.Structure):
-    """``linear_job`` of ``_linear.c``."""
-
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("input", "weights", "scale", "bias", "residual", "out")),
-        *((name, ctypes.c_int64) for name in ("rows", "inputs", "outputs", "groups", "gelu")),
-        *((name, ctypes.c_float) for name in ("step", "zero")),
-        ("out_of_memory", ctypes.c_int64),
-    )
-
-
-class PanelKernels:
-    """Product kernels of a compiled file, in float32 and in 8-bit integers.
-
-    Args:
-        path: Library compiled from ``_linear.c``.
-
-    Raises:
-        OSError: If the library, or PyTorch's, cannot be loaded.
-        AttributeError: If one of them lacks a function.
-
-    Attributes:
-        usable: Whether this processor has AVX2.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._library = NativeLibrary(path)
-        self.usable = bool(self._library.functions.linear_level())
+    def __init__(self, path: Path, kind: KernelKind) -> None:
+        self._library, self._kind = NativeLibrary(path), kind
+        self.usable = bool(getattr(self._library.functions, kind.level)())
 
     def multiply(
         self,
+        name: str,
+        job: _ProductJob,
         rows: Tensor,
         weights: Tensor,
         bias: Tensor | None,
         residual: Tensor | None,
-        scale: Tensor | None,
         *,
         gelu: bool,
-        step: float,
-        zero: int,
     ) -> Tensor:
-        """Multiply; arguments and result are those of :func:`panel_product`."""
+        """Multiply with a kernel.
+
+        Args:
+            name: The kernel's name.
+            job: Its arguments, complete but for those that follow here.
+            rows: As for :func:`split_product`.
+            weights: As there.
+            bias: As there.
+            residual: As there.
+            gelu: As there.
+
+        Returns:
+            As there.
+        """
         rows, residual = rows.contiguous(), None if residual is None else residual.contiguous()
-        count, inputs = rows.shape
-        panels = len(weights)
-        out = rows.new_empty(count, panels * PANEL)
-        strips = -(-count // _STRIP)
-        if strips == 0:
+        count, job.inputs = rows.shape
+        columns = len(weights)
+        out = rows.new_empty(count, columns * self._kind.outputs)
+        blocks = -(-count // self._kind.rows)
+        if blocks == 0:
             return out
-        # A task is a strip of rows and one group of outputs. Few rows need several groups to occupy all threads.
-        groups = min(panels, -(-_TASKS_PER_THREAD * torch.get_num_threads() // strips))
-        job = _LinearJob()
+        # A task is one block of rows and one group of outputs. Few rows need several groups to occupy all threads.
+        job.groups = min(columns, -(-_TASKS_PER_THREAD * torch.get_num_threads() // blocks))
         job.input, job.weights, job.out = rows.data_ptr(), weights.data_ptr(), out.data_ptr()
-        job.scale, job.bias, job.residual = (None if x is None else x.data_ptr() for x in (scale, bias, residual))
-        job.rows, job.inputs, job.outputs, job.groups, job.gelu = count, inputs, panels * PANEL, groups, gelu
-        job.step, job.zero = step, zero
-        self._library.run("linear_float32" if scale is None else "linear_int8", groups * strips, job)
+        job.bias, job.residual = (None if x is None else x.data_ptr() for x in (bias, residual))
+        job.rows, job.outputs, job.gelu = count, out.shape[1], gelu
+        self._library.run(name, job.groups * blocks, job)
         if job.out_of_memory:
             raise MemoryError(f"no memory left to multiply {count} rows")
         return out
@@ -208,12 +191,12 @@ def pack_panels(weight: Tensor) -> Tensor:
 
 def split_available() -> bool:
     """Return whether :func:`split_product` works on this machine."""
-    return isinstance(_split_kernels(), SplitKernels)
+    return isinstance(_split_kernels(), ProductKernels)
 
 
 def panels_available() -> bool:
     """Return whether :func:`panel_product` works on this machine."""
-    return isinstance(_panel_kernels(), PanelKernels)
+    return isinstance(_panel_kernels(), ProductKernels)
 
 
 def panels_are_widest() -> bool:
@@ -234,27 +217,27 @@ def why_no_panels() -> str | None:
 
 
 @lru_cache
-def _split_kernels() -> SplitKernels | str:
+def _split_kernels() -> ProductKernels | str:
     """Return the installed product kernel, or the reason why there is none."""
-    kernels = load_library("endofm.kernels._products", SplitKernels)
-    if isinstance(kernels, SplitKernels) and not kernels.usable:
+    kernels = load_library("endofm.kernels._products", lambda path: ProductKernels(path, SPLIT))
+    if isinstance(kernels, ProductKernels) and not kernels.usable:
         return "this processor has no AMX, the system withholds it, or the compiler did not support it"
     return kernels
 
 
 @lru_cache
-def _panel_kernels() -> PanelKernels | str:
+def _panel_kernels() -> ProductKernels | str:
     """Return the installed kernels of panels, or the reason why there are none."""
-    kernels = load_library("endofm.kernels._linear", PanelKernels)
-    if isinstance(kernels, PanelKernels) and not (kernels.usable and most_lanes() >= 8):
+    kernels = load_library("endofm.kernels._linear", lambda path: ProductKernels(path, PANELS))
+    if isinstance(kernels, ProductKernels) and not (kernels.usable and most_lanes() >= 8):
         return "this processor has no AVX2, or the compiler did not support it"
     return kernels
 
 
 def _split_product(rows: Tensor, weights: Tensor, bias: Tensor | None, residual: Tensor | None, gelu: bool) -> Tensor:
     kernels = _split_kernels()
-    assert isinstance(kernels, SplitKernels)
-    return kernels.multiply(rows, weights, bias, residual, gelu=gelu)
+    assert isinstance(kernels, ProductKernels)
+    return kernels.multiply("multiply", _ProductJob(), rows, weights, bias, residual, gelu=gelu)
 
 
 def _panel_product(
@@ -268,8 +251,10 @@ def _panel_product(
     zero: int,
 ) -> Tensor:
     kernels = _panel_kernels()
-    assert isinstance(kernels, PanelKernels)
-    return kernels.multiply(rows, weights, bias, residual, scale, gelu=gelu, step=step, zero=zero)
+    assert isinstance(kernels, ProductKernels)
+    job = _PanelJob(scale=None if scale is None else scale.data_ptr(), step=step, zero=zero)
+    name = "linear_float32" if scale is None else "linear_int8"
+    return kernels.multiply(name, job, rows, weights, bias, residual, gelu=gelu)
 
 
 OPERATORS.define(  # type: ignore[no-untyped-call]

@@ -19,7 +19,7 @@ from endofm.config import EncoderConfig
 from endofm.kernels import native_products as native
 from endofm.kernels.backend import OneDnnBackend
 from endofm.kernels.float32 import AmxFloat32Backend, split_weight
-from endofm.kernels.native_products import BLOCK, SplitKernels, split_available, split_product, why_no_split
+from endofm.kernels.native_products import BLOCK, SPLIT, ProductKernels, split_available, split_product, why_no_split
 from endofm.models.encoder import VideoTransformer
 from helpers.compiled_library import build
 from helpers.random_encoder import random_encoder
@@ -28,9 +28,9 @@ load_installed = native._split_kernels.__wrapped__  # the fixture below replaces
 
 
 @pytest.fixture(scope="module", autouse=True)
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> SplitKernels:
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> ProductKernels:
     """Build the source in this checkout and replace the installed kernel with the result."""
-    built = SplitKernels(build("_products", tmp_path_factory.mktemp("kernels")))
+    built = ProductKernels(build("_products", tmp_path_factory.mktemp("kernels")), SPLIT)
     if not built.usable:
         pytest.skip("this processor has no AMX")
     with pytest.MonkeyPatch.context() as patch:
@@ -143,7 +143,7 @@ def test_pytorch_still_multiplies_correctly_between_calls() -> None:
         assert torch.equal(low @ weight.bfloat16().T, usual)
 
 
-def test_memory_that_runs_out_is_reported(kernels: SplitKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_reported(kernels: ProductKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_out(name: str, tasks: int, job: ctypes.Structure, *, grain: int = 1) -> None:
         job.out_of_memory = 1
 
@@ -168,7 +168,7 @@ def test_layers_of_any_width(widths: tuple[int, int], bias: bool) -> None:
 
 
 @pytest.mark.parametrize("level", ["clip", "tokens"])
-def test_an_encoder_with_and_without_them(level: str, kernels: SplitKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_with_and_without_them(level: str, kernels: ProductKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_encoder(EncoderConfig(img_size=48, num_frames=4, embed_dim=128, depth=3, num_heads=2), noise=0.05)
     without = copy.deepcopy(model)
     clips, calls, run = torch.randn(3, 3, 4, 48, 48), [], kernels.multiply

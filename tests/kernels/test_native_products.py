@@ -15,7 +15,14 @@ from endofm.config import EncoderConfig
 from endofm.kernels import int8, native_products, precision
 from endofm.kernels.float32 import PanelFloat32Backend
 from endofm.kernels.int8 import PanelInt8Backend, can_multiply_int8, quantise
-from endofm.kernels.native_products import PANEL, PanelKernels, pack_panels, panel_product, panels_are_widest
+from endofm.kernels.native_products import (
+    PANEL,
+    PANELS,
+    ProductKernels,
+    pack_panels,
+    panel_product,
+    panels_are_widest,
+)
 from helpers.compiled_library import build
 from helpers.random_encoder import random_encoder
 
@@ -23,9 +30,9 @@ load_installed = native_products._panel_kernels.__wrapped__  # the fixture below
 
 
 @pytest.fixture(scope="module", autouse=True)
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> PanelKernels:
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> ProductKernels:
     """Build the source in this checkout and replace the installed kernels with the result."""
-    built = PanelKernels(build("_linear", tmp_path_factory.mktemp("kernels")))
+    built = ProductKernels(build("_linear", tmp_path_factory.mktemp("kernels")), PANELS)
     if not built.usable:
         pytest.skip("this processor has no AVX2")
     with pytest.MonkeyPatch.context() as patch:
@@ -158,7 +165,7 @@ def test_another_width_is_left_to_onednn() -> None:
         torch.testing.assert_close(PanelFloat32Backend().linear(x, layer), layer(x), atol=1e-5, rtol=1e-5)
 
 
-def test_memory_that_runs_out_is_reported(kernels: PanelKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_reported(kernels: ProductKernels, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels._library, "run", lambda name, tasks, job: setattr(job, "out_of_memory", 1))
     with pytest.raises(MemoryError, match="no memory left to multiply 3 rows"):
         panel_product(torch.zeros(3, 4), pack_panels(torch.zeros(16, 4)), None, None, gelu=False)
