@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from endofm.errors import InputError
 
 PARTIAL_PREFIX = ".partial-"
 """Prefix of a file's name while it is being written."""
+
+_PARTIAL_NAME = re.compile(rf"{re.escape(PARTIAL_PREFIX)}[0-9a-f]{{8}}-")
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -52,16 +55,18 @@ def require_writable(target: str | Path) -> None:
 
 
 def remove_partial(folder: Path, *, below: bool = False) -> None:
-    """Remove incomplete files of a killed process.
+    """Remove incomplete files of a killed process, and incomplete folders that :func:`atomic_path` was to rename.
 
     Args:
         folder: Folder to search; it may be missing.
         below: Search all folders below it as well.
     """
-    for leftover in (folder.rglob if below else folder.glob)(f"{PARTIAL_PREFIX}*"):
-        # A folder of such a name is not a half-written file.
+    for leftover in list((folder.rglob if below else folder.glob)(f"{PARTIAL_PREFIX}*")):
         if not leftover.is_dir():
             leftover.unlink(missing_ok=True)
+        # A folder of a name that merely begins like ours is not half-written.
+        elif _PARTIAL_NAME.match(leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 @contextmanager
@@ -69,10 +74,12 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path next to ``target``; on success rename it to ``target``, on failure remove it.
 
     The temporary name keeps the target's suffix, by which many writers choose a format, and begins with
-    ``PARTIAL_PREFIX``, which identifies the leftovers of a killed process.
+    ``PARTIAL_PREFIX``, which identifies the leftovers of a killed process. What is created there may be a file or a
+    folder. A file replaces the target in one step; an old folder is moved away first, so that a process that is killed
+    at that moment leaves neither.
 
     Args:
-        target: File to create or replace. Its folder is created if missing.
+        target: File or folder to create or replace. Its folder is created if missing.
 
     Yields:
         The path to write to.
@@ -81,7 +88,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         InputError: If the target cannot be created or replaced.
     """
     target = Path(target)
-    temporary = target.with_name(f"{PARTIAL_PREFIX}{uuid4().hex[:8]}-{target.name}")
+    temporary = _partial_name(target)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         # Before the content is made, and not by its writer: many report a folder of no use to them in their own ways.
@@ -92,11 +99,24 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         with writing(target):
             # The content has to be on disk before the name: after a power cut the new name could belong to an empty
             # file.
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            for path in [temporary] if temporary.is_file() else temporary.rglob("*"):
+                if path.is_file():
+                    with path.open("rb+") as file:
+                        os.fsync(file.fileno())
+            old = _partial_name(target) if target.is_dir() and temporary.is_dir() else None
+            if old is not None:
+                target.replace(old)
             temporary.replace(target)
+            if old is not None:
+                shutil.rmtree(old)
     finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def _partial_name(target: Path) -> Path:
+    return target.with_name(f"{PARTIAL_PREFIX}{uuid4().hex[:8]}-{target.name}")
 
 
 @contextmanager

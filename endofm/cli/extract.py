@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_feature_format,
         default="safetensors",
         metavar="FORMAT",
-        help="output format: safetensors (default), npz, parquet or h5",
+        help="output format: safetensors (default), npz, parquet, h5, zarr, pt or csv",
     )
     parser.add_argument("--plot", action="store_true", help="draw each video's timeline next to its features (.png)")
     work.add_argument(

@@ -36,7 +36,8 @@ STATUS_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _FILE_SUFFIXES = frozenset(
     [
         *(".bin", ".csv", ".h5", ".html", ".json", ".mp4", ".avi", ".mkv", ".mov", ".npz", ".onnx", ".parquet", ".pdf"),
-        *(".png", ".jpg", ".pt", ".pt2", ".pth", ".safetensors", ".tar", ".txt", ".xml", ".yaml", ".yml", ".zip"),
+        *(".png", ".jpg", ".pt", ".pt2", ".pth", ".safetensors", ".tar", ".txt", ".xml", ".yaml", ".yml", ".zarr"),
+        ".zip",
     ]
 )
 

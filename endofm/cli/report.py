@@ -167,14 +167,14 @@ class ReportWriter:
         from endofm.inference.job import ItemResult
         from endofm.report.page import relative_link, render_procedure
         from endofm.report.saved_results import video_of
-        from endofm.tasks.features.files import FEATURE_SUFFIXES
+        from endofm.tasks.features.files import is_feature_file
         from endofm.tasks.features.results import VideoFeatures
         from endofm.video.open import open_video
 
         features: VideoFeatures | None = None
         path = Path(item.path)
         video: Path | None = path
-        if path.suffix.lower() in FEATURE_SUFFIXES and path.is_file():
+        if is_feature_file(path):
             features = VideoFeatures.load(path)
             video = video_of(path, features, self.videos)
         fps = self.fps if video is not None and video.is_dir() else None

@@ -64,7 +64,9 @@ def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path | Addre
         if isinstance(path, Address):
             items.append(VideoItem(path, path.name))
             continue
-        found = find_recordings(path) if exists(path) and path.is_dir() else None
+        # A folder of arrays is one thing, like a file: saved features are named among videos.
+        is_folder = exists(path) and path.is_dir() and path.suffix != ".zarr"
+        found = find_recordings(path) if is_folder else None
         if found is not None and found.paths:
             items += [VideoItem(path / name, path.resolve().name if name == "." else name) for name in found.paths]
             left_out += [(str(path / name), reason) for name, reason in found.left_out]

@@ -22,7 +22,7 @@ from endofm.library.store import LibraryStore, load_lancedb
 from endofm.progress import Progress, progress_bar
 from endofm.resume import MANIFEST_NAME, exclusive, file_state, require_same_settings
 from endofm.tasks.features.feature_set import FeatureSet
-from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.files import is_feature_file
 from endofm.tasks.features.results import VideoFeatures
 from endofm.tasks.result_rows import TimeSpan
 
@@ -260,7 +260,7 @@ def _sources(path: Path, set_name: str | None, labels: str | Path | None) -> lis
     Raises:
         InputError: If there is no such folder or file, or the list cannot be understood.
     """
-    if path.is_file() and path.suffix in FEATURE_SUFFIXES:
+    if is_feature_file(path):
         folder, files = path.parent, {path.name.removesuffix(path.suffix): path}
     else:
         folder, files = path, dict(FeatureSet.open(path).files)

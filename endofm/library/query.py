@@ -15,7 +15,7 @@ from endofm.library.calibration import Float32Array, unit_rows
 from endofm.library.recording import Recording, find_recording, library_settings
 from endofm.library.store import ClipFilter, LibraryStore
 from endofm.resume import require_same_settings
-from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.files import is_feature_file
 from endofm.tasks.features.results import VideoFeatures, clock
 from endofm.tasks.result_rows import row_at
 from endofm.video.find import IMAGE_SUFFIXES
@@ -103,7 +103,7 @@ class QueryMaker:
             return self.of_recording(recording, seconds)
         if not path.exists():
             raise InputError(f"{quoted(name)}: there is no such file, and no recording of this name in the library")
-        if path.suffix in FEATURE_SUFFIXES:
+        if is_feature_file(path):
             return self.of_features(VideoFeatures.load(path), seconds, recordings, name=str(path))
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return self.of_image(path, name=path.name)

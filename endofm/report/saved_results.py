@@ -13,7 +13,7 @@ from endofm.errors import InputError
 from endofm.inference.job import read_entries
 from endofm.inference.video_paths import VideoItem
 from endofm.resume import MANIFEST_NAME
-from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file
 from endofm.tasks.features.results import VideoFeatures
 
 
@@ -40,7 +40,7 @@ def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
     found = SavedFeatures({}, {}, [])
     for text in paths:
         path = Path(text)
-        if path.suffix.lower() in FEATURE_SUFFIXES and path.is_file():
+        if is_feature_file(path):
             found.names[path] = path.name.removesuffix(path.suffix)
         elif (path / MANIFEST_NAME).is_file():
             for entry in read_entries(path):

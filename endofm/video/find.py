@@ -106,7 +106,8 @@ def find_recordings(root: Path) -> Recordings:
 def walk(root: Path) -> Tree:
     """Find video files and folders of images below ``root``, by their names.
 
-    Hidden files and folders are left out, and so are folders with the results of a command on many videos.
+    Hidden files and folders and arrays (``.zarr``) are left out, and so are folders with the results of a command on
+    many videos.
     """
     videos: list[str] = []
     folders: list[str] = []
@@ -128,7 +129,7 @@ def walk(root: Path) -> Tree:
             continue
         # In place: os.walk then does not descend into hidden folders. In order, so that the first of several names of
         # a folder is the same on every system.
-        subfolders[:] = [name for name in naturally(subfolders) if not name.startswith(".")]
+        subfolders[:] = [name for name in naturally(subfolders) if not (name[:1] == "." or name.endswith(".zarr"))]
         new = {name: _identity(Path(current, name)) for name in subfolders}
         for name, identity in list(new.items()):
             if identity in visited:

@@ -17,7 +17,16 @@ import pytest
 import torch
 from huggingface_hub.utils import WeakFileLock
 
-from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig, VideoFeatures, load_encoder
+from endofm import (
+    EncoderConfig,
+    EndoFM,
+    FeatureLibrary,
+    FeatureSet,
+    ModelConfig,
+    PreprocessConfig,
+    VideoFeatures,
+    load_encoder,
+)
 from endofm.cli.main import main
 from endofm.video.writer import write_video
 
@@ -150,6 +159,34 @@ def test_lists_formats_and_pictures(weights: Path, recordings: Path, tmp_path: P
         picture = (out / f"two.mp4.{form}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
         assert len(picture) > 10_000
+
+
+@pytest.mark.parametrize("suffix", ["csv", "pt", "zarr"])
+def test_every_command_takes_every_format(weights: Path, recordings: Path, tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("zarr" if suffix == "zarr" else "torch")
+    pytest.importorskip("lancedb")
+    arguments = [str(recordings / "two.mp4"), str(recordings / "a" / "one.mp4"), "--weights", str(weights), "--quiet"]
+    assert main(["extract", *arguments, "-o", str(tmp_path / "plain")]) == 0
+    extraction = ["extract", *arguments, "-o", str(tmp_path / "out"), "--format", suffix]
+    assert main(extraction) == 0
+    files = [tmp_path / "out" / name for name in outputs(tmp_path / "out") if name != "manifest.json"]
+    stamps = [path.stat().st_mtime_ns for path in files]
+    assert main(extraction) == 0
+    assert stamps == [path.stat().st_mtime_ns for path in files]
+    plain, features = FeatureSet.open(tmp_path / "plain"), FeatureSet.open(tmp_path / "out")
+    assert list(features) == list(plain)
+    for name in plain:
+        assert np.array_equal(features[name].embeddings, plain[name].embeddings)
+        assert features[name].provenance == plain[name].provenance
+    file, library = tmp_path / "out" / f"two.mp4.{suffix}", tmp_path / "library.lance"
+    assert main(["library", "add", str(tmp_path / "out"), "-o", str(library)]) == 0
+    assert main(["library", "add", str(file), "-o", str(library)]) == 0
+    assert len(FeatureLibrary(library).recordings) == 2
+    assert main(["search", str(library), "--like", f"{file}@00:01", "-o", str(tmp_path / "hits.json")]) == 0
+    assert json.loads((tmp_path / "hits.json").read_text())
+    for number, path in enumerate((file, tmp_path / "out")):
+        assert main(["report", str(path), "-o", str(tmp_path / f"pages{number}"), "--weights", str(weights)]) == 0
+        assert (tmp_path / f"pages{number}" / "two.mp4.report.html").is_file()
 
 
 def test_bad_entries_and_equal_names_of_a_list(weights: Path, recordings: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from endofm.errors import InputError, require_extra
-from endofm.tasks.features.files import FEATURE_SUFFIXES
+from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file
 from endofm.tasks.features.results import VideoFeatures
 from endofm.tasks.result_rows import html_table
 from endofm.video.frames import Float64Array
@@ -75,7 +75,7 @@ class FeatureSet(Mapping[str, VideoFeatures]):
             raise InputError(f"{folder}: there is no such folder of features")
         files: dict[str, Path] = {}
         for path in sorted(folder.rglob("*")):
-            if path.suffix not in FEATURE_SUFFIXES or path.name.startswith("."):
+            if path.name.startswith(".") or not is_feature_file(path):
                 continue
             name = path.relative_to(folder).as_posix().removesuffix(path.suffix)
             if name in files:

@@ -1,13 +1,13 @@
 """Arrays of features on disk: in a temporary file while they are collected, in a feature file afterwards.
 
 All formats hold the same arrays under the same names, and the strings of :data:`FORMAT`. Arrays are written in pieces,
-so that an array on disk (:class:`numpy.memmap`) is never read into memory at once.
+so that an array on disk (:class:`numpy.memmap`) is never read into memory at once. The formats that need further
+packages, or are not single binary files, are modules of :mod:`endofm.tasks.features.formats`.
 """
 
 from __future__ import annotations
 
-import json
-import math
+import importlib
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -38,7 +38,8 @@ _LARGEST_RATIO = 1000
 """Compression that features can have: none as written by this package, some in Parquet files of equal rows."""
 
 
-def _pieces(rows: int, row_bytes: int) -> Iterator[slice]:
+def pieces(rows: int, row_bytes: int) -> Iterator[slice]:
+    """Yield slices of rows that are written at once."""
     step = max(1, _CHUNK_BYTES // max(1, row_bytes))
     for start in range(0, rows, step):
         yield slice(start, start + step)
@@ -81,7 +82,7 @@ def _write_npz(path: Path, arrays: Arrays, strings: Strings) -> None:
 def _read_npz(path: Path) -> tuple[Arrays, Strings]:
     arrays, strings = {}, {}
     with zipfile.ZipFile(path) as archive:
-        _require_plausible(path, sum(part.file_size for part in archive.infolist()))
+        require_plausible(path, sum(part.file_size for part in archive.infolist()))
     with np.load(path, allow_pickle=False) as file:
         for name in file.files:
             if name.startswith("text_"):
@@ -91,110 +92,7 @@ def _read_npz(path: Path) -> tuple[Arrays, Strings]:
     return arrays, strings
 
 
-def _write_parquet(path: Path, arrays: Arrays, strings: Strings) -> None:
-    """One row per clip; what has several numbers per clip is a list of fixed length, its shape in the metadata."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    def column(array: npt.NDArray[Any]) -> Any:
-        flat = pa.array(np.ascontiguousarray(array).reshape(-1))
-        return flat if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, int(np.prod(array.shape[1:])))
-
-    shapes = {name: list(array.shape[1:]) for name, array in arrays.items()}
-    schema = pa.schema(
-        [(name, column(array[:0]).type) for name, array in arrays.items()],
-        metadata={**strings, "row_shapes": json.dumps(shapes)},
-    )
-    rows = len(next(iter(arrays.values())))
-    # Opened here, because pyarrow takes no names that are not UTF-8.
-    with path.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
-        for piece in _pieces(rows, sum(array.nbytes for array in arrays.values()) // max(1, rows)):
-            writer.write_table(pa.table([column(array[piece]) for array in arrays.values()], schema=schema))
-
-
-def _read_parquet(path: Path) -> tuple[Arrays, Strings]:
-    from pyarrow import parquet
-
-    with path.open("rb") as content, parquet.ParquetFile(content) as file:
-        schema = file.schema_arrow
-        strings = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-        shapes = parse_json(strings.pop("row_shapes", "{}"))
-        rows = file.metadata.num_rows
-        _require_plausible(path, 8 * sum(rows * math.prod(shape) for shape in shapes.values()))
-        arrays: Arrays = {}
-        for name, shape in shapes.items():
-            kind = schema.field(name).type
-            arrays[name] = np.empty((rows, *shape), (kind.value_type if shape else kind).to_pandas_dtype())
-        start = 0
-        for batch in file.iter_batches(batch_size=1024, columns=list(shapes)):
-            for name, shape in shapes.items():
-                values = batch.column(name)
-                flat = values.flatten() if shape else values
-                arrays[name][start : start + len(values)] = flat.to_numpy().reshape(len(values), *shape)
-            start += len(batch)
-    return arrays, strings
-
-
-_CHECKED_SUPERBLOCKS = (2, 3)
-"""Versions of HDF5's first block with which all structures have checksums."""
-
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-def _write_h5(path: Path, arrays: Arrays, strings: Strings) -> None:
-    import h5py
-
-    # This version of the format has checksums over its structure, and strings of fixed length need no heap: damage to
-    # older structures and to heaps can send the library into a loop without end.
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
-        for name, array in arrays.items():
-            target = file.create_dataset(name, shape=array.shape, dtype=array.dtype)
-            for piece in _pieces(len(array), array.nbytes // max(1, len(array))):
-                target[piece] = array[piece]
-        # Data sets, because attributes are limited to 64 KiB.
-        group = file.create_group("texts")
-        for name, string in strings.items():
-            content = string.encode()
-            group.create_dataset(name, data=content, dtype=h5py.string_dtype("utf-8", max(1, len(content))))
-
-
-def _read_h5(path: Path) -> tuple[Arrays, Strings]:
-    import h5py
-
-    with path.open("rb") as opened:
-        start = opened.read(len(_HDF5_SIGNATURE) + 1)
-    if start[:-1] == _HDF5_SIGNATURE and start[-1] not in _CHECKED_SUPERBLOCKS:
-        return {}, {}  # not of this package
-    with h5py.File(path, "r") as file:
-        group = file.get("texts", {})
-        sets = {name: _own_dataset(file, name) for name in file if name != "texts"}
-        texts = {name: _own_dataset(group, name) for name in group}
-        _require_plausible(path, sum(each.nbytes for each in (*sets.values(), *texts.values())))
-        for name, each in texts.items():
-            kind = h5py.check_string_dtype(each.dtype)
-            if kind is None or kind.length is None:
-                raise ValueError(f"{quoted(name)} is no string of fixed length")
-        strings = {name: each.asstr()[()] for name, each in texts.items()}
-        return {name: each[...] for name, each in sets.items()}, strings
-
-
-def _own_dataset(group: Any, name: str) -> Any:
-    """Return a data set whose numbers are in the file itself.
-
-    HDF5 can take them from any other file that the process may read: through a link, as external storage, or as a
-    virtual data set.
-    """
-    import h5py
-
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"{quoted(name)} is a link; the file must hold its own data")
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"{quoted(name)} takes its data from elsewhere; the file must hold its own data")
-    return dataset
-
-
-def _require_plausible(path: Path, stated: int) -> None:
+def require_plausible(path: Path, stated: int) -> None:
     """Raise ValueError if a file states far more numbers than it can hold, before memory is reserved for them."""
     size = path.stat().st_size
     if stated > max(_UNSUSPICIOUS_BYTES, _LARGEST_RATIO * size):
@@ -209,22 +107,59 @@ class _FileKind(NamedTuple):
         read: Returns what ``write`` wrote.
         package: Module that has to be installed; empty for formats that need nothing else.
         extra: Extra of this package that brings it.
+        common: The suffix is also that of files of other kinds, so that a folder's files are told apart by their
+            beginning, which holds the name of the format.
+        folder: A "file" is a folder.
     """
 
     write: Callable[[Path, Arrays, Strings], None]
     read: Callable[[Path], tuple[Arrays, Strings]]
     package: str = ""
     extra: str = ""
+    common: bool = False
+    folder: bool = False
+
+
+def _kind_of(module: str, **facts: Any) -> _FileKind:
+    """Return the row of a module of formats, which is imported when it is used."""
+
+    def call(function: str) -> Callable[..., Any]:
+        name = f"endofm.tasks.features.formats.{module}"
+        return lambda *arguments: getattr(importlib.import_module(name), function)(*arguments)
+
+    return _FileKind(call("write"), call("read"), **facts)
 
 
 _KINDS = {
     ".safetensors": _FileKind(_write_safetensors, _read_safetensors),
     ".npz": _FileKind(_write_npz, _read_npz),
-    ".parquet": _FileKind(_write_parquet, _read_parquet, "pyarrow.parquet", "parquet"),
-    ".h5": _FileKind(_write_h5, _read_h5, "h5py", "h5"),
+    ".parquet": _kind_of("parquet_file", package="pyarrow.parquet", extra="parquet"),
+    ".h5": _kind_of("hdf5_file", package="h5py", extra="h5"),
+    ".zarr": _kind_of("zarr_folder", package="zarr", extra="zarr", folder=True),
+    ".pt": _kind_of("torch_file", common=True),
+    ".csv": _kind_of("csv_file", common=True),
 }
 FEATURE_SUFFIXES = tuple(_KINDS)
 """Suffixes of feature files, the default format first."""
+
+_SNIFFED_BYTES = 4096
+
+
+def is_feature_file(path: Path) -> bool:
+    """Return whether something on disk is a feature file, or a damaged one.
+
+    Its suffix says so, and for suffixes that many other files have (``.csv``, ``.pt``) its beginning.
+    """
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None or not (path.is_dir() if kind.folder else path.is_file()):
+        return False
+    if not kind.common:
+        return True
+    try:
+        with path.open("rb") as file:
+            return FORMAT["format"].encode() in file.read(_SNIFFED_BYTES)
+    except OSError:
+        return False
 
 
 def require_feature_format(path: str | Path) -> None:
@@ -280,14 +215,14 @@ def read_arrays(path: Path) -> tuple[Arrays, Strings]:
         MissingExtraError: If the format's package is not installed.
     """
     kind = _kind(path)
-    if not path.is_file():
-        raise FeatureFileError(f"{path}: there is no such file")
+    if not (path.is_dir() if kind.folder else path.is_file()):
+        raise FeatureFileError(f"{path}: there is no such {'folder' if kind.folder else 'file'}")
     try:
         arrays, strings = kind.read(path)
     except EndoFMError:
         raise
     except Exception as error:
-        # Four libraries with as many exceptions for a damaged file.
+        # As many exceptions for a damaged file as there are libraries.
         raise FeatureFileError(
             f"{path}: damaged, or not a {path.suffix} file ({cause(error)}); extract the features again"
         ) from error

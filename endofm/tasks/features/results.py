@@ -296,8 +296,9 @@ class VideoFeatures(Moments, TimedRows[ClipFeatures]):
     def save(self, path: str | Path) -> Path:
         """Write everything to one file, whose suffix determines the format.
 
-        ``.safetensors`` and ``.npz`` need no further package, ``.parquet`` and ``.h5`` need the extras of these names.
-        The file appears under its name only when it is complete. Arrays on disk are streamed.
+        ``.safetensors``, ``.npz``, ``.pt`` and ``.csv`` need no further package, ``.parquet``, ``.h5`` and ``.zarr``
+        (a folder) the extras of these names. The file appears under its name only when it is complete. Arrays on disk
+        are streamed.
 
         Returns:
             The path.

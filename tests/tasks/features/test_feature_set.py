@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from endofm import FeatureSet
 from endofm.errors import FeatureFileError, InputError
@@ -52,6 +53,14 @@ def test_embeddings_of_different_weights_are_never_stacked(tmp_path: Path) -> No
     saved(tmp_path, "y.npz", provenance={"weights": {"sha256": "2"}})
     with pytest.raises(InputError, match=r"y\.npz: extracted with other weights"):
         FeatureSet.open(tmp_path).stack()
+
+
+def test_tables_and_checkpoints_in_the_folder_are_no_features(tmp_path: Path) -> None:
+    saved(tmp_path, "a.mp4.csv")
+    saved(tmp_path, "b.mp4.pt")
+    (tmp_path / "labels.csv").write_text("path,label\na.mp4,polyp\n")
+    torch.save({"step": 3, "weights": torch.zeros(9)}, tmp_path / "last.pt")
+    assert list(FeatureSet.open(tmp_path)) == ["a.mp4", "b.mp4"]
 
 
 def test_folders_that_are_no_feature_sets(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +24,8 @@ from endofm.tasks.features.files import FEATURE_SUFFIXES, Spool
 from endofm.tasks.features.results import VideoFeatures
 from helpers.made_features import made_features
 
+SUFFIXES = [suffix for suffix in FEATURE_SUFFIXES if suffix != ".zarr" or importlib.util.find_spec("zarr")]
+FILES = [suffix for suffix in SUFFIXES if suffix != ".zarr"]
 ARRAYS = ("embeddings", "start_seconds", "end_seconds", "frame_seconds", "frame_embeddings", "patch_tokens")
 
 
@@ -45,7 +49,7 @@ json_values = st.recursive(
 
 @settings(deadline=None)
 @given(
-    suffix=st.sampled_from(FEATURE_SUFFIXES),
+    suffix=st.sampled_from(SUFFIXES),
     clips=st.integers(0, 5),
     dim=st.integers(1, 5),
     frames=st.integers(1, 3),
@@ -66,13 +70,13 @@ def test_what_is_saved_is_loaded(
         assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_long_provenance_and_odd_texts_survive(tmp_path: Path, suffix: str) -> None:
     features = made_features(provenance={"problems": ["nul \0, ümlaut, \ud800, " + "x" * 200_000]})
     assert_same(VideoFeatures.load(features.save(tmp_path / f"a{suffix}")), features)
 
 
-@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_arrays_on_disk_are_saved_like_others(tmp_path: Path, suffix: str) -> None:
     features = made_features(40)
     spool = Spool(memory_limit=100)
@@ -93,7 +97,7 @@ def test_loaded_patch_tokens_stay_in_the_file(tmp_path: Path) -> None:
     assert_same(VideoFeatures.load(tmp_path / "a.safetensors"), features)
 
 
-@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+@pytest.mark.parametrize("suffix", FILES)
 def test_damaged_files_are_refused(tmp_path: Path, suffix: str) -> None:
     path = made_features(50).save(tmp_path / f"a{suffix}")
     whole = path.read_bytes()
@@ -102,7 +106,7 @@ def test_damaged_files_are_refused(tmp_path: Path, suffix: str) -> None:
         with pytest.raises(FeatureFileError, match=r"a\."):
             VideoFeatures.load(path)
     path.write_bytes(b"<html>not found</html>" * 50)
-    with pytest.raises(FeatureFileError, match="damaged, or not"):
+    with pytest.raises(FeatureFileError, match="damaged, or not|not written by endofm"):
         VideoFeatures.load(path)
     with pytest.raises(FeatureFileError, match="no such file"):
         VideoFeatures.load(tmp_path / f"b{suffix}")
@@ -124,14 +128,22 @@ def write_foreign(path: Path) -> None:
         import pyarrow.parquet as pq
 
         pq.write_table(pa.table({"weight": [1.0, 2.0]}), path)
-    else:
+    elif path.suffix == ".h5":
         import h5py
 
         with h5py.File(path, "w") as file:
             file["weight"] = array
+    elif path.suffix == ".zarr":
+        import zarr
+
+        zarr.create_group(path).create_array("weight", data=array)
+    elif path.suffix == ".pt":
+        torch.save({"weight": torch.from_numpy(array)}, path)
+    else:
+        path.write_text("weight,other\n1,2\n")
 
 
-@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_foreign_files_are_refused(tmp_path: Path, suffix: str) -> None:
     write_foreign(tmp_path / f"a{suffix}")
     with pytest.raises(FeatureFileError, match="not written by endofm"):
@@ -163,9 +175,9 @@ def test_newer_and_incomplete_files_are_refused(tmp_path: Path) -> None:
 
 def test_unknown_suffix() -> None:
     with pytest.raises(InputError, match=r"\.safetensors, \.npz, \.parquet, \.h5"):
-        made_features().save("a.pt")
-    with pytest.raises(InputError, match=r"\.pt"):
-        VideoFeatures.load("a.pt")
+        made_features().save("a.mat")
+    with pytest.raises(InputError, match=r"\.mat"):
+        VideoFeatures.load("a.mat")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -250,8 +262,7 @@ def test_equal_features_are_equal_bytes_in_every_process(tmp_path: Path) -> None
     code = """
 import sys
 from helpers.made_features import made_features
-from endofm.tasks.features.files import FEATURE_SUFFIXES
-for suffix in FEATURE_SUFFIXES:
+for suffix in sys.argv[2:]:
     made_features(3, level="patch").save(f"{sys.argv[1]}/features{suffix}")
 """
     tests = str(Path(__file__).parents[2])
@@ -259,20 +270,26 @@ for suffix in FEATURE_SUFFIXES:
         (tmp_path / run).mkdir()
         paths = os.pathsep.join([tests, *sys.path])
         environment = {**os.environ, "TZ": zone, "PYTHONPATH": paths, "PYTHONHASHSEED": run}
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / run)], check=True, timeout=300, env=environment)
-    for suffix in FEATURE_SUFFIXES:
-        first, second = (tmp_path / run / f"features{suffix}" for run in ("1", "2"))
-        assert first.read_bytes() == second.read_bytes(), suffix
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / run), *SUFFIXES], check=True, timeout=300, env=environment
+        )
+    first, second = (
+        {path.relative_to(tmp_path / run): path.read_bytes() for path in (tmp_path / run).rglob("*") if path.is_file()}
+        for run in ("1", "2")
+    )
+    assert first == second
+    assert {path.parts[0].removeprefix("features") for path in first} == set(SUFFIXES)
 
 
-@pytest.mark.parametrize("suffix", FEATURE_SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_umask_says_who_may_read_features(tmp_path: Path, suffix: str) -> None:
     before = os.umask(0o027)
     try:
         path = made_features(2).save(tmp_path / f"features{suffix}")
     finally:
         os.umask(before)
-    assert path.stat().st_mode & 0o777 == 0o640
+    modes = {entry.stat().st_mode & 0o777 for entry in (path, *path.rglob("*")) if entry.is_file()}
+    assert modes == {0o640}
 
 
 def test_an_hdf5_file_has_checksums_and_no_heap(tmp_path: Path) -> None:
