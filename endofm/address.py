@@ -1,15 +1,24 @@
-"""Addresses of videos in object storage, in the place of paths."""
+"""Addresses of objects in storage, in the place of paths: what they are, what is below them, and how they fail."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import timezone
-from pathlib import PurePosixPath
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from endofm.errors import MissingExtraError, cause, require_extra
+from endofm.errors import InputError, MissingExtraError, StoreError, cause, require_extra
+
+SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "https", "memory", "file")
+"""Schemes that are taken; ``fsspec`` knows more, such as archives inside of addresses."""
+
+_CHANGED = ("LastModified", "last_modified", "mtime")
+"""Names of the time of the last change: on S3, Azure's and Google's storage."""
 
 
 class ObjectState(NamedTuple):
@@ -27,9 +36,12 @@ class Address:
 
     Attributes:
         url: Such as ``s3://bucket/procedure.mp4``.
+        listed: State of the object when its store listed it, which spares a request for each of many objects; a later
+            change then counts as one during the work.
     """
 
     url: str
+    listed: ObjectState | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return without_secrets(self.url)
@@ -40,12 +52,27 @@ class Address:
     @property
     def name(self) -> str:
         """The last part of the object's name."""
-        return PurePosixPath(urlsplit(self.url).path).name
+        shown = str(self)
+        # A name in a store may hold a #, which begins something else in addresses of web pages.
+        return PurePosixPath(urlsplit(shown).path if self.scheme == "https" else shown.partition("://")[2]).name
+
+    @property
+    def scheme(self) -> str:
+        """What stands before the colon."""
+        return self.url.partition("://")[0].lower()
+
+    @property
+    def parent(self) -> Address:
+        """The address of what holds the object."""
+        return Address(self.url.rstrip("/").rpartition("/")[0])
 
     @property
     def suffix(self) -> str:
         """The suffix of the object's name, with its dot."""
         return PurePosixPath(self.name).suffix
+
+    def __truediv__(self, name: str) -> Address:
+        return Address(f"{self.url.rstrip('/')}/{name}")
 
     def is_dir(self) -> bool:
         """Return False: an address is that of an object."""
@@ -59,21 +86,105 @@ class Address:
         """Return size and time of the last change as the store states them.
 
         Raises:
-            OSError: If the object is missing or the store does not answer.
+            StoreError: If the object is missing or the store does not answer.
         """
+        if self.listed is not None:
+            return self.listed
         try:
             system, path = store_of(self.url)
-            size = system.info(path)["size"]
+            return _state(system, path, system.info(path))
         except MissingExtraError:
             raise
         except Exception as error:
-            raise OSError(f"{self}: {without_secrets(cause(error))}") from None
+            raise StoreError(f"{self}: {why_not(error)}") from None
+
+
+def located(text: str | Path | Address) -> Path | Address:
+    """Return the path or the address that a string names; ``file://`` is a path."""
+    if not isinstance(text, str) or not is_address(text):
+        return Path(text) if isinstance(text, str) else text
+    return Path(text.partition("://")[2]) if text.lower().startswith("file://") else Address(text)
+
+
+def objects_below(address: Address) -> dict[str, ObjectState]:
+    """Return the objects below an address with their states, by their names relative to it; all pages of the list.
+
+    Names that could lead out of a folder (``..``), or are none in an address, are not among them.
+
+    Raises:
+        StoreError: If the store does not answer, or has no lists, as a web server.
+    """
+    if address.scheme == "https":
+        raise StoreError(f"{address}: a web server does not list what is below an address; name the files themselves")
+    try:
+        system, root = store_of(address.url)
+        root = root.rstrip("/")
+        # With its slash, because a/x is not below a/x.mp4's own name, and some stores list by beginnings of names.
+        found = system.find(f"{root}/", detail=True)
+        named = {
+            path[len(root) :].lstrip("/"): (path, info) for path, info in found.items() if path.startswith(f"{root}/")
+        }
+        return {name: _state(system, *one) for name, one in sorted(named.items()) if _is_plain(name)}
+    except MissingExtraError:
+        raise
+    except FileNotFoundError as error:
+        # Some stores report a missing bucket, others an empty list.
+        raise StoreError(f"{address}: {why_not(error, of='bucket')}") from None
+    except Exception as error:
+        raise StoreError(f"{address}: {why_not(error)}") from None
+
+
+@contextmanager
+def local_copy(place: Path | Address) -> Iterator[Path]:
+    """Yield a file, or a temporary copy of an object with its name; as long as an open array needs it, it takes space.
+
+    Raises:
+        StoreError: If the object is missing or cannot be read.
+    """
+    if isinstance(place, Path):
+        yield place
+        return
+    require_scheme(place)
+    # Windows refuses to remove a file that an array still holds; it goes with the folder of temporary files.
+    with tempfile.TemporaryDirectory(prefix="endofm-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder, place.name)
+        try:
+            system, path = store_of(place.url)
+            system.get_file(path, str(copy))
+        except MissingExtraError:
+            raise
+        except Exception as error:
+            raise StoreError(f"{place}: {why_not(error)}") from None
+        yield copy
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and "?" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
+def _state(system: Any, path: str, info: Mapping[str, Any]) -> ObjectState:
+    changed = next((info[name] for name in _CHANGED if isinstance(info.get(name), datetime)), None)
+    if changed is None:
         try:
             changed = system.modified(path)
         except Exception:
             # A web server need not state it.
-            return ObjectState(size, 0)
-        return ObjectState(size, round(changed.astimezone(timezone.utc).timestamp() * 1_000_000) * 1000)
+            return ObjectState(info["size"], 0)
+    # Whole seconds: stores state fractions in a list, and none of the object itself.
+    return ObjectState(info["size"], int(changed.timestamp()) * 1_000_000_000)
+
+
+def require_scheme(address: Address) -> None:
+    """Raise unless addresses of this kind are taken.
+
+    Raises:
+        InputError: If its scheme is not one of :data:`SCHEMES`, or it leads into an archive.
+    """
+    if address.scheme not in SCHEMES or "::" in address.url:
+        raise InputError(
+            f"{address}: addresses of this kind are not read; those that begin with {', '.join(SCHEMES)} are; download "
+            "the file and give its path"
+        )
 
 
 def store_of(url: str) -> tuple[Any, str]:
@@ -85,7 +196,8 @@ def store_of(url: str) -> tuple[Any, str]:
     purpose = f"Reading {url.partition('://')[0]}:// addresses"
     core = require_extra("fsspec.core", "remote", purpose)
     try:
-        system, path = core.url_to_fs(url)
+        # What a store has listed is not remembered: an object may change while a job runs.
+        system, path = core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise MissingExtraError(
             f"{purpose} needs a package that is not installed ({cause(error)}). Most stores come with:  "
@@ -97,6 +209,25 @@ def store_of(url: str) -> tuple[Any, str]:
 def is_address(text: str) -> bool:
     """Return whether a string is an address and not a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+
+
+def why_not(error: Exception, doing: str = "reading", of: str = "object") -> str:
+    """Return why a request to a store failed: the end of a sentence that names the object, without anything secret."""
+    if isinstance(error, FileNotFoundError):
+        # For a web server that cannot be reached as well, which the cause then says.
+        why = f" ({without_secrets(cause(error.__cause__))})" if error.__cause__ else ""
+        return f"there is no such {of}{why}"
+    # By their names: the classes belong to the packages of the stores.
+    kind = type(error).__name__
+    refused = isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403)
+    if refused or kind in ("NoCredentialsError", "ClientAuthenticationError", "DefaultCredentialsError"):
+        return (
+            "access was denied; credentials come from the store's own configuration (for S3 the environment, a profile "
+            "or a role)"
+        )
+    if kind == "FileExpired":
+        return "the object was replaced while it was read; run this again"
+    return f"{doing} failed ({without_secrets(cause(error))}); run this again"
 
 
 def without_secrets(text: str) -> str:

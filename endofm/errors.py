@@ -72,6 +72,10 @@ class JobError(EndoFMError):
     """
 
 
+class StoreError(EndoFMError, OSError):
+    """An object storage does not answer, refuses a request, or lacks what was asked for."""
+
+
 class CancelledError(EndoFMError):
     """The work was cancelled by the program that had asked for it."""
 

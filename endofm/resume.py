@@ -2,7 +2,8 @@
 
 Extraction, preparation of data sets, rendering, fine-tuning over seeds and training share three parts:
 
-- :func:`exclusive` locks the folder, so that two processes never fill it at once;
+- :func:`exclusive` locks the folder, so that two processes never fill it at once (for object storage see
+  :mod:`endofm.output_place`);
 - :func:`require_same_settings` refuses a folder that an earlier run filled with other settings;
 - :func:`file_state` detects whether a source has changed since its result was written.
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,28 +44,37 @@ def exclusive(folder: str | Path) -> Iterator[None]:
         InputError: If the folder cannot be created.
         JobError: If another process is writing to it.
     """
-    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported without __all__
-
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: this folder cannot be created ({error.strerror or error})") from error
-    lock = WeakFileLock(folder / LOCK_NAME, timeout=1.0)
-    try:
-        lock.__enter__()
-    except TimeoutError as error:
-        raise JobError(
-            f"{folder}: another process is writing to this folder; wait for it to finish or choose another folder"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{folder}: this folder cannot be written to ({error.strerror or error})") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            # The empty lock file stays: another process may be waiting on it, and would then lock a deleted file.
+            stack.enter_context(only_holder(folder / LOCK_NAME))
+        except TimeoutError as error:
+            raise JobError(
+                f"{folder}: another process is writing to this folder; wait for it to finish or choose another folder"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{folder}: this folder cannot be written to ({error.strerror or error})") from error
         remove_partial(folder, below=True)
         yield
-    finally:
-        # The empty lock file stays: another process may be waiting on it, and would then lock a deleted file.
-        lock.__exit__(None, None, None)
+
+
+@contextmanager
+def only_holder(lock: Path) -> Iterator[None]:
+    """Hold a lock file, which the operating system releases when the process ends in any way.
+
+    Raises:
+        TimeoutError: If another process holds it.
+        OSError: If it cannot be created.
+    """
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # exported without __all__
+
+    with WeakFileLock(lock, timeout=1.0):
+        yield
 
 
 def require_same_settings(

@@ -32,6 +32,8 @@ FLOORS = {
     "arguments": 1,
     "address": 1,
     "resume": 3,
+    "output_place": 3,
+    "store_lock": 3,
     "demo": 0,
     "disclaimer": 0,
     "pool": 3,
@@ -60,7 +62,7 @@ FLOORS = {
     "__main__": 14,
 }
 # Drawn from on their own floor as well: they know nothing of anything else.
-SHARED = {"errors", "progress", "files", "pool", "resume"}
+SHARED = {"errors", "progress", "files", "pool", "resume", "output_place", "store_lock"}
 
 
 def modules() -> list[Path]:

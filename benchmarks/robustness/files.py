@@ -183,7 +183,7 @@ def _targets() -> dict[str, tuple[str, bytes, Read]]:
     from endofm import VideoFeatures
     from endofm.data.detection.coco import read_coco
     from endofm.data.shard_files import read_index, read_shard
-    from endofm.inference.job import read_entries
+    from endofm.inference.job_manifest import read_entries
     from endofm.training.config_files import load_config, to_yaml
     from endofm.training.engine.run_checkpoints import CheckpointFolder, read_run_checkpoint
     from endofm.training.finetune.classification_config import ClassificationConfig

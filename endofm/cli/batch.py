@@ -12,16 +12,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from endofm.address import Address, located
 from endofm.cli.model_arguments import configure_source, configure_weights, configure_work, report_precision
 from endofm.cli.printing import say
 
 if TYPE_CHECKING:
-    from endofm.inference.job import ItemResult, JobReport, SharedWork, Work
-    from endofm.inference.video_paths import FoundVideos, VideoItem
+    from endofm.inference.job import JobReport, SharedWork, Work
+    from endofm.inference.video_paths import FoundVideos
     from endofm.models.pretrained import Pretrained
-
-PAINTED = (".mp4", ".png")
-"""Suffixes of painted outputs: of a video, and of a still."""
 
 _LEFT_OUT_SHOWN = 20
 
@@ -47,7 +45,8 @@ def configure_batch(
         int8: Offer this precision.
         default_weights: Weights that are used without ``--weights``; None makes the option required.
         several_weights: Take several weights at once.
-        single: Suffixes of files that ``-o`` may name instead of a folder, for one video; see :func:`single_outputs`.
+        single: Suffixes of files that ``-o`` may name instead of a folder, for one video; see
+            :mod:`endofm.cli.single_output`.
 
     Returns:
         The group of ``--device`` and ``--batch-size``, for further arguments of that kind.
@@ -71,10 +70,10 @@ def configure_batch(
         "-o",
         "--out",
         required=True,
-        type=Path,
+        type=located,
         action="append" if single else "store",
         metavar="DIR",
-        help=f"output folder of the {results}{files}",
+        help=f"output folder of the {results}, or address (s3://){files}",
     )
     parser.set_defaults(file_outputs=tuple(single))
     configure_weights(parser, default=default_weights, several=several_weights)
@@ -106,52 +105,6 @@ def collect_videos(args: argparse.Namespace) -> FoundVideos:
     if args.fps is not None and not (math.isfinite(args.fps) and args.fps > 0):
         raise InputError(f"--fps must be a number > 0, got {args.fps:g}")
     return items
-
-
-def single_outputs(args: argparse.Namespace, items: Sequence[VideoItem], suffixes: Sequence[str]) -> tuple[Path, ...]:
-    """Return the output files of a command on one video; none if ``-o`` names a folder, to which ``args.out`` is set.
-
-    Args:
-        args: Arguments of :func:`configure_batch`.
-        items: The videos.
-        suffixes: Its ``single``.
-
-    Raises:
-        InputError: If files are named for several videos or mixed with folders, or a file exists without
-            ``--overwrite``.
-    """
-    from endofm.errors import InputError
-
-    files = tuple(out for out in args.out if out.suffix.lower() in suffixes and not out.is_dir())
-    if not files and len(args.out) == 1:
-        args.out = args.out[0]
-        if args.out.suffix and not args.out.exists():
-            raise InputError(
-                f"{args.out}: results are written as {', '.join(suffixes)}, or into a folder (a name without a suffix)"
-            )
-        return ()
-    if len(files) < len(args.out):
-        raise InputError(f"-o takes one folder, or files ({', '.join(suffixes)}); got {', '.join(map(str, args.out))}")
-    if len(items) > 1:
-        raise InputError(f"{files[0]}: {len(items)} videos cannot be written to one file; name a folder with -o")
-    for file in files:
-        if file.exists() and not args.overwrite:
-            raise InputError(f"{file} exists already; pass --overwrite to replace it")
-    return files
-
-
-def require_still(files: Sequence[Path], item: VideoItem) -> None:
-    """Raise an error if a picture is to be painted of anything but a still, before work that would be lost.
-
-    Raises:
-        InputError: If one of the files is a ``.png`` and the item is no image file.
-    """
-    from endofm.errors import InputError
-    from endofm.video.find import IMAGE_SUFFIXES
-
-    pictures = [file for file in files if file.suffix.lower() == ".png"]
-    if pictures and item.path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise InputError(f"{pictures[0]}: a .png holds one picture, and {item.path} is no image file; use .mp4")
 
 
 def take_default_weights(args: argparse.Namespace, weights: str, about: str) -> None:
@@ -264,7 +217,7 @@ def run_batch(
 def run_shared_batch(
     args: argparse.Namespace,
     items: FoundVideos,
-    loaders: Mapping[Path, ModelLoader],
+    loaders: Mapping[Path | Address, ModelLoader],
     work: SharedWork,
     *,
     suffixes: Sequence[str],
@@ -275,12 +228,13 @@ def run_shared_batch(
     Args:
         args: Arguments of :func:`configure_batch`.
         items: Videos of :func:`collect_videos`.
-        loaders: Output folders with the loaders of their models, which the caller has loaded.
+        loaders: Output folders and addresses with the loaders of their models, which the caller has loaded.
         work: Processes one video; see :func:`~endofm.inference.job.run_shared_job`.
         suffixes: Suffixes of the files of one video.
         settings: As for :func:`run_batch`.
     """
     from endofm.inference.job import JobFolder, run_shared_job
+    from endofm.output_place import place_of
     from endofm.pool import cpu_threads
     from endofm.resume import MANIFEST_NAME
 
@@ -289,7 +243,7 @@ def run_shared_batch(
         model = loader.load()
         report_precision(model, args)
         own = {**_model_settings(model, loader, args), **settings}
-        folders.append(JobFolder(out=out, suffixes=tuple(suffixes), settings=own))
+        folders.append(JobFolder(out=place_of(out), suffixes=tuple(suffixes), settings=own))
         del model
     if args.jobs > 1:
         # Each worker loads the models; this process no longer needs its copies.
@@ -330,28 +284,6 @@ def print_left_out(left_out: Sequence[tuple[str, str]], where: str) -> None:
         say(f"endofm: left out: {rest:,} more, listed in {where}", error=True)
 
 
-def run_single(
-    args: argparse.Namespace, item: VideoItem, loader: ModelLoader, work: Work, files: tuple[Path, ...]
-) -> ItemResult:
-    """Process one video into files of given names, without a manifest, and print notes about a damaged video.
-
-    Args:
-        args: Arguments of :func:`configure_batch`.
-        item: The video.
-        loader: Loader of the model.
-        work: As for :func:`run_batch`.
-        files: The files, as :func:`single_outputs` returns them.
-    """
-    from endofm.pool import cpu_threads
-
-    report_precision(loader.load(), args)
-    with cpu_threads(loader.threads):
-        result = work(item, files)
-    for problem in result.problems:
-        say(f"endofm: note: {item.path}: {problem}", error=True)
-    return result
-
-
 def check_stream_options(model: Any, options: Mapping[str, Any]) -> None:
     """Raise an error for invalid options of ``model.stream`` before anything is written.
 
@@ -365,12 +297,12 @@ def check_stream_options(model: Any, options: Mapping[str, Any]) -> None:
         pass
 
 
-def summarize(report: JobReport, out: Path, total: str) -> str:
+def summarize(report: JobReport, out: Path | Address, total: str) -> str:
     """Return one line about a finished job.
 
     Args:
         report: Outcome of the job.
-        out: Output folder.
+        out: Output folder or address.
         total: Amount of results, such as ``"24 clips"``.
     """
     from endofm.resume import MANIFEST_NAME

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from endofm.cli.batch import (
-    PAINTED,
     ModelLoader,
     check_stream_options,
     collect_videos,
     configure_batch,
-    require_still,
     run_batch,
-    run_single,
-    single_outputs,
     summarize,
     take_default_weights,
 )
 from endofm.cli.printing import say
+from endofm.cli.single_output import PAINTED, require_still, run_single, single_outputs
 from endofm.disclaimer import DISCLAIMER
 
 if TYPE_CHECKING:

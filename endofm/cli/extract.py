@@ -21,6 +21,7 @@ from endofm.cli.model_arguments import configure_windows, split_weights
 from endofm.cli.printing import say
 
 if TYPE_CHECKING:
+    from endofm.address import Address
     from endofm.inference.job import ItemResult
     from endofm.inference.video_paths import VideoItem
     from endofm.video.open import Decoder
@@ -118,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     return int(any(report.failed for report in reports))
 
 
-def _folders(out: Path, weights: list[str]) -> dict[Path, str]:
+def _folders(out: Path | Address, weights: list[str]) -> dict[Path | Address, str]:
     """Return the weights by their output folders: the given one, or one in it for each of several weights.
 
     Raises:
@@ -130,7 +131,7 @@ def _folders(out: Path, weights: list[str]) -> dict[Path, str]:
         raise InputError("--weights names no weights; give a name, or several separated by commas")
     if len(weights) == 1:
         return {out: weights[0]}
-    folders: dict[Path, str] = {}
+    folders: dict[Path | Address, str] = {}
     for one in weights:
         # A path is known by its last part; the characters of other names that are special in paths are replaced.
         name = Path(one).resolve().name if Path(one).exists() else re.sub(r"[/\\:@]+", "-", one)

@@ -6,12 +6,14 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from endofm._version import __version__
+from endofm.address import is_address, located
 from endofm.cli.parser import CommandParser, add_commands
 from endofm.disclaimer import DISCLAIMER
 from endofm.errors import EndoFMError, EndoFMWarning, InputError
@@ -109,17 +111,25 @@ def _check_outputs(args: argparse.Namespace) -> None:
     Raises:
         InputError: If it cannot be written, or a file is named where a folder is written.
     """
+    from endofm.output_place import place_of
+
     out = getattr(args, "out", None)
     if out is None or getattr(args, "dry_run", False):
         return
-    for target in map(Path, out if isinstance(out, list) else [out]):
+    for target in map(located, out if isinstance(out, list) else [out]):
         suffix = target.suffix.lower()
+        # As a path, an address has lost one of its slashes.
+        if isinstance(target, Path) and is_address(re.sub("(?<=:)/", "//", str(target), count=1)):
+            raise InputError(f"{target}: this command writes to a folder of this machine, not to an address")
         if not getattr(args, "file_outputs", ()):
-            if target.is_file():
+            if isinstance(target, Path) and target.is_file():
                 raise InputError(f"{target} is a file, and the output is a folder; name another one")
             if suffix in _FILE_SUFFIXES and not target.is_dir():
                 raise InputError(f"{target} looks like a file ({suffix}), and the output is a folder; name a folder")
-        require_writable(target)
+        if isinstance(target, Path):
+            require_writable(target)
+        else:
+            place_of(target)
 
 
 def _describe(error: OSError) -> str:

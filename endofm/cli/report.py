@@ -74,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the reports; the status is 1 if one of the videos failed."""
     from endofm.errors import InputError, require_extra
-    from endofm.inference.job import read_entries
+    from endofm.inference.job_manifest import read_entries
     from endofm.report.page import chart_library
     from endofm.report.saved_results import require_distinct, split_saved_features
     from endofm.video.clip_windows import WindowSettings

@@ -13,7 +13,7 @@ from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.errors import InputError
 from endofm.evaluation.folds import group_folds
-from endofm.inference.job import read_entries
+from endofm.inference.job_manifest import read_entries
 from endofm.resume import MANIFEST_NAME
 from endofm.tasks.features.feature_set import FeatureSet
 from endofm.tasks.features.results import VideoFeatures

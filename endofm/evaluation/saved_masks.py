@@ -9,7 +9,7 @@ import numpy as np
 
 from endofm.data.segmentation.masked_clips import MaskedClip
 from endofm.errors import InputError
-from endofm.inference.job import read_entries
+from endofm.inference.job_manifest import read_entries
 from endofm.tasks.segmentation.results import VideoMasks
 from endofm.video.frames import UInt8Array
 

@@ -9,23 +9,21 @@ folder then is what a job of its own would have written.
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from endofm.errors import EndoFMError, InputError, JobError, reason
-from endofm.files import atomic_path
+from endofm.address import Address
+from endofm.errors import EndoFMError, InputError, JobError, StoreError, reason
+from endofm.inference.job_manifest import Entry, JobManifest
 from endofm.inference.video_paths import VideoItem
-from endofm.json_text import read_json
+from endofm.output_place import OutputPlace, Staged, place_of
 from endofm.pool import WorkerDied, run_tasks
 from endofm.progress import Progress, progress_bar
-from endofm.resume import MANIFEST_NAME, exclusive, file_state, require_same_settings
-
-_FORMAT_VERSION = 1
+from endofm.resume import file_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,63 +52,23 @@ class JobFolder:
     """One output folder of a job.
 
     Attributes:
-        out: The folder; created if missing.
+        out: The folder, or a prefix of a store; created if missing.
         suffixes: Suffixes of the files that belong to one video, appended to its output name. A video counts as done
             only if all of them exist.
         settings: Everything that the results depend on, as plain JSON values. A folder holds results of one setting.
     """
 
-    out: Path
+    out: OutputPlace
     suffixes: tuple[str, ...]
     settings: Mapping[str, Any]
 
     def name_of(self, item: VideoItem) -> str:
         """Return the name of a video's first file, by which the manifest knows it."""
-        return item.output + self.suffixes[0]
+        return self.names(item)[0]
 
-    def targets(self, item: VideoItem) -> tuple[Path, ...]:
-        """Return the paths of a video's files."""
-        return tuple(self.out / (item.output + suffix) for suffix in self.suffixes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """Outcome of one video: a row of the manifest.
-
-    Attributes:
-        source: Path of the video.
-        output: Name of the first output file, relative to the output folder.
-        status: ``"done"`` or ``"failed"``.
-        size_bytes: Size of the source when it was processed; -1 for a folder of frames.
-        modified: Time of the source's last change in nanoseconds.
-        summary: As the work returned it; empty after a failure. In the file its keys are those of the row itself.
-        problems: Parts of the video that could not be decoded, one sentence each.
-        error: Reason for a failure, else empty.
-    """
-
-    source: str
-    output: str
-    status: Literal["done", "failed"]
-    size_bytes: int
-    modified: int
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-    error: str = ""
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the row as plain JSON values."""
-        row = asdict(self)
-        # The row stands first for its order and last for its values: no task can overwrite a field of the job.
-        summary = row.pop("summary")
-        return {**row, **summary, **row}
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Entry:
-        """Return the entry of a row; keys that are not fields are its summary."""
-        names = {f.name for f in fields(cls)} - {"summary"}
-        known = {name: value for name, value in row.items() if name in names}
-        summary = {name: value for name, value in row.items() if name not in names}
-        return cls(**{**known, "problems": tuple(known["problems"])}, summary=summary)
+    def names(self, item: VideoItem) -> tuple[str, ...]:
+        """Return the names of a video's files."""
+        return tuple(item.output + suffix for suffix in self.suffixes)
 
 
 @dataclass(frozen=True)
@@ -135,7 +93,7 @@ class JobReport:
 
 def run_job(
     items: Sequence[VideoItem],
-    out: str | Path,
+    out: str | Path | Address | OutputPlace,
     work: Work,
     *,
     suffixes: Sequence[str],
@@ -147,14 +105,15 @@ def run_job(
 ) -> JobReport:
     """Process videos one after the other, or several at a time, and keep a manifest of the finished ones.
 
-    The manifest is rewritten after every video, and ``work`` writes its files atomically. A run that was interrupted in
-    any way is resumed by the same call: only missing, failed and changed videos are processed.
+    The manifest is rewritten after every video, a long one less often (:mod:`endofm.inference.job_manifest`), and
+    ``work`` writes its files atomically. A run that was interrupted in any way is resumed by the same call: only
+    missing, failed and changed videos are processed.
 
     Check options before calling this: a mistake that is found only inside ``work`` becomes one failure per video.
 
     Args:
         items: Videos with distinct output names.
-        out: Folder for the results; created if missing.
+        out: Folder for the results, or an address in object storage; created if missing.
         work: Processes one video; with several jobs it must be picklable, because it then runs in other processes.
         suffixes: Suffixes of the files that belong to one video, appended to its output name. A video counts as done
             only if all of them exist.
@@ -167,8 +126,9 @@ def run_job(
     Raises:
         InputError: If the folder cannot be created or holds a manifest of another kind.
         JobError: If the folder holds results of other settings, another process is writing to it, or the disk is full.
+        StoreError: If an object storage refuses the manifest or does not answer.
     """
-    folder = JobFolder(out=Path(out), suffixes=tuple(suffixes), settings=settings)
+    folder = JobFolder(out=place_of(out), suffixes=tuple(suffixes), settings=settings)
     (report,) = run_shared_job(
         items,
         [folder],
@@ -214,11 +174,17 @@ def run_shared_job(
     """
     if jobs < 1:
         raise InputError(f"jobs must be at least 1, got {jobs}")
-    with ExitStack() as locks:
-        for folder in folders:
-            locks.enter_context(exclusive(folder.out))
-        known = [{} if overwrite else _resume(folder.out, folder.settings) for folder in folders]
-        tasks = [_Task(item, _missing(item, folders, known)) for item in items]
+    with ExitStack() as stack:
+        manifests = [
+            JobManifest(folder.out, stack.enter_context(folder.out.exclusive()), folder.settings, left_out)
+            for folder in folders
+        ]
+        for folder, manifest in zip(folders, manifests, strict=True):
+            folder.out.drop_unfinished({name for item in items for name in folder.names(item)})
+            if not overwrite:
+                manifest.resume()
+            stack.enter_context(manifest.kept())
+        tasks = _tasks(items, folders, manifests)
         remaining = [task for task in tasks if task.folders]
         skipped = [sum(index not in task.folders for task in tasks) for index in range(len(folders))]
         process = partial(_process, work=work, folders=tuple(folders))
@@ -231,29 +197,12 @@ def run_shared_job(
                     error = f"{task.item.path}: its process was killed (a crash or lack of memory)"
                     outcome = {index: _failure(task.item, folders[index], error) for index in task.folders}
                 for index, entry in outcome.items():
-                    known[index][entry.output] = entry
-                    _write_manifest(folders[index], known[index], left_out)
+                    manifests[index].record(entry)
                 bar.update(1)
-        for index, folder in enumerate(folders):
-            if skipped[index] == len(items):
-                _write_manifest(folder, known[index], left_out)
     return [
-        JobReport(tuple(entries[folder.name_of(item)] for item in items), skipped[index], tuple(left_out))
-        for index, (folder, entries) in enumerate(zip(folders, known, strict=True))
+        JobReport(tuple(manifest.entries[folder.name_of(item)] for item in items), skipped[index], tuple(left_out))
+        for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True))
     ]
-
-
-def read_entries(out: str | Path, *, failed: bool = False) -> list[Entry]:
-    """Return the videos that are done in a folder.
-
-    Args:
-        out: Folder that :func:`run_job` has filled.
-        failed: Return the videos without results, too.
-
-    Raises:
-        InputError: If it has no manifest of such a job.
-    """
-    return [entry for entry in _read_manifest(Path(out))[1] if failed or entry.status == "done"]
 
 
 class _Task(NamedTuple):
@@ -271,34 +220,45 @@ def work_for_one(item: VideoItem, targets: Mapping[int, tuple[Path, ...]], *, wo
 def _process(task: _Task, *, work: SharedWork, folders: tuple[JobFolder, ...]) -> dict[int, Entry]:
     item = task.item
     # The state before the work: a source that changes meanwhile is processed again by the next run.
-    size, modified = file_state(item.path)
+    state = file_state(item.path)
+    with ExitStack() as stack:
+        try:
+            files = {
+                index: stack.enter_context(folders[index].out.staged(folders[index].names(item)))
+                for index in task.folders
+            }
+            results = work(item, {index: staged.paths for index, staged in files.items()})
+        except Exception as error:
+            # Every further video would fail in the same way, after all the work on it.
+            if _disk_is_full(error):
+                raise JobError(
+                    f"{folders[task.folders[0]].out.disk()}: the disk is full; finished videos are kept. Make room and "
+                    "rerun the command to resume"
+                ) from error
+            if len(task.folders) > 1:
+                alone = [_process(_Task(item, (index,)), work=work, folders=folders) for index in task.folders]
+                return {index: entry for entries in alone for index, entry in entries.items()}
+            text = reason(error)
+            text = text if isinstance(error, EndoFMError) else f"{item.path}: {text}"
+            return {index: _failure(item, folders[index], text) for index in task.folders}
+        return {index: _publish(item, folders[index], files[index], result, state) for index, result in results.items()}
+
+
+def _publish(item: VideoItem, folder: JobFolder, files: Staged, result: ItemResult, state: tuple[int, int]) -> Entry:
+    """Put the files of a video into its folder, and return its row."""
     try:
-        results = work(item, {index: folders[index].targets(item) for index in task.folders})
-    except Exception as error:
-        # Every further video would fail in the same way, after all the work on it.
-        if _disk_is_full(error):
-            raise JobError(
-                f"{folders[task.folders[0]].out}: the disk is full; finished videos are kept. Make room and rerun the "
-                f"command to resume"
-            ) from error
-        if len(task.folders) > 1:
-            alone = [_process(_Task(item, (index,)), work=work, folders=folders) for index in task.folders]
-            return {index: entry for entries in alone for index, entry in entries.items()}
-        text = reason(error)
-        text = text if isinstance(error, EndoFMError) else f"{item.path}: {text}"
-        return {index: _failure(item, folders[index], text) for index in task.folders}
-    return {
-        index: Entry(
-            source=str(item.path),
-            output=folders[index].name_of(item),
-            status="done",
-            size_bytes=size,
-            modified=modified,
-            summary=dict(result.summary),
-            problems=result.problems,
-        )
-        for index, result in results.items()
-    }
+        files.publish()
+    except StoreError as error:
+        return _failure(item, folder, str(error))
+    return Entry(
+        source=str(item.path),
+        output=folder.name_of(item),
+        status="done",
+        size_bytes=state[0],
+        modified=state[1],
+        summary=dict(result.summary),
+        problems=result.problems,
+    )
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
@@ -322,48 +282,21 @@ def _failure(item: VideoItem, folder: JobFolder, error: str) -> Entry:
     )
 
 
-def _missing(item: VideoItem, folders: Sequence[JobFolder], known: Sequence[Mapping[str, Entry]]) -> tuple[int, ...]:
-    """Return the numbers of the folders in which a video is not done."""
-    pairs = enumerate(zip(folders, known, strict=True))
-    return tuple(index for index, (folder, entries) in pairs if not _is_done(item, folder, entries))
+def _tasks(items: Sequence[VideoItem], folders: Sequence[JobFolder], manifests: Sequence[JobManifest]) -> list[_Task]:
+    """Return for each video the folders in which it is not done."""
+    missing: list[list[int]] = [[] for _ in items]
+    for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
+        # A place that is new, or is filled anew, is not asked for files.
+        there = (
+            folder.out.existing(name for item in items for name in folder.names(item)) if manifest.entries else set()
+        )
+        for item, needing in zip(items, missing, strict=True):
+            if not _is_done(item, manifest.entries.get(folder.name_of(item))) or not there.issuperset(
+                folder.names(item)
+            ):
+                needing.append(index)
+    return [_Task(item, tuple(needing)) for item, needing in zip(items, missing, strict=True)]
 
 
-def _is_done(item: VideoItem, folder: JobFolder, entries: Mapping[str, Entry]) -> bool:
-    entry = entries.get(folder.name_of(item))
-    if entry is None or entry.status != "done" or file_state(item.path) != (entry.size_bytes, entry.modified):
-        return False
-    return all(path.exists() for path in folder.targets(item))
-
-
-def _resume(out: Path, settings: Mapping[str, Any]) -> dict[str, Entry]:
-    """Return the entries of earlier runs, after checking that their settings are those of this one."""
-    if not (out / MANIFEST_NAME).exists():
-        return {}
-    stored, entries = _read_manifest(out)
-    # A run in which everything failed left nothing behind that other settings could contradict.
-    if any(entry.status == "done" for entry in entries):
-        require_same_settings(out, stored, settings, remedy="pass --overwrite to replace them")
-    return {entry.output: entry for entry in entries}
-
-
-def _read_manifest(out: Path) -> tuple[dict[str, Any], list[Entry]]:
-    """Return the settings and the videos of a folder's manifest."""
-    path = out / MANIFEST_NAME
-    try:
-        values = read_json(path)
-        return dict(values["settings"]), [Entry.from_row(row) for row in values["videos"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: this is not the manifest of an endofm command ({error}); choose another folder"
-        ) from error
-
-
-def _write_manifest(folder: JobFolder, known: Mapping[str, Entry], left_out: Sequence[tuple[str, str]]) -> None:
-    values = {
-        "format_version": _FORMAT_VERSION,
-        "settings": dict(folder.settings),
-        "videos": [known[output].to_row() for output in sorted(known)],
-        "left_out": [{"path": path, "reason": reason} for path, reason in left_out],
-    }
-    with atomic_path(folder.out / MANIFEST_NAME) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+def _is_done(item: VideoItem, entry: Entry | None) -> bool:
+    return entry is not None and entry.status == "done" and file_state(item.path) == (entry.size_bytes, entry.modified)

@@ -15,7 +15,7 @@ from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.errors import FeatureFileError, InputError, JobError
 from endofm.evaluation.labelled_features import feature_files, file_of
-from endofm.inference.job import read_entries
+from endofm.inference.job_manifest import read_entries
 from endofm.library.calibration import Calibration, Float32Array, unit_rows
 from endofm.library.recording import Recording, content_sum, library_settings
 from endofm.library.store import LibraryStore, load_lancedb

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from endofm.errors import InputError
-from endofm.inference.job import read_entries
+from endofm.inference.job_manifest import read_entries
 from endofm.inference.video_paths import VideoItem
 from endofm.resume import MANIFEST_NAME
 from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file

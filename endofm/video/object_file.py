@@ -9,11 +9,8 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, NoReturn, cast
 
-from endofm.address import store_of, without_secrets
-from endofm.errors import MissingExtraError, VideoError, cause
-
-_SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "https", "memory", "file")
-"""Schemes that are read; ``fsspec`` knows more, such as archives inside of addresses."""
+from endofm.address import Address, require_scheme, store_of, why_not
+from endofm.errors import InputError, MissingExtraError, VideoError
 
 _BLOCK_BYTES, _KEPT_BLOCKS = 2**20, 32
 
@@ -34,12 +31,11 @@ def open_remote(url: str) -> tuple[BinaryIO, str]:
         VideoError: If the scheme is not supported, or the object is missing or cannot be read.
         MissingExtraError: If the package of the store is not installed.
     """
-    shown, scheme = without_secrets(url), url.partition("://")[0].lower()
-    if scheme not in _SCHEMES or "::" in url:
-        raise VideoError(
-            f"{shown}: addresses of this kind are not read; those that begin with {', '.join(_SCHEMES)} are; download "
-            "the file and give its path"
-        )
+    shown = str(Address(url))
+    try:
+        require_scheme(Address(url))
+    except InputError as error:
+        raise VideoError(str(error)) from None
     try:
         system, path = store_of(url)
     except MissingExtraError:
@@ -93,16 +89,4 @@ class _Ranges(io.RawIOBase):
 
 def _refuse(error: Exception, name: str) -> NoReturn:
     """Raise what a store reports as an error of ours; its own may hold the address with everything secret in it."""
-    if isinstance(error, FileNotFoundError):
-        # For a web server that cannot be reached as well, which the cause then says.
-        why = f" ({without_secrets(cause(error.__cause__))})" if error.__cause__ else ""
-        raise VideoError(f"{name}: there is no such object{why}") from None
-    if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):
-        raise VideoError(
-            f"{name}: access was denied; credentials come from the store's own configuration (for S3 the environment, "
-            "a profile or a role)"
-        ) from None
-    # By its name: the class belongs to the package of a store.
-    if type(error).__name__ == "FileExpired":
-        raise VideoError(f"{name}: the object was replaced while it was read; run this again") from None
-    raise VideoError(f"{name}: reading failed ({without_secrets(cause(error))}); run this again") from None
+    raise VideoError(f"{name}: {why_not(error)}") from None

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from endofm.errors import InputError, JobError, VideoError
-from endofm.inference.job import ItemResult, JobFolder, JobReport, read_entries, run_job, run_shared_job
+from endofm.inference.job import ItemResult, JobFolder, JobReport, run_job, run_shared_job
+from endofm.inference.job_manifest import read_entries
 from endofm.inference.video_paths import VideoItem
+from endofm.output_place import LocalFolder
 from endofm.resume import MANIFEST_NAME
 
 
@@ -146,7 +148,9 @@ def copy_to_all(item: VideoItem, targets: Mapping[int, tuple[Path, ...]]) -> dic
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_several_folders_are_each_a_job_of_their_own(items: list[VideoItem], tmp_path: Path, jobs: int) -> None:
-    folders = [JobFolder(out=tmp_path / name, suffixes=(".txt",), settings={"model": name}) for name in "abc"]
+    folders = [
+        JobFolder(out=LocalFolder(tmp_path / name), suffixes=(".txt",), settings={"model": name}) for name in "abc"
+    ]
     (tmp_path / "a").mkdir()
     run([items[1]], tmp_path / "a", settings={"model": "a"})
     reports = run_shared_job(items, folders, copy_to_all, jobs=jobs, progress=False)

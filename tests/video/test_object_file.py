@@ -13,7 +13,7 @@ import endofm
 from endofm.address import Address, without_secrets
 from endofm.cli.main import main
 from endofm.errors import MissingExtraError, VideoError
-from endofm.inference.job import read_entries
+from endofm.inference.job_manifest import read_entries
 from helpers.s3_store import S3Store, s3_store
 from helpers.video_makers import read_number, write_clip
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from endofm.data.interchange.media_labels import LabelledMedium, LabelSet, Region, labels_of, masked_region
 from endofm.errors import InputError
-from endofm.inference.job import read_entries
+from endofm.inference.job_manifest import read_entries
 from endofm.json_text import read_json
 from endofm.tasks.classification.results import VideoClassification
 from endofm.tasks.detection.results import VideoDetections
