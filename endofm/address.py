@@ -58,7 +58,7 @@ class Address:
 
     @property
     def scheme(self) -> str:
-        """What stands before the colon."""
+        """The scheme, such as ``s3``."""
         return self.url.partition("://")[0].lower()
 
     @property

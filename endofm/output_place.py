@@ -1,8 +1,8 @@
 """Places for the output of jobs: a folder of this machine, or a prefix of an object storage.
 
-A job asks its place for the few things that it needs: nobody else writes there, which files are there, local paths to
-write a video's files to, and the manifest. A place is a plain value and goes to other processes and machines with the
-work; what is written is uploaded from where it was made.
+A job asks its place for the few things that it needs: that no other process writes there, which files are there, local
+paths to write a video's files to, and the manifest. A place is a plain value and goes to other processes and machines
+with the work; what is written is uploaded from where it was made.
 
 A store shows an object whole or not at all, and so a finished file is simply put. Before that it is in a temporary
 folder of the machine (``TMPDIR``), which holds the files of one video at a time.

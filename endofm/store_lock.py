@@ -154,7 +154,7 @@ class StoreLock:
         """Remove the lock, if it is still that of this process."""
         self._ended.set()
         self._thread.join()
-        # A lock that cannot be removed is one that nobody renews.
+        # A lock that cannot be removed is one that is no longer renewed.
         with suppress(Exception):
             if not self._lost.is_set() and _tag(self._system, self._path) == self._tag:
                 self._system.rm_file(self._path)
