@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "write the encoder for ONNX, OpenVINO, torch.export or transformers, checked against the model"
+SUMMARY = "write the encoder for ONNX, OpenVINO, ExecuTorch, torch.export or transformers, and check it"
 EXAMPLES = (
     "endofm export --weights endofm-nano-4x96 --to onnx -o endofm.onnx",
     "endofm export --weights endofm-nano-4x96 --to transformers -o endofm-for-transformers/",
@@ -18,16 +18,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--weights", required=True, help="registry name, owner/repo[@revision], folder, .safetensors or .pth file"
     )
     parser.add_argument(
-        "--to", required=True, choices=("onnx", "openvino", "torch-export", "transformers"), help="format to write"
+        "--to",
+        required=True,
+        choices=("onnx", "openvino", "executorch", "torch-export", "transformers"),
+        help="format to write",
     )
     parser.add_argument(
         "-o",
         "--out",
         required=True,
         metavar="PATH",
-        help="file to write: .onnx, .xml (OpenVINO, with .bin) or .pt2; for transformers a folder",
+        help="file to write: .onnx, .xml (OpenVINO, with .bin), .pte (ExecuTorch) or .pt2; for transformers a folder",
     )
-    parser.set_defaults(file_outputs=(".onnx", ".xml", ".pt2"))
+    parser.set_defaults(file_outputs=(".onnx", ".xml", ".pte", ".pt2"))
     parser.add_argument("--patch-tokens", action="store_true", help="files: return patch tokens after the embedding")
     parser.add_argument(
         "--accept-license",

@@ -1,4 +1,4 @@
-"""Export of encoders as ONNX, OpenVINO or ``torch.export`` files, checked against the model.
+"""Export of encoders as ONNX, OpenVINO, ExecuTorch or ``torch.export`` files, checked against the model.
 
 Each format has one writer and one runner; the runner reads the written file as its users will.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,14 +34,30 @@ from endofm.tasks.features.model import VideoEncoder
 TOLERANCE = 1e-4
 """Largest accepted difference of an output value (of order 1); other orders of summation give some 1e-5."""
 
-ExportFormat = Literal["onnx", "openvino", "torch-export"]
+ExportFormat = Literal["onnx", "openvino", "executorch", "torch-export"]
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
-SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+SUFFIXES: dict[ExportFormat, str] = {
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "executorch": ".pte",
+    "torch-export": ".pt2",
+}
 PACKAGES: dict[ExportFormat, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("openvino",),
+    "executorch": ("executorch",),
     "torch-export": (),
 }
+
+CHECKED_BATCHES: dict[ExportFormat, tuple[int, ...]] = {
+    # Two sizes, none of them the one that was traced: an exporter may have fixed it.
+    "onnx": (1, 3),
+    "openvino": (1, 3),
+    "torch-export": (1, 3),
+    # The memory of such a file is planned when it is written, and XNNPACK cannot resize some shapes with the batch.
+    "executorch": (1,),
+}
+"""Batches on which a file is compared with the model; ExecuTorch files take one clip at a time."""
 
 Runner = Callable[[Tensor], list[Tensor]]
 
@@ -69,13 +86,13 @@ def export_encoder(
     """Write a model's encoder as one file (OpenVINO: two) and run that file against the model.
 
     The file takes clips ``(batch, 3, time, height, width)``, float32, as prepared by ``model.processor``, with the
-    frames and size of the model's configuration and any batch. Its metadata holds the preprocessing and the origin of
-    the weights.
+    frames and size of the model's configuration and any batch (ExecuTorch: one clip). Its metadata holds the
+    preprocessing and the origin of the weights.
 
     Args:
         model: Encoder to export, of any kind but EndoMamba's; its precision does not matter, files are float32.
         target: File to write; an existing one is replaced.
-        to: ``"onnx"``, ``"openvino"`` or ``"torch-export"``.
+        to: ``"onnx"``, ``"openvino"``, ``"executorch"`` or ``"torch-export"``.
         patch_tokens: Return the patch tokens ``(batch, time, rows, columns, embed_dim)`` after the embedding.
         accept_license: Identifier of the weights' licence, to be stated if it does not allow every use.
 
@@ -132,8 +149,7 @@ def require_graph(model: VideoEncoder) -> None:
 
 def check(network: ExportedNetwork, to: ExportFormat, path: Path) -> Parity:
     """Run a written file and the network on the same clips."""
-    # Two batch sizes, none of them the one that was traced: an exporter may have fixed it.
-    run, worst, batches = load_runner(to, path), 0.0, (1, 3)
+    run, worst, batches = load_runner(to, path), 0.0, CHECKED_BATCHES[to]
     for batch in batches:
         clip = network.example(batch, seed=batch)
         with torch.no_grad():
@@ -156,7 +172,7 @@ def check_format(to: ExportFormat, target: Path) -> None:
     if target.suffix != SUFFIXES[to]:
         raise InputError(f"{target}: a file of the format {to} ends in {SUFFIXES[to]}")
     for package in PACKAGES[to]:
-        require_extra(package, "export", f"Writing and checking {to} files")
+        require_extra(package, "executorch" if to == "executorch" else "export", f"Writing and checking {to} files")
 
 
 def write(network: ExportedNetwork, to: ExportFormat, target: Path, *, metadata: dict[str, str]) -> None:
@@ -164,6 +180,9 @@ def write(network: ExportedNetwork, to: ExportFormat, target: Path, *, metadata:
     with _quiet():
         if to == "onnx":
             _write_onnx(network, target, metadata)
+            return
+        if to == "executorch":
+            _write_executorch(network, target, metadata)
             return
         program = _program(network)
         if to == "torch-export":
@@ -193,6 +212,14 @@ def load_runner(to: ExportFormat, path: Path) -> Runner:
         # By default OpenVINO computes in bfloat16 where the processor has it.
         compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return lambda clip: [torch.from_numpy(out.copy()) for out in compiled([clip.numpy()]).values()]
+    if to == "executorch":
+        from executorch.runtime import Runtime
+
+        with _quiet():
+            program = Runtime.get().load_program(path)
+            method = program.load_method("forward")
+        assert method is not None
+        return lambda clip: [out.clone() for out in method.execute([clip.contiguous()])]
     module = torch.export.load(path).module()
 
     def run(clip: Tensor) -> list[Tensor]:
@@ -206,7 +233,8 @@ class ExportedNetwork(nn.Module):
     """A float32 copy of an encoder on the CPU, for export.
 
     Where there are ``temporal_attn.proj`` and ``temporal_fc``, they are folded into one linear map (exact up to
-    rounding), because the runtimes of the file formats do not fold them.
+    rounding), because the runtimes of the file formats do not fold them. A convolution that cuts a clip into tubelets
+    becomes a product, because ExecuTorch has no operator for it.
 
     Args:
         encoder: Encoder to copy.
@@ -223,6 +251,9 @@ class ExportedNetwork(nn.Module):
         for block in self.encoder.modules():
             if isinstance(block, DividedSpaceTimeBlock):
                 _fold(block)
+            for name, child in block.named_children():
+                if isinstance(child, nn.Conv3d):
+                    setattr(block, name, _TubeletProduct(child))
 
     def forward(self, clip: Tensor) -> tuple[Tensor, ...]:
         """Map clips to embeddings ``(batch, embed_dim)`` and, if requested, patch tokens."""
@@ -257,6 +288,35 @@ def _fix_size(encoder: TimmEncoder) -> None:
     encoder.image = network.eval().requires_grad_(False)
 
 
+class _TubeletProduct(nn.Linear):
+    """A convolution over tubelets that do not overlap, as a product with the pixels of each of them.
+
+    Args:
+        conv: Convolution whose stride is its kernel's size, without padding.
+    """
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        assert (conv.stride, conv.padding, conv.groups) == (conv.kernel_size, (0, 0, 0), 1)
+        super().__init__(conv.in_channels * math.prod(conv.kernel_size), conv.out_channels, conv.bias is not None)
+        self.size = conv.kernel_size
+        # Every tubelet is multiplied with the whole kernel once: its pixels in the order of the kernel's dimensions.
+        self.weight = nn.Parameter(conv.weight.flatten(1), requires_grad=False)
+        if conv.bias is not None:
+            self.bias = nn.Parameter(conv.bias, requires_grad=False)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Map clips ``(batch, channels, time, height, width)`` to ``(batch, embed_dim, time', rows, columns)``."""
+        batch, channels, *lengths = clip.shape
+        time, rows, columns = (length // size for length, size in zip(lengths, self.size, strict=True))
+        depth, height, width = self.size
+        # In two steps, because XNNPACK transposes at most six dimensions: tubelets to the front of their own pixels,
+        # then the channels behind them.
+        cut = clip.reshape(batch * channels * time, depth, rows, height, columns, width).permute(0, 2, 4, 1, 3, 5)
+        tubelets = cut.reshape(batch, channels, time, rows * columns, depth * height * width).permute(0, 2, 3, 1, 4)
+        pixels = tubelets.reshape(batch, time, rows, columns, self.in_features)
+        return super().forward(pixels).permute(0, 4, 1, 2, 3)
+
+
 def _fold(block: DividedSpaceTimeBlock) -> None:
     """Replace the two consecutive linear maps of the temporal step by their product."""
     proj, fc = block.temporal_attn.proj, block.temporal_fc
@@ -289,15 +349,32 @@ def _write_onnx(network: ExportedNetwork, target: Path, metadata: dict[str, str]
     program.save(target, external_data=False)
 
 
+def _write_executorch(network: ExportedNetwork, target: Path, metadata: dict[str, str]) -> None:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    # XNNPACK has the products of ARM and x86 processors; ExecuTorch's portable operators take what it leaves.
+    lowered = to_edge_transform_and_lower(
+        torch.export.export(network, (network.example(1),), strict=False),
+        partitioner=[XnnpackPartitioner()],
+        # A method without arguments that returns a constant is how such a file holds metadata.
+        constant_methods=metadata,
+    )
+    with target.open("wb") as file:
+        lowered.to_executorch().write_to_file(file)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hide the exporters' messages about their own code."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
