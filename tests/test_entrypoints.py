@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import subprocess
 import sys
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -16,6 +20,7 @@ from endofm import EndoFM, list_models
 from endofm.errors import InputError, UntrainedWeightsWarning
 from endofm.tasks.family_records import VIDEO_RECORDS
 from endofm.tasks.image_records import IMAGE_RECORDS
+from helpers.loopback_github import loopback_github
 from helpers.paths import REPOSITORY
 
 
@@ -29,7 +34,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def in_a_fresh_process(code: str, folder: Path) -> str:
+def in_a_fresh_process(code: str, folder: Path, environment: Mapping[str, str] = MappingProxyType({})) -> str:
     """Run code outside the repository, where only torch.hub can make the package importable."""
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", f"import torch\nrepo = {str(folder)!r}\n{code}"],
@@ -37,6 +42,7 @@ def in_a_fresh_process(code: str, folder: Path) -> str:
         text=True,
         cwd=folder.parent,
         check=False,
+        env={**os.environ, **environment},
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -87,6 +93,28 @@ def test_list_help_and_load_from_a_checkout(checkout: Path) -> None:
     assert "8 frames of 224 x 224" in output
     assert "EndoFM (1, 192)" in output
     assert "(3, 8, 224, 224)" in output
+
+
+def test_load_by_the_name_of_the_repository(checkout: Path, tmp_path: Path) -> None:
+    archive, files = tmp_path / "main.zip", [checkout / "hubconf.py", *(checkout / "endofm").rglob("*")]
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("med-air-Endo-FM-0000000/", "")  # torch.hub takes the first entry for the folder
+        for file in files:
+            # What is built on installation is not part of the repository.
+            if file.is_file() and file.suffix != ".so":
+                packed.write(file, Path("med-air-Endo-FM-0000000") / file.relative_to(checkout))
+    with loopback_github("med-air/Endo-FM", archive, tmp_path) as github:
+        output = in_a_fresh_process(
+            "torch.hub.set_dir(repo)\n"
+            "model = torch.hub.load('med-air/Endo-FM', 'endofm_nano_4x96', trust_repo=True)\n"
+            "import endofm; assert endofm.__file__.startswith(repo), endofm.__file__\n"
+            "features = model.extract_features(endofm.demo_video())\n"
+            "print(type(model).__name__, model.config.trained, features.embeddings.shape[1])\n",
+            tmp_path / "cache",
+            github.environment,
+        )
+    assert "EndoFM True 192" in output
+    assert "github.com/med-air/Endo-FM/zipball/main" in github.requests
 
 
 def test_weights_can_be_given(tmp_path: Path) -> None:
