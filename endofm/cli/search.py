@@ -49,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
     from endofm.library.feature_library import FeatureLibrary
     from endofm.library.hits import SUFFIXES
     from endofm.library.query import parse_span
-    from endofm.tasks.features.results import clock
 
     if args.out is not None and args.out.suffix.lower() not in SUFFIXES:
         raise InputError(f"{args.out}: hits are saved as {' or '.join(SUFFIXES)}")
@@ -66,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
         same_recording=args.same_recording,
         exact=args.exact,
     )
-    for number, hit in enumerate(hits, 1):
+    for number, (hit, start) in enumerate(zip(hits, hits.starts(), strict=True), 1):
         label = f"  [{hit.label}]" if hit.label else ""
-        say(f"{number:>3}  {hit.recording.name}@{clock(hit.start_seconds)}{label}  {hit.describe()}")
+        say(f"{number:>3}  {hit.recording.name}@{start}{label}  {hit.describe()}")
     if not hits:
         print("Nothing found: no clip meets the filters.")
     if hits.untrained:

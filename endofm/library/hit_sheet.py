@@ -10,7 +10,6 @@ from endofm.disclaimer import DISCLAIMER
 from endofm.errors import InputError
 from endofm.library.hits import SearchHit, SearchHits
 from endofm.library.thumbnails import thumbnails
-from endofm.tasks.features.results import clock
 from endofm.visualize.figures import new_figure, save_figure
 
 _COLUMNS, _CELL, _LOWEST = 5, 2.1, 2.2
@@ -43,10 +42,10 @@ def plot_hits(hits: SearchHits, path: str | Path, *, media: Sequence[str | Path]
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=[_CELL] * rows + [_LOWEST])
     title = f"{len(shown)} moments like {textwrap.shorten(hits.query, 80, placeholder='...')}"
     figure.suptitle(f"{title}{' (random weights: scores mean nothing)' if hits.untrained else ''}")
-    for number, (hit, picture) in enumerate(zip(shown, thumbnails(shown, media), strict=True)):
+    for number, (hit, start, picture) in enumerate(zip(shown, shown.starts(), thumbnails(shown, media), strict=True)):
         axes = figure.add_subplot(grid[number // columns, number % columns])
         axes.set(xticks=[], yticks=[])
-        axes.set_title(_caption(number + 1, hit), fontsize=7)
+        axes.set_title(_caption(number + 1, hit, start), fontsize=7)
         if picture is None:
             axes.text(0.5, 0.5, "video not found", ha="center", va="center", transform=axes.transAxes, fontsize=8)
         else:
@@ -62,9 +61,9 @@ def plot_hits(hits: SearchHits, path: str | Path, *, media: Sequence[str | Path]
     return save_figure(figure, path, dpi=110)
 
 
-def _caption(number: int, hit: SearchHit) -> str:
+def _caption(number: int, hit: SearchHit, start: str) -> str:
     name = hit.recording.name
     name = name if len(name) <= 24 else f"...{name[-21:]}"
     share = "" if hit.above_unrelated is None else f", above {int(hit.above_unrelated * 10000) / 100:g} %"
     label = f"\n{hit.label[:28]}" if hit.label else ""
-    return f"{number}. {name} {clock(hit.start_seconds)}\n{hit.score:.2f}{share}{label}"
+    return f"{number}. {name} {start}\n{hit.score:.2f}{share}{label}"

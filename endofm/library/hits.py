@@ -105,8 +105,8 @@ class SearchHits(Sequence[SearchHit]):
         """Return a table for notebooks."""
         heads = ("", "recording", "time", "label", "score", "above unrelated pairs")
         lines = ["".join(f"<th>{head}</th>" for head in heads)]
-        for number, hit in enumerate(self.hits, 1):
-            times = f"{clock(hit.start_seconds)}-{clock(hit.end_seconds)}"
+        for number, (hit, start) in enumerate(zip(self.hits, self.starts(), strict=True), 1):
+            times = f"{start}-{clock(hit.end_seconds)}"
             share = "" if hit.above_unrelated is None else f"{int(hit.above_unrelated * 10000) / 100:g} %"
             cells = (str(number), hit.recording.name, times, hit.label, f"{hit.score:.3f}", share)
             lines.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
@@ -115,6 +115,14 @@ class SearchHits(Sequence[SearchHit]):
         if self.untrained:
             caption += " (random weights: scores mean nothing)"
         return f"<table><caption>{html.escape(caption)}</caption>{rows}</table>"
+
+    def starts(self) -> list[str]:
+        """Return the start of each hit as minutes and seconds, with a fraction where hits would look the same."""
+        for digits in (0, 1, 2):
+            starts = [clock(hit.start_seconds, digits=digits) for hit in self.hits]
+            if len({(hit.recording.id, start) for hit, start in zip(self.hits, starts, strict=True)}) == len(self):
+                break
+        return starts
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row per hit: path of the video, times in seconds, label, score, set and patient."""

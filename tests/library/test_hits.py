@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,17 @@ def test_a_sequence(hits: SearchHits) -> None:
     assert repr(hits).startswith("SearchHits(8 like '0.mp4 at 0:06', best score 0.")
     assert repr(hits[0]).startswith("SearchHit('")
     assert "% of unrelated pairs" in hits[0].describe()
+
+
+def test_hits_within_one_second_are_told_apart(hits: SearchHits) -> None:
+    def at(*seconds: float) -> SearchHits:
+        moved = (replace(hits[0], start_seconds=start) for start in seconds)
+        return SearchHits("any", tuple(moved), hits.calibration)
+
+    assert at(0, 5, 3661).starts() == ["0:00", "0:05", "1:01:01"]
+    assert at(0, 0.5, 59.96).starts() == ["0:00.0", "0:00.5", "1:00.0"]
+    assert at(0, 0.04, 5).starts() == ["0:00.00", "0:00.04", "0:05.00"]
+    assert "0:00.5-" in at(0, 0.5)._repr_html_()
 
 
 def test_a_table_in_memory_and_on_disk(hits: SearchHits, tmp_path: Path) -> None:

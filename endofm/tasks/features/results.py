@@ -334,11 +334,19 @@ class VideoFeatures(Moments, TimedRows[ClipFeatures]):
             raise FeatureFileError(f"{path}: incomplete or damaged ({error}); extract the features again") from error
 
 
-def clock(seconds: float) -> str:
-    """Format a time as minutes and seconds, ``"3:07"``, from one hour on with hours, ``"1:03:07"``."""
-    minutes, rest = divmod(round(float(seconds)), 60)
+def clock(seconds: float, *, digits: int = 0) -> str:
+    """Format a time as minutes and seconds, ``"3:07"``, from one hour on with hours, ``"1:03:07"``.
+
+    Args:
+        seconds: The time.
+        digits: Digits after the point, as in ``"3:07.5"``.
+    """
+    units = 10**digits
+    whole, part = divmod(round(float(seconds) * units), units)
+    minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    fraction = f".{part:0{digits}}" if digits else ""
+    return f"{hours}:{minutes:02}:{rest:02}{fraction}" if hours else f"{minutes}:{rest:02}{fraction}"
 
 
 def _get(values: Any, *keys: str) -> Any:
