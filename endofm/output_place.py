@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from endofm.address import Address, located, objects_below, require_scheme, store_of, why_not
 from endofm.errors import InputError, JobError, MissingExtraError, StoreError
 from endofm.files import write_text
-from endofm.resume import MANIFEST_NAME, exclusive, only_holder
+from endofm.resume import exclusive, manifest_name, only_holder
 from endofm.store_lock import Replaced, StoreLock, put_over, read_tagged
 
 _STAGING = "endofm-output-"
@@ -125,7 +125,7 @@ class LocalFolder(OutputPlace):
     def exclusive(self) -> Iterator[ManifestWriter]:
         """Hold the lock of the folder, which is created if it is missing."""
         with exclusive(self.path):
-            yield lambda text: write_text(self.path / MANIFEST_NAME, text)
+            yield lambda text: write_text(self.path / manifest_name(self), text)
 
     def drop_unfinished(self, names: Container[str]) -> None:
         """Do nothing: holding the folder has removed them."""
@@ -172,19 +172,20 @@ class StorePrefix(OutputPlace):
             lock = StoreLock(*self._object(""), str(self))
             lock.acquire()
         try:
-            system, path = self._object(MANIFEST_NAME)
-            with _of_store(f"{self / MANIFEST_NAME}"):
+            name = manifest_name(self)
+            system, path = self._object(name)
+            with _of_store(f"{self / name}"):
                 _, tag = read_tagged(system, path)
 
             def write(text: str) -> None:
                 nonlocal tag
                 lock.require_held()
                 try:
-                    with _of_store(f"{self / MANIFEST_NAME}", "writing", of="bucket"):
+                    with _of_store(f"{self / name}", "writing", of="bucket"):
                         tag = put_over(system, path, text.encode(), tag)
                 except Replaced:
                     raise JobError(
-                        f"{self / MANIFEST_NAME}: another process has replaced this meanwhile; finished videos are "
+                        f"{self / name}: another process has replaced this meanwhile; finished videos are "
                         "kept; see which jobs write there, and rerun one of them to resume"
                     ) from None
 

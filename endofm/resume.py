@@ -27,7 +27,17 @@ LOCK_NAME = ".endofm-lock"
 """Name of the empty lock file in an output folder."""
 
 MANIFEST_NAME = "manifest.json"
-"""Name of the manifest in an output folder of a job over many videos."""
+"""Name of the manifest in an output folder of a job over many videos; see :func:`manifest_name`."""
+
+
+def manifest_name(folder: object) -> str:
+    """Return the name of the manifest of a job over many videos.
+
+    Args:
+        folder: The output folder, as anything whose string ends in its name. Everything in a Parquet data set
+            (``x.parquet``) that is no part of the table is hidden from those who read it.
+    """
+    return f".{MANIFEST_NAME}" if str(folder).rstrip("/\\").endswith(".parquet") else MANIFEST_NAME
 
 
 @contextmanager

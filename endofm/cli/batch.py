@@ -236,7 +236,7 @@ def run_shared_batch(
     from endofm.inference.job import JobFolder, run_shared_job
     from endofm.output_place import place_of
     from endofm.pool import cpu_threads
-    from endofm.resume import MANIFEST_NAME
+    from endofm.resume import manifest_name
 
     folders = []
     for out, loader in loaders.items():
@@ -266,7 +266,7 @@ def run_shared_batch(
         say(f"endofm: note: {note}", error=True)
     for error in dict.fromkeys(entry.error for entry in entries if entry.status == "failed"):
         say(f"endofm: failed: {error}", error=True)
-    print_left_out(reports[0].left_out, str(folders[0].out / MANIFEST_NAME))
+    print_left_out(reports[0].left_out, str(folders[0].out / manifest_name(folders[0].out)))
     return reports
 
 
@@ -305,7 +305,7 @@ def summarize(report: JobReport, out: Path | Address, total: str) -> str:
         out: Output folder or address.
         total: Amount of results, such as ``"24 clips"``.
     """
-    from endofm.resume import MANIFEST_NAME
+    from endofm.resume import manifest_name
 
     count, others = len(report.entries), len(report.left_out)
     left_out = f"; {others} other {'file or folder was' if others == 1 else 'files and folders were'} left out" * bool(
@@ -314,7 +314,7 @@ def summarize(report: JobReport, out: Path | Address, total: str) -> str:
     retry = "; rerun the command to retry the failed ones" if report.failed else ""
     return (
         f"{count - len(report.failed)} of {count} videos in {out} ({report.skipped} of them done before), {total}; "
-        f"details in {out / MANIFEST_NAME}{left_out}{retry}"
+        f"details in {out / manifest_name(out)}{left_out}{retry}"
     )
 
 

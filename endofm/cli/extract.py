@@ -57,8 +57,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_feature_format,
         default="safetensors",
         metavar="FORMAT",
-        help="output format: safetensors (default), npz, parquet, h5, zarr, pt or csv",
+        help="safetensors (default), npz, parquet, h5, zarr, pt, csv, or parquet-dataset: one table of all videos",
     )
+    # Of a Parquet data set.
+    parser.set_defaults(folder_suffixes=(".parquet",))
     parser.add_argument("--plot", action="store_true", help="draw each video's timeline next to its features (.png)")
     work.add_argument(
         "--decoder",
@@ -70,14 +72,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embed the videos; the status is 1 if one of them failed."""
-    from endofm.errors import require_extra
+    from endofm.errors import InputError, require_extra
     from endofm.tasks.features.files import require_feature_format
+    from endofm.tasks.features.parquet_set import SET_FORMAT, SET_SUFFIX, set_items
     from endofm.video.clip_windows import WindowSettings
 
     items = collect_videos(args)
     if args.plot:
         require_extra("matplotlib", "viz", "Drawing a timeline (--plot)")
-    require_feature_format(f"features.{args.format}")
+    suffix = args.format
+    if args.format == SET_FORMAT:
+        if args.plot:
+            raise InputError("--plot: a Parquet data set holds nothing but features; draw timelines in another folder")
+        suffix = SET_SUFFIX.removeprefix(".")
+    elif args.out.suffix == SET_SUFFIX:
+        raise InputError(
+            f"{args.out}: a folder of this name is a Parquet data set; pass --format {SET_FORMAT}, or name another one"
+        )
+    require_feature_format(f"features.{suffix}")
     if args.decoder == "torchcodec":
         from endofm.video.torchcodec_source import require_torchcodec
 
@@ -88,10 +100,10 @@ def run(args: argparse.Namespace) -> int:
     )
     take_default_weights(args, PUBLISHED_WEIGHTS, about)
     windows = {name: getattr(args, name) for name in ("window_seconds", "hop_seconds", "frame_stride", "hop_frames")}
-    loaders = {
-        out: ModelLoader.for_weights("features", weights, args)
-        for out, weights in _folders(args.out, split_weights(args.weights)).items()
-    }
+    folders = _folders(args.out, split_weights(args.weights), SET_SUFFIX * (args.format == SET_FORMAT))
+    if args.format == SET_FORMAT:
+        items[:] = set_items(items, next(iter(folders)))
+    loaders = {out: ModelLoader.for_weights("features", weights, args) for out, weights in folders.items()}
     trained = True
     for loader in loaders.values():
         model = loader.load()
@@ -100,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         trained = trained and model.config.trained
         del model
     options = {**windows, "level": args.level}
-    suffixes = (f".{args.format}", *([f".{args.format}.png"] if args.plot else []))
+    suffixes = (f".{suffix}", *([f".{suffix}.png"] if args.plot else []))
     extractor = Extractor(
         loaders=tuple(loaders.values()),
         options={**options, "batch_size": args.batch_size, "field_of_view": args.field_of_view},
@@ -119,8 +131,13 @@ def run(args: argparse.Namespace) -> int:
     return int(any(report.failed for report in reports))
 
 
-def _folders(out: Path | Address, weights: list[str]) -> dict[Path | Address, str]:
+def _folders(out: Path | Address, weights: list[str], suffix: str) -> dict[Path | Address, str]:
     """Return the weights by their output folders: the given one, or one in it for each of several weights.
+
+    Args:
+        out: The given folder.
+        weights: The weights.
+        suffix: Suffix of the folders of several weights.
 
     Raises:
         InputError: If there are none, or two have one folder.
@@ -135,6 +152,7 @@ def _folders(out: Path | Address, weights: list[str]) -> dict[Path | Address, st
     for one in weights:
         # A path is known by its last part; the characters of other names that are special in paths are replaced.
         name = Path(one).resolve().name if Path(one).exists() else re.sub(r"[/\\:@]+", "-", one)
+        name += suffix
         if out / name in folders:
             raise InputError(
                 f"--weights: {folders[out / name]} and {one} would both be written to {out / name}; extract them one "
@@ -166,6 +184,7 @@ class Extractor:
         """Embed one video and write its feature files, and timelines where there is a second target."""
         from endofm import extract_features
         from endofm.inference.job import ItemResult
+        from endofm.tasks.features.parquet_set import save_part
         from endofm.video.open import open_video
 
         models = [self.loaders[index].load() for index in targets]
@@ -178,9 +197,12 @@ class Extractor:
                     from endofm.visualize.timeline import plot_timeline
 
                     plot_timeline(features, picture, source=source)
-                features.save(file)
+                if item.name:
+                    save_part(features, file, item.name)
+                else:
+                    features.save(file)
                 seconds = float(features.end_seconds[-1]) if len(features) else 0.0
-                summary = {"clips": len(features), "seconds": seconds}
+                summary = {"clips": len(features), "seconds": seconds, **({"video": item.name} if item.name else {})}
                 results[index] = ItemResult(summary=summary, problems=features.problems)
         return results
 
@@ -188,8 +210,9 @@ class Extractor:
 def _feature_format(name: str) -> str:
     # A type and not choices: building the parser must not import numpy, which the table of formats needs.
     from endofm.tasks.features.files import FEATURE_SUFFIXES
+    from endofm.tasks.features.parquet_set import SET_FORMAT
 
-    names = [suffix.removeprefix(".") for suffix in FEATURE_SUFFIXES]
+    names = [*(suffix.removeprefix(".") for suffix in FEATURE_SUFFIXES), SET_FORMAT]
     if name not in names:
         raise argparse.ArgumentTypeError(f"invalid choice: {name!r} (choose from {', '.join(names)})")
     return name

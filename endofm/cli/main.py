@@ -106,7 +106,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
     """Raise if the output (``out``) of any command cannot be written, before anything is loaded or computed.
 
     Commands that also write files declare the suffixes as ``file_outputs`` and say what they take; the output of all
-    others is a folder.
+    others is a folder. Suffixes that such a folder may have are ``folder_suffixes``.
 
     Raises:
         InputError: If it cannot be written, or a file is named where a folder is written.
@@ -124,7 +124,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
         if not getattr(args, "file_outputs", ()):
             if isinstance(target, Path) and target.is_file():
                 raise InputError(f"{target} is a file, and the output is a folder; name another one")
-            if suffix in _FILE_SUFFIXES and not target.is_dir():
+            files = _FILE_SUFFIXES.difference(getattr(args, "folder_suffixes", ()))
+            if suffix in files and not target.is_dir():
                 raise InputError(f"{target} looks like a file ({suffix}), and the output is a folder; name a folder")
         if isinstance(target, Path):
             require_writable(target)

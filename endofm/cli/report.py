@@ -121,9 +121,9 @@ def run(args: argparse.Namespace) -> int:
 def _task(task: str, value: str, args: argparse.Namespace) -> ModelLoader | SavedPredictions:
     """Return the loader of a task's weights, which have been loaded once, or its saved predictions."""
     from endofm.report.saved_results import SavedPredictions
-    from endofm.resume import MANIFEST_NAME
+    from endofm.resume import manifest_name
 
-    if (Path(value) / MANIFEST_NAME).is_file():
+    if (Path(value) / manifest_name(value)).is_file():
         return SavedPredictions.open(Path(value))
     loader = ModelLoader.for_weights(task, value, args)
     loader.load()

@@ -14,7 +14,7 @@ from endofm.data.listing import read_clips
 from endofm.errors import InputError
 from endofm.evaluation.folds import group_folds
 from endofm.inference.job_manifest import read_entries
-from endofm.resume import MANIFEST_NAME
+from endofm.resume import manifest_name
 from endofm.tasks.features.feature_set import FeatureSet
 from endofm.tasks.features.results import VideoFeatures
 
@@ -153,7 +153,7 @@ def load_labelled(
 def feature_files(folder: Path) -> dict[str, Path]:
     """Return feature files by the path of their video and by their file name without the suffix."""
     files = dict(FeatureSet.open(folder).files)
-    if (folder / MANIFEST_NAME).is_file():
+    if (folder / manifest_name(folder)).is_file():
         for entry in read_entries(folder):
             files[str(Path(entry.source).resolve())] = folder / entry.output
     return files

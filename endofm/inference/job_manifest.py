@@ -14,7 +14,7 @@ from endofm.address import Address
 from endofm.errors import InputError, StoreError
 from endofm.json_text import MAX_BYTES, parse_json
 from endofm.output_place import ManifestWriter, OutputPlace, place_of
-from endofm.resume import MANIFEST_NAME, require_same_settings
+from endofm.resume import manifest_name, require_same_settings
 
 _FORMAT_VERSION = 1
 
@@ -93,7 +93,7 @@ class JobManifest:
             InputError: If there is another kind of manifest.
             JobError: If their settings differ.
         """
-        if not self._place.existing_file(MANIFEST_NAME):
+        if not self._place.existing_file(manifest_name(self._place)):
             return
         stored, entries = _read_manifest(self._place)
         # A run in which everything failed left nothing behind that other settings could contradict.
@@ -151,11 +151,12 @@ def read_entries(out: str | Path | Address | OutputPlace, *, failed: bool = Fals
 def _read_manifest(place: OutputPlace) -> tuple[dict[str, Any], list[Entry]]:
     """Return the settings and the videos of a manifest."""
     try:
-        values = parse_json(place.read(MANIFEST_NAME, MAX_BYTES + 1))
+        values = parse_json(place.read(manifest_name(place), MAX_BYTES + 1))
         return dict(values["settings"]), [Entry.from_row(row) for row in values["videos"]]
     except StoreError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{place / MANIFEST_NAME}: this is not the manifest of an endofm command ({error}); choose another folder"
+            f"{place / manifest_name(place)}: this is not the manifest of an endofm command ({error}); choose another "
+            "folder"
         ) from error

@@ -24,10 +24,12 @@ class VideoItem:
         path: The file, or a folder of frames, or the address of an object.
         output: Name of its output without the format's suffix: the path relative to the given folder, with the video's
             own suffix, so that ``a/x.mp4``, ``b/x.mp4`` and ``a/x.avi`` have different names.
+        name: Name of the recording where its output has another one; else empty.
     """
 
     path: Path | Address
     output: str
+    name: str = ""
 
 
 class FoundVideos(list[VideoItem]):

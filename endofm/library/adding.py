@@ -20,7 +20,7 @@ from endofm.library.calibration import Calibration, Float32Array, unit_rows
 from endofm.library.recording import Recording, content_sum, library_settings
 from endofm.library.store import LibraryStore, load_lancedb
 from endofm.progress import Progress, progress_bar
-from endofm.resume import MANIFEST_NAME, exclusive, file_state, require_same_settings
+from endofm.resume import exclusive, file_state, manifest_name, require_same_settings
 from endofm.tasks.features.feature_set import FeatureSet
 from endofm.tasks.features.files import is_feature_file
 from endofm.tasks.features.results import VideoFeatures
@@ -265,7 +265,7 @@ def _sources(path: Path, set_name: str | None, labels: str | Path | None) -> lis
     else:
         folder, files = path, dict(FeatureSet.open(path).files)
     media: dict[Path, str] = {}
-    if (folder / MANIFEST_NAME).is_file():
+    if (folder / manifest_name(folder)).is_file():
         media = {folder / entry.output: str(Path(entry.source).resolve()) for entry in read_entries(folder)}
     chosen = folder.resolve().name if set_name is None else set_name
     described = labels is not None or set_name is not None

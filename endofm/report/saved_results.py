@@ -12,7 +12,7 @@ from typing import NamedTuple
 from endofm.errors import InputError
 from endofm.inference.job_manifest import read_entries
 from endofm.inference.video_paths import VideoItem
-from endofm.resume import MANIFEST_NAME
+from endofm.resume import manifest_name
 from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file
 from endofm.tasks.features.results import VideoFeatures
 
@@ -42,7 +42,7 @@ def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
         path = Path(text)
         if is_feature_file(path):
             found.names[path] = path.name.removesuffix(path.suffix)
-        elif (path / MANIFEST_NAME).is_file():
+        elif (path / manifest_name(path)).is_file():
             for entry in read_entries(path):
                 file = path / entry.output
                 if file.suffix.lower() not in FEATURE_SUFFIXES:
@@ -50,7 +50,7 @@ def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
                         f"{path}: this folder holds no features but other results ({entry.output}); name the videos, "
                         "and give the folder to --classify, --segment or --detect"
                     )
-                found.names[file] = entry.output.removesuffix(file.suffix)
+                found.names[file] = str(entry.summary.get("video") or entry.output.removesuffix(file.suffix))
                 found.videos[str(file)] = entry.source
         else:
             found.others.append(text)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from endofm.errors import VideoError
 from endofm.json_text import read_json
-from endofm.resume import LOCK_NAME, MANIFEST_NAME
+from endofm.resume import LOCK_NAME, manifest_name
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset(
@@ -148,7 +148,7 @@ def walk(root: Path) -> Tree:
 def _holds_results(folder: Path) -> bool:
     """Return whether a locked folder was filled by a job over many videos, and not with prepared or rendered clips."""
     try:
-        return "videos" in dict(read_json(folder / MANIFEST_NAME))
+        return "videos" in dict(read_json(folder / manifest_name(folder)))
     except (OSError, ValueError, TypeError):
         return False
 

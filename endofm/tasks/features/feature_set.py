@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from endofm.errors import InputError, require_extra
 from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file
+from endofm.tasks.features.parquet_set import is_parquet_set, set_files
 from endofm.tasks.features.results import VideoFeatures
 from endofm.tasks.result_rows import html_table
 from endofm.video.frames import Float64Array
@@ -65,7 +66,7 @@ class FeatureSet(Mapping[str, VideoFeatures]):
     def open(cls, folder: str | Path) -> FeatureSet:
         """List the feature files in a folder and below it, such as ``endofm extract`` writes; hidden files are skipped.
 
-        Names are paths relative to the folder, without the suffix.
+        Names are paths relative to the folder, without the suffix; in a Parquet data set they are those of the videos.
 
         Raises:
             InputError: If there is no such folder, no feature file in it, or two files of one name.
@@ -73,6 +74,8 @@ class FeatureSet(Mapping[str, VideoFeatures]):
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(f"{folder}: there is no such folder of features")
+        if is_parquet_set(folder) and (parts := set_files(folder)):
+            return cls(parts)
         files: dict[str, Path] = {}
         for path in sorted(folder.rglob("*")):
             if path.name.startswith(".") or not is_feature_file(path):

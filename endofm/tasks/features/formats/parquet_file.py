@@ -24,15 +24,18 @@ def write(path: Path, arrays: Arrays, strings: Strings) -> None:
         return flat if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, int(np.prod(array.shape[1:])))
 
     shapes = {name: list(array.shape[1:]) for name, array in arrays.items()}
+    # In a data set of many videos each row names its own.
+    video = [("video", pa.string())] if "video" in strings else []
     schema = pa.schema(
-        [(name, column(array[:0]).type) for name, array in arrays.items()],
+        [*video, *((name, column(array[:0]).type) for name, array in arrays.items())],
         metadata={**strings, "row_shapes": json.dumps(shapes)},
     )
     rows = len(next(iter(arrays.values())))
     # Opened here, because pyarrow takes no names that are not UTF-8.
     with path.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for piece in pieces(rows, sum(array.nbytes for array in arrays.values()) // max(1, rows)):
-            writer.write_table(pa.table([column(array[piece]) for array in arrays.values()], schema=schema))
+            named = [pa.repeat(strings["video"], len(range(rows)[piece]))] if video else []
+            writer.write_table(pa.table([*named, *(column(array[piece]) for array in arrays.values())], schema=schema))
 
 
 def read(path: Path) -> tuple[Arrays, Strings]:
