@@ -19,7 +19,7 @@ kernels = [
         py_limited_api=every_python,
         optional=True,
     )
-    for name in ("_attention", "_linear", "_products")
+    for name in ("_attention", "_linear", "_pixels", "_products")
 ]
 
 setup(ext_modules=kernels, options={"bdist_wheel": {"py_limited_api": "cp310"}} if every_python else {})

@@ -72,7 +72,7 @@ def preprocessing_rows(folder: Path, *, rounds: int) -> tuple[list[Row], float]:
 
         def ours(path: Path = path) -> None:
             for frame in islice(_frames(path), _FRAMES):
-                processor.prepare_frame(frame.data)
+                processor.prepare_frame(frame.picture)
 
         with torch.inference_mode():
             ratio = compare({"original": original, "ours": ours}, rounds=rounds, clock=time.process_time)["ours"]
@@ -101,6 +101,7 @@ def sparse_row(folder: Path, *, minutes: float) -> Row:
     def dense() -> list[Frame]:
         found: list[Frame] = []
         for frame in _frames(long):
+            _ = frame.data  # as readers that return arrays: every frame is converted
             while len(found) < _CLIP and times[len(found)] < frame.pts_seconds + frame.duration_seconds - 1e-6:
                 found.append(frame)
         return found

@@ -138,7 +138,7 @@ class Benchmark:
                 frames, start = 0, time.perf_counter()
                 for frame in _repeat_frames(path):
                     if prepare:
-                        processor.prepare_frame(frame.data)
+                        processor.prepare_frame(frame.picture)
                     frames += 1
                     if time.perf_counter() - start > self.seconds:
                         break

@@ -79,6 +79,7 @@ def _devices() -> Iterator[Finding]:
     import torch
 
     from endofm.kernels import native, native_products
+    from endofm.transforms import picking
 
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("cpu", "ok", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch, {capability}")
@@ -92,6 +93,10 @@ def _devices() -> Iterator[Finding]:
         yield Finding("products", "ok", "float32 products use AVX2, compiled kernel")
     else:
         yield Finding("products", "note", f"no compiled float32 products, PyTorch's library is used: {missing}")
+    if missing := picking.why_no_picking():
+        yield Finding("pixels", "note", f"whole frames are converted to RGB: {missing}")
+    else:
+        yield Finding("pixels", "ok", "only the needed pixels of 8-bit 4:2:0 video become RGB, compiled kernel")
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         yield Finding("cuda", "ok", f"cuda:{index} {properties.name}, {properties.total_memory / 2**30:.0f} GiB")

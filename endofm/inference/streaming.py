@@ -20,7 +20,7 @@ from torch import Tensor
 from endofm.transforms.geometry import Box
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import WindowPlan
-from endofm.video.frames import Float64Array, Frame, UInt8Array, VideoSource
+from endofm.video.frames import Float64Array, Frame, VideoSource
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class SharedFrames:
     """
 
     def __init__(self) -> None:
-        self._frame: UInt8Array | None = None
+        self._frame: Frame | None = None
         self._made: dict[Hashable, Any] = {}
         self._boxes: dict[bool, Box | None] = {}
 
@@ -47,11 +47,11 @@ class SharedFrames:
             self._boxes[key] = processor.find_field_of_view_of(source)
         return self._boxes[key]
 
-    def prepare(self, frame: UInt8Array, processor: Processor, box: Box | None, device: torch.device) -> torch.Tensor:
+    def prepare(self, frame: Frame, processor: Processor, box: Box | None, device: torch.device) -> torch.Tensor:
         """Return what the processor's ``prepare_frame`` returns, on a device.
 
         Args:
-            frame: uint8 ``(height, width, 3)``, RGB; the same object for every processor that takes it.
+            frame: The frame; the same object for every processor that takes it.
             processor: The processor.
             box: Part of the frame to use, the full frame if None.
             device: Device of the result.
@@ -68,12 +68,12 @@ class SharedFrames:
         prepared: torch.Tensor = self._once(finished, lambda: processor.finish_frame(self._once(resized, resize)))
         return prepared
 
-    def _on(self, device: torch.device, frame: UInt8Array) -> Any:
+    def _on(self, device: torch.device, frame: Frame) -> Any:
         """Return the frame on a device: as uint8 it is transferred faster than as float32."""
         if device.type != "cuda":
-            return frame
+            return frame.picture
         # Pinned memory makes the copy asynchronous: the GPU still computes the batch before.
-        return self._once(device, lambda: torch.from_numpy(frame).pin_memory().to(device, non_blocking=True))
+        return self._once(device, lambda: torch.from_numpy(frame.data).pin_memory().to(device, non_blocking=True))
 
     def _once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self._made:
@@ -103,12 +103,12 @@ class ClipRequest:
 
     Attributes:
         plan: Times of the frames of each clip.
-        prepare: Maps a frame, uint8 ``(height, width, 3)``, to a tensor ``(channels, height, width)``.
+        prepare: Maps a frame to a tensor ``(channels, height, width)``.
         note: Called with a sentence about a problem of the video.
     """
 
     plan: WindowPlan
-    prepare: Callable[[UInt8Array], Tensor]
+    prepare: Callable[[Frame], Tensor]
     note: Callable[[str], None]
 
 
@@ -163,7 +163,7 @@ class _Assembler:
         held, seconds = self._held, frame.pts_seconds
         # At a low frame rate, several requested times show the same frame; it is prepared once.
         same = bool(held) and held[-1].seconds == seconds
-        pixels = held[-1].pixels if same else self._request.prepare(frame.data)
+        pixels = held[-1].pixels if same else self._request.prepare(frame)
         held.append(_Shown(requested, seconds, seconds + frame.duration_seconds, pixels))
         while self._done < len(self._plan) and self._plan.frame_times[self._done, -1] <= requested:
             yield self._assemble(float(self._plan.end_seconds[self._done]))

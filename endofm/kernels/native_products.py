@@ -43,7 +43,7 @@ class _PanelJob(_ProductJob):
 
 
 class KernelKind(NamedTuple):
-    """What is different between the compiled files.
+    """Properties of a compiled file of products.
 
     Attributes:
         level: Name of the function that returns whether this processor can run the kernels.

@@ -20,8 +20,9 @@ from endofm.config.preprocess import Resample
 from endofm.errors import InputError
 from endofm.transforms.field_of_view import NUM_FRAMES, find_field_of_view
 from endofm.transforms.geometry import Box, Geometry, Position
+from endofm.transforms.picking import Sampling, can_pick, pick_coded_pixels, pick_pixels
 from endofm.video.clip_windows import clip_times
-from endofm.video.frames import VideoSource
+from endofm.video.frames import CodedPicture, VideoSource
 
 Frames = npt.NDArray[np.generic] | torch.Tensor
 
@@ -76,11 +77,12 @@ class Processor:
         # Processed one at a time, a large frame stays in the CPU's cache; a GPU prefers one large step.
         return torch.stack([self.prepare_frame(frame, box) for frame in tensor], dim=1)
 
-    def prepare_frame(self, frame: Frames, box: Box | None = None) -> torch.Tensor:
+    def prepare_frame(self, frame: Frames | CodedPicture, box: Box | None = None) -> torch.Tensor:
         """Return one frame of a clip.
 
         Args:
-            frame: uint8 ``(height, width, 3)``, RGB; array, or tensor on any device.
+            frame: uint8 ``(height, width, 3)``, RGB; array, tensor on any device, or the ``picture`` of a frame of a
+                video, of which only the needed pixels are converted to RGB. The result is the same, bit for bit.
             box: As for a clip.
 
         Returns:
@@ -91,7 +93,7 @@ class Processor:
         """
         return self.finish_frame(self.resize_frame(frame, box))
 
-    def resize_frame(self, frame: Frames, box: Box | None = None) -> torch.Tensor:
+    def resize_frame(self, frame: Frames | CodedPicture, box: Box | None = None) -> torch.Tensor:
         """Return one frame cut and resized, the first of the two steps of :meth:`prepare_frame`.
 
         Args:
@@ -104,6 +106,14 @@ class Processor:
         Raises:
             InputError: As there.
         """
+        c = self.config
+        if isinstance(frame, CodedPicture):
+            if not c.antialias and c.values != "frame" and min(frame.shape) >= MIN_SIDE and can_pick(frame):
+                geometry = self.geometry(*frame.shape, box)
+                sampling = Sampling.plan((geometry.box.height, geometry.box.width), geometry.resized, geometry.crop)
+                rows, columns = sampling.rows + geometry.box.top, sampling.columns + geometry.box.left
+                return sampling.blend(pick_coded_pixels(frame, rows, columns)[None])[0]
+            frame = frame.rgb
         return self._resized(self._checked(frame, "(height, width, 3)", 3), box)
 
     def finish_frame(self, resized: torch.Tensor) -> torch.Tensor:
@@ -291,15 +301,10 @@ def resize(frames: Frames, shape: tuple[int, int], window: Box | None = None) ->
         raise InputError(f"{window} does not lie within {shape[0]} x {shape[1]} pixels (height x width)")
     height, width, channels = tensor.shape[-3:]
     flat = tensor.reshape(-1, height, width, channels)
-    above, below, down = _neighbours(height, shape[0], window.top, window.bottom)
-    left, right, across = _neighbours(width, shape[1], window.left, window.right)
+    sampling = Sampling.plan((height, width), shape, window)
     # The four neighbours of every output pixel are selected, as bytes, before anything is computed: a large frame is
-    # never converted to float as a whole. Rows are interpolated first, then columns: a bilinear mean is separable.
-    begin, end = int(left[0]), int(right[-1]) + 1
-    picked = _pick(flat[:, :, begin:end], np.concatenate([above, below]), np.concatenate([left, right]) - begin)
-    upper, lower = picked.chunk(2, dim=1)
-    first, second = upper.lerp_(lower, torch.from_numpy(down).to(flat.device).view(-1, 1, 1)).chunk(2, dim=3)
-    out = first.lerp(second, torch.from_numpy(across).to(flat.device)).movedim(2, 3)
+    # never converted to float as a whole.
+    out = sampling.blend(pick_pixels(flat, sampling.rows, sampling.columns))
     return out.view(*tensor.shape[:-3], window.height, window.width, channels)
 
 
@@ -362,36 +367,3 @@ def normalize(frames: torch.Tensor, mean: Sequence[float], std: Sequence[float])
     centre = torch.tensor([255 * m for m in mean], dtype=torch.float32, device=frames.device)
     scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=frames.device)
     return (frames - centre) * scale
-
-
-def _neighbours(
-    source: int, target: int, begin: int, stop: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return, for positions ``begin .. stop - 1`` of a resized axis, the two source indices and the second's weight."""
-    # A pixel is a unit interval with its centre at i + 0.5, and both images span the same interval, so the centre of
-    # target pixel i lies at source coordinate (i + 0.5) * source / target, that is, at position ... - 0.5 between
-    # source pixels. Positions before the first or after the last centre take the border pixel.
-    # Scale and position are each rounded to float32 once, as by the fused multiply-add of the published
-    # ``torch.nn.functional.interpolate``; on a wide frame this is most of the difference that would otherwise remain.
-    scale = np.float64(np.float32(source) / np.float32(target))
-    position = np.maximum(scale * (np.arange(begin, stop) + 0.5) - 0.5, 0).astype(np.float32)
-    first = np.minimum(position.astype(np.int64), source - 1)
-    return first, np.minimum(first + 1, source - 1), position - first.astype(np.float32)
-
-
-def _pick(frames: torch.Tensor, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> torch.Tensor:
-    """Select rows and columns of frames ``(frames, height, width, channels)``; channels come before columns.
-
-    Returns:
-        float32 ``(frames, rows, channels, columns)``, new memory.
-    """
-    count, _, _, channels = frames.shape
-    indices = (columns * channels + np.arange(channels)[:, None]).ravel()
-    if frames.device.type == "cpu" and frames.dtype is torch.uint8:
-        # numpy selects bytes faster than index_select.
-        selected_rows = np.stack([frame[rows].reshape(len(rows), -1) for frame in frames.numpy()])
-        picked = torch.from_numpy(selected_rows.take(indices, axis=2))
-    else:
-        selected = frames.index_select(1, torch.from_numpy(rows).to(frames.device))
-        picked = selected.flatten(2).index_select(2, torch.from_numpy(indices).to(frames.device))
-    return picked.view(count, len(rows), channels, len(columns)).to(torch.float32, copy=True)

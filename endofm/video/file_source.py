@@ -13,11 +13,12 @@ import numpy as np
 
 from endofm.errors import InputError, VideoError
 from endofm.video.container import Damage, MediaSource, Origin, announced_seconds
-from endofm.video.frame_reader import FrameReader, LazyIndex, orientation
+from endofm.video.frame_reader import FrameReader, LazyIndex
 from endofm.video.frames import Float64Array, Frame, VideoMetadata, ascending
 from endofm.video.integrity import check_structure
 from endofm.video.movie_index import check_movie
 from endofm.video.packets import DamageLog, PacketIndex, scan_packets
+from endofm.video.rgb_conversion import orientation
 
 
 class FileSource:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -39,9 +40,80 @@ class Frame:
     pts_seconds: float
     duration_seconds: float
 
+    @property
+    def picture(self) -> UInt8Array | CodedPicture:
+        """The data, or the picture that they are computed from; a :class:`~endofm.transforms.Processor` takes both."""
+        return self.data
+
     def __repr__(self) -> str:
-        height, width = self.data.shape[:2]
+        height, width = self.picture.shape[:2]
         return f"Frame({width} x {height} at {self.pts_seconds:.3f} s for {self.duration_seconds:.3f} s)"
+
+
+@dataclass(frozen=True, eq=False)
+class CodedPicture:
+    """An upright picture as the decoder gives it: in 8 bits, with one pair of chroma values for each 2 x 2 pixels.
+
+    A clip needs few of its pixels; :mod:`endofm.transforms.picking` converts these alone.
+
+    Attributes:
+        planes: Luma ``(height, width)``, and the differences of blue and of red from it, of half that size, rounded up;
+            uint8, views of the decoder's memory.
+        matrix: Luma-chroma matrix in swscale's numbering.
+        full_range: Whether luma fills 0 to 255.
+        convert: Converts it to RGB.
+    """
+
+    planes: tuple[UInt8Array, UInt8Array, UInt8Array]
+    matrix: int
+    full_range: bool
+    convert: Callable[[], UInt8Array]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.planes[0].shape
+        return height, width
+
+    @cached_property
+    def rgb(self) -> UInt8Array:
+        """All pixels, uint8 ``(height, width, 3)``, RGB, full range."""
+        return self.convert()
+
+
+class CodedFrame(Frame):
+    """A frame that is converted to RGB when its data are read.
+
+    Args:
+        picture: The picture.
+        pts_seconds: See :class:`~endofm.video.frames.Frame`.
+        duration_seconds: See there.
+    """
+
+    _picture: CodedPicture
+
+    def __init__(self, picture: CodedPicture, pts_seconds: float, duration_seconds: float) -> None:
+        # The class is frozen; its own attribute `data` is a property here.
+        for name, value in (
+            ("_picture", picture),
+            ("pts_seconds", pts_seconds),
+            ("duration_seconds", duration_seconds),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def picture(self) -> CodedPicture:
+        """The picture as it is coded."""
+        return self._picture
+
+    @property
+    def data(self) -> UInt8Array:
+        """All pixels as RGB; converted when they are first asked for."""
+        return self._picture.rgb
+
+    def __reduce__(self) -> tuple[type[Frame], tuple[UInt8Array, float, float]]:
+        # The decoder's memory stays in this process.
+        return Frame, (self.data, self.pts_seconds, self.duration_seconds)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -13,8 +13,8 @@ import numpy as np
 from endofm.errors import MissingExtraError, VideoError, require_extra
 from endofm.video.container import MediaSource
 from endofm.video.file_source import FileSource
-from endofm.video.frame_reader import guesses_hd_matrix, orientation
 from endofm.video.frames import TIME_TOLERANCE, Frame, VideoMetadata, ascending
+from endofm.video.rgb_conversion import guesses_hd_matrix, orientation
 
 _PYAV = "leave out decoder='torchcodec' (--decoder) to decode it with PyAV"
 

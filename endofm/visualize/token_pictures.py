@@ -222,7 +222,7 @@ def _moments(
             shown = frames[min(middle, len(frames) - 1)]
             # A damaged end gives fewer frames; the last one stands for the rest.
             frames += [frames[-1]] * (count - len(frames))
-            pixels = torch.stack([processor.prepare_frame(frame.data, box) for frame in frames], dim=1)
+            pixels = torch.stack([processor.prepare_frame(frame.picture, box) for frame in frames], dim=1)
             height, width = shown.data.shape[:2]
             geometry = processor.geometry(height, width, box)
             found.append(_Moment(shown.pts_seconds, shown.data, pixels, geometry))

@@ -24,7 +24,7 @@ from endofm.inference.streaming import Clip, ClipRequest, SharedFrames, batch_cl
 from endofm.transforms.geometry import Box
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import WindowPlan, WindowSettings, plan_windows
-from endofm.video.frames import UInt8Array
+from endofm.video.frames import Frame
 from helpers.inference_stand_ins import ListSource, regular
 
 
@@ -33,9 +33,10 @@ def run(source: ListSource, plan: WindowPlan) -> tuple[list[Clip], list[int], li
     prepared: list[int] = []
     notes: list[str] = []
 
-    def prepare(frame: UInt8Array) -> torch.Tensor:
-        prepared.append(int(frame[0, 0, 0]))
-        return torch.full((3, 1, 1), float(frame[0, 0, 0]))
+    def prepare(frame: Frame) -> torch.Tensor:
+        value = int(frame.data[0, 0, 0])
+        prepared.append(value)
+        return torch.full((3, 1, 1), float(value))
 
     stream = stream_clips(source, [ClipRequest(plan, prepare, notes.append)])
     return [clip for _, clip in stream], prepared, notes
@@ -101,8 +102,8 @@ def test_several_requests_are_each_what_they_are_alone(several: list[WindowSetti
     plans = [plan_windows(regular(count), one) for one in several]
     notes: list[list[str]] = [[] for _ in plans]
 
-    def prepare(frame: UInt8Array) -> torch.Tensor:
-        return torch.full((3, 1, 1), float(frame[0, 0, 0]))
+    def prepare(frame: Frame) -> torch.Tensor:
+        return torch.full((3, 1, 1), float(frame.data[0, 0, 0]))
 
     source = regular(count, readable=readable)
     found: list[list[Clip]] = [[] for _ in plans]
@@ -170,7 +171,7 @@ def test_few_frames_are_held_at_a_time() -> None:
         def __del__(self) -> None:
             alive.discard(id(self))
 
-    def prepare(frame: UInt8Array) -> torch.Tensor:
+    def prepare(frame: Frame) -> torch.Tensor:
         nonlocal most
         tensor = torch.zeros(3, 1, 1).as_subclass(Counted)
         alive.add(id(tensor))
@@ -249,8 +250,9 @@ CONFIGS = (
 )
 
 
-def pictures(count: int) -> list[np.ndarray]:
-    return list(np.random.default_rng(0).integers(0, 256, (count, 48, 70, 3), dtype=np.uint8))
+def pictures(count: int) -> list[Frame]:
+    random = np.random.default_rng(0)
+    return [Frame(random.integers(0, 256, (48, 70, 3), dtype=np.uint8), time, 1.0) for time in range(count)]
 
 
 def test_every_processor_gets_its_own_numbers() -> None:
@@ -260,7 +262,7 @@ def test_every_processor_gets_its_own_numbers() -> None:
             processor = Processor(config)
             for part in (None, box):
                 found = shared.prepare(frame, processor, part, CPU)
-                assert torch.equal(found, processor.prepare_frame(frame, part))
+                assert torch.equal(found, processor.prepare_frame(frame.data, part))
 
 
 def test_a_frame_is_resized_once_for_each_size() -> None:

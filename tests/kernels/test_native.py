@@ -226,7 +226,13 @@ def test_a_missing_library_is_reported(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "reason", ["native.why_no_attention", "native_products.why_no_split", "native_products.why_no_panels"]
+    "reason",
+    [
+        "kernels.native:why_no_attention",
+        "kernels.native_products:why_no_split",
+        "kernels.native_products:why_no_panels",
+        "transforms.picking:why_no_picking",
+    ],
 )
 def test_an_installation_has_them(reason: str, tmp_path: Path) -> None:
     """An installed package was built with a compiler; at most the processor lacks the instructions."""
@@ -236,7 +242,8 @@ def test_an_installation_has_them(reason: str, tmp_path: Path) -> None:
         pytest.skip("the package is not installed")
     if not any(file.match("endofm/kernels/native.py") for file in files):
         pytest.skip("installed as a link to this folder")
-    code = f"from endofm.kernels import native, native_products; print({reason}())"
+    module, function = reason.split(":")
+    code = f"from endofm.{module} import {function}; print({function}())"
     command = [sys.executable, "-P", "-c", code] if sys.version_info >= (3, 11) else [sys.executable, "-c", code]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)

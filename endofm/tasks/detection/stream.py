@@ -200,13 +200,13 @@ class DetectionStream(VideoStream[FrameDetections, VideoDetections]):
             yield self._prepare(step * self.frame_stride, frame)
 
     def _prepare(self, number: int, frame: Frame) -> _PreparedFrame:
-        height, width = frame.data.shape[:2]
+        height, width = frame.picture.shape[:2]
         return _PreparedFrame(
             number,
             frame.pts_seconds,
             frame.duration_seconds,
             self._processor.geometry(height, width, self.box),
-            self._processor.prepare_frame(frame.data, self.box),
+            self._processor.prepare_frame(frame.picture, self.box),
         )
 
     def _encode(self, clips: list[list[_PreparedFrame]]) -> Iterator[tuple[_PreparedFrame, Any]]:

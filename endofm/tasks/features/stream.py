@@ -23,7 +23,7 @@ from endofm.tasks.features.files import Spool
 from endofm.tasks.features.results import FeatureLevel, VideoFeatures, clock
 from endofm.transforms.processor import Processor
 from endofm.video.clip_windows import WindowSettings, plan_windows
-from endofm.video.frames import Float64Array, UInt8Array, VideoSource, describe_video
+from endofm.video.frames import Float64Array, Frame, VideoSource, describe_video
 
 # One finished and one in preparation: enough, since a batch takes the encoder much longer than the reader.
 _BATCHES_AHEAD = 1
@@ -142,7 +142,7 @@ class FeatureStream:
         self._problems = []
         return ClipRequest(self.plan, self._prepare, self._problems.append)
 
-    def _prepare(self, frame: UInt8Array) -> Tensor:
+    def _prepare(self, frame: Frame) -> Tensor:
         return self._frames.prepare(frame, self._processor, self.box, self._device)
 
     def features_of(self, batch: Batch) -> VideoFeatures:

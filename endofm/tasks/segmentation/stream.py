@@ -193,9 +193,9 @@ class MaskStream(VideoStream[FrameMask, VideoMasks]):
         """Decode and prepare; this part runs in the read-ahead thread."""
         selected = islice(iter(self.source), 0, None, self.frame_stride)
         for number, frame in enumerate(selected):
-            pixels = self._processor.prepare_frame(frame.data, box=self.box)
-            size = (frame.data.shape[0], frame.data.shape[1])
-            yield _PendingFrame(number, frame.pts_seconds, frame.duration_seconds, size, pixels)
+            pixels = self._processor.prepare_frame(frame.picture, box=self.box)
+            height, width = frame.picture.shape[:2]
+            yield _PendingFrame(number, frame.pts_seconds, frame.duration_seconds, (height, width), pixels)
 
     def _run(self, windows: list[_Window]) -> None:
         """Run the model on windows of equal length and add its probabilities to their frames."""
