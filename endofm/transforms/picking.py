@@ -28,7 +28,7 @@ _TRIED_ROWS = 16
 
 @dataclass(frozen=True)
 class Sampling:
-    """Where the pixels of a resized picture come from.
+    """Neighbours of the pixels of a resized picture, and their weights.
 
     Attributes:
         rows: Upper, then lower neighbours of the resized rows.
