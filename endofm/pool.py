@@ -1,16 +1,20 @@
-"""Processors: a pool of processes that survives the crash of a worker, and threads of one process."""
+"""Processors: engines that run the tasks of a job, a pool that survives the crash of a worker, threads of a process."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from endofm.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,7 +47,77 @@ class WorkerDied(Exception):
     """The process of a task was killed, by a crash of the decoder or for lack of memory."""
 
 
-def run_tasks(work: Callable[[T], R], tasks: Sequence[T], jobs: int) -> Iterator[tuple[T, R | WorkerDied]]:
+class Engine(Protocol):
+    """Where the tasks of a job run: in this process, in several of this machine, or on a cluster."""
+
+    def run(
+        self,
+        work: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        folders: Sequence[Path] = (),
+        weigh: Callable[[T], float] | None = None,
+    ) -> Generator[tuple[T, R | WorkerDied], None, None]:
+        """Yield each task with its result, in order of completion, as :func:`run_tasks` does.
+
+        Args:
+            work: Picklable function of one task.
+            tasks: Its arguments.
+            folders: Folders that ``work`` writes to, which every process must see.
+            weigh: Picklable function that returns how long a task is, in any unit. An engine may use it to start with
+                the longest.
+        """
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Processes of this machine, which take the tasks in the order given.
+
+    Attributes:
+        jobs: Number of processes.
+        inside: Use no process but this one if ``jobs`` is 1. Nothing is pickled then, and Ctrl-C and debuggers act on
+            the work itself; a crash of the work ends this process.
+
+    Raises:
+        InputError: If ``jobs`` is smaller than 1.
+    """
+
+    jobs: int = 1
+    inside: bool = True
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise InputError(f"jobs must be at least 1, got {self.jobs}")
+
+    def run(
+        self,
+        work: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        folders: Sequence[Path] = (),
+        weigh: Callable[[T], float] | None = None,
+    ) -> Generator[tuple[T, R | WorkerDied], None, None]:
+        """Run the tasks; see :class:`Engine`."""
+        if self.jobs == 1 and self.inside:
+            return ((task, work(task)) for task in tasks)
+        return run_tasks(work, tasks, self.jobs)
+
+
+_is_worker = False
+
+
+def become_worker() -> None:
+    """Declare this process, which has no parent of this package, a worker of a job."""
+    global _is_worker
+    _is_worker = True
+
+
+def is_worker() -> bool:
+    """Return whether this process works for another one, which has checked options and given warnings."""
+    return _is_worker or multiprocessing.parent_process() is not None
+
+
+def run_tasks(work: Callable[[T], R], tasks: Sequence[T], jobs: int) -> Generator[tuple[T, R | WorkerDied], None, None]:
     """Yield each task with its result, in order of completion.
 
     A task whose process dies yields :class:`WorkerDied`; the others still run. Any exception of ``work`` itself is

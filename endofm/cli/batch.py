@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from endofm.address import Address, located
+from endofm.cli.engine_arguments import check_engine, configure_engine, make_engine
 from endofm.cli.model_arguments import configure_source, configure_weights, configure_work, report_precision
+from endofm.cli.model_loader import ModelLoader, forget_models
 from endofm.cli.printing import say
 
 if TYPE_CHECKING:
     from endofm.inference.job import JobReport, SharedWork, Work
     from endofm.inference.video_paths import FoundVideos
-    from endofm.models.pretrained import Pretrained
 
 _LEFT_OUT_SHOWN = 20
 
@@ -79,8 +77,8 @@ def configure_batch(
     configure_weights(parser, default=default_weights, several=several_weights)
     configure_source(parser)
     work = configure_work(parser, batch_size=batch_size, unit=unit, int8=int8)
-    work.add_argument("--jobs", type=int, default=1, metavar="N", help="videos at a time, each with its own model")
-    work.add_argument("--threads", type=int, metavar="N", help="CPU threads per model (default: cores / jobs)")
+    jobs = "videos at a time, each with its own model (default: 1; ray: as many as the cluster has room for)"
+    configure_engine(parser, jobs=jobs, gpus=True)
     parser.add_argument("--overwrite", action="store_true", help="start over, even with other settings")
     parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
     return work
@@ -98,10 +96,11 @@ def collect_videos(args: argparse.Namespace) -> FoundVideos:
     items = find_videos(args.paths, (path for name in args.lists for path in read_list(name)))
     if not items:
         raise InputError("no videos given; name files or folders, or a list with --list")
-    for name in ("jobs", "threads", "batch_size"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    check_engine(args)
+    if args.engine == "local" and args.jobs is None:
+        args.jobs = 1
+    if args.batch_size < 1:
+        raise InputError(f"--batch-size must be at least 1, got {args.batch_size}")
     if args.fps is not None and not (math.isfinite(args.fps) and args.fps > 0):
         raise InputError(f"--fps must be a number > 0, got {args.fps:g}")
     return items
@@ -119,72 +118,6 @@ def take_default_weights(args: argparse.Namespace, weights: str, about: str) -> 
         args.weights = weights
         if not args.quiet:
             say(f"endofm: no --weights given, taking {weights}: {about}", error=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelLoader:
-    """Settings from which each process loads its model once; picklable, unlike the model.
-
-    Attributes:
-        task: Name of the task, which chooses the model class.
-        weights: As for :meth:`~endofm.models.pretrained.Pretrained.from_pretrained`.
-        local_files_only: Never use the network.
-        device: Device of the model.
-        precision: Precision of its inference, or ``"auto"``.
-        threads: CPU threads.
-    """
-
-    task: str
-    weights: str
-    local_files_only: bool
-    device: str | None
-    precision: Any
-    threads: int
-
-    @classmethod
-    def from_arguments(cls, task: str, args: argparse.Namespace) -> ModelLoader:
-        """Return the loader that the arguments of :func:`configure_batch` describe."""
-        return cls.for_weights(task, args.weights, args)
-
-    @classmethod
-    def for_weights(cls, task: str, weights: str, args: argparse.Namespace) -> ModelLoader:
-        """Return the loader of some weights, with the other arguments of :func:`configure_batch`."""
-        import torch
-
-        return cls(
-            task=task,
-            weights=weights,
-            local_files_only=args.local_files_only,
-            device=args.device,
-            precision=args.precision,
-            threads=args.threads or max(torch.get_num_threads() // args.jobs, 1),
-        )
-
-    def load(self) -> Any:
-        """Return the model, which the first call in a process loads."""
-        return _load(self)
-
-
-@cache
-def _load(loader: ModelLoader) -> Pretrained:
-    import torch
-
-    from endofm.errors import EndoFMWarning
-    from endofm.models.auto import model_class
-
-    # Of a worker process; that of the command is not the command's alone and gets its number back (`cpu_threads`).
-    if multiprocessing.parent_process() is not None:
-        torch.set_num_threads(loader.threads)
-    with warnings.catch_warnings():
-        if multiprocessing.parent_process() is not None:
-            # The main process has loaded the same weights and warned; once is enough.
-            warnings.simplefilter("ignore", EndoFMWarning)
-        return model_class(loader.task).from_pretrained(
-            loader.weights,
-            local_files_only=loader.local_files_only,
-            device=loader.device,
-            precision=loader.precision,
-        )
 
 
 def run_batch(
@@ -238,28 +171,27 @@ def run_shared_batch(
     from endofm.pool import cpu_threads
     from endofm.resume import manifest_name
 
+    engine = make_engine(args)
     folders = []
     for out, loader in loaders.items():
-        model = loader.load()
-        report_precision(model, args)
-        own = {**_model_settings(model, loader, args), **settings}
+        report_precision(loader.load(), args)
+        own = {**loader.settings(args), **settings}
         folders.append(JobFolder(out=place_of(out), suffixes=tuple(suffixes), settings=own))
-        del model
-    if args.jobs > 1:
+    if args.jobs != 1:
         # Each worker loads the models; this process no longer needs its copies.
-        _load.cache_clear()
+        forget_models()
     with cpu_threads(next(iter(loaders.values())).threads):
         reports = run_shared_job(
             items,
             folders,
             work,
-            jobs=args.jobs,
+            engine=engine,
             left_out=items.left_out,
             overwrite=args.overwrite,
             progress=not args.quiet,
         )
     # A program that runs another command in this process loads its weights again: the files may have changed.
-    _load.cache_clear()
+    forget_models()
     entries = [entry for report in reports for entry in report.entries]
     # What is wrong with a video is said once, however many models have met it.
     for note in dict.fromkeys(f"{entry.source}: {problem}" for entry in entries for problem in entry.problems):
@@ -316,16 +248,3 @@ def summarize(report: JobReport, out: Path | Address, total: str) -> str:
         f"{count - len(report.failed)} of {count} videos in {out} ({report.skipped} of them done before), {total}; "
         f"details in {out / manifest_name(out)}{left_out}{retry}"
     )
-
-
-def _model_settings(model: Pretrained, loader: ModelLoader, args: argparse.Namespace) -> dict[str, Any]:
-    config = model.config
-    return {
-        "task": model.task,
-        "weights": config.name or Path(loader.weights).name,
-        "weights_sha256": model.provenance.get("sha256", ""),
-        "field_of_view": args.field_of_view,
-        "fps": args.fps,
-        "precision": model.precision,
-        "preprocess": asdict(config.preprocess),
-    }

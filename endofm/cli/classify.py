@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from endofm.cli.batch import ModelLoader, collect_videos, configure_batch, run_batch, summarize, take_default_weights
+from endofm.cli.batch import collect_videos, configure_batch, run_batch, summarize, take_default_weights
 from endofm.cli.model_arguments import configure_windows
+from endofm.cli.model_loader import ModelLoader
 from endofm.cli.printing import say
 from endofm.cli.single_output import run_single, single_outputs
 from endofm.disclaimer import DISCLAIMER

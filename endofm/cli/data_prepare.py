@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 from endofm.cli.batch import print_left_out
 from endofm.cli.data_sets import set_names
+from endofm.cli.engine_arguments import check_engine, configure_engine, make_engine
 from endofm.cli.parser import offer_names
 from endofm.cli.printing import say
 
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     offer_names(known, set_names)
     parser.add_argument("source", metavar="SRC", help="folder that the set was unpacked into; of stills also a list")
     parser.add_argument("out", metavar="OUT", help="folder for the prepared set; an interrupted run resumes there")
-    parser.add_argument("--jobs", type=int, metavar="N", help="number of processes (default: one per processor)")
+    configure_engine(parser, jobs="number of processes (default: one per processor)")
     parser.add_argument("--limit", type=int, metavar="N", help="prepare only the first N sources")
     parser.add_argument("--clip-frames", type=int, metavar="N", help="frames per clip (default: 150; 16 of stills)")
     parser.add_argument("--short-side", type=int, metavar="PIXELS", help="shorter side of the clips (default: 256)")
@@ -62,11 +63,13 @@ def run(args: argparse.Namespace) -> int:
     """Prepare the set; the status is 1 if something could not be read."""
     from endofm.data.prepare.preparation import PROBLEMS_NAME, plan, prepare
     from endofm.errors import InputError, visible
+    from endofm.pool import usable_processors
 
-    for name in ("jobs", "limit"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} must be at least 1, got {value}")
+    check_engine(args)
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit must be at least 1, got {args.limit}")
+    if args.engine == "local" and args.jobs is None:
+        args.jobs = usable_processors()
     recipe = _recipe(args)
     if args.dry_run:
         listing = plan(recipe, args.source, args.limit)
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         args.source,
         args.out,
         clip_format=_clip_format(recipe, args),
-        jobs=args.jobs,
+        engine=make_engine(args, inside=False),
         limit=args.limit,
         overwrite=args.overwrite,
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from endofm.cli.batch import (
-    ModelLoader,
     check_stream_options,
     collect_videos,
     configure_batch,
@@ -16,6 +15,7 @@ from endofm.cli.batch import (
     summarize,
     take_default_weights,
 )
+from endofm.cli.model_loader import ModelLoader
 from endofm.cli.printing import say
 from endofm.cli.single_output import PAINTED, require_still, run_single, single_outputs
 from endofm.disclaimer import DISCLAIMER

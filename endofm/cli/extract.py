@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from endofm.cli.batch import (
-    ModelLoader,
     collect_videos,
     configure_batch,
     run_shared_batch,
@@ -18,6 +17,7 @@ from endofm.cli.batch import (
     take_default_weights,
 )
 from endofm.cli.model_arguments import configure_windows, split_weights
+from endofm.cli.model_loader import ModelLoader
 from endofm.cli.printing import say
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from endofm.cli.batch import (
-    ModelLoader,
     collect_videos,
     configure_batch,
     run_batch,
@@ -20,6 +19,7 @@ from endofm.cli.batch import (
     take_default_weights,
 )
 from endofm.cli.model_arguments import configure_windows
+from endofm.cli.model_loader import ModelLoader
 from endofm.cli.printing import say
 from endofm.disclaimer import DISCLAIMER
 

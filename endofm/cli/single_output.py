@@ -13,7 +13,7 @@ from endofm.cli.model_arguments import report_precision
 from endofm.cli.printing import say
 
 if TYPE_CHECKING:
-    from endofm.cli.batch import ModelLoader
+    from endofm.cli.model_loader import ModelLoader
     from endofm.inference.job import ItemResult, Work
     from endofm.inference.video_paths import VideoItem
 

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from endofm.address import Address
-from endofm.errors import EndoFMError, InputError, JobError, StoreError, reason
+from endofm.errors import EndoFMError, JobError, StoreError, reason
 from endofm.inference.job_manifest import Entry, JobManifest
+from endofm.inference.job_plan import stated_length
 from endofm.inference.video_paths import VideoItem
-from endofm.output_place import OutputPlace, Staged, place_of
-from endofm.pool import WorkerDied, run_tasks
+from endofm.output_place import LocalFolder, OutputPlace, Staged, place_of
+from endofm.pool import Engine, LocalEngine, WorkerDied
 from endofm.progress import Progress, progress_bar
 from endofm.resume import file_state
+
+_IN_PROCESS = LocalEngine()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,7 @@ def run_job(
     *,
     suffixes: Sequence[str],
     settings: Mapping[str, Any],
-    jobs: int = 1,
+    engine: Engine = _IN_PROCESS,
     left_out: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
     progress: Progress = True,
@@ -114,11 +117,11 @@ def run_job(
     Args:
         items: Videos with distinct output names.
         out: Folder for the results, or an address in object storage; created if missing.
-        work: Processes one video; with several jobs it must be picklable, because it then runs in other processes.
+        work: Processes one video; it must be picklable if it runs in other processes.
         suffixes: Suffixes of the files that belong to one video, appended to its output name. A video counts as done
             only if all of them exist.
         settings: Everything that the results depend on, as plain JSON values. A folder holds results of one setting.
-        jobs: Number of processes; 1 works in this process.
+        engine: Runs the work; by default in this process.
         left_out: Path and sentence for what was found and is none of the videos, for the manifest.
         overwrite: Start over, even with other settings.
         progress: Show a progress bar over the videos.
@@ -133,7 +136,7 @@ def run_job(
         items,
         [folder],
         partial(work_for_one, work=work),
-        jobs=jobs,
+        engine=engine,
         left_out=left_out,
         overwrite=overwrite,
         progress=progress,
@@ -146,7 +149,7 @@ def run_shared_job(
     folders: Sequence[JobFolder],
     work: SharedWork,
     *,
-    jobs: int = 1,
+    engine: Engine = _IN_PROCESS,
     left_out: Sequence[tuple[str, str]] = (),
     overwrite: bool = False,
     progress: Progress = True,
@@ -159,8 +162,8 @@ def run_shared_job(
     Args:
         items: Videos with distinct output names.
         folders: The folders.
-        work: Processes one video; with several jobs it must be picklable.
-        jobs: As for :func:`run_job`, like the arguments that follow.
+        work: Processes one video; it must be picklable if it runs in other processes.
+        engine: As for :func:`run_job`, like the arguments that follow.
         left_out: As there.
         overwrite: As there.
         progress: As there.
@@ -172,8 +175,6 @@ def run_shared_job(
         InputError: As there.
         JobError: As there.
     """
-    if jobs < 1:
-        raise InputError(f"jobs must be at least 1, got {jobs}")
     with ExitStack() as stack:
         manifests = [
             JobManifest(folder.out, stack.enter_context(folder.out.exclusive()), folder.settings, left_out)
@@ -188,9 +189,10 @@ def run_shared_job(
         remaining = [task for task in tasks if task.folders]
         skipped = [sum(index not in task.folders for task in tasks) for index in range(len(folders))]
         process = partial(_process, work=work, folders=tuple(folders))
-        # With one job nothing is pickled and no process started: Ctrl-C and debuggers act on the work itself.
-        outcomes = ((task, process(task)) for task in remaining) if jobs == 1 else run_tasks(process, remaining, jobs)
-        with progress_bar(total=len(items), description="Videos", unit="video", progress=progress) as bar:
+        local = [folder.out.path for folder in folders if isinstance(folder.out, LocalFolder)]
+        outcomes = engine.run(process, remaining, folders=local, weigh=_seconds_of)
+        bar = progress_bar(total=len(items), description="Videos", unit="video", progress=progress)
+        with closing(outcomes), bar:
             bar.update(len(items) - len(remaining))
             for task, outcome in outcomes:
                 if isinstance(outcome, WorkerDied):
@@ -268,6 +270,11 @@ def _disk_is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _seconds_of(task: _Task) -> float:
+    length = stated_length(task.item.path)
+    return length[1] if length else 0.0
 
 
 def _failure(item: VideoItem, folder: JobFolder, error: str) -> Entry:

@@ -16,6 +16,7 @@ from endofm.inference.job import ItemResult, JobFolder, JobReport, run_job, run_
 from endofm.inference.job_manifest import read_entries
 from endofm.inference.video_paths import VideoItem
 from endofm.output_place import LocalFolder
+from endofm.pool import LocalEngine
 from endofm.resume import MANIFEST_NAME
 
 
@@ -52,7 +53,7 @@ def run(items: list[VideoItem], out: Path, **options: Any) -> JobReport:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_manifest_holds_what_the_task_returned(items: list[VideoItem], tmp_path: Path, jobs: int) -> None:
-    report = run(items, tmp_path / "out", jobs=jobs)
+    report = run(items, tmp_path / "out", engine=LocalEngine(jobs))
     assert [entry.output for entry in report.entries] == ["two.txt", "one.txt"]
     assert (report.skipped, report.failed) == (0, ())
     manifest = json.loads((tmp_path / "out" / MANIFEST_NAME).read_text())
@@ -106,7 +107,7 @@ def test_other_settings_are_refused_once_something_is_done(items: list[VideoItem
 
 def test_foreign_manifests_and_wrong_arguments_are_refused(items: list[VideoItem], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="jobs must be at least 1, got 0"):
-        run(items, tmp_path / "out", jobs=0)
+        run(items, tmp_path / "out", engine=LocalEngine(0))
     assert not (tmp_path / "out").exists()
     (tmp_path / MANIFEST_NAME).write_text("[]")
     with pytest.raises(InputError, match="not the manifest of an endofm command"):
@@ -122,7 +123,7 @@ def test_a_full_disk_stops_the_job_and_keeps_what_is_finished(
     run(items[:1], tmp_path / "out")
     items[1].path.write_text("full")
     with pytest.raises(JobError, match="the disk is full; finished videos are kept"):
-        run(items, tmp_path / "out", jobs=jobs)
+        run(items, tmp_path / "out", engine=LocalEngine(jobs))
     assert [entry.output for entry in read_entries(tmp_path / "out")] == ["two.txt"]
     items[1].path.write_text("one")
     assert run(items, tmp_path / "out").failed == ()
@@ -153,7 +154,7 @@ def test_several_folders_are_each_a_job_of_their_own(items: list[VideoItem], tmp
     ]
     (tmp_path / "a").mkdir()
     run([items[1]], tmp_path / "a", settings={"model": "a"})
-    reports = run_shared_job(items, folders, copy_to_all, jobs=jobs, progress=False)
+    reports = run_shared_job(items, folders, copy_to_all, engine=LocalEngine(jobs), progress=False)
     assert [report.skipped for report in reports] == [1, 0, 0]
     # The second fails on one video, which does not take it from the others; what was done before is kept.
     assert [[entry.status for entry in report.entries] for report in reports] == [

@@ -13,10 +13,9 @@ from endofm.data.prepare.clip_format import ClipFormat, split_lengths
 from endofm.data.prepare.cutting import cut_source
 from endofm.data.prepare.set_recipe import SetRecipe
 from endofm.data.prepare.sources import SourceItem
-from endofm.errors import VideoError
 from endofm.files import size_text
+from endofm.inference.job_plan import stated_length
 from endofm.progress import duration_text
-from endofm.video.open import open_video
 
 T = TypeVar("T")
 
@@ -73,7 +72,7 @@ def estimate_preparation(
     """
     if recipe.convert is not cut_source:
         return None
-    lengths = [length for item in _spread(items, _OPENED) if (length := _length(root / item.source)) is not None]
+    lengths = [length for item in _spread(items, _OPENED) if (length := stated_length(root / item.source)) is not None]
     frames = seconds = size = 0.0
     for item in _spread(items, _CUT):
         start = time.process_time()
@@ -101,16 +100,3 @@ def _spread(items: Sequence[T], most: int) -> list[T]:
     """Return at most ``most`` items, spread evenly."""
     count = min(len(items), most)
     return [items[index * len(items) // count] for index in range(count)]
-
-
-def _length(path: Path) -> tuple[int, float] | None:
-    """Return number of frames and seconds as the header states them; None if it states none, or cannot be read."""
-    try:
-        with open_video(path) as source:
-            metadata = source.metadata
-    except VideoError:
-        return None
-    seconds = metadata.duration_seconds
-    if not seconds or not metadata.average_fps:
-        return None
-    return metadata.num_frames or round(seconds * metadata.average_fps), seconds

@@ -19,7 +19,7 @@ from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
 from endofm.errors import InputError
 from endofm.files import write_text
-from endofm.pool import WorkerDied, run_tasks, usable_processors
+from endofm.pool import Engine, LocalEngine, WorkerDied, usable_processors
 from endofm.progress import progress_bar
 from endofm.resume import exclusive
 from endofm.video.find import naturally
@@ -87,6 +87,7 @@ def prepare(
     *,
     clip_format: ClipFormat | None = None,
     jobs: int | None = None,
+    engine: Engine | None = None,
     limit: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -101,7 +102,8 @@ def prepare(
         source: Folder that it was unpacked into, or a list of sources next to it.
         out: Folder for the clips, one per set.
         clip_format: Form of the clips; by default that of the recipe.
-        jobs: Number of processes; by default one per usable processor.
+        jobs: Number of processes of this machine; by default one per usable processor.
+        engine: Runs the work instead of these.
         limit: Maximum number of sources to prepare; None for all.
         overwrite: Remove the clips of an earlier run and start over.
         progress: Show a progress bar.
@@ -125,9 +127,9 @@ def prepare(
         if overwrite:
             folder.clear()
         folder.open(recipe.name, clip_format, recipe.settings)
-        jobs = jobs or usable_processors()
+        engine = engine or LocalEngine(jobs or usable_processors(), inside=False)
         root = source if source.is_dir() else source.parent
-        failures = _convert_all(recipe, folder, root, listing.items, clip_format, jobs, progress)
+        failures = _convert_all(recipe, folder, root, listing.items, clip_format, engine, progress)
         return _publish(recipe, source, out, folder, listing, failures)
 
 
@@ -168,7 +170,7 @@ def _convert_all(
     root: Path,
     items: Sequence[SourceItem],
     clip_format: ClipFormat,
-    jobs: int,
+    engine: Engine,
     progress: bool,
 ) -> dict[str, tuple[str, ...]]:
     """Convert the sources that are not finished; return the problems of those without any clip."""
@@ -181,7 +183,7 @@ def _convert_all(
             else:
                 staging = folder.prepare_staging(item)
                 tasks.append(_Task(recipe.convert, root, item, staging, folder.record_file(item), clip_format))
-        for task, result in run_tasks(_convert, tasks, jobs):
+        for task, result in engine.run(_convert, tasks, folders=[folder.root]):
             if isinstance(result, WorkerDied):
                 failures[task.item.source] = ("the process that read it was killed (a crash or lack of memory)",)
             elif result:

@@ -1,0 +1,103 @@
+"""Commands over many videos on a Ray cluster of two nodes; the process that started the job is killed, too."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig
+from endofm.cli.main import main
+from endofm.inference.job_manifest import read_entries
+from endofm.video.writer import write_video
+from helpers.ray_cluster import two_nodes
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of Windows")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with two_nodes() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        encoder=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2),
+        preprocess=PreprocessConfig.for_image_size(32, num_frames=4, window_seconds=1.0),
+        name="made-for-tests",
+    )
+    return EndoFM(config).save_pretrained(tmp_path_factory.mktemp("weights") / "model")
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    generator = np.random.default_rng(0)
+    for number in range(6):
+        pictures = generator.integers(0, 256, (25 + 5 * number, 48, 64, 3), np.uint8)
+        write_video(folder / f"{number}.mp4", pictures, fps=10)
+    return folder
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".endofm-lock"}
+
+
+def test_a_killed_command_is_resumed_to_the_files_of_one_process(
+    cluster: Any, weights: Path, recordings: Path, tmp_path: Path
+) -> None:
+    # Relative paths, which nodes do not know by themselves.
+    shutil.copytree(recordings, tmp_path / "in")
+    command = ["extract", "in", "--weights", str(weights), "--threads", "1", "--batch-size", "2"]
+    on_ray = [sys.executable, "-m", "endofm", *command, "-o", "out", "--engine", "ray", "--address", cluster.address]
+    with subprocess.Popen(on_ray, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as first:
+        deadline = time.monotonic() + 300
+        while first.poll() is None and time.monotonic() < deadline and not list((tmp_path / "out").glob("*.safe*")):
+            time.sleep(0.02)
+        os.kill(first.pid, signal.SIGKILL)
+    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done(tmp_path / "out")}
+    second = subprocess.run(on_ray, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert f"6 of 6 videos in out ({len(before)} of them done before)" in second.stdout
+    assert before == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in before}
+    assert "Ray" not in second.stderr
+    assert "(RayWorker" not in second.stderr
+    alone = subprocess.run(
+        [sys.executable, "-m", "endofm", *command, "-o", "alone"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert alone.returncode == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def done(out: Path) -> set[str]:
+    return {entry.output for entry in read_entries(out)} if (out / "manifest.json").exists() else set()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--address", "auto"], "--address goes with --engine ray"),
+        (["--engine", "ray", "--device", "cuda:1"], "give cpu or cuda"),
+        (["--engine", "ray", "--device", "cuda", "--precision", "auto"], "name one"),
+        (["--engine", "ray", "--jobs", "0"], "--jobs must be at least 1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    options: list[str], message: str, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["extract", str(recordings), "-o", str(tmp_path / "out"), *options]) != 0
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

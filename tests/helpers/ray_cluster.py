@@ -1,0 +1,82 @@
+"""A Ray cluster of two nodes on this machine, and work that shows who has done it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from endofm.errors import EndoFMWarning, VideoError
+from helpers.paths import REPOSITORY
+
+_STORE_BYTES = 100_000_000
+
+
+@contextmanager
+def two_nodes() -> Iterator[Any]:
+    """Run two nodes of one processor each, of which ``worker_nodes`` of the cluster has the one that is not its head.
+
+    Sets ``PYTHONPATH`` for all processes that are started afterwards.
+    """
+    pytest.importorskip("ray", reason="needs Ray: pip install 'endofm[ray]'")
+    # Of the nodes, which give it to the actors: the package that is tested, and this one.
+    paths = [str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")]
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=os.pathsep.join(paths))
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": _STORE_BYTES}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    try:
+        cluster.add_node(**node)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+@dataclass(frozen=True)
+class Chores:
+    """Work on tasks that are strings: each time, a line in the task's file names the process and its node.
+
+    Attributes:
+        folder: Folder of the files.
+        seconds: Time that a task takes.
+        deadly: Tasks that kill their process, and how often.
+    """
+
+    folder: Path
+    seconds: float = 0.0
+    deadly: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, task: str) -> str:
+        import ray
+
+        with (self.folder / task).open("a") as file:
+            file.write(f"{os.getpid()} {ray.get_runtime_context().get_node_id()}\n")
+        if self.times(task) <= self.deadly.get(task, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if task == "broken":
+            raise VideoError("broken: cannot be decoded")
+        warnings.warn("said by every worker", EndoFMWarning, stacklevel=1)
+        time.sleep(self.seconds)
+        return task.upper()
+
+    def doers(self, task: str) -> list[tuple[int, str]]:
+        """Process and node of each time that a task was begun."""
+        path = self.folder / task
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(int(line.split()[0]), line.split()[1]) for line in lines]
+
+    def times(self, task: str) -> int:
+        return len(self.doers(task))
+
+
+def length_of(task: str) -> float:
+    return float(len(task))
