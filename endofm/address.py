@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from endofm.errors import InputError, MissingExtraError, StoreError, cause, require_extra
+from endofm.errors import EndoFMError, InputError, MissingExtraError, StoreError, cause, require_extra
 
 SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "https", "memory", "file")
 """Schemes that are taken; ``fsspec`` knows more, such as archives inside of addresses."""
@@ -90,13 +90,18 @@ class Address:
         """
         if self.listed is not None:
             return self.listed
-        try:
+        with of_store(self):
             system, path = store_of(self.url)
             return _state(system, path, system.info(path))
-        except MissingExtraError:
-            raise
+
+    def is_answered(self) -> bool:
+        """Return whether the store answers when it is asked for the object, be it that it is missing or refused."""
+        try:
+            system, path = store_of(self.url)
+            system.info(path)
         except Exception as error:
-            raise StoreError(f"{self}: {why_not(error)}") from None
+            return isinstance(error, (FileNotFoundError, MissingExtraError)) or _is_denied(error)
+        return True
 
 
 def located(text: str | Path | Address) -> Path | Address:
@@ -116,7 +121,7 @@ def objects_below(address: Address) -> dict[str, ObjectState]:
     """
     if address.scheme == "https":
         raise StoreError(f"{address}: a web server does not list what is below an address; name the files themselves")
-    try:
+    with of_store(address, of="bucket"):
         system, root = store_of(address.url)
         root = root.rstrip("/")
         # With its slash, because a/x is not below a/x.mp4's own name, and some stores list by beginnings of names.
@@ -125,13 +130,6 @@ def objects_below(address: Address) -> dict[str, ObjectState]:
             path[len(root) :].lstrip("/"): (path, info) for path, info in found.items() if path.startswith(f"{root}/")
         }
         return {name: _state(system, *one) for name, one in sorted(named.items()) if _is_plain(name)}
-    except MissingExtraError:
-        raise
-    except FileNotFoundError as error:
-        # Some stores report a missing bucket, others an empty list.
-        raise StoreError(f"{address}: {why_not(error, of='bucket')}") from None
-    except Exception as error:
-        raise StoreError(f"{address}: {why_not(error)}") from None
 
 
 @contextmanager
@@ -148,13 +146,9 @@ def local_copy(place: Path | Address) -> Iterator[Path]:
     # Windows refuses to remove a file that an array still holds; it goes with the folder of temporary files.
     with tempfile.TemporaryDirectory(prefix="endofm-", ignore_cleanup_errors=True) as folder:
         copy = Path(folder, place.name)
-        try:
+        with of_store(place):
             system, path = store_of(place.url)
             system.get_file(path, str(copy))
-        except MissingExtraError:
-            raise
-        except Exception as error:
-            raise StoreError(f"{place}: {why_not(error)}") from None
         yield copy
 
 
@@ -217,17 +211,32 @@ def why_not(error: Exception, doing: str = "reading", of: str = "object") -> str
         # For a web server that cannot be reached as well, which the cause then says.
         why = f" ({without_secrets(cause(error.__cause__))})" if error.__cause__ else ""
         return f"there is no such {of}{why}"
-    # By their names: the classes belong to the packages of the stores.
-    kind = type(error).__name__
-    refused = isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403)
-    if refused or kind in ("NoCredentialsError", "ClientAuthenticationError", "DefaultCredentialsError"):
+    if _is_denied(error):
         return (
             "access was denied; credentials come from the store's own configuration (for S3 the environment, a profile "
             "or a role)"
         )
-    if kind == "FileExpired":
+    if type(error).__name__ == "FileExpired":
         return "the object was replaced while it was read; run this again"
     return f"{doing} failed ({without_secrets(cause(error))}); run this again"
+
+
+@contextmanager
+def of_store(name: object, doing: str = "reading", of: str = "object") -> Iterator[None]:
+    """Raise what a store reports as a StoreError that names the object; errors of this package stay as they are."""
+    try:
+        yield
+    except EndoFMError:
+        raise
+    except Exception as error:
+        raise StoreError(f"{name}: {why_not(error, doing, of)}") from None
+
+
+def _is_denied(error: Exception) -> bool:
+    # By their names: the classes belong to the packages of the stores.
+    names = ("NoCredentialsError", "ClientAuthenticationError", "DefaultCredentialsError")
+    status = getattr(error, "status", None)
+    return isinstance(error, PermissionError) or status in (401, 403) or type(error).__name__ in names
 
 
 def without_secrets(text: str) -> str:

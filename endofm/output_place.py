@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from endofm.address import Address, located, objects_below, require_scheme, store_of, why_not
-from endofm.errors import InputError, JobError, MissingExtraError, StoreError
+from endofm.address import Address, located, objects_below, of_store, require_scheme, store_of, why_not
+from endofm.errors import InputError, JobError, StoreError
 from endofm.files import write_text
 from endofm.resume import exclusive, manifest_name, only_holder
 from endofm.store_lock import Replaced, StoreLock, put_over, read_tagged
@@ -36,7 +36,7 @@ class Staged(NamedTuple):
     """Files on their way to a place.
 
     Attributes:
-        paths: Local paths to write to, in folders that exist.
+        paths: Local paths to write to; their folders may be missing.
         publish: Puts what was written into the place; raises StoreError if that fails.
     """
 
@@ -168,20 +168,20 @@ class StorePrefix(OutputPlace):
     @contextmanager
     def exclusive(self) -> Iterator[ManifestWriter]:
         """Hold the lock object of the prefix. The manifest is replaced only if it is the one that was there before."""
-        with _of_store(f"{self}", "writing", of="bucket"):
+        with of_store(self, "writing", of="bucket"):
             lock = StoreLock(*self._object(""), str(self))
             lock.acquire()
         try:
             name = manifest_name(self)
             system, path = self._object(name)
-            with _of_store(f"{self / name}"):
+            with of_store(self / name):
                 _, tag = read_tagged(system, path)
 
             def write(text: str) -> None:
                 nonlocal tag
-                lock.require_held()
                 try:
-                    with _of_store(f"{self / name}", "writing", of="bucket"):
+                    with of_store(self / name, "writing", of="bucket"):
+                        lock.require_held()
                         tag = put_over(system, path, text.encode(), tag)
                 except Replaced:
                     raise JobError(
@@ -199,7 +199,7 @@ class StorePrefix(OutputPlace):
         if not hasattr(system, "list_multipart_uploads"):
             return
         bucket, key, _ = system.split_path(root.rstrip("/") + "/")
-        with _of_store(f"{self}"):
+        with of_store(self):
             for upload in system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads", []):
                 if upload["Key"].removeprefix(key) in names:
                     system.call_s3(
@@ -217,7 +217,7 @@ class StorePrefix(OutputPlace):
 
     def existing_file(self, name: str) -> bool:
         """Return whether an object is there."""
-        with _of_store(f"{self / name}"):
+        with of_store(self / name):
             system, path = self._object(name)
             return bool(system.isfile(path))
 
@@ -229,8 +229,6 @@ class StorePrefix(OutputPlace):
         try:
             with only_holder(folder.with_suffix(".lock")):
                 paths = tuple(folder / name for name in names)
-                for path in paths:
-                    path.parent.mkdir(parents=True, exist_ok=True)
                 yield Staged(paths, lambda: self._upload(dict(zip(names, paths, strict=True))))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -256,7 +254,7 @@ class StorePrefix(OutputPlace):
 
     def _upload(self, files: dict[str, Path]) -> None:
         for name, file in files.items():
-            with _of_store(f"{self / name}", "uploading", of="bucket"):
+            with of_store(self / name, "uploading", of="bucket"):
                 system, path = self._object(name)
                 if file.is_dir():
                     self._upload_folder(system, path, file)
@@ -293,17 +291,6 @@ def place_of(out: str | Path | Address | OutputPlace) -> OutputPlace:
             "gs:// or az://"
         )
     return StorePrefix(place)
-
-
-@contextmanager
-def _of_store(name: str, doing: str = "reading", of: str = "object") -> Iterator[None]:
-    """Raise what a store reports as an error of ours that names the object."""
-    try:
-        yield
-    except (MissingExtraError, StoreError, JobError, Replaced):
-        raise
-    except Exception as error:
-        raise StoreError(f"{name}: {why_not(error, doing, of)}") from None
 
 
 @cache

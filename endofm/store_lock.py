@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import uuid4
 
-from endofm.errors import EndoFMWarning, JobError
+from endofm.errors import EndoFMError, EndoFMWarning, JobError
 from endofm.json_text import parse_json
 from endofm.resume import LOCK_NAME
 
@@ -32,7 +32,7 @@ _CONFLICT = re.compile("pre-?condition|conditional request", re.IGNORECASE)
 """In what S3 and Google's storage answer to a conditional request that does not hold."""
 
 
-class Replaced(Exception):
+class Replaced(EndoFMError):
     """An object is not the one that was to be replaced."""
 
 
@@ -167,13 +167,17 @@ class StoreLock:
 
     def _renew(self) -> None:
         with self._renewing:
+            if self._lost.is_set():
+                return
             try:
                 self._tag = put_over(self._system, self._path, self._content(), self._tag)
                 self._renewed = time.monotonic()
             except Replaced:
                 # Put by this process, if the store failed after it had done its work.
-                found, self._tag = read_tagged(self._system, self._path)
-                if self._id.encode() not in found:
+                found, tag = read_tagged(self._system, self._path)
+                if self._id.encode() in found:
+                    self._tag = tag
+                else:
                     self._lost.set()
 
     def _content(self) -> bytes:

@@ -108,9 +108,9 @@ def run_job(
 ) -> JobReport:
     """Process videos one after the other, or several at a time, and keep a manifest of the finished ones.
 
-    The manifest is rewritten after every video, a long one less often (:mod:`endofm.inference.job_manifest`), and
-    ``work`` writes its files atomically. A run that was interrupted in any way is resumed by the same call: only
-    missing, failed and changed videos are processed.
+    The manifest is rewritten after every video, less often where that takes long (see
+    :mod:`endofm.inference.job_manifest`), and ``work`` writes its files atomically. A run that was interrupted in any
+    way is resumed by the same call: only missing, failed and changed videos are processed.
 
     Check options before calling this: a mistake that is found only inside ``work`` becomes one failure per video.
 
@@ -128,7 +128,8 @@ def run_job(
 
     Raises:
         InputError: If the folder cannot be created or holds a manifest of another kind.
-        JobError: If the folder holds results of other settings, another process is writing to it, or the disk is full.
+        JobError: If the folder holds results of other settings, another process is writing to it, the disk is full, or
+            the store of a video does not answer.
         StoreError: If an object storage refuses the manifest or does not answer.
     """
     folder = JobFolder(out=place_of(out), suffixes=tuple(suffixes), settings=settings)
@@ -240,6 +241,10 @@ def _process(task: _Task, *, work: SharedWork, folders: tuple[JobFolder, ...]) -
             if len(task.folders) > 1:
                 alone = [_process(_Task(item, (index,)), work=work, folders=folders) for index in task.folders]
                 return {index: entry for entries in alone for index, entry in entries.items()}
+            if isinstance(item.path, Address) and not item.path.is_answered():
+                raise JobError(
+                    f"{item.path}: its store does not answer; finished videos are kept; rerun the command to resume"
+                ) from None
             text = reason(error)
             text = text if isinstance(error, EndoFMError) else f"{item.path}: {text}"
             return {index: _failure(item, folders[index], text) for index in task.folders}

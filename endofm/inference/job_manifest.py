@@ -18,8 +18,8 @@ from endofm.resume import manifest_name, require_same_settings
 
 _FORMAT_VERSION = 1
 
-_QUICK_SECONDS, _SHARE = 0.1, 0.05
-"""A manifest that is written in this time is written after every video; a larger one takes this share of the time."""
+_SHARE = 0.1
+"""Most of the time that may go into writing the manifest; a killed process loses the rows since it was written last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class JobManifest:
         self._write(json.dumps(values, indent=1) + "\n")
         self._unwritten = False
         end = time.monotonic()
-        self._next_write = end + ((end - begin) / _SHARE if end - begin > _QUICK_SECONDS else 0.0)
+        self._next_write = end + (end - begin) / _SHARE
 
     @contextmanager
     def kept(self) -> Iterator[None]:

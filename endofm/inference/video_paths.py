@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from endofm.address import Address, is_address
-from endofm.errors import InputError
+from endofm.address import Address, is_address, located
+from endofm.errors import InputError, StoreError
 from endofm.list_lines import exists
 from endofm.list_table import read_paths
-from endofm.video.find import find_recordings
+from endofm.video.find import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_objects, find_recordings
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path | Addre
     Args:
         paths: Files; folders, searched with all folders below for videos, whatever their suffix, and for folders that
             hold images and no video, each of which is one video. Hidden files are skipped. Addresses of objects, which
-            are opened by the work alone.
+            are opened by the work alone, or of what holds objects, whose videos are found by their names.
         listed: The same from lists. Of these a path that does not exist, or a folder without videos, is returned as a
             video too: opening it fails, like that of a damaged one, and does not stop the job.
 
@@ -58,13 +58,16 @@ def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path | Addre
 
     Raises:
         InputError: If one of ``paths`` does not exist or holds no video.
+        StoreError: If a store does not answer when it is asked for what is below one of ``paths``.
     """
     items: list[VideoItem] = []
     left_out: list[tuple[str, str]] = []
-    named = chain(((_located(path), True) for path in paths), ((_located(path), False) for path in listed))
+    named = chain(((located(path), True) for path in paths), ((located(path), False) for path in listed))
     for path, strict in named:
         if isinstance(path, Address):
-            items.append(VideoItem(path, path.name))
+            below, others = _stored(path, strict=strict)
+            items += below
+            left_out += others
             continue
         # A folder of arrays is one thing, like a file: saved features are named among videos.
         is_folder = exists(path) and path.is_dir() and path.suffix != ".zarr"
@@ -81,10 +84,21 @@ def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path | Addre
     return FoundVideos(_distinct(items), left_out)
 
 
-def _located(path: str | Path | Address) -> Path | Address:
-    if isinstance(path, Address):
-        return path
-    return Address(path) if isinstance(path, str) and is_address(path) else Path(path)
+def _stored(address: Address, *, strict: bool) -> tuple[list[VideoItem], list[tuple[str, str]]]:
+    """Return the videos below an address, or the one that it is of, and what was left out."""
+    plain = address.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES and not address.url.endswith("/")
+    try:
+        found = None if plain or address.scheme == "https" else find_objects(address)
+    except StoreError:
+        if strict:
+            raise
+        found = None
+    if found is None or not (found.addresses or strict):
+        return [VideoItem(address, address.name)], []
+    if not found.addresses:
+        raise InputError(found.rest.describe_nothing(address))
+    items = [VideoItem(video, name) for name, video in found.addresses.items()]
+    return items, [(str(address / name), reason) for name, reason in found.rest.left_out]
 
 
 def read_list(path: str | Path) -> list[Path | Address]:
@@ -96,7 +110,7 @@ def read_list(path: str | Path) -> list[Path | Address]:
     Raises:
         InputError: If the file cannot be read.
     """
-    return [Address(name) if is_address(name) else Path(path).parent / name for name in read_paths(path)]
+    return [located(name) if is_address(name) else Path(path).parent / name for name in read_paths(path)]
 
 
 def _distinct(items: Iterable[VideoItem]) -> list[VideoItem]:

@@ -1,15 +1,18 @@
-"""Finding recordings on disk, videos and folders of frames, in natural order."""
+"""Finding recordings on disk, videos and folders of frames, and videos in object storage, in natural order."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from endofm.address import Address, objects_below
 from endofm.errors import VideoError
-from endofm.json_text import read_json
+from endofm.json_text import parse_json
+from endofm.output_place import place_of
 from endofm.resume import LOCK_NAME, manifest_name
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -36,6 +39,8 @@ _OTHER_SUFFIXES = frozenset(
     ]
 )
 """Suffixes of files that are no recordings; their content is never looked at."""
+
+_RESULTS = "this folder holds results of an endofm command"
 
 # FFmpeg reads up to 1 MiB of a file before it gives up, 70 ms each; the beginning of a recording says the same.
 _PROBE_BYTES = 1 << 16
@@ -68,10 +73,22 @@ class Recordings(NamedTuple):
     paths: list[str]
     left_out: list[tuple[str, str]]
 
-    def describe_nothing(self, root: Path) -> str:
+    def describe_nothing(self, root: Path | Address) -> str:
         """Return the message for a folder without any recording, with what was found instead."""
         named = "; ".join(f"{name}: {reason}" for name, reason in self.left_out[:3])
         return f"{root}: there are no videos and no images in this folder or below it{f' ({named})' if named else ''}"
+
+
+class StoredVideos(NamedTuple):
+    """Videos below an address.
+
+    Attributes:
+        addresses: Their addresses by their names relative to it, in natural order.
+        rest: The same names without addresses, and what was left out.
+    """
+
+    addresses: dict[str, Address]
+    rest: Recordings
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -103,6 +120,44 @@ def find_recordings(root: Path) -> Recordings:
     return Recordings(naturally([*videos, *frames]), ordered)
 
 
+def find_objects(root: Address) -> StoredVideos | None:
+    """Find every video below an address by the suffix of its name, without reading any.
+
+    Objects of unknown suffixes and folders of images are left out and named in the result, those of known other kinds
+    and hidden ones are skipped, and so are the results of a command on many videos.
+
+    Returns:
+        The videos; None if there is nothing below the address, so that it can only be that of an object.
+
+    Raises:
+        StoreError: If the store does not answer.
+    """
+    objects = objects_below(root)
+    if not objects:
+        return None
+    results = {
+        f"{folder}/"
+        for folder, _, name in (name.rpartition("/") for name in objects)
+        if folder and name == manifest_name(folder) and _is_job_manifest(partial((place_of(root) / folder).read, name))
+    }
+    videos: list[str] = []
+    left_out = {folder.rstrip("/"): _RESULTS for folder in results}
+    for name in objects:
+        folder, _, last = name.rpartition("/")
+        suffix = PurePosixPath(last).suffix.lower()
+        if any(part.startswith(".") for part in name.split("/")) or name.startswith(tuple(results)):
+            continue
+        if suffix in VIDEO_SUFFIXES:
+            videos.append(name)
+        elif suffix in IMAGE_SUFFIXES:
+            left_out[folder or "."] = "a folder of images is read as a video on a disk only; copy it there"
+        elif suffix not in _OTHER_SUFFIXES:
+            left_out[name] = "its name does not say that this is a video; name it by its own address if it is one"
+    ordered = naturally(videos)
+    addresses = {name: Address((root / name).url, listed=objects[name]) for name in ordered}
+    return StoredVideos(addresses, Recordings(ordered, sorted(left_out.items(), key=lambda one: natural_key(one[0]))))
+
+
 def walk(root: Path) -> Tree:
     """Find video files and folders of images below ``root``, by their names.
 
@@ -122,9 +177,13 @@ def walk(root: Path) -> Tree:
     visited = {_identity(root)}
     for current, subfolders, files in os.walk(root, followlinks=True, onerror=note):
         relative = Path(current).relative_to(root)
-        if relative != Path() and LOCK_NAME in files and _holds_results(Path(current)):
+        if (
+            relative != Path()
+            and LOCK_NAME in files
+            and _is_job_manifest(Path(current, manifest_name(current)).read_bytes)
+        ):
             # Timelines and painted videos of an earlier run, often below the folder of its videos.
-            closed.append((relative.as_posix(), "this folder holds results of an endofm command"))
+            closed.append((relative.as_posix(), _RESULTS))
             subfolders[:] = []
             continue
         # In place: os.walk then does not descend into hidden folders. In order, so that the first of several names of
@@ -145,10 +204,10 @@ def walk(root: Path) -> Tree:
     return Tree(naturally(videos), naturally(folders), naturally(others), closed)
 
 
-def _holds_results(folder: Path) -> bool:
-    """Return whether a locked folder was filled by a job over many videos, and not with prepared or rendered clips."""
+def _is_job_manifest(read: Callable[[], bytes]) -> bool:
+    """Return whether a manifest is that of a job over many videos, and not of prepared or rendered clips."""
     try:
-        return "videos" in dict(read_json(folder / manifest_name(folder)))
+        return "videos" in dict(parse_json(read()))
     except (OSError, ValueError, TypeError):
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,20 +23,33 @@ class S3Store:
     Attributes:
         client: Client of boto3 that goes to the server itself.
         faults: What happens to the next reads of objects, one after the other: a status, ``"cut"`` (half of the
-            answer) or ``"slow"``; the last one stays if ``lasting``.
+            answer, or of the upload) or ``"slow"``; the last one stays if ``lasting``.
         lasting: Repeat the last fault for ever.
+        on_writes: The faults are those of writes of objects whose names hold this text, instead of reads.
+        down: Every request is refused by a closed connection.
         bytes_read: Bytes of objects that went through the proxy.
     """
 
     client: Any
     faults: list[int | str] = field(default_factory=list)
     lasting: bool = False
+    on_writes: str | None = None
+    down: bool = False
     bytes_read: int = 0
 
     def put(self, key: str, content: bytes) -> str:
         """Store an object; return its address."""
         self.client.put_object(Bucket=BUCKET, Key=key, Body=content)
         return f"s3://{BUCKET}/{key}"
+
+    def names(self) -> set[str]:
+        """Return the names of all objects."""
+        return {one["Key"] for one in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])}
+
+    def get(self, key: str) -> bytes:
+        """Return the content of an object."""
+        content: bytes = self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return content
 
     def next_fault(self) -> int | str | None:
         if not self.faults:
@@ -55,8 +69,13 @@ def s3_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
     ):
         monkeypatch.setenv(f"AWS_{name}", value)
     moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto.start()
     host, port = moto.get_host_and_port()
+    # The content of a server is that of the process.
+    reset = http.client.HTTPConnection(host, port)
+    reset.request("POST", "/moto-api/reset")
+    reset.getresponse().read()
     store = S3Store(boto3.client("s3", endpoint_url=f"http://{host}:{port}"))
     store.client.create_bucket(Bucket=BUCKET)
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(store, port))
@@ -83,7 +102,14 @@ def _handler(store: S3Store, port: int) -> type[BaseHTTPRequestHandler]:
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             reads = self.command == "GET" and "Range" in self.headers
-            fault = store.next_fault() if reads else None
+            if store.on_writes is None:
+                meant = reads
+            else:
+                meant = self.command in ("PUT", "POST") and store.on_writes in self.path
+            fault = store.next_fault() if meant else None
+            if store.down:
+                self.close_connection = True
+                return
             if isinstance(fault, int):
                 self.send_response(fault)
                 self.send_header("Content-Length", "0")
@@ -92,6 +118,11 @@ def _handler(store: S3Store, port: int) -> type[BaseHTTPRequestHandler]:
             if fault == "slow":
                 threading.Event().wait(1)
             upstream = http.client.HTTPConnection("127.0.0.1", port)
+            if fault == "cut" and not reads:
+                upstream.request(self.command, self.path, body[: len(body) // 2], {**self.headers})
+                upstream.close()
+                self.close_connection = True
+                return
             upstream.request(self.command, self.path, body, {**self.headers, "Host": f"127.0.0.1:{port}"})
             answer = upstream.getresponse()
             content = answer.read()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from endofm.address import Address
 from endofm.errors import InputError
 from endofm.inference.video_paths import VideoItem, find_videos, read_list
 
@@ -74,3 +76,20 @@ def test_paths_of_a_list_start_at_its_folder(tmp_path: Path) -> None:
     assert [os.fsencode(path.name) for path in read_list(tmp_path / "names.txt")] == [b"l\xe9.mp4"]
     with pytest.raises(InputError, match="cannot be read"):
         read_list(tmp_path / "gone.txt")
+
+
+def test_addresses_are_those_of_objects_or_of_what_holds_them(tmp_path: Path) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    root = f"memory://{uuid4().hex}"
+    for name in ("in/a/x.mp4", "in/b/x.mp4", "in/list", "texts/a.txt"):
+        memory.pipe(f"{root}/{name}", b"1")
+    found = find_videos([f"{root}/in", f"{root}/in/b/x.mp4"])
+    assert [item.output for item in found] == ["a/x.mp4", "b/x.mp4"]
+    assert [path for path, _ in found.left_out] == [f"{root}/in/list"]
+    # An address of a video is not asked for before the work.
+    assert [item.output for item in find_videos([f"{root}/no.mp4", "https://127.0.0.1:1/no"])] == ["no.mp4", "no"]
+    with pytest.raises(InputError, match="there are no videos and no images"):
+        find_videos([f"{root}/texts"])
+    assert [item.output for item in find_videos([], [Address(f"{root}/texts")])] == ["texts"]
+    (tmp_path / "x.mp4").write_bytes(b"1")
+    assert find_videos([f"file://{tmp_path}"]) == [VideoItem(tmp_path / "x.mp4", "x.mp4")]

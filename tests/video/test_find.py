@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from endofm.address import Address
 from endofm.resume import LOCK_NAME, MANIFEST_NAME
-from endofm.video.find import find_recordings, naturally, walk
+from endofm.video.find import find_objects, find_recordings, naturally, walk
 from helpers.video_makers import write_clip
 
 
@@ -95,3 +98,37 @@ def test_many_files_of_unknown_kinds_take_little_time(tmp_path: Path) -> None:
     begin = time.process_time()
     assert len(find_recordings(tmp_path).left_out) == 20
     assert time.process_time() - begin < 1.0
+
+
+def test_videos_below_an_address_are_found_by_their_names() -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    root = f"memory://{uuid4().hex}/archive"
+    manifest = json.dumps({"videos": [], "settings": {}}).encode()
+    for name, content in {
+        "b/x_10.mp4": b"12345",
+        "b/x_9.MP4": b"1",
+        "a.mkv": b"",
+        "stills/1.png": b"",
+        "procedure": b"",
+        ".hidden/x.mp4": b"",
+        "notes.txt": b"",
+        "out/manifest.json": manifest,
+        "out/x.mp4.overlay.mp4": b"",
+        "set/manifest.json": b"[]",
+        "set/clip.mp4": b"",
+    }.items():
+        memory.pipe(f"{root}/{name}", content)
+    # Names that could lead out of the folder of the results.
+    memory.store[f"{memory._strip_protocol(root)}/../up.mp4"] = memory.store[memory._strip_protocol(f"{root}/a.mkv")]
+    found = find_objects(Address(f"{root}/"))
+    assert found is not None
+    assert list(found.addresses) == found.rest.paths == ["a.mkv", "b/x_9.MP4", "b/x_10.mp4", "set/clip.mp4"]
+    assert str(found.addresses["b/x_10.mp4"]) == f"{root}/b/x_10.mp4"
+    assert found.addresses["b/x_10.mp4"].stat().st_size == 5
+    assert dict(found.rest.left_out) == {
+        "out": "this folder holds results of an endofm command",
+        "procedure": "its name does not say that this is a video; name it by its own address if it is one",
+        "stills": "a folder of images is read as a video on a disk only; copy it there",
+    }
+    assert find_objects(Address(f"{root}/a.mkv")) is None
+    assert find_objects(Address(f"{root}/b/x")) is None
