@@ -132,9 +132,19 @@ def objects_below(address: Address) -> dict[str, ObjectState]:
         return {name: _state(system, *one) for name, one in sorted(named.items()) if _is_plain(name)}
 
 
+def full_name(place: str | Path | Address) -> str:
+    """Return the absolute path, or the address without anything secret, by which something is recognised."""
+    found = located(place)
+    return str(found.resolve()) if isinstance(found, Path) else str(found)
+
+
 @contextmanager
-def local_copy(place: Path | Address) -> Iterator[Path]:
+def local_copy(place: Path | Address, *, folder: bool = False) -> Iterator[Path]:
     """Yield a file, or a temporary copy of an object with its name; as long as an open array needs it, it takes space.
+
+    Args:
+        place: The file or object.
+        folder: It is a folder, or all objects below the address.
 
     Raises:
         StoreError: If the object is missing or cannot be read.
@@ -143,12 +153,15 @@ def local_copy(place: Path | Address) -> Iterator[Path]:
         yield place
         return
     require_scheme(place)
+    names = sorted(objects_below(place)) if folder else [""]
     # Windows refuses to remove a file that an array still holds; it goes with the folder of temporary files.
-    with tempfile.TemporaryDirectory(prefix="endofm-", ignore_cleanup_errors=True) as folder:
-        copy = Path(folder, place.name)
+    with tempfile.TemporaryDirectory(prefix="endofm-", ignore_cleanup_errors=True) as temporary:
+        copy = Path(temporary, place.name)
         with of_store(place):
             system, path = store_of(place.url)
-            system.get_file(path, str(copy))
+            for name in names:
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                system.get_file(f"{path.rstrip('/')}/{name}" if name else path, str(copy / name))
         yield copy
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.address import located
 from endofm.cli.evaluate import configure_report, finish_seeds, require_seeds
 
 SUMMARY = "k-NN, linear probe or few-shot prototypes on saved features, split by patient or video"
@@ -13,14 +14,14 @@ EXAMPLES = ("endofm evaluate features features/ --labels labels.csv --method lin
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("features", type=Path, help="folder written by `endofm extract`")
+    parser.add_argument("features", type=located, help="folder written by `endofm extract`, or its address (s3://)")
     parser.add_argument(
         "--labels", type=Path, required=True, metavar="LIST", help="manifest, or list `path,label[,start,end]`"
     )
     parser.add_argument(
         "--test", type=Path, metavar="LIST", help="list of the test set; cross-validation over --labels without one"
     )
-    parser.add_argument("--test-features", type=Path, metavar="DIR", help="its features (default: the same folder)")
+    parser.add_argument("--test-features", type=located, metavar="DIR", help="its features (default: the same folder)")
     parser.add_argument("--classes", metavar="A,B,...", help="names of the classes in order (default: as listed)")
     parser.add_argument("--method", choices=("knn", "linear", "prototypes"), default="knn", help="(default: knn)")
     parser.add_argument("--k", type=int, default=20, metavar="N", help="neighbours of k-NN (default: 20)")

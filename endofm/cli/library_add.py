@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endofm.address import located
 from endofm.cli.printing import say
 
 SUMMARY = "add feature files to a library, which is created if it is missing; restartable"
@@ -17,7 +18,11 @@ EXAMPLES = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "features", nargs="+", type=Path, metavar="FEATURES", help="folder written by `endofm extract`, or feature file"
+        "features",
+        nargs="+",
+        type=located,
+        metavar="FEATURES",
+        help="folder written by `endofm extract`, or feature file; or its address in object storage (s3://)",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="LIBRARY", help="folder of the library")
     parser.add_argument("--set", metavar="NAME", help="name of their set, for filters (default: name of the folder)")

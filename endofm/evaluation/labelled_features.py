@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from endofm.address import Address, full_name, located
 from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.errors import InputError
 from endofm.evaluation.folds import group_folds
 from endofm.inference.job_manifest import read_entries
+from endofm.output_place import place_of
 from endofm.resume import manifest_name
 from endofm.tasks.features.feature_set import FeatureSet
 from endofm.tasks.features.results import VideoFeatures
@@ -85,12 +87,12 @@ def validation_pairs(
 
 
 def load_labelled(
-    features: str | Path, labels: str | Path, *, classes: Sequence[str] | None = None
+    features: str | Path | Address, labels: str | Path, *, classes: Sequence[str] | None = None
 ) -> LabelledFeatures:
     """Read the feature files of ``endofm extract`` with the labels of a list.
 
     Args:
-        features: Folder of feature files.
+        features: Folder of feature files, or an address in object storage.
         labels: Manifest of a prepared set, or a list ``path,label[,start,end]``; see
             :func:`~endofm.data.listing.read_clips`. Its paths are those of the videos, or the names of the feature
             files without their suffix. A line with ``start`` and ``end`` labels the clips whose midpoint lies between.
@@ -100,7 +102,7 @@ def load_labelled(
         InputError: If the folder or list cannot be understood, or a labelled video has no features.
         FeatureFileError: If a feature file is damaged.
     """
-    folder = Path(features)
+    folder = located(features)
     table = read_clips(labels, classes=classes)
     known = feature_files(folder)
     files = [file_of(known, table, row) for row in range(len(table))]
@@ -118,7 +120,7 @@ def load_labelled(
     items: list[str] = []
     untrained = False
     # Lines of one video follow each other in most lists, so that keeping the last file avoids reading it again.
-    opened: tuple[Path, VideoFeatures] | None = None
+    opened: tuple[Path | Address, VideoFeatures] | None = None
     for row in labelled:
         file = files[row]
         assert file is not None
@@ -150,16 +152,16 @@ def load_labelled(
     )
 
 
-def feature_files(folder: Path) -> dict[str, Path]:
+def feature_files(folder: Path | Address) -> dict[str, Path | Address]:
     """Return feature files by the path of their video and by their file name without the suffix."""
     files = dict(FeatureSet.open(folder).files)
-    if (folder / manifest_name(folder)).is_file():
+    if place_of(folder).existing_file(manifest_name(folder)):
         for entry in read_entries(folder):
-            files[str(Path(entry.source).resolve())] = folder / entry.output
+            files[full_name(entry.source)] = folder / entry.output
     return files
 
 
-def file_of(known: dict[str, Path], table: ClipTable, row: int) -> Path | None:
+def file_of(known: dict[str, Path | Address], table: ClipTable, row: int) -> Path | Address | None:
     """Return the features of a line: by the video's path, else by the name as listed."""
-    names = (str(Path(table.path[row]).resolve()), table.video[row], table.id[row], table.path[row])
+    names = (full_name(table.path[row]), table.video[row], table.id[row], table.path[row])
     return next((known[name] for name in names if name in known), None)

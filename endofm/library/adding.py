@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from endofm.address import Address, full_name, located, objects_below
 from endofm.data.clip_table import ClipTable
 from endofm.data.listing import read_clips
 from endofm.errors import FeatureFileError, InputError, JobError
@@ -19,6 +20,7 @@ from endofm.inference.job_manifest import read_entries
 from endofm.library.calibration import Calibration, Float32Array, unit_rows
 from endofm.library.recording import Recording, content_sum, library_settings
 from endofm.library.store import LibraryStore, load_lancedb
+from endofm.output_place import place_of
 from endofm.progress import Progress, progress_bar
 from endofm.resume import exclusive, file_state, manifest_name, require_same_settings
 from endofm.tasks.features.feature_set import FeatureSet
@@ -59,14 +61,14 @@ class _Source:
     Attributes:
         file: The file.
         name: Name of the recording.
-        media: Path of the video; empty if unknown.
+        media: Path or address of the video; empty if unknown.
         set: Name of the set.
         patient: Patient; empty if unknown.
         spans: Labelled spans of the recording.
         described: Whether set, patient and spans were given now, and replace what the library holds.
     """
 
-    file: Path
+    file: Path | Address
     name: str
     media: str
     set: str
@@ -82,14 +84,14 @@ class _Source:
 
 def add_features(
     folder: Path,
-    features: Sequence[str | Path],
+    features: Sequence[str | Path | Address],
     *,
     set_name: str | None,
     labels: str | Path | None,
     progress: Progress,
 ) -> AddReport:
     """Add feature files to the library in ``folder``; see :meth:`FeatureLibrary.add`."""
-    sources = [source for path in features for source in _sources(Path(path), set_name, labels)]
+    sources = [source for path in features for source in _sources(located(path), set_name, labels)]
     if not sources:
         raise InputError("there are no features to add; name a folder that `endofm extract` has filled")
     load_lancedb()
@@ -167,7 +169,7 @@ class _Adding:
         return AddReport(tuple(self.added), clips, self.skipped, tuple(self.copies), tuple(self.failed))
 
     def _done(self, source: _Source, known: dict[str, Recording]) -> bool:
-        recording = known.get(str(source.file.resolve()))
+        recording = known.get(full_name(source.file))
         state = file_state(source.file)
         if recording is None or (recording.size_bytes, recording.modified) != state:
             return False
@@ -204,7 +206,9 @@ class _Adding:
                 continue
             settings = own if settings is None else settings
             if own != settings:
-                require_same_settings(source.file.parent, settings, own, remedy="add them to libraries of their own")
+                require_same_settings(
+                    str(source.file.parent), settings, own, remedy="add them to libraries of their own"
+                )
             step = max(len(features) // _SAMPLE_CLIPS, 1)
             units.append(unit_rows(np.asarray(features)[::step]))
             recordings += [number] * len(units[-1])
@@ -240,7 +244,7 @@ def _recording(source: _Source, features: VideoFeatures, number: int) -> Recordi
     return Recording(
         id=number,
         name=source.name,
-        features=str(source.file.resolve()),
+        features=full_name(source.file),
         media=source.media,
         set=source.set,
         patient=source.patient,
@@ -254,20 +258,22 @@ def _recording(source: _Source, features: VideoFeatures, number: int) -> Recordi
     )
 
 
-def _sources(path: Path, set_name: str | None, labels: str | Path | None) -> list[_Source]:
+def _sources(path: Path | Address, set_name: str | None, labels: str | Path | None) -> list[_Source]:
     """Return the feature files of a folder, or one file, with what a list says about them.
 
     Raises:
         InputError: If there is no such folder or file, or the list cannot be understood.
     """
-    if is_feature_file(path):
+    files: dict[str, Path | Address]
+    # Below the address of one object there is nothing.
+    if is_feature_file(path) if isinstance(path, Path) else path.suffix and not objects_below(path):
         folder, files = path.parent, {path.name.removesuffix(path.suffix): path}
     else:
         folder, files = path, dict(FeatureSet.open(path).files)
-    media: dict[Path, str] = {}
-    if (folder / manifest_name(folder)).is_file():
-        media = {folder / entry.output: str(Path(entry.source).resolve()) for entry in read_entries(folder)}
-    chosen = folder.resolve().name if set_name is None else set_name
+    media: dict[Path | Address, str] = {}
+    if place_of(folder).existing_file(manifest_name(folder)):
+        media = {folder / entry.output: full_name(entry.source) for entry in read_entries(folder)}
+    chosen = PurePath(full_name(folder)).name if set_name is None else set_name
     described = labels is not None or set_name is not None
     sources = [
         _Source(file=file, name=name, media=media.get(file, ""), set=chosen, described=described)
@@ -276,11 +282,11 @@ def _sources(path: Path, set_name: str | None, labels: str | Path | None) -> lis
     return sources if labels is None else _labelled(sources, folder, read_clips(labels))
 
 
-def _labelled(sources: list[_Source], folder: Path, table: ClipTable) -> list[_Source]:
+def _labelled(sources: list[_Source], folder: Path | Address, table: ClipTable) -> list[_Source]:
     """Return the sources with patients and labelled spans of a list."""
     known = feature_files(folder)
-    spans: dict[Path, list[TimeSpan]] = {}
-    patients: dict[Path, str] = {}
+    spans: dict[Path | Address, list[TimeSpan]] = {}
+    patients: dict[Path | Address, str] = {}
     for row in range(len(table)):
         file = file_of(known, table, row)
         if file is None:

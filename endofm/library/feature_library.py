@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from endofm.address import Address
 from endofm.arguments import integer_argument
 from endofm.errors import InputError, WeightsNotFoundError, quoted
 from endofm.library.adding import AddReport, add_features
@@ -125,7 +126,7 @@ class FeatureLibrary:
 
     def add(
         self,
-        features: str | Path | Iterable[str | Path],
+        features: str | Path | Address | Iterable[str | Path | Address],
         *,
         set: str | None = None,
         labels: str | Path | None = None,
@@ -136,7 +137,8 @@ class FeatureLibrary:
         An interrupted call is resumed by the same call. A file that has changed replaces what was stored of it.
 
         Args:
-            features: Folder that ``endofm extract`` has filled, or a feature file; or several.
+            features: Folder that ``endofm extract`` has filled, or a feature file; or several. Addresses in object
+                storage (``s3://``) are taken too.
             set: Name of the set that they belong to; by default the name of the folder.
             labels: List ``path,label[,start,end,patient]`` of the recordings.
             progress: Show a progress bar on a terminal, or call a function (:data:`~endofm.progress.Progress`).
@@ -145,7 +147,7 @@ class FeatureLibrary:
             JobError: If features are of other weights or settings than the library, or another process is adding.
             InputError: If there are no features, or the list cannot be understood.
         """
-        many = [features] if isinstance(features, (str, Path)) else list(features)
+        many = [features] if isinstance(features, (str, Path, Address)) else list(features)
         report = add_features(self.folder, many, set_name=set, labels=labels, progress=progress)
         self._opened = LibraryStore(self.folder)
         return report

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from endofm.address import Address, full_name, is_address
 from endofm.errors import InputError, quoted
 from endofm.tasks.features.results import VideoFeatures
 
@@ -19,8 +20,8 @@ class Recording:
     Attributes:
         id: Number of the recording, which its clips carry.
         name: Name of the video, relative to the folder that was extracted.
-        features: Feature file, as an absolute path.
-        media: Video, as an absolute path; empty if it is not known.
+        features: Feature file, as an absolute path or an address.
+        media: Video, as an absolute path or an address; empty if it is not known.
         set: Name of the set that it was added with.
         patient: Patient; empty if unknown.
         clips: Number of clips.
@@ -47,14 +48,18 @@ class Recording:
     video_bytes: int
 
     def media_file(self, folders: Sequence[str | Path] = ()) -> Path | None:
-        """Return the video, None if it is not there.
+        """Return the video, None if it is not there or in object storage.
 
         Args:
             folders: Folders that hold the videos under their names, for a library that was moved.
         """
-        places = [Path(self.media)] if self.media else []
+        places = [Path(self.media)] if self.media and not is_address(self.media) else []
         places += [Path(folder) / self.name for folder in folders]
         return next((place for place in places if place.exists()), None)
+
+    def media_address(self) -> Address | None:
+        """Return the address of a video in object storage, None for other videos."""
+        return Address(self.media) if is_address(self.media) else None
 
     def is_same_video(self, video: Mapping[str, Any]) -> bool:
         """Return whether the description of a video in the provenance of features is that of this recording.
@@ -120,7 +125,7 @@ def find_recording(recordings: Sequence[Recording], name: str) -> Recording | No
     Raises:
         InputError: If several have this name.
     """
-    path = str(Path(name).resolve())
+    path = full_name(name)
     found = [one for one in recordings if path in (one.media, one.features)] or [
         one for one in recordings if name == one.name
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from endofm.address import Address
 from endofm.errors import EndoFMError
 from endofm.library.hits import SearchHit
 from endofm.video.open import open_video
@@ -16,11 +17,11 @@ SIDE = 240
 """Longest side of a thumbnail in pixels."""
 
 
-def thumbnail(video: str | Path, seconds: float, side: int = SIDE) -> npt.NDArray[np.uint8]:
+def thumbnail(video: str | Path | Address, seconds: float, side: int = SIDE) -> npt.NDArray[np.uint8]:
     """Return the frame of a video at a time, made smaller.
 
     Args:
-        video: Video file or folder of frames.
+        video: Video file, folder of frames, or address of a video.
         seconds: Seconds after the first frame.
         side: Longest side of the picture in pixels; smaller frames keep their size.
 
@@ -48,7 +49,7 @@ def thumbnails(hits: Sequence[SearchHit], media: Sequence[str | Path] = ()) -> I
         media: Folders that hold the videos under their names, for a library that was moved.
     """
     for hit in hits:
-        file = hit.recording.media_file(media)
+        file = hit.recording.media_file(media) or hit.recording.media_address()
         try:
             middle = (hit.start_seconds + hit.end_seconds) / 2
             yield None if file is None else thumbnail(file, middle)

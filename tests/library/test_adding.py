@@ -12,6 +12,7 @@ from huggingface_hub.utils import WeakFileLock
 from endofm import FeatureLibrary
 from endofm.errors import JobError
 from helpers.made_library import write_recordings
+from helpers.stored_copy import stored_copy
 
 # Recordings are written one by one, and the process is killed without warning at a call of one method.
 _KILLED = """
@@ -79,3 +80,19 @@ def test_a_reader_sees_what_another_process_adds(tmp_path: Path) -> None:
     assert len(reader.search("0.mp4@1", 100)) == 12
     writer.add(write_recordings(tmp_path / "more", 1, first=5), progress=False)
     assert len(reader.search("0.mp4@1", 100)) == 24
+
+
+def test_features_in_a_store_are_added_as_those_of_a_folder(tmp_path: Path) -> None:
+    features = write_recordings(tmp_path / "features", 3)
+    address = stored_copy(features)
+    libraries = FeatureLibrary(tmp_path / "a.lance"), FeatureLibrary(tmp_path / "b.lance")
+    for library, source in zip(libraries, (features, address), strict=True):
+        assert len(library.add(source, progress=False).added) == 3
+        assert library.add(source, progress=False).skipped == 3
+    found = [[(hit.recording.name, hit.start_seconds) for hit in one.search("1.mp4@1", 20)] for one in libraries]
+    assert found[0] == found[1]
+    recording = libraries[1].recordings[0]
+    assert recording.features.startswith(f"{address}/")
+    assert recording.set == libraries[0].recordings[0].set
+    one = FeatureLibrary(tmp_path / "c.lance")
+    assert [each.features for each in one.add(recording.features, progress=False).added] == [recording.features]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from endofm.address import Address, located
 from endofm.errors import InputError, require_extra
-from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file
-from endofm.tasks.features.parquet_set import is_parquet_set, set_files
+from endofm.inference.job_manifest import read_entries
+from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file, stored_feature_files
+from endofm.tasks.features.parquet_set import SET_SUFFIX, is_parquet_set, set_files
 from endofm.tasks.features.results import VideoFeatures
 from endofm.tasks.result_rows import html_table
 from endofm.video.frames import Float64Array
@@ -19,6 +21,7 @@ from endofm.video.frames import Float64Array
 if TYPE_CHECKING:
     import pandas
 
+_Place = TypeVar("_Place", Path, Address)
 
 _SHOWN = 20
 
@@ -59,34 +62,31 @@ class FeatureSet(Mapping[str, VideoFeatures]):
         (19200, 192)
     """
 
-    def __init__(self, files: Mapping[str, str | Path]) -> None:
-        self.files = {name: Path(path) for name, path in files.items()}
+    def __init__(self, files: Mapping[str, str | Path | Address]) -> None:
+        self.files = {name: located(path) for name, path in files.items()}
 
     @classmethod
-    def open(cls, folder: str | Path) -> FeatureSet:
+    def open(cls, folder: str | Path | Address) -> FeatureSet:
         """List the feature files in a folder and below it, such as ``endofm extract`` writes; hidden files are skipped.
+
+        In object storage the same is done below an address; each file is copied when it is read.
 
         Names are paths relative to the folder, without the suffix; in a Parquet data set they are those of the videos.
 
         Raises:
             InputError: If there is no such folder, no feature file in it, or two files of one name.
+            StoreError: If a store does not answer.
         """
-        folder = Path(folder)
+        folder = located(folder)
+        if isinstance(folder, Address):
+            return cls(_distinct(folder, _stored(folder)))
         if not folder.is_dir():
             raise InputError(f"{folder}: there is no such folder of features")
         if is_parquet_set(folder) and (parts := set_files(folder)):
             return cls(parts)
-        files: dict[str, Path] = {}
-        for path in sorted(folder.rglob("*")):
-            if path.name.startswith(".") or not is_feature_file(path):
-                continue
-            name = path.relative_to(folder).as_posix().removesuffix(path.suffix)
-            if name in files:
-                raise InputError(f"{path} and {files[name]}: two feature files of one video; keep one of them")
-            files[name] = path
-        if not files:
-            raise InputError(f"{folder}: there are no feature files ({', '.join(FEATURE_SUFFIXES)}) in it")
-        return cls(files)
+        found = [path for path in sorted(folder.rglob("*")) if not path.name.startswith(".") and is_feature_file(path)]
+        named = ((path.relative_to(folder).as_posix().removesuffix(path.suffix), path) for path in found)
+        return cls(_distinct(folder, named))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -98,8 +98,8 @@ class FeatureSet(Mapping[str, VideoFeatures]):
         return VideoFeatures.load(self.files[name])
 
     def __repr__(self) -> str:
-        folders = {path.parent for path in self.files.values()}
-        where = f" in {min(folders, key=lambda path: len(path.parts))}" if folders else ""
+        folders = {str(path.parent) for path in self.files.values()}
+        where = f" in {min(folders, key=lambda name: len(PurePath(name).parts))}" if folders else ""
         return f"FeatureSet({len(self)} {'video' if len(self) == 1 else 'videos'}{where})"
 
     def _repr_html_(self) -> str:
@@ -153,3 +153,24 @@ class FeatureSet(Mapping[str, VideoFeatures]):
         for place, name in enumerate(("videos", "start_seconds", "end_seconds")):
             frame.insert(place, "video" if name == "videos" else name, getattr(clips, name))
         return frame
+
+
+def _stored(folder: Address) -> Iterator[tuple[str, Address]]:
+    """Yield name and address of the feature files below an address; a Parquet data set is known by its manifest."""
+    files = stored_feature_files(folder)
+    if folder.suffix == SET_SUFFIX:
+        named = {entry.output: str(entry.summary.get("video", "")) for entry in read_entries(folder)}
+        return ((named[name], file) for name, file in files.items() if name in named)
+    return ((name.removesuffix(file.suffix), file) for name, file in files.items())
+
+
+def _distinct(folder: Path | Address, named: Iterable[tuple[str, _Place]]) -> dict[str, _Place]:
+    """Return files by their names; raises InputError if there is none, or two of one name."""
+    files: dict[str, _Place] = {}
+    for name, path in named:
+        if name in files:
+            raise InputError(f"{path} and {files[name]}: two feature files of one video; keep one of them")
+        files[name] = path
+    if not files:
+        raise InputError(f"{folder}: there are no feature files ({', '.join(FEATURE_SUFFIXES)}) in it")
+    return files

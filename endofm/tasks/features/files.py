@@ -11,15 +11,17 @@ import importlib
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from endofm.errors import EndoFMError, FeatureFileError, InputError, cause, quoted, require_extra
+from endofm.address import Address, local_copy, objects_below
+from endofm.errors import EndoFMError, FeatureFileError, InputError, StoreError, cause, quoted, require_extra
 from endofm.files import atomic_path
 from endofm.json_text import parse_json
+from endofm.output_place import place_of
 
 FORMAT = {"format": "endofm-features", "format_version": "1"}
 """Strings that identify a feature file; the version is raised when an older reader would misread a newer file."""
@@ -162,6 +164,29 @@ def is_feature_file(path: Path) -> bool:
         return False
 
 
+def stored_feature_files(folder: Address) -> dict[str, Address]:
+    """Return the feature files below an address by their names relative to it; hidden ones are skipped.
+
+    Raises:
+        StoreError: If the store does not answer.
+    """
+    found: dict[str, Address] = {}
+    for name, state in objects_below(folder).items():
+        parts = name.split("/")
+        if any(part.startswith(".") and part != parts[-1] for part in parts):
+            continue
+        kinds = [(index, _KINDS.get(PurePosixPath(part).suffix.lower())) for index, part in enumerate(parts, 1)]
+        inside = next((index for index, kind in kinds if kind is not None and kind.folder and index < len(parts)), None)
+        kind = kinds[-1][1]
+        if inside is not None:
+            found.setdefault("/".join(parts[:inside]), folder / "/".join(parts[:inside]))
+        elif kind is not None and not kind.folder and not parts[-1].startswith("."):
+            beginning = place_of(folder).read(name, _SNIFFED_BYTES) if kind.common else b""
+            if not kind.common or FORMAT["format"].encode() in beginning:
+                found[name] = Address((folder / name).url, listed=state)
+    return found
+
+
 def require_feature_format(path: str | Path) -> None:
     """Raise unless a feature file of this name can be written and read here.
 
@@ -175,7 +200,7 @@ def require_feature_format(path: str | Path) -> None:
     _kind(Path(path))
 
 
-def _kind(path: Path) -> _FileKind:
+def _kind(path: Path | Address) -> _FileKind:
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"{path}: a feature file ends in {', '.join(FEATURE_SUFFIXES)}, not {quoted(path.suffix)}")
@@ -206,8 +231,8 @@ def write_arrays(path: Path, arrays: Arrays, strings: Strings) -> None:
         raise FeatureFileError(f"{path}: cannot be written ({error})") from error
 
 
-def read_arrays(path: Path) -> tuple[Arrays, Strings]:
-    """Read what :func:`write_arrays` wrote; nothing in a file is executed.
+def read_arrays(path: Path | Address) -> tuple[Arrays, Strings]:
+    """Read what :func:`write_arrays` wrote; nothing in a file is executed. An object of a store is copied first.
 
     Raises:
         InputError: If the suffix is unknown.
@@ -215,10 +240,13 @@ def read_arrays(path: Path) -> tuple[Arrays, Strings]:
         MissingExtraError: If the format's package is not installed.
     """
     kind = _kind(path)
-    if not (path.is_dir() if kind.folder else path.is_file()):
+    if isinstance(path, Path) and not (path.is_dir() if kind.folder else path.is_file()):
         raise FeatureFileError(f"{path}: there is no such {'folder' if kind.folder else 'file'}")
     try:
-        arrays, strings = kind.read(path)
+        with local_copy(path, folder=kind.folder) as file:
+            arrays, strings = kind.read(file)
+    except StoreError as error:
+        raise FeatureFileError(str(error)) from None
     except EndoFMError:
         raise
     except Exception as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
+from endofm.address import Address, located
 from endofm.errors import FeatureFileError, InputError, require_extra
 from endofm.json_text import parse_json
 from endofm.tasks.features.files import Spool, read_arrays, write_arrays
@@ -313,8 +314,8 @@ class VideoFeatures(Moments, TimedRows[ClipFeatures]):
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> VideoFeatures:
-        """Read a file that :meth:`save` wrote.
+    def load(cls, path: str | Path | Address) -> VideoFeatures:
+        """Read a file that :meth:`save` wrote, or such an object by its address (``s3://``, extra ``remote``).
 
         Patch tokens in a ``.safetensors`` file stay on disk until they are used; all other arrays are read into memory.
 
@@ -323,7 +324,7 @@ class VideoFeatures(Moments, TimedRows[ClipFeatures]):
             FeatureFileError: If the file is missing, damaged, not a feature file or of a newer format.
             MissingExtraError: If the format's package is not installed.
         """
-        path = Path(path)
+        path = located(path)
         arrays, texts = read_arrays(path)
         try:
             return cls(

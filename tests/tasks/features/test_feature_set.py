@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from endofm import FeatureSet
+from endofm import FeatureSet, VideoFeatures
 from endofm.errors import FeatureFileError, InputError
+from endofm.inference.job_manifest import Entry
+from endofm.tasks.features.parquet_set import save_part
 from helpers.made_features import made_features
+from helpers.stored_copy import stored_copy
 
 
 def saved(folder: Path, name: str, **more: object) -> None:
@@ -73,3 +78,40 @@ def test_folders_that_are_no_feature_sets(tmp_path: Path) -> None:
         FeatureSet.open(tmp_path)
     with pytest.raises(InputError, match="no feature files"):
         FeatureSet({}).stack()
+
+
+def test_files_in_a_store_are_read_as_those_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    names = ["a/x.safetensors", "b/y.mp4.npz", "c.parquet", "d.csv", "e.pt"]
+    for seed, name in enumerate(names):
+        saved(folder, name, clips=3, seed=seed, level="patch" if seed == 0 else "clip")
+    if importlib.util.find_spec("zarr"):
+        saved(folder, "f.zarr", clips=2, seed=9)
+    saved(folder, ".hidden.npz")
+    (folder / "list.csv").write_text("path,label\n")
+    address = stored_copy(folder)
+    here, there = FeatureSet.open(folder), FeatureSet.open(address)
+    assert list(there) == list(here)
+    assert repr(there).endswith(f"videos in {address})")
+    for name, features in there.items():
+        for key, array in here[name].arrays().items():
+            assert np.array_equal(features.arrays()[key], array), (name, key)
+        assert features.provenance == here[name].provenance
+    # The copy that an array on disk is read from is gone when the array is.
+    assert VideoFeatures.load(f"{address}/a/x.safetensors").level == "patch"
+    with pytest.raises(FeatureFileError, match=r"nothing\.npz: there is no such object"):
+        VideoFeatures.load(f"{address}/nothing.npz")
+    with pytest.raises(InputError, match="there are no feature files"):
+        FeatureSet.open(f"{address}/none")
+
+
+def test_a_parquet_data_set_in_a_store(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    folder = tmp_path / "features.parquet"
+    path = folder / "bucket=1" / "abc.parquet"
+    path.parent.mkdir(parents=True)
+    save_part(made_features(3, seed=1), path, "a/x.mp4")
+    entry = Entry(source="x", output="bucket=1/abc.parquet", status="done", size_bytes=1, modified=1)
+    rows = [{**entry.to_row(), "video": "a/x.mp4"}]
+    (folder / ".manifest.json").write_text(json.dumps({"settings": {}, "videos": rows}))
+    assert list(FeatureSet.open(stored_copy(folder))) == list(FeatureSet.open(folder)) == ["a/x.mp4"]
