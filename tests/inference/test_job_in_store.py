@@ -22,6 +22,7 @@ from endofm.inference.job import ItemResult, JobReport, run_job
 from endofm.inference.job_manifest import read_entries
 from endofm.inference.video_paths import VideoItem
 from endofm.output_place import place_of
+from endofm.pool import LocalEngine
 from endofm.resume import LOCK_NAME
 from endofm.video.object_file import open_remote
 from helpers.s3_store import BUCKET, S3Store, s3_store
@@ -69,7 +70,7 @@ RESULTS = {f"out/{name}{suffix}" for name in ("o/one", "t/two") for suffix in ("
 def test_a_store_ends_with_the_files_of_a_folder(
     store: S3Store, items: list[VideoItem], tmp_path: Path, jobs: int
 ) -> None:
-    report, local = run(items, jobs=jobs), run(items, str(tmp_path))
+    report, local = run(items, engine=LocalEngine(jobs)), run(items, str(tmp_path))
     assert report == local
     assert not report.failed
     assert store.names() == {"in/one", "in/two", "out/manifest.json", *RESULTS}
