@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -175,25 +176,34 @@ class ClipLoader:
             )
 
     def _tasks(self) -> Iterator[list[Any]]:
-        """Yield the tasks of each remaining batch of the epoch."""
+        """Return the tasks of each remaining batch of the epoch."""
         tasks = self.dataset.tasks(
             shuffle=self.shuffle, rank=self.rank, world_size=self.world_size, skip=self._start * self.batch_size
         )
-        for _ in range(self._start, len(self)):
-            yield list(islice(tasks, self.batch_size))
+        # A generator that does not hold the loader; see `_Batches`.
+        return (list(islice(tasks, size)) for size in [self.batch_size] * (len(self) - self._start))
 
 
 class _Batches:
-    """Batch sampler for ``DataLoader``: the tasks of the selected epoch at every iteration."""
+    """Batch sampler for ``DataLoader``: the tasks of the selected epoch at every iteration.
+
+    It does not keep the loader alive. In a cycle of references the queues would be closed before the workers are told
+    to end, and everyone would wait for each of them until a timeout.
+    """
 
     def __init__(self, loader: ClipLoader) -> None:
-        self._loader = loader
+        self._loader = weakref.ref(loader)
+
+    def _owner(self) -> ClipLoader:
+        loader = self._loader()
+        assert loader is not None
+        return loader
 
     def __iter__(self) -> Iterator[list[Any]]:
-        return self._loader._tasks()
+        return self._owner()._tasks()
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return len(self._owner())
 
 
 class _Reader(Dataset["ClipSample | SkippedClip"]):

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import tarfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,18 +16,20 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from endofm.address import SCHEMES, Address, is_address, without_secrets
 from endofm.data.clip_table import ClipTable
 from endofm.errors import InputError, JobError, VideoError, require_extra
 from endofm.files import atomic_path, write_text
 from endofm.json_text import parse_json
 from endofm.progress import progress_bar
 from endofm.resume import exclusive, file_state
+from endofm.video.object_file import open_remote
 
 INDEX_NAME = "shards.json"
 """Index file next to the shards: the number of clips in each of them, and the names of the classes."""
 
-_ATTEMPTS = 3
-"""Number of attempts to read a shard whose connection breaks."""
+_WAITS_SECONDS = (0.0, 1.0, 10.0)
+"""Waits before each attempt to read a shard from a store, beyond what the store's own client tries again."""
 _TIMEOUT_SECONDS = 60.0
 _REQUIRED = {"id", "label", "patient", "index", "time_scale"}
 
@@ -216,12 +219,14 @@ def read_index(folder: str) -> ShardIndex:
         shards = [(f"{folder.rstrip('/')}/{shard['name']}", int(shard["clips"])) for shard in content["shards"]]
         names, clips = zip(*shards, strict=True)
         return ShardIndex(names, clips, tuple(content["classes"]))
-    except OSError as error:
+    except (OSError, VideoError) as error:
+        shown = without_secrets(source)
+        why = without_secrets(str(error)).removeprefix(f"{shown}: ")
         raise InputError(
-            f"{source} cannot be read ({error}); give the folder, or its URL, that `endofm data shard` filled"
+            f"{shown} cannot be read ({why}); give the folder, or its URL, that `endofm data shard` filled"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{source} is damaged ({error!r}); pack the shards again") from error
+        raise InputError(f"{without_secrets(source)} is damaged ({error!r}); pack the shards again") from error
 
 
 def read_shard(shard: str, clips: int) -> Iterator[PackedClip | BrokenShard]:
@@ -234,7 +239,8 @@ def read_shard(shard: str, clips: int) -> Iterator[PackedClip | BrokenShard]:
         clips: Expected number of clips.
     """
     count, problem = 0, ""
-    for _ in range(_ATTEMPTS if _is_address(shard) else 1):
+    for wait in _WAITS_SECONDS if _is_address(shard) else (0.0,):
+        time.sleep(wait)
         try:
             with _open(shard) as file, tarfile.open(fileobj=file, mode="r|") as tar:
                 # A tar stream cannot be entered in its middle: after a break it is read again from the start, and
@@ -245,10 +251,10 @@ def read_shard(shard: str, clips: int) -> Iterator[PackedClip | BrokenShard]:
                         yield packed
             problem = ""
         except Exception as error:  # whatever the opener of the address raises: network, pipe, tar
-            problem = f" ({error})"
+            problem = f" ({without_secrets(str(error))})"
         if count >= clips:
             return
-    yield BrokenShard(shard, f"{count} of the {clips} clips of this shard could be read{problem}")
+    yield BrokenShard(without_secrets(shard), f"{count} of the {clips} clips of this shard could be read{problem}")
 
 
 def _clips(shard: str, tar: tarfile.TarFile) -> Iterator[PackedClip | BrokenShard]:
@@ -281,7 +287,7 @@ def _join(name: str, parts: dict[str, bytes]) -> PackedClip | BrokenShard:
 
 
 def _is_address(name: str) -> bool:
-    return "://" in name or name.startswith("pipe:")
+    return is_address(name) or name.startswith("pipe:")
 
 
 def _open(name: str) -> IO[bytes]:
@@ -290,6 +296,8 @@ def _open(name: str) -> IO[bytes]:
         return Path(name).open("rb")
     if name.startswith(("http://", "https://")):
         return cast("IO[bytes]", urllib.request.urlopen(name, timeout=_TIMEOUT_SECONDS))
+    if is_address(name) and Address(name).scheme in SCHEMES:
+        return open_remote(name, stream=True)[0]
     gopen = require_extra("webdataset.gopen", "data", f"Reading {name.partition(':')[0]}: URLs")
     try:
         return cast("IO[bytes]", gopen.gopen(name))

@@ -34,8 +34,9 @@ class ShardDataset:
     another one in every epoch. To resume in the middle of an epoch, the earlier clips are read but not decoded.
 
     Args:
-        folder: Folder that ``endofm data shard`` filled, or its URL: ``http://`` and ``https://``, and with the extra
-            ``data`` (the package ``webdataset`` and the provider's command-line tool) ``s3://``, ``gs://`` and others.
+        folder: Folder that ``endofm data shard`` filled, or its URL: ``http://`` and ``https://``; ``s3://``, ``gs://``
+            and ``az://`` with the extra ``remote``; ``pipe:COMMAND`` and others with the extra ``data``, which brings
+            the package ``webdataset``.
         sampler: See :class:`~endofm.data.clip_dataset.ClipDataset`.
         transform: See :class:`~endofm.data.clip_dataset.ClipDataset`.
         seed: Seed of the order and of all random choices.
@@ -48,7 +49,7 @@ class ShardDataset:
 
     Raises:
         InputError: If the folder cannot be read or holds no shards.
-        MissingExtraError: If the URL needs ``webdataset`` and it is not installed.
+        MissingExtraError: If the URL needs an extra that is not installed.
 
     Example:
         >>> data = ShardDataset("https://storage.example/sun-seg", sampler=RandomWindow(8, 5.0))  # doctest: +SKIP

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from endofm.address import Address, located
 from endofm.config import EncoderConfig, ModelConfig
 from endofm.data.clip_dataset import ClipDataset
 from endofm.data.clip_table import ClipTable, join_tables
@@ -115,7 +116,7 @@ def build_objective(objective: EndoFMObjectiveConfig | VCLConfig, start: Start) 
 def _read_sources(data: PretrainDataConfig) -> tuple[ClipTable | None, list[DataSource]]:
     """Return the clips (None for shards, which are not listed), and all sources as named in the card."""
     if data.shards is not None:
-        return None, [DataSource(Path(data.shards).resolve().name, len(ShardDataset(data.shards)))]
+        return None, [DataSource(_title(data.shards), len(ShardDataset(data.shards)))]
     # Labels are not used, so that none of them is checked.
     missing: Missing = "leave out" if data.allow_missing else "refuse"
     tables = [read_clips(*data.clips, classes=(), missing=missing)] if data.clips else []
@@ -142,7 +143,10 @@ def count_clips(data: PretrainDataConfig) -> int:
 
 def _title(source: str) -> str:
     # The card is published: it names a source without the folders of this machine.
-    path = Path(source).resolve()
+    place = located(source)
+    if isinstance(place, Address):
+        return place.name
+    path = place.resolve()
     return path.name if path.is_dir() else f"{path.parent.name}/{path.name}"
 
 

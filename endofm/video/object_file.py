@@ -7,15 +7,16 @@ Credentials are those of the store's own configuration (environment, profiles, r
 from __future__ import annotations
 
 import io
-from typing import BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 from endofm.address import Address, require_scheme, store_of, why_not
 from endofm.errors import InputError, MissingExtraError, VideoError
 
 _BLOCK_BYTES, _KEPT_BLOCKS = 2**20, 32
+_STREAM_BYTES = 8 * 2**20
 
 
-def open_remote(url: str) -> tuple[BinaryIO, str]:
+def open_remote(url: str, *, stream: bool = False) -> tuple[BinaryIO, str]:
     """Open an object by its address for reading by ranges.
 
     A read that fails after the store's own retries is an error, never the end of the video. S3 refuses the next
@@ -23,6 +24,7 @@ def open_remote(url: str) -> tuple[BinaryIO, str]:
 
     Args:
         url: Address such as ``s3://bucket/procedure.mp4``.
+        stream: It will be read from front to back: few large ranges are requested, and none is kept.
 
     Returns:
         A file object, and the address without what may be secret in it, for messages.
@@ -42,10 +44,12 @@ def open_remote(url: str) -> tuple[BinaryIO, str]:
         raise
     except Exception as error:
         _refuse(error, shown)
+    options: dict[str, Any] = {"block_size": _BLOCK_BYTES, "cache_type": "blockcache"}
+    options["cache_options"] = {"maxblocks": _KEPT_BLOCKS}
+    if stream:
+        options = {"block_size": _STREAM_BYTES, "cache_type": "readahead"}
     try:
-        file = system.open(
-            path, "rb", block_size=_BLOCK_BYTES, cache_type="blockcache", cache_options={"maxblocks": _KEPT_BLOCKS}
-        )
+        file = system.open(path, "rb", **options)
     except Exception as error:
         _refuse(error, shown)
     if not file.seekable():

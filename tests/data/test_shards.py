@@ -217,6 +217,7 @@ def storage(shards: Path) -> Iterator[str]:
 
 
 def test_shards_are_read_over_http(shards: Path, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("endofm.data.shard_files._WAITS_SECONDS", (0, 0, 0))
     monkeypatch.setenv("no_proxy", "*")
     here = ids_of(ClipLoader(ShardDataset(shards), 3, num_workers=1))
     assert ids_of(ClipLoader(ShardDataset(storage), 3)) == here
@@ -232,8 +233,8 @@ def test_shards_are_read_over_http(shards: Path, storage: str, monkeypatch: pyte
 
 def test_other_addresses_are_opened_by_webdataset(shards: Path) -> None:
     pytest.importorskip("webdataset")
-    assert len(clips(ShardDataset(f"file://{shards}"))) == 11
-    with pytest.raises(VideoError, match="nonsense"):
+    assert len(clips(ShardDataset(f"pipe:cat {shards}"))) == 11
+    with pytest.raises(InputError, match="nonsense"):
         ShardDataset("nonsense://bucket")
 
 

@@ -28,6 +28,7 @@ class S3Store:
         on_writes: The faults are those of writes of objects whose names hold this text, instead of reads.
         down: Every request is refused by a closed connection.
         bytes_read: Bytes of objects that went through the proxy.
+        reads: Number of reads of objects.
     """
 
     client: Any
@@ -36,6 +37,7 @@ class S3Store:
     on_writes: str | None = None
     down: bool = False
     bytes_read: int = 0
+    reads: int = 0
 
     def put(self, key: str, content: bytes) -> str:
         """Store an object; return its address."""
@@ -102,6 +104,7 @@ def _handler(store: S3Store, port: int) -> type[BaseHTTPRequestHandler]:
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             reads = self.command == "GET" and "Range" in self.headers
+            store.reads += reads
             if store.on_writes is None:
                 meant = reads
             else:
