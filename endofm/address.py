@@ -28,6 +28,10 @@ class ObjectState(NamedTuple):
     st_mtime_ns: int
 
 
+NO_STATE = ObjectState(-1, 0)
+"""State of an object that its store has not listed."""
+
+
 @dataclass(frozen=True)
 class Address:
     """The address of one object, with those methods of :class:`pathlib.Path` that a job over many videos uses.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from endofm.address import Address, local_copy, located
 from endofm.cli.batch import (
     collect_videos,
     configure_batch,
@@ -73,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the reports; the status is 1 if one of the videos failed."""
-    from endofm.errors import InputError, require_extra
+    from endofm.errors import require_extra
     from endofm.inference.job_manifest import read_entries
     from endofm.report.page import chart_library
     from endofm.report.saved_results import require_distinct, split_saved_features
@@ -81,12 +82,9 @@ def run(args: argparse.Namespace) -> int:
 
     saved = split_saved_features(args.paths)
     # Feature files are found like videos, and then have the names of the videos that they are of.
-    args.paths = [*saved.others, *map(str, saved.names)]
+    args.paths = [*saved.others, *saved.names]
     items = collect_videos(args)
-    for item in items:
-        if not isinstance(item.path, Path):
-            raise InputError(f"{item.path}: reports are made of files and folders; extract the features of this first")
-    items[:] = [replace(item, output=saved.names.get(Path(item.path), item.output)) for item in items]
+    items[:] = [replace(item, output=saved.names.get(item.path, item.output)) for item in items]
     require_distinct(items)
     take_default_weights(args, PACKAGED_WEIGHTS, "a small encoder in this package")
     for package in ("jinja2", "ruptures"):
@@ -105,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
         options={"batch_size": args.batch_size, "field_of_view": args.field_of_view},
         fps=args.fps,
         links=not args.no_links,
+        local=isinstance(args.out, Path),
         videos=saved.videos,
         progress=not args.quiet and args.jobs == 1,
     )
@@ -120,11 +119,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _task(task: str, value: str, args: argparse.Namespace) -> ModelLoader | SavedPredictions:
     """Return the loader of a task's weights, which have been loaded once, or its saved predictions."""
-    from endofm.report.saved_results import SavedPredictions
-    from endofm.resume import manifest_name
+    from endofm.report.saved_results import SavedPredictions, has_results
 
-    if (Path(value) / manifest_name(value)).is_file():
-        return SavedPredictions.open(Path(value))
+    if has_results(located(value)):
+        return SavedPredictions.open(located(value))
     loader = ModelLoader.for_weights(task, value, args)
     loader.load()
     return loader
@@ -148,6 +146,7 @@ class ReportWriter:
         options: Further arguments of the extraction.
         fps: Frame rate of folders of frames.
         links: Link times to the video.
+        local: The pages are files of this machine, from which a link can lead to another file.
         videos: Videos of saved feature files.
         progress: Show a progress bar over the clips.
     """
@@ -158,6 +157,7 @@ class ReportWriter:
     options: Mapping[str, Any]
     fps: float | None
     links: bool
+    local: bool
     videos: Mapping[str, str]
     progress: bool
 
@@ -166,25 +166,25 @@ class ReportWriter:
         from endofm.files import write_text
         from endofm.inference.job import ItemResult
         from endofm.report.page import relative_link, render_procedure
-        from endofm.report.saved_results import video_of
-        from endofm.tasks.features.files import is_feature_file
+        from endofm.report.saved_results import names_features, video_of
         from endofm.tasks.features.results import VideoFeatures
         from endofm.video.open import open_video
 
         features: VideoFeatures | None = None
-        path = Path(item.path)
-        video: Path | None = path
-        if is_feature_file(path):
-            features = VideoFeatures.load(path)
-            video = video_of(path, features, self.videos)
+        video: Path | Address | None = item.path
+        if names_features(item.path):
+            features = VideoFeatures.load(item.path)
+            video = video_of(item.path, features, self.videos)
         fps = self.fps if video is not None and video.is_dir() else None
         with open_video(video, fps=fps) if video is not None else nullcontext() as source:
             report = self._report(item, video, source, features)
         (target,) = targets
         # A folder of frames has no time that a link could lead to.
-        link = relative_link(video, target) if self.links and video is not None and video.is_file() else None
+        linked = self.links and video is not None and video.is_file()
+        link = relative_link(video, target) if linked and self.local and isinstance(video, Path) else None
         depth = len(Path(item.output).parts) - 1
-        write_text(target, render_procedure(report, video=link, index="../" * depth + INDEX))
+        page = render_procedure(report, video=link, unlinked=linked and link is None, index="../" * depth + INDEX)
+        write_text(target, page)
         summary = {
             "seconds": report.end_seconds,
             "clips": len(report.features),
@@ -194,7 +194,7 @@ class ReportWriter:
         return ItemResult(summary=summary, problems=report.problems)
 
     def _report(
-        self, item: VideoItem, video: Path | None, source: VideoSource | None, features: VideoFeatures | None
+        self, item: VideoItem, video: Path | Address | None, source: VideoSource | None, features: VideoFeatures | None
     ) -> ProcedureReport:
         from endofm.report.contents import build_report
 
@@ -221,7 +221,7 @@ class ReportWriter:
         return {"window_seconds": length, "hop_seconds": max(end / _CLIPS, length / 4)}
 
     def _findings(
-        self, video: Path | None, source: VideoSource | None
+        self, video: Path | Address | None, source: VideoSource | None
     ) -> tuple[list[FrameExaminer], list[TaskSection]]:
         """Return the tasks that look at frames, and the sections of classifiers."""
         from endofm.report import task_sections
@@ -235,38 +235,39 @@ class ReportWriter:
             file = None if model is not None or video is None else origin.find(video)  # type: ignore[union-attr]
             if source is None or (model is None and file is None):
                 continue
-            if task == "classification":
-                result = VideoClassification.load(file) if file else model.predict(source, progress=False)  # type: ignore[union-attr]
-                sections.append(task_sections.classification_section(result))
-            elif task == "detection":
-                boxes = VideoDetections.load(file) if file else None
-                examiners.append(task_sections.detection_examiner(model, boxes))
-            else:
-                masks = VideoMasks.load(file) if file else None
-                examiners.append(task_sections.segmentation_examiner(model, masks))
+            with local_copy(file) if file else nullcontext() as saved:
+                if task == "classification":
+                    result = VideoClassification.load(saved) if saved else model.predict(source, progress=False)  # type: ignore[union-attr]
+                    sections.append(task_sections.classification_section(result))
+                elif task == "detection":
+                    boxes = VideoDetections.load(saved) if saved else None
+                    examiners.append(task_sections.detection_examiner(model, boxes))
+                else:
+                    masks = VideoMasks.load(saved) if saved else None
+                    examiners.append(task_sections.segmentation_examiner(model, masks))
         return examiners, sections
 
 
-def write_index(out: Path, entries: Any, left_out: Any) -> Path:
-    """Write the page of all procedures of a folder; returns its path.
+def write_index(out: Path | Address, entries: Any, left_out: Any) -> Path | Address:
+    """Write the page of all procedures of a folder or address; returns where it is.
 
     Args:
-        out: The folder.
+        out: The folder or address.
         entries: Rows of its manifest, failures included.
         left_out: Path and sentence for what was found and is none of the videos.
     """
-    from endofm.files import write_text
+    from endofm.output_place import place_of
     from endofm.report.page import read_icon, render_index
 
-    rows = []
+    rows, place = [], place_of(out)
+    pages = place.existing(entry.output for entry in entries if entry.status == "done")
     for entry in entries:
-        page = out / entry.output
-        there = entry.status == "done" and page.is_file()
+        there = entry.output in pages
         rows.append(
             {
                 "name": entry.output.removesuffix(SUFFIX),
                 "href": "./" + quote(os.fsencode(entry.output)) if there else "",
-                "icon": read_icon(page) if there else "",
+                "icon": read_icon(place, entry.output) if there else "",
                 "seconds": entry.summary.get("seconds", 0.0),
                 "segments": entry.summary.get("segments", 0),
                 "results": entry.summary.get("results", []),
@@ -274,5 +275,5 @@ def write_index(out: Path, entries: Any, left_out: Any) -> Path:
                 "error": entry.error,
             }
         )
-    write_text(out / INDEX, render_index(rows, left_out))
+    place.write(INDEX, render_index(rows, left_out))
     return out / INDEX

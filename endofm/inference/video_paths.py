@@ -40,7 +40,7 @@ class FoundVideos(list[VideoItem]):
         self.left_out = tuple(left_out)
 
 
-def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path | Address] = ()) -> FoundVideos:
+def find_videos(paths: Iterable[str | Path | Address], listed: Iterable[str | Path | Address] = ()) -> FoundVideos:
     """Return the videos of some paths.
 
     A video that is named twice, in whatever spelling or through a link, is one video. Different videos of one name in
@@ -86,7 +86,8 @@ def find_videos(paths: Iterable[str | Path], listed: Iterable[str | Path | Addre
 
 def _stored(address: Address, *, strict: bool) -> tuple[list[VideoItem], list[tuple[str, str]]]:
     """Return the videos below an address, or the one that it is of, and what was left out."""
-    plain = address.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES and not address.url.endswith("/")
+    named = address.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES and not address.url.endswith("/")
+    plain = named or address.listed is not None
     try:
         found = None if plain or address.scheme == "https" else find_objects(address)
     except StoreError:

@@ -24,6 +24,7 @@ import numpy as np
 from endofm._version import __version__
 from endofm.disclaimer import DISCLAIMER
 from endofm.errors import require_extra, visible
+from endofm.output_place import OutputPlace
 from endofm.report.charts import similarity_chart, task_chart, timeline_chart
 from endofm.report.contents import ProcedureReport
 from endofm.report.task_sections import Span, weights_name
@@ -34,16 +35,19 @@ _MOST_ROWS = 200
 _PURPOSE = "Writing reports"
 _NO_ICON = "data:,"
 _ICON = re.compile(r'<link rel="icon" href="(data:image/webp;base64,[A-Za-z0-9+/=]*)">')
-_ICON_CHARACTERS = 60_000
+_ICON_BYTES = 60_000
 """Beginning of a page in which its icon is."""
 
 
-def render_procedure(report: ProcedureReport, *, video: str | None, index: str | None = None) -> str:
+def render_procedure(
+    report: ProcedureReport, *, video: str | None, unlinked: bool = False, index: str | None = None
+) -> str:
     """Return the page of one procedure.
 
     Args:
         report: Its contents.
         video: Address of the video relative to the page, percent-encoded; None for no links.
+        unlinked: There are none because video or page is in object storage; the page says so.
         index: Address of the page of all procedures; None for none.
 
     Raises:
@@ -64,6 +68,7 @@ def render_procedure(report: ProcedureReport, *, video: str | None, index: str |
         [chart_library(), _asset("theme.js"), _asset("procedure.js")],
         report=report,
         video=video,
+        unlinked=unlinked,
         index=index,
         icon=icon,
         untrained=untrained,
@@ -101,12 +106,11 @@ def render_index(rows: Sequence[Mapping[str, Any]], left_out: Sequence[tuple[str
     )
 
 
-def read_icon(page: Path) -> str:
+def read_icon(place: OutputPlace, name: str) -> str:
     """Return the small picture that :func:`render_procedure` has put into the head of a page, or an empty string."""
     try:
-        with page.open(encoding="utf-8") as file:
-            match = _ICON.search(file.read(_ICON_CHARACTERS))
-    except (OSError, ValueError):
+        match = _ICON.search(place.read(name, _ICON_BYTES).decode(errors="replace"))
+    except OSError:
         return ""
     return match[1] if match else ""
 

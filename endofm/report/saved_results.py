@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from endofm.errors import InputError
+from endofm.address import NO_STATE, Address, full_name, located, objects_below
+from endofm.errors import InputError, StoreError
 from endofm.inference.job_manifest import read_entries
 from endofm.inference.video_paths import VideoItem
+from endofm.output_place import place_of
 from endofm.resume import manifest_name
 from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file
 from endofm.tasks.features.results import VideoFeatures
@@ -26,7 +27,7 @@ class SavedFeatures(NamedTuple):
         others: The inputs that are no saved features.
     """
 
-    names: dict[Path, str]
+    names: dict[Path | Address, str]
     videos: dict[str, str]
     others: list[str]
 
@@ -39,12 +40,15 @@ def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
     """
     found = SavedFeatures({}, {}, [])
     for text in paths:
-        path = Path(text)
-        if is_feature_file(path):
+        path = located(text)
+        if names_features(path):
             found.names[path] = path.name.removesuffix(path.suffix)
-        elif (path / manifest_name(path)).is_file():
+        elif has_results(path):
+            states = objects_below(path) if isinstance(path, Address) else {}
             for entry in read_entries(path):
                 file = path / entry.output
+                if isinstance(file, Address):
+                    file = replace(file, listed=states.get(entry.output, NO_STATE))
                 if file.suffix.lower() not in FEATURE_SUFFIXES:
                     raise InputError(
                         f"{path}: this folder holds no features but other results ({entry.output}); name the videos, "
@@ -55,6 +59,18 @@ def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
         else:
             found.others.append(text)
     return found
+
+
+def names_features(path: Path | Address) -> bool:
+    """Return whether a path is that of a feature file; an address is by its suffix."""
+    return is_feature_file(path) if isinstance(path, Path) else path.suffix.lower() in FEATURE_SUFFIXES
+
+
+def has_results(folder: Path | Address) -> bool:
+    """Return whether a folder or an address holds the results of a command on many videos."""
+    if isinstance(folder, Address) and folder.scheme == "https":
+        return False
+    return place_of(folder).existing_file(manifest_name(folder))
 
 
 def require_distinct(items: Iterable[VideoItem]) -> None:
@@ -69,7 +85,7 @@ def require_distinct(items: Iterable[VideoItem]) -> None:
         raise InputError(f"{twice} is named twice, as a video and as saved features or in two sets; name it once")
 
 
-def video_of(file: Path, features: VideoFeatures, videos: Mapping[str, str]) -> Path | None:
+def video_of(file: Path | Address, features: VideoFeatures, videos: Mapping[str, str]) -> Path | Address | None:
     """Return the video of a feature file: the one that its manifest names, or one of its name next to the file.
 
     Args:
@@ -79,9 +95,18 @@ def video_of(file: Path, features: VideoFeatures, videos: Mapping[str, str]) -> 
     """
     name = str((features.provenance.get("video") or {}).get("name") or "")
     # Of a name from a file only the last part is used: it must not lead elsewhere.
-    candidates = [Path(videos[str(file)])] if str(file) in videos else []
+    candidates = [located(videos[str(file)])] if str(file) in videos else []
     candidates += [file.parent / Path(name).name] if Path(name).name else []
-    return next((path for path in candidates if path.exists() and path != file), None)
+    return next((path for path in candidates if path != file and _exists(path)), None)
+
+
+def _exists(path: Path | Address) -> bool:
+    if isinstance(path, Path):
+        return path.exists()
+    try:
+        return path.stat().st_size >= 0
+    except StoreError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -89,15 +114,15 @@ class SavedPredictions:
     """Predictions in a folder of ``endofm classify``, ``segment`` or ``detect``.
 
     Attributes:
-        folder: The folder.
-        files: Result file of each video by the video's real path.
+        folder: The folder or address.
+        files: Result file of each video by the video's full name.
     """
 
-    folder: Path
-    files: Mapping[str, Path]
+    folder: Path | Address
+    files: Mapping[str, Path | Address]
 
     @classmethod
-    def open(cls, folder: Path) -> SavedPredictions:
+    def open(cls, folder: Path | Address) -> SavedPredictions:
         """List the results of a folder.
 
         Raises:
@@ -107,8 +132,8 @@ class SavedPredictions:
         wrong = next((entry.output for entry in entries if not entry.output.endswith(".json")), None)
         if wrong is not None:
             raise InputError(f"{folder}: saved predictions are read from .json files, and {wrong} is none")
-        return cls(folder, {os.path.realpath(entry.source): folder / entry.output for entry in entries})
+        return cls(folder, {full_name(entry.source): folder / entry.output for entry in entries})
 
-    def find(self, video: Path) -> Path | None:
+    def find(self, video: Path | Address) -> Path | Address | None:
         """Return the result file of a video; None if there is none."""
-        return self.files.get(os.path.realpath(video))
+        return self.files.get(full_name(video))

@@ -11,6 +11,8 @@ import pytest
 
 from endofm import demo_video
 from endofm.cli.main import main
+from endofm.output_place import place_of
+from helpers.stored_copy import stored_copy
 
 # Few clips, so that a report takes two seconds.
 WINDOWS = ["--window-seconds", "2"]
@@ -130,3 +132,31 @@ def test_processes_and_stills(videos: Path, tmp_path: Path) -> None:
     page = (out / "still.png.report.html").read_text()
     assert "still.png" in page
     assert (out / "one.mp4.report.html").stat().st_size > 900_000
+
+
+def test_videos_and_pages_in_a_store(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(videos / "a b")
+    (videos / "broken.mp4").unlink()
+    address = stored_copy(videos)
+    place = place_of(f"{address}-out")
+    command = ["report", address, "-o", str(place), *WINDOWS]
+    assert main(command) == 0
+    page = place.read("one.mp4.report.html").decode()
+    assert "Times are not linked to the video" in page
+    assert "#t=" not in page
+    assert 'href="memory' not in page
+    index = place.read("index.html").decode()
+    assert 'href="./one.mp4.report.html"' in index
+    assert "data:image/webp" in index
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "(1 of them done before)" in capsys.readouterr().out
+    # Saved features and classifications in a store, and their video, which the manifest names.
+    features, classes = f"{address}-features", f"{address}-classes"
+    assert main(["extract", address, "-o", features, "--weights", "endofm-nano-4x96", *WINDOWS]) == 0
+    assert main(["classify", address, "-o", classes, *WINDOWS]) == 0
+    assert main(["report", features, "-o", str(tmp_path / "reports"), "--classify", classes]) == 0
+    page = (tmp_path / "reports" / "one.mp4.report.html").read_text()
+    assert "Times are not linked to the video" in page
+    assert "data:image/webp" in page
+    assert rows_of(tmp_path / "reports")["one.mp4.report.html"]["results"]

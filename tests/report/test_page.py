@@ -16,6 +16,7 @@ import pytest
 
 from endofm import EndoFM, VideoFeatures, demo_video, open_video
 from endofm.errors import visible
+from endofm.output_place import place_of
 from endofm.report.contents import ProcedureReport, build_report
 from endofm.report.page import read_icon, relative_link, render_index, render_procedure
 from endofm.report.shots import Shot, encode_picture
@@ -261,8 +262,8 @@ def test_without_the_video_there_are_charts_and_no_pictures(
         assert visited.complaints == []
         assert visited.page.locator("img").count() == visited.page.locator("main a").count() == 0
         assert "no pictures" in visited.page.locator("#problems").inner_text()
-    assert read_icon(path) == ""
-    assert read_icon(tmp_path / "missing.html") == ""
+    assert read_icon(place_of(tmp_path), path.name) == ""
+    assert read_icon(place_of(tmp_path), "missing.html") == ""
 
 
 def test_the_table_of_procedures(chromium: Any, page_path: Path, tmp_path: Path) -> None:
@@ -270,7 +271,7 @@ def test_the_table_of_procedures(chromium: Any, page_path: Path, tmp_path: Path)
         {
             "name": name,
             "href": "./page.html" if not error else "",
-            "icon": read_icon(page_path) if not error else "",
+            "icon": read_icon(place_of(page_path.parent), page_path.name) if not error else "",
             "seconds": seconds,
             "segments": segments,
             "results": [result],
