@@ -11,9 +11,14 @@ nothing and shows that the script works.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -56,19 +61,38 @@ def _run_part(name: str, args: argparse.Namespace, limit: float) -> bool:
         return False
     began = time.monotonic()
     command = [sys.executable, "-m", "benchmarks", "gpu", "--part", name, "--device", args.device]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        out, err = child.communicate(timeout=limit)
-        state, reason = ("done", "") if child.returncode == 0 else ("failed", err.strip()[-2000:])
-    except subprocess.TimeoutExpired:
-        child.kill()
-        out, _ = child.communicate()
+    stopped = threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        _kill(child)
+
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
+        timer = threading.Timer(limit, stop)
+        timer.start()
+        assert child.stdout is not None
+        # Kept line by line: what ends this process does not take the results of the part with it.
+        for line in child.stdout:
+            if line.startswith("{"):
+                _keep(args.out, {"part": name, **json.loads(line)})
+        child.wait()
+        timer.cancel()
+        errors.seek(0)
+        state, reason = ("done", "") if child.returncode == 0 else ("failed", errors.read().strip()[-2000:])
+    if stopped.is_set():
         state, reason = "stopped", f"took longer than {limit:.0f} s"
-    for line in out.splitlines():
-        if line.startswith("{"):
-            _keep(args.out, {"part": name, **json.loads(line)})
     _keep(args.out, {"part": name, "state": state, "reason": reason, "seconds": round(time.monotonic() - began, 1)})
     return state == "failed"
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """Kill a part with the processes that it started; one that is left would hold the pipe open."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
 
 
 def _keep(path: Path, result: dict[str, object]) -> None:

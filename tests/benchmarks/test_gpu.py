@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,6 +79,26 @@ def test_a_failure_or_a_hang_leaves_the_others(tmp_path: Path, monkeypatch: pyte
         ("clips", "skipped"), ("attention", "stopped"), ("tests", "failed"),
     ]  # fmt: skip
     assert "nonsense" in lines[2]["reason"]
+
+
+_HANGING_PART = """
+import json, subprocess, sys, time
+print(json.dumps({"clips_per_second": 3.0}), flush=True)
+subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])
+"""
+
+
+def test_results_before_a_hang_are_kept_and_its_processes_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that the part started holds its output open."""
+    out, start = tmp_path / "gpu.jsonl", subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **how: start([sys.executable, "-c", _HANGING_PART], **how))
+    monkeypatch.setitem(gpu.PARTS, "clips", Part(PARTS["clips"].run, 3.0))
+    began = time.monotonic()
+    assert gpu.main(["--out", str(out), "--device", "cpu", "--only", "clips"]) == 0
+    assert time.monotonic() - began < 30
+    first, second = (json.loads(line) for line in out.read_text().splitlines())
+    assert first == {"part": "clips", "clips_per_second": 3.0}
+    assert second["state"] == "stopped"
 
 
 def test_the_whole_command(tmp_path: Path) -> None:
