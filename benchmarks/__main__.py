@@ -9,6 +9,7 @@ from endofm.errors import EndoFMError
 
 COMMANDS = {
     "floors": "speed and memory of the package against floors and goals; fails if a floor is not met",
+    "precisions": "every precision of every task against exact results; fails if one is slower",
     "attention": "compiled attention kernels against PyTorch's",
     "products": "prepacked and split float32 products against plain ones",
     "batches": "batches on the CPU: split, clip by clip, or all at once",

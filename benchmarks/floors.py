@@ -88,7 +88,7 @@ def measure(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
             _announce("sparse reading")
             _add(rows, video_rows.sparse_row(folder, minutes=args.minutes or (1 if args.quick else 10)))
             if clip_seconds is not None:
-                _add(rows, video_rows.share_row(frame_seconds, clip_seconds, frames))
+                _add(rows, video_rows.share_row(frame_seconds, clip_seconds, frames, exact="bfloat16" not in models))
         if "process" in args.only:
             _announce("import and memory")
             _add(rows, process_rows.import_row(rounds=rounds))

@@ -65,7 +65,7 @@ CURVES = {
     "hours": Curve("extraction", "hours of video", (0.05, 0.1, 0.2, 0.4, 0.8), extract, "1, memory 0"),
     "knn": Curve("k-NN, 1,000 queries", "rows", _ROWS, nearest_rows, "1, memory 0 (bounded)"),
     "probe": Curve("linear probe", "rows", _ROWS, probe_rows, "1 a step; the number of steps changes with the data"),
-    "library": Curve("library, 20 searches", "rows", _ROWS[:3], search_library, "1 without an index, less with one"),
+    "library": Curve("library, 20 searches", "rows", _ROWS, search_library, "1 without an index, less with one"),
     "workers": Curve("training", "data workers", (1, 2, 4), train_with_workers, "0: the same work, divided"),
 }
 

@@ -117,15 +117,18 @@ def sparse_row(folder: Path, *, minutes: float) -> Row:
     return Row.of_ratio(name, ratio, 10.0, 15.0, sound=same, comparable=comparable, note=note)
 
 
-def share_row(frame_seconds: float, clip_seconds: float | None, frames: int) -> Row:
-    """Return the fraction of a bfloat16 extraction of consecutive frames that is spent before the encoder."""
+def share_row(frame_seconds: float, clip_seconds: float | None, frames: int, *, exact: bool) -> Row:
+    """Return the fraction of an extraction of consecutive frames that is spent before the encoder.
+
+    Floor and goal are those of bfloat16; ``exact`` states that the processor does not use it.
+    """
     row = Row(name="share of decoding and preprocessing, bfloat16, consecutive frames", unit="%", floor=5.0, goal=3.0)
     if clip_seconds is None:
         return row
     spent = frames * frame_seconds
     return Row(
         name=row.name, unit="%", floor=5.0, goal=3.0, value=100 * spent / (spent + clip_seconds),
-        note="576p, from the CPU seconds of both parts",
+        comparable=not exact, note=f"{'exact, ' if exact else ''}576p, from the CPU seconds of both parts",
     )  # fmt: skip
 
 
