@@ -256,6 +256,11 @@ def _is_denied(error: Exception) -> bool:
     return isinstance(error, PermissionError) or status in (401, 403) or type(error).__name__ in names
 
 
+def was_address(path: Path) -> bool:
+    """Return whether a path was made of an address, which has lost one of its slashes."""
+    return is_address(re.sub("(?<=:)/", "//", path.as_posix(), count=1))
+
+
 def without_secrets(text: str) -> str:
     """Return text whose addresses have no user, password or query, such as the signature of a shared link."""
     return re.sub(r"\?[^\s'\")]+", "", re.sub(r"://[^/\s]*@", "://", text))

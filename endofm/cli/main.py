@@ -6,14 +6,13 @@ import argparse
 import errno
 import importlib
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from endofm._version import __version__
-from endofm.address import is_address, located
+from endofm.address import Address, was_address
 from endofm.cli.parser import CommandParser, add_commands
 from endofm.disclaimer import DISCLAIMER
 from endofm.errors import EndoFMError, EndoFMWarning, InputError
@@ -116,10 +115,11 @@ def _check_outputs(args: argparse.Namespace) -> None:
     out = getattr(args, "out", None)
     if out is None or getattr(args, "dry_run", False):
         return
-    for target in map(located, out if isinstance(out, list) else [out]):
+    for one in out if isinstance(out, list) else [out]:
+        # Commands that write to addresses have made one of the argument.
+        target = one if isinstance(one, Address) else Path(one)
         suffix = target.suffix.lower()
-        # As a path, an address has lost one of its slashes.
-        if isinstance(target, Path) and is_address(re.sub("(?<=:)/", "//", str(target), count=1)):
+        if isinstance(target, Path) and was_address(target):
             raise InputError(f"{target}: this command writes to a folder of this machine, not to an address")
         if not getattr(args, "file_outputs", ()):
             if isinstance(target, Path) and target.is_file():

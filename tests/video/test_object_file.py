@@ -79,6 +79,37 @@ def test_the_commands_take_addresses(store: S3Store, tmp_path: Path, capsys: pyt
     assert "(1 of them done before)" in capsys.readouterr().out
 
 
+def test_from_a_store_into_a_store(store: S3Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = Path(endofm.demo_video()).read_bytes()
+    for name in ("videos/a/one.mp4", "videos/two.mkv", "videos/notes.txt", "videos/other"):
+        store.put(name, content)
+    command = ["extract", "s3://archive/videos", "--weights", "endofm-nano-4x96", "--window-seconds", "10", "-o"]
+    assert main([*command, "s3://archive/features", "--jobs", "2"]) == 0
+    said = capsys.readouterr()
+    assert "2 of 2 videos in s3://archive/features" in said.out
+    assert "left out: s3://archive/videos/other: its name does not say" in said.err
+    assert main([*command, str(tmp_path / "features")]) == 0
+    names = {"a/one.mp4.safetensors", "two.mkv.safetensors", "manifest.json"}
+    assert {name.removeprefix("features/") for name in store.names() if name.startswith("features/")} == names
+    for name in names:
+        assert store.get(f"features/{name}") == (tmp_path / "features" / name).read_bytes()
+    assert main([*command, "s3://archive/features"]) == 0
+    assert "(2 of them done before)" in capsys.readouterr().out
+    # One result into one object; what cannot be written to is said before any work.
+    still = ["classify", "s3://archive/videos/two.mkv", "-o"]
+    assert main([*still, "s3://archive/one.json"]) == 0
+    assert b"probabilities" in store.get("one.json")
+    assert main([*still, "s3://archive/one.json"]) == 1
+    assert main([*still, "https://127.0.0.1/results"]) == 1
+    assert main(["data", "prepare", "folder", "s3://archive/videos", str(tmp_path / "clips")]) == 1
+    assert main(["export", "--weights", "endofm-nano-4x96", "--to", "onnx", "-o", "s3://archive/x"]) == 1
+    said = capsys.readouterr()
+    assert "s3://archive/one.json exists already" in said.err
+    assert "results cannot be written to a web server" in said.err
+    assert "data sets are prepared from a folder of this machine" in said.err
+    assert "this command writes to a folder of this machine" in said.err
+
+
 @pytest.mark.parametrize("faults", [[500, 500], ["cut"], ["slow"]], ids=["500", "cut", "slow"])
 def test_what_passes_is_waited_for(store: S3Store, video: bytes, faults: list[int | str]) -> None:
     store.faults = list(faults)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from endofm.address import was_address
 from endofm.errors import InputError
 from endofm.video.find import IMAGE_SUFFIXES
 from endofm.video.images import natural_order
@@ -55,6 +56,11 @@ def require_folder(root: Path) -> Path:
     Raises:
         InputError: If it is not a folder.
     """
+    if was_address(root):
+        raise InputError(
+            f"{root}: data sets are prepared from a folder of this machine; copy the videos there first, or mount the "
+            "storage"
+        )
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder; give the one that the data set was unpacked into")
     return root
