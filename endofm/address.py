@@ -258,7 +258,8 @@ def _is_denied(error: Exception) -> bool:
 
 def was_address(path: Path) -> bool:
     """Return whether a path was made of an address, which has lost one of its slashes."""
-    return is_address(re.sub("(?<=:)/", "//", path.as_posix(), count=1))
+    scheme, colon, _ = path.as_posix().partition(":/")
+    return bool(colon) and scheme.lower() in (*SCHEMES, "http")
 
 
 def without_secrets(text: str) -> str:

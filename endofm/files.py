@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from uuid import uuid4
 
+from endofm.address import was_address
 from endofm.errors import InputError
 
 PARTIAL_PREFIX = ".partial-"
@@ -88,6 +89,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         InputError: If the target cannot be created or replaced.
     """
     target = Path(target)
+    if was_address(target):
+        raise InputError(f"{target}: this file is written to a folder of this machine, not to an address; name a path")
     temporary = _partial_name(target)
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)

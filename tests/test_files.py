@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from endofm.errors import InputError
-from endofm.files import PARTIAL_PREFIX, atomic_path, require_writable
+from endofm.files import PARTIAL_PREFIX, atomic_path, require_writable, write_text
 
 UNWRITABLE = [
     pytest.param("file/out", id="below-a-file"),
@@ -71,3 +71,10 @@ def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
         atomic_path(tmp_path / "out.json") as temporary,
     ):
         temporary.write_text("{}")
+
+
+def test_an_address_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="not to an address"):
+        write_text("s3://archive/x.txt", "")
+    assert not list(tmp_path.iterdir())

@@ -112,9 +112,13 @@ def run(args: argparse.Namespace) -> int:
     index = write_index(args.out, read_entries(args.out, failed=True), report.left_out)
     if not args.quiet:
         seconds = sum(entry.summary.get("seconds", 0.0) for entry in report.entries)
-        say(summarize(report, args.out, f"{seconds / 60:.1f} minutes of video"), f"open {index} in a browser")
+        say(summarize(report, args.out, f"{seconds / 60:.1f} minutes of video"), _where(index))
         print(DISCLAIMER)
     return int(bool(report.failed))
+
+
+def _where(index: Path | Address) -> str:
+    return f"open {index} in a browser" if isinstance(index, Path) else f"the pages begin with {index}"
 
 
 def _task(task: str, value: str, args: argparse.Namespace) -> ModelLoader | SavedPredictions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -129,7 +130,7 @@ class FeatureSet(Mapping[str, VideoFeatures]):
                     "embeddings of different weights cannot be compared"
                 )
             # Patch tokens may be on disk, and are not kept open.
-            parts.append(VideoFeatures(video.embeddings, video.start_seconds, video.end_seconds, video.frame_seconds))
+            parts.append(replace(video, frame_embeddings=None, patch_tokens=None))
             videos += [name] * len(video)
         return StackedClips(
             np.concatenate([part.embeddings for part in parts]),

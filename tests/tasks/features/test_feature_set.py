@@ -41,8 +41,9 @@ def test_files_are_listed_at_once_and_read_when_used(tmp_path: Path) -> None:
 
 
 def test_clips_of_all_videos_in_one_array_and_table(tmp_path: Path) -> None:
-    saved(tmp_path, "x.npz", clips=3, seed=1)
-    saved(tmp_path, "y.npz", clips=2, seed=2)
+    origin = {"weights": {"sha256": "1"}}
+    saved(tmp_path, "x.npz", clips=3, seed=1, provenance=origin)
+    saved(tmp_path, "y.npz", clips=2, seed=2, provenance=origin)
     features = FeatureSet.open(tmp_path)
     clips = features.stack()
     assert clips.videos == ("x", "x", "x", "y", "y")
