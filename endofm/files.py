@@ -89,7 +89,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         InputError: If the target cannot be created or replaced.
     """
     target = Path(target)
-    if was_address(target):
+    if ":/" in target.as_posix() and was_address(target):
         raise InputError(f"{target}: this file is written to a folder of this machine, not to an address; name a path")
     temporary = _partial_name(target)
     with writing(target):
