@@ -5,14 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from endofm.errors import InputError
 
@@ -50,6 +50,9 @@ class WorkerDied(Exception):
 class Engine(Protocol):
     """Where the tasks of a job run: in this process, in several of this machine, or on a cluster."""
 
+    def room(self) -> int:
+        """Return how many tasks run at a time."""
+
     def run(
         self,
         work: Callable[[T], R],
@@ -67,6 +70,38 @@ class Engine(Protocol):
             weigh: Picklable function that returns how long a task is, in any unit. An engine may use it to start with
                 the longest.
         """
+
+
+@runtime_checkable
+class DivisibleWork(Protocol):
+    """Work on tasks that may be done in parts, which an engine can give to several processes."""
+
+    def divide(self, task: Any, longest: float) -> Division | None:
+        """Return a task in parts, none longer than a weight; None if it is to be done as a whole."""
+
+    def read_part(self, task: Any, part: Any) -> Iterator[Any]:
+        """Yield what :meth:`do_part` needs of a part; a process without a model can do this."""
+
+    def do_part(self, task: Any, part: Any, read: Iterable[Any] | None = None) -> Any:
+        """Return the result of a part; None if the task is to be done as a whole after all.
+
+        ``read`` is what :meth:`read_part` has yielded in another process; None to read the part here.
+        """
+
+    def join(self, task: Any, division: Division, results: Sequence[Any]) -> Any:
+        """Return the result of a task, given those of its parts; None if it is to be done as a whole after all."""
+
+
+class Division(NamedTuple):
+    """A task in parts.
+
+    Attributes:
+        parts: The parts.
+        common: What joining their results needs.
+    """
+
+    parts: tuple[Any, ...]
+    common: Any
 
 
 @dataclass(frozen=True)
@@ -88,6 +123,10 @@ class LocalEngine:
     def __post_init__(self) -> None:
         if self.jobs < 1:
             raise InputError(f"jobs must be at least 1, got {self.jobs}")
+
+    def room(self) -> int:
+        """Return the number of processes."""
+        return self.jobs
 
     def run(
         self,

@@ -65,6 +65,9 @@ class _Calls:
         self._done += count
         self._callback(self._done, self._total)
 
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+        """Do nothing: a callback gets numbers."""
+
 
 @contextmanager
 def timed_event(logger: logging.Logger, event: str, **facts: object) -> Iterator[dict[str, Any]]:

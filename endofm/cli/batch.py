@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from endofm.address import Address, located
 from endofm.cli.engine_arguments import check_engine, configure_engine, make_engine
@@ -16,8 +16,9 @@ from endofm.cli.model_loader import ModelLoader, forget_models
 from endofm.cli.printing import say
 
 if TYPE_CHECKING:
-    from endofm.inference.job import JobReport, SharedWork, Work
-    from endofm.inference.video_paths import FoundVideos
+    from endofm.inference.job import JobFolder, JobReport, SharedWork, Work
+    from endofm.inference.job_plan import Sample
+    from endofm.inference.video_paths import FoundVideos, VideoItem
 
 _LEFT_OUT_SHOWN = 20
 
@@ -79,6 +80,11 @@ def configure_batch(
     work = configure_work(parser, batch_size=batch_size, unit=unit, int8=int8)
     jobs = "videos at a time, each with its own model (default: 1; ray: as many as the cluster has room for)"
     configure_engine(parser, jobs=jobs, gpus=True)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what the job would take, measured on the first video; write nothing",
+    )
     parser.add_argument("--overwrite", action="store_true", help="start over, even with other settings")
     parser.add_argument("--quiet", action="store_true", help="no progress bars and no summary")
     return work
@@ -166,17 +172,12 @@ def run_shared_batch(
         suffixes: Suffixes of the files of one video.
         settings: As for :func:`run_batch`.
     """
-    from endofm.inference.job import JobFolder, run_shared_job
-    from endofm.output_place import place_of
+    from endofm.inference.job import run_shared_job
     from endofm.pool import cpu_threads
     from endofm.resume import manifest_name
 
     engine = make_engine(args)
-    folders = []
-    for out, loader in loaders.items():
-        report_precision(loader.load(), args)
-        own = {**loader.settings(args), **settings}
-        folders.append(JobFolder(out=place_of(out), suffixes=tuple(suffixes), settings=own))
+    folders = _job_folders(args, loaders, suffixes, settings)
     if args.jobs != 1:
         # Each worker loads the models; this process no longer needs its copies.
         forget_models()
@@ -200,6 +201,58 @@ def run_shared_batch(
         say(f"endofm: failed: {error}", error=True)
     print_left_out(reports[0].left_out, str(folders[0].out / manifest_name(folders[0].out)))
     return reports
+
+
+def _job_folders(
+    args: argparse.Namespace,
+    loaders: Mapping[Path | Address, ModelLoader],
+    suffixes: Sequence[str],
+    settings: Mapping[str, Any],
+) -> list[JobFolder]:
+    from endofm.inference.job import JobFolder
+    from endofm.output_place import place_of
+
+    folders = []
+    for out, loader in loaders.items():
+        report_precision(loader.load(), args)
+        own = {**loader.settings(args), **settings}
+        folders.append(JobFolder(out=place_of(out), suffixes=tuple(suffixes), settings=own))
+    return folders
+
+
+class SampledWork(Protocol):
+    """Work whose cost can be measured."""
+
+    def sample(self, item: VideoItem) -> Sample:
+        """Return what a second of a video takes; nothing is written."""
+
+
+def show_plan(
+    args: argparse.Namespace,
+    items: FoundVideos,
+    loaders: Mapping[Path | Address, ModelLoader],
+    work: SampledWork,
+    *,
+    suffixes: Sequence[str],
+    settings: Mapping[str, Any],
+) -> int:
+    """Print what :func:`run_shared_batch` would take (``--dry-run``); returns the status of the command."""
+    from endofm.files import free_bytes
+    from endofm.inference.job import DivisibleVideoWork, remaining_videos
+    from endofm.inference.job_plan import plan_job
+    from endofm.pool import cpu_threads
+
+    engine = make_engine(args)
+    folders = _job_folders(args, loaders, suffixes, settings)
+    remaining = remaining_videos(items, folders, overwrite=args.overwrite)
+    divided = args.engine == "ray" and isinstance(work, DivisibleVideoWork)
+    with cpu_threads(next(iter(loaders.values())).threads):
+        plan = plan_job(remaining, len(items) - len(remaining), work.sample, divided=divided)
+    forget_models()
+    out = next(iter(loaders))
+    say(*plan.lines(engine.room(), free_bytes(out) if isinstance(out, Path) else None))
+    print_left_out(items.left_out, "the manifest of the job")
+    return 0
 
 
 def print_left_out(left_out: Sequence[tuple[str, str]], where: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from endofm.cli.batch import collect_videos, configure_batch, run_batch, summarize, take_default_weights
+from endofm.cli.batch import collect_videos, configure_batch, run_batch, show_plan, summarize, take_default_weights
 from endofm.cli.model_arguments import configure_windows
 from endofm.cli.model_loader import ModelLoader
 from endofm.cli.printing import say
@@ -17,6 +17,7 @@ from endofm.disclaimer import DISCLAIMER
 if TYPE_CHECKING:
     from endofm.address import Address
     from endofm.inference.job import ItemResult
+    from endofm.inference.job_plan import Sample
     from endofm.inference.video_paths import VideoItem
 
 SUMMARY = "classify videos: probabilities with times as JSON or CSV, one file per video, restartable"
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         lines = [_describe(items[0].path, run_single(args, items[0], loader, classifier, files).summary)]
     else:
         suffixes = (f".{args.format}", *([f".{args.format}.png"] if args.plot else []))
+        if args.dry_run:
+            return show_plan(args, items, {args.out: loader}, classifier, suffixes=suffixes, settings=options)
         report = run_batch(args, items, loader, classifier, suffixes=suffixes, settings=options)
         lines = [_describe(Path(entry.source), entry.summary) for entry in report.entries if entry.status == "done"]
         clips = sum(entry.summary.get("clips", 0) for entry in report.entries)
@@ -101,6 +104,14 @@ class Classifier:
     options: dict[str, Any]
     fps: float | None
     progress: bool
+
+    def sample(self, item: VideoItem) -> Sample:
+        """Return what a second of a video takes."""
+        from endofm.inference.job_plan import measure
+
+        fps = self.fps if item.path.is_dir() else None
+        with self.loader.load().stream(item.path, fps=fps, **self.options) as stream:
+            return measure(iter(stream))
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
         """Classify one video and write its files; a ``.png`` is a drawing."""

@@ -12,6 +12,7 @@ from endofm.cli.batch import (
     collect_videos,
     configure_batch,
     run_batch,
+    show_plan,
     summarize,
     take_default_weights,
 )
@@ -22,6 +23,7 @@ from endofm.disclaimer import DISCLAIMER
 
 if TYPE_CHECKING:
     from endofm.inference.job import ItemResult
+    from endofm.inference.job_plan import Sample
     from endofm.inference.video_paths import VideoItem
 
 SUMMARY = "detect lesions in videos and stills: boxes as .json or .csv, or painted over the picture (.mp4, .png)"
@@ -98,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         line = f"{_describe(summary)}; written to {', '.join(map(str, files))}"
     else:
         suffixes = (f".{args.format}", *([OVERLAY_SUFFIX] if args.paint else []))
+        if args.dry_run:
+            return show_plan(args, items, {args.out: loader}, detector, suffixes=suffixes, settings=options)
         report = run_batch(args, items, loader, detector, suffixes=suffixes, settings=options)
         boxes = sum(entry.summary.get("boxes", 0) for entry in report.entries)
         line = summarize(report, args.out, f"{boxes} boxes")
@@ -125,6 +129,14 @@ class Detector:
     options: dict[str, Any]
     fps: float | None
     progress: bool
+
+    def sample(self, item: VideoItem) -> Sample:
+        """Return what a second of a video takes."""
+        from endofm.inference.job_plan import measure
+
+        fps = self.fps if item.path.is_dir() else None
+        with self.loader.load().stream(item.path, fps=fps, **self.options) as stream:
+            return measure(iter(stream))
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
         """Detect objects in one video and write its files; an ``.mp4`` or ``.png`` has the boxes painted over it."""

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from endofm.pool import Engine
 
 
+_READERS_OF_A_GPU = 4
+
+
 def configure_engine(parser: argparse.ArgumentParser, *, jobs: str, gpus: bool = False) -> None:
     """Declare ``--engine`` and what belongs to it.
 
@@ -40,6 +43,13 @@ def configure_engine(parser: argparse.ArgumentParser, *, jobs: str, gpus: bool =
             metavar="N",
             help="ray: GPUs of each job, also fractions (default: 1 with --device cuda, otherwise 0)",
         )
+        group.add_argument(
+            "--readers",
+            type=int,
+            metavar="N",
+            help="ray: processes that read and decode for each job of `extract` (default: 4 with --device cuda, "
+            "otherwise 0: it does so itself)",
+        )
 
 
 def check_engine(args: argparse.Namespace) -> None:
@@ -54,14 +64,17 @@ def check_engine(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise InputError(f"--{name} must be at least 1, got {value}")
+    readers = getattr(args, "readers", None)
     gpus, device = getattr(args, "gpus_per_job", None), getattr(args, "device", None)
     if args.engine == "local":
-        for name, value in (("address", args.address), ("gpus-per-job", gpus)):
+        for name, value in (("address", args.address), ("gpus-per-job", gpus), ("readers", readers)):
             if value is not None:
                 raise InputError(f"--{name} goes with --engine ray")
         return
     if gpus is not None and not gpus > 0:
         raise InputError(f"--gpus-per-job must be a number > 0, got {gpus:g}")
+    if readers is not None and readers < 0:
+        raise InputError(f"--readers must be at least 0, got {readers}")
     if device not in (None, "cpu", "cuda"):
         raise InputError(f"--device {quoted(device)}: with --engine ray give cpu or cuda; Ray chooses the GPU")
     if device == "cuda" and args.precision == "auto":
@@ -86,13 +99,13 @@ def make_engine(args: argparse.Namespace, *, inside: bool = True) -> Engine:
     from endofm.inference.ray_engine import RayEngine
 
     require_extra("ray", "ray", "Working on a Ray cluster (--engine ray)")
-    gpus = getattr(args, "gpus_per_job", None)
-    if gpus is None:
-        gpus = 1.0 if getattr(args, "device", None) == "cuda" else 0.0
+    on_gpu = getattr(args, "device", None) == "cuda"
+    gpus, readers = getattr(args, "gpus_per_job", None), getattr(args, "readers", None)
     return RayEngine(
         jobs=args.jobs,
         threads=args.threads or 1,
-        gpus=gpus,
+        gpus=(1.0 if on_gpu else 0.0) if gpus is None else gpus,
+        readers=(_READERS_OF_A_GPU if on_gpu else 0) if readers is None else readers,
         address=args.address,
         notify=lambda line: None if getattr(args, "quiet", False) else say(f"endofm: {line}", error=True),
     )

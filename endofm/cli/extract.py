@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from endofm.cli.batch import (
     collect_videos,
     configure_batch,
     run_shared_batch,
+    show_plan,
     summarize,
     take_default_weights,
 )
@@ -23,7 +24,13 @@ from endofm.cli.printing import say
 if TYPE_CHECKING:
     from endofm.address import Address
     from endofm.inference.job import ItemResult
+    from endofm.inference.job_plan import Sample
     from endofm.inference.video_paths import VideoItem
+    from endofm.pool import Division
+    from endofm.tasks.features.model import VideoEncoder
+    from endofm.tasks.features.results import VideoFeatures
+    from endofm.tasks.features.video_parts import ReadBatch, VideoPart
+    from endofm.video.frames import VideoSource
     from endofm.video.open import Decoder
 
 SUMMARY = "embed videos: one feature file per video, restartable"
@@ -121,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
         progress=not args.quiet and args.jobs == 1,
     )
     settings = {**options, "decoder": args.decoder}
+    if args.dry_run:
+        return show_plan(args, items, loaders, extractor, suffixes=suffixes, settings=settings)
     reports = run_shared_batch(args, items, loaders, extractor, suffixes=suffixes, settings=settings)
     if not args.quiet:
         for out, report in zip(loaders, reports, strict=True):
@@ -183,27 +192,109 @@ class Extractor:
     def __call__(self, item: VideoItem, targets: Mapping[int, tuple[Path, ...]]) -> dict[int, ItemResult]:
         """Embed one video and write its feature files, and timelines where there is a second target."""
         from endofm import extract_features
-        from endofm.inference.job import ItemResult
-        from endofm.tasks.features.parquet_set import save_part
+
+        models = self._models(targets)
+        with self._opened(item, models) as source:
+            found = extract_features(source, models, progress=self.progress, **self.options)
+            return self._written(item, targets, found, source)
+
+    def sample(self, item: VideoItem) -> Sample:
+        """Return what embedding a second of a video takes."""
+        from contextlib import ExitStack
+
+        from endofm.inference.job_plan import measure
+        from endofm.tasks.features.model import open_streams
+        from endofm.tasks.features.stream import embed_together
+
+        models = self._models(range(len(self.loaders)))
+        with self._opened(item, models) as source, ExitStack() as stack:
+            streams = open_streams(stack, source, models, **self.options)
+            return measure(
+                embed_together(streams),
+                lambda embedded: float(embedded[1].end_seconds[-1]),
+                lambda embedded: sum(array.nbytes for array in embedded[1].arrays().values()),
+            )
+
+    def divide(self, item: VideoItem, folders: Sequence[int], seconds: float) -> Division | None:
+        """Return the parts of a long video, unless it is damaged."""
+        from endofm.pool import Division
+        from endofm.tasks.features.video_parts import divide_video
+
+        # What decodes on the GPU is not asked to start in the middle.
+        if item.path.is_dir() or self.decoder != "pyav":
+            return None
+        models = self._models(folders)
+        with self._opened(item, models) as source:
+            divided = divide_video(source, models, seconds, **self.options)
+        if divided is None:
+            return None
+        return Division(divided.parts, dict(zip(folders, divided.provenance, strict=True)))
+
+    def read_part(self, item: VideoItem, part: VideoPart) -> Iterator[ReadBatch]:
+        """Yield the batches of a part; no model is loaded."""
+        from endofm.tasks.features.video_parts import read_part
         from endofm.video.open import open_video
 
-        models = [self.loaders[index].load() for index in targets]
-        fps = self.fps if item.path.is_dir() else None
-        results = {}
-        with open_video(item.path, fps=fps, decoder=self.decoder, device=str(models[0].device)) as source:
-            found = extract_features(source, models, progress=self.progress, **self.options)
-            for (index, (file, *pictures)), features in zip(targets.items(), found, strict=True):
-                for picture in pictures:
-                    from endofm.visualize.timeline import plot_timeline
+        with open_video(item.path) as source:
+            yield from read_part(source, part)
 
-                    plot_timeline(features, picture, source=source)
-                if item.name:
-                    save_part(features, file, item.name)
-                else:
-                    features.save(file)
-                seconds = float(features.end_seconds[-1]) if len(features) else 0.0
-                summary = {"clips": len(features), "seconds": seconds, **({"video": item.name} if item.name else {})}
-                results[index] = ItemResult(summary=summary, problems=features.problems)
+    def do_part(
+        self, item: VideoItem, folders: Sequence[int], part: VideoPart, read: Iterable[ReadBatch] | None = None
+    ) -> dict[int, Any] | None:
+        """Return the arrays of a part by folder; None if the video is damaged."""
+        from endofm.tasks.features.video_parts import embed_part
+
+        models = self._models(folders)
+        with self._opened(item, models) as source:
+            arrays = embed_part(source, models, part, read, **self.options)
+        return None if arrays is None else dict(zip(folders, arrays, strict=True))
+
+    def join(
+        self,
+        item: VideoItem,
+        targets: Mapping[int, tuple[Path, ...]],
+        common: Mapping[int, Mapping[str, Any]],
+        results: Sequence[Mapping[int, Any]],
+    ) -> dict[int, ItemResult]:
+        """Write the files of a video whose parts have been embedded."""
+        from endofm.tasks.features.video_parts import join_parts
+
+        found = [join_parts(common[index], [result[index] for result in results]) for index in targets]
+        with self._opened(item, self._models(targets)) as source:
+            return self._written(item, targets, found, source)
+
+    def _models(self, folders: Iterable[int]) -> list[VideoEncoder]:
+        return [self.loaders[index].load() for index in folders]
+
+    def _opened(self, item: VideoItem, models: Sequence[VideoEncoder]) -> VideoSource:
+        from endofm.video.open import open_video
+
+        fps = self.fps if item.path.is_dir() else None
+        return open_video(item.path, fps=fps, decoder=self.decoder, device=str(models[0].device))
+
+    def _written(
+        self,
+        item: VideoItem,
+        targets: Mapping[int, tuple[Path, ...]],
+        found: Sequence[VideoFeatures],
+        source: VideoSource,
+    ) -> dict[int, ItemResult]:
+        from endofm.inference.job import ItemResult
+        from endofm.tasks.features.parquet_set import save_part
+
+        results = {}
+        for (index, (file, *pictures)), features in zip(targets.items(), found, strict=True):
+            for picture in pictures:
+                from endofm.visualize.timeline import plot_timeline
+
+                plot_timeline(features, picture, source=source)
+            if item.name:
+                save_part(features, file, item.name)
+            else:
+                features.save(file)
+            seconds = float(features.end_seconds[-1]) if len(features) else 0.0
+            summary = {"clips": len(features), "seconds": seconds, **({"video": item.name} if item.name else {})}
+            results[index] = ItemResult(summary=summary, problems=features.problems)
         return results
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import threading
 import warnings
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -11,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from endofm.models.pretrained import Pretrained
+
+
+_LOADING = threading.Lock()
+"""Two threads that need a model load it once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,8 @@ class ModelLoader:
 
     def load(self) -> Any:
         """Return the model, which the first call in a process loads."""
-        return _load(self)
+        with _LOADING:
+            return _load(self)
 
     def settings(self, args: argparse.Namespace) -> dict[str, Any]:
         """Return what results depend on of the model and of the arguments of every command, as plain JSON values."""

@@ -16,6 +16,7 @@ from endofm.cli.batch import (
     collect_videos,
     configure_batch,
     run_batch,
+    show_plan,
     summarize,
     take_default_weights,
 )
@@ -26,6 +27,7 @@ from endofm.disclaimer import DISCLAIMER
 
 if TYPE_CHECKING:
     from endofm.inference.job import ItemResult
+    from endofm.inference.job_plan import Sample
     from endofm.inference.video_paths import VideoItem
     from endofm.report.contents import ProcedureReport
     from endofm.report.saved_results import SavedPredictions
@@ -108,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
         progress=not args.quiet and args.jobs == 1,
     )
     settings = {**windows, "links": not args.no_links, **{task: _identity(one) for task, one in tasks.items()}}
+    if args.dry_run:
+        return show_plan(args, items, {args.out: loader}, writer, suffixes=(SUFFIX,), settings=settings)
     report = run_batch(args, items, loader, writer, suffixes=(SUFFIX,), settings=settings)
     index = write_index(args.out, read_entries(args.out, failed=True), report.left_out)
     if not args.quiet:
@@ -164,6 +168,19 @@ class ReportWriter:
     local: bool
     videos: Mapping[str, str]
     progress: bool
+
+    def sample(self, item: VideoItem) -> Sample:
+        """Return what a second of a video takes: the encoder and the task models; pages take little."""
+        from endofm.inference.job_plan import Sample, measure
+
+        models = [loader.load() for loader in self.tasks.values() if isinstance(loader, ModelLoader)]
+        stream = self.loader.load().stream_features(item.path, fps=self.fps, **self.windows, **self.options)
+        with stream:
+            seconds = measure(iter(stream)).seconds
+        for model in models:
+            with model.stream(item.path, fps=self.fps) as found:
+                seconds += measure(iter(found)).seconds
+        return Sample(seconds)
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
         """Write the page of one procedure."""

@@ -13,6 +13,7 @@ from endofm.cli.batch import (
     collect_videos,
     configure_batch,
     run_batch,
+    show_plan,
     summarize,
     take_default_weights,
 )
@@ -23,6 +24,7 @@ from endofm.disclaimer import DISCLAIMER
 
 if TYPE_CHECKING:
     from endofm.inference.job import ItemResult
+    from endofm.inference.job_plan import Sample
     from endofm.inference.video_paths import VideoItem
 
 SUMMARY = "segment videos and stills: masks as COCO run lengths (.json), PNG files, or painted over (.mp4, .png)"
@@ -95,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         suffixes = (_FORMATS[args.format], *([OVERLAY_SUFFIX] if args.paint else []))
         settings = {**options, "opacity": args.opacity} if args.paint else options
+        if args.dry_run:
+            return show_plan(args, items, {args.out: loader}, segmenter, suffixes=suffixes, settings=settings)
         report = run_batch(args, items, loader, segmenter, suffixes=suffixes, settings=settings)
         frames = sum(entry.summary.get("frames", 0) for entry in report.entries)
         line = summarize(report, args.out, f"{frames} frames")
@@ -124,6 +128,14 @@ class Segmenter:
     fps: float | None
     opacity: float
     progress: bool
+
+    def sample(self, item: VideoItem) -> Sample:
+        """Return what a second of a video takes."""
+        from endofm.inference.job_plan import measure
+
+        fps = self.fps if item.path.is_dir() else None
+        with self.loader.load().stream(item.path, fps=fps, **self.options) as stream:
+            return measure(iter(stream))
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
         """Segment one video and write its files; an ``.mp4`` or ``.png`` has the masks painted over it."""

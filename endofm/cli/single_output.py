@@ -49,6 +49,8 @@ def single_outputs(
         return ()
     if len(files) < len(args.out):
         raise InputError(f"-o takes one folder, or files ({', '.join(suffixes)}); got {', '.join(map(str, args.out))}")
+    if args.dry_run:
+        raise InputError(f"--dry-run plans what goes into a folder; name one with -o instead of {files[0]}")
     if len(items) > 1:
         raise InputError(f"{files[0]}: {len(items)} videos cannot be written to one file; name a folder with -o")
     for file in files:

@@ -9,20 +9,21 @@ folder then is what a job of its own would have written.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from endofm.address import Address
 from endofm.errors import EndoFMError, JobError, StoreError, reason
 from endofm.inference.job_manifest import Entry, JobManifest
 from endofm.inference.job_plan import stated_length
+from endofm.inference.job_progress import JobProgress
 from endofm.inference.video_paths import VideoItem
 from endofm.output_place import LocalFolder, OutputPlace, Staged, place_of
-from endofm.pool import Engine, LocalEngine, WorkerDied
+from endofm.pool import Division, Engine, LocalEngine, WorkerDied
 from endofm.progress import Progress, progress_bar
 from endofm.resume import file_state
 
@@ -48,6 +49,28 @@ Work = Callable[[VideoItem, tuple[Path, ...]], ItemResult]
 
 SharedWork = Callable[[VideoItem, Mapping[int, tuple[Path, ...]]], Mapping[int, ItemResult]]
 """Processes one video for several folders: maps the files to write by the folder's number to the results."""
+
+
+@runtime_checkable
+class DivisibleVideoWork(Protocol):
+    """A :data:`SharedWork` that can be done in parts of a video (:class:`~endofm.pool.DivisibleWork`)."""
+
+    def __call__(self, item: VideoItem, targets: Mapping[int, tuple[Path, ...]]) -> Mapping[int, ItemResult]:
+        """Process a video as a whole."""
+
+    def divide(self, item: VideoItem, folders: Sequence[int], seconds: float) -> Division | None:
+        """Return the parts of a video for some folders, none longer than a time; None for a whole."""
+
+    def read_part(self, item: VideoItem, part: Any) -> Iterator[Any]:
+        """Yield what :meth:`do_part` needs of a part, without a model."""
+
+    def do_part(self, item: VideoItem, folders: Sequence[int], part: Any, read: Iterable[Any] | None = None) -> Any:
+        """Return the result of a part; None if the video is to be processed as a whole after all."""
+
+    def join(
+        self, item: VideoItem, targets: Mapping[int, tuple[Path, ...]], common: Any, results: Sequence[Any]
+    ) -> Mapping[int, ItemResult]:
+        """Write the files of a video, given the results of its parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,23 +212,44 @@ def run_shared_job(
         tasks = _tasks(items, folders, manifests)
         remaining = [task for task in tasks if task.folders]
         skipped = [sum(index not in task.folders for task in tasks) for index in range(len(folders))]
-        process = partial(_process, work=work, folders=tuple(folders))
+        process = _Process(work, tuple(folders))
+        if isinstance(work, DivisibleVideoWork):
+            process = _DivisibleProcess(work, tuple(folders))
         local = [folder.out.path for folder in folders if isinstance(folder.out, LocalFolder)]
         outcomes = engine.run(process, remaining, folders=local, weigh=_seconds_of)
         bar = progress_bar(total=len(items), description="Videos", unit="video", progress=progress)
         with closing(outcomes), bar:
             bar.update(len(items) - len(remaining))
+            rates = JobProgress(bar)
             for task, outcome in outcomes:
                 if isinstance(outcome, WorkerDied):
                     error = f"{task.item.path}: its process was killed (a crash or lack of memory)"
                     outcome = {index: _failure(task.item, folders[index], error) for index in task.folders}
                 for index, entry in outcome.items():
                     manifests[index].record(entry)
-                bar.update(1)
+                rates.count(outcome.values())
     return [
         JobReport(tuple(manifest.entries[folder.name_of(item)] for item in items), skipped[index], tuple(left_out))
         for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True))
     ]
+
+
+def remaining_videos(items: Sequence[VideoItem], folders: Sequence[JobFolder], *, overwrite: bool) -> list[VideoItem]:
+    """Return the videos that :func:`run_shared_job` would process; nothing is written and no folder created.
+
+    Raises:
+        InputError: As there.
+        JobError: If a folder holds results of other settings.
+    """
+
+    def refuse(text: str) -> None:
+        raise AssertionError("a plan writes no manifest")
+
+    manifests = [JobManifest(folder.out, refuse, folder.settings, ()) for folder in folders]
+    if not overwrite:
+        for manifest in manifests:
+            manifest.resume()
+    return [task.item for task in _tasks(items, folders, manifests) if task.folders]
 
 
 class _Task(NamedTuple):
@@ -218,6 +262,48 @@ class _Task(NamedTuple):
 def work_for_one(item: VideoItem, targets: Mapping[int, tuple[Path, ...]], *, work: Work) -> dict[int, ItemResult]:
     """Process one video for each folder by itself: a :data:`Work` as a :data:`SharedWork`."""
     return {index: work(item, paths) for index, paths in targets.items()}
+
+
+@dataclass(frozen=True)
+class _Process:
+    """Picklable work on the tasks of a job."""
+
+    work: SharedWork
+    folders: tuple[JobFolder, ...]
+
+    def __call__(self, task: _Task) -> dict[int, Entry]:
+        return _process(task, work=self.work, folders=self.folders)
+
+
+@dataclass(frozen=True)
+class _DivisibleProcess(_Process):
+    """The same for work that can be done in parts.
+
+    What fails in parts is done again as a whole, so that every outcome is that of one process.
+    """
+
+    work: DivisibleVideoWork
+
+    def divide(self, task: _Task, longest: float) -> Division | None:
+        state = file_state(task.item.path)
+        with suppress(Exception):
+            division = self.work.divide(task.item, task.folders, longest)
+            return None if division is None else division._replace(common=(state, division.common))
+        return None
+
+    def read_part(self, task: _Task, part: Any) -> Iterator[Any]:
+        return self.work.read_part(task.item, part)
+
+    def do_part(self, task: _Task, part: Any, read: Iterable[Any] | None = None) -> Any:
+        with suppress(Exception):
+            return self.work.do_part(task.item, task.folders, part, read)
+        return None
+
+    def join(self, task: _Task, division: Division, results: Sequence[Any]) -> dict[int, Entry] | None:
+        state, common = division.common
+        if file_state(task.item.path) != state:
+            return None
+        return _process(task, work=partial(self.work.join, common=common, results=results), folders=self.folders)
 
 
 def _process(task: _Task, *, work: SharedWork, folders: tuple[JobFolder, ...]) -> dict[int, Entry]:

@@ -1,32 +1,41 @@
-"""A process of a Ray cluster that runs tasks of a job: an actor, which keeps what it has loaded."""
+"""Processes of a Ray cluster that run tasks of a job: actors, which keep what they have loaded."""
 
 from __future__ import annotations
 
 import logging
 import os
 import platform
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from endofm._version import __version__
-from endofm.errors import EndoFMWarning, InputError, JobError
-from endofm.pool import become_worker
+from endofm.errors import EndoFMWarning, InputError, JobError, require_extra
+from endofm.pool import Division, WorkerDied, become_worker
 
 Message = tuple[type[EndoFMWarning] | None, str]
 """A warning by its class, or, without one, a line of the log."""
 
 
+_READ_AHEAD = 2
+"""Pieces that a reader holds ready."""
+
+
 class RayWorker:
-    """Runs tasks one after the other; nothing here knows Ray, which makes an actor of the class."""
+    """Runs tasks one after the other, or, with readers, parts of several at a time."""
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._work: Any = None
+        self._readers: list[Any] = []
+        self._ray: Any = None
+        self._new_reader: Callable[[], Any] = RayReader
+        self._computing = threading.Lock()
 
-    def start(self, work: Callable[..., Any], version: str, folder: Path, marks: Sequence[Path]) -> str:
+    def start(self, work: Callable[..., Any], version: str, folder: Path, marks: Sequence[Path], readers: int) -> str:
         """Take the work, after checking that this machine can do it.
 
         Args:
@@ -34,6 +43,7 @@ class RayWorker:
             version: Release of the command that started the job.
             folder: Working directory of that command, to which paths may be relative.
             marks: Files in the output folders, which a machine sees if it shares them.
+            readers: Number of other actors that read and decode for this one.
 
         Returns:
             Name of the machine.
@@ -62,15 +72,75 @@ class RayWorker:
         # Ray would print what a worker writes with the number of its process, once for each worker.
         warnings.showwarning = self._keep_warning
         logging.getLogger("endofm").addHandler(_Keeper(self._messages))
+        if readers:
+            self._recruit(readers)
         return node
+
+    def _recruit(self, count: int) -> None:
+        """Have other actors read and decode for this one, which does as many parts at a time.
+
+        They end with this one. Encoding needs a GPU, decoding a processor: how many of these feed a GPU depends on the
+        video and the model. Where both need processors, one actor that does both is right: the frames stay where they
+        are, and no processor waits for another.
+        """
+        ray = self._ray = require_extra("ray", "ray", "Recruiting readers")
+        reader = ray.remote(num_cpus=1, max_restarts=0, scheduling_strategy="SPREAD")(RayReader)
+        self._new_reader = lambda: reader.remote(ray.put(self._work))
+        self._readers = [self._new_reader() for _ in range(count)]
 
     def do(self, task: Any) -> tuple[Any, list[Message]]:
         """Return the result of a task, and what there was to say."""
-        return self._work(task), self._drain()
+        with self._computing:
+            return self._work(task), self._drain()
 
-    def weigh(self, weigh: Callable[[Any], float], tasks: Sequence[Any]) -> list[float]:
+    def divide(self, task: Any, longest: float) -> tuple[Any, list[Message]]:
+        """Return the parts of a task."""
+        return self._work.divide(task, longest), self._drain()
+
+    def do_part(self, task: Any, part: Any) -> tuple[tuple[bool | WorkerDied, list[Message]], Any]:
+        """Return whether a part could be done, or :class:`WorkerDied` if its reader was killed; and its result."""
+        if not self._readers:
+            result = self._work.do_part(task, part)
+            return (result is not None, self._drain()), result
+        reader = self._readers.pop()
+        try:
+            with self._computing:
+                result = self._work.do_part(task, part, self._read(reader, task, part))
+            outcome: bool | WorkerDied = result is not None
+        except _ReaderDied:
+            outcome, result = WorkerDied(), None
+        if outcome is not True:
+            # It may still wait for somebody to take the rest.
+            self._ray.kill(reader)
+            reader = self._new_reader()
+        self._readers.append(reader)
+        return (outcome, self._drain()), result
+
+    def _read(self, reader: Any, task: Any, part: Any) -> Iterator[Any]:
+        """Yield what a reader has read; others compute while there is nothing."""
+        ray = self._ray
+        options = {"num_returns": "streaming", "_generator_backpressure_num_objects": _READ_AHEAD}
+        pieces = iter(reader.read_part.options(**options).remote(task, part))
+        while True:
+            self._computing.release()
+            try:
+                piece = ray.get(next(pieces))
+            except StopIteration:
+                return
+            except ray.exceptions.RayActorError as error:
+                raise _ReaderDied from error
+            finally:
+                self._computing.acquire()
+            yield piece
+
+    def join(self, task: Any, division: Division, *results: Any) -> tuple[Any, list[Message]]:
+        """Return the result of a task in parts, given their results."""
+        with self._computing:
+            return self._work.join(task, division, results), self._drain()
+
+    def weigh(self, weigh: Callable[[Any], float], tasks: Sequence[Any]) -> tuple[list[float], list[Message]]:
         """Return the lengths of tasks."""
-        return [weigh(task) for task in tasks]
+        return [weigh(task) for task in tasks], self._drain()
 
     def _drain(self) -> list[Message]:
         count = len(self._messages)
@@ -82,6 +152,22 @@ class RayWorker:
         # Those of other libraries are for their developers.
         if issubclass(category, EndoFMWarning):
             self._messages.append((category, str(message)))
+
+
+class RayReader:
+    """Reads parts of tasks for a :class:`RayWorker` on whatever machine it is."""
+
+    def __init__(self, work: Any = None) -> None:
+        become_worker()
+        self._work = work
+
+    def read_part(self, task: Any, part: Any) -> Iterator[Any]:
+        """Yield what the other actor needs of a part."""
+        yield from self._work.read_part(task, part)
+
+
+class _ReaderDied(BaseException):
+    """The process that read was killed. No error of the work, which may take such for a reason to go on otherwise."""
 
 
 class _Keeper(logging.Handler):

@@ -112,7 +112,9 @@ class ClipRequest:
     note: Callable[[str], None]
 
 
-def stream_clips(source: VideoSource, requests: Sequence[ClipRequest]) -> Generator[tuple[int, Clip], None, None]:
+def stream_clips(
+    source: VideoSource, requests: Sequence[ClipRequest], until: float | None = None
+) -> Generator[tuple[int, Clip], None, None]:
     """Yield the planned clips of every request, each with the number of its request, in order within a request.
 
     The times of overlapping windows and of all requests are merged into one ascending stream, so that each frame is
@@ -125,9 +127,11 @@ def stream_clips(source: VideoSource, requests: Sequence[ClipRequest]) -> Genera
     Args:
         source: Video to read.
         requests: What to read of it.
+        until: Decode as far as this time, in seconds, so that damage before it is noticed as well.
     """
     assemblers = [_Assembler(request) for request in requests]
-    merged = np.unique(np.concatenate([assembler.times for assembler in assemblers]))
+    last = [] if until is None else [until]
+    merged = np.unique(np.concatenate([*(assembler.times for assembler in assemblers), last]))
     for requested, frame in zip(merged.tolist(), source.sample(merged.tolist()), strict=False):
         for index, assembler in enumerate(assemblers):
             for clip in assembler.take(requested, frame):
@@ -230,7 +234,7 @@ def batch_clips(stream: Iterator[tuple[int, Clip]], batch_sizes: Sequence[int]) 
     for request, clip in stream:
         batch, joined = pixels[request], clips[request]
         if batch is None:
-            batch = pixels[request] = _allocate(clip.pixels, batch_sizes[request])
+            batch = pixels[request] = allocate_batch(clip.pixels, batch_sizes[request])
         batch[len(joined)] = clip.pixels
         joined.append(clip._replace(pixels=batch[:0]))
         if len(joined) == batch_sizes[request]:
@@ -243,7 +247,7 @@ def batch_clips(stream: Iterator[tuple[int, Clip]], batch_sizes: Sequence[int]) 
             yield Batch(request, joined, rest[: len(joined)])
 
 
-def _allocate(like: Tensor, count: int) -> Tensor:
+def allocate_batch(like: Tensor, count: int) -> Tensor:
     """Return an uninitialised tensor ``(count, *like.shape)`` of the same type on the same device.
 
     On the CPU it has its own memory mapping, which returns to the system with the batch. The C library would allocate

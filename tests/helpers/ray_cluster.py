@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from endofm.errors import EndoFMWarning, VideoError
+from endofm.pool import Division
 from helpers.paths import REPOSITORY
 
 _STORE_BYTES = 100_000_000
@@ -76,6 +77,26 @@ class Chores:
 
     def times(self, task: str) -> int:
         return len(self.doers(task))
+
+
+@dataclass(frozen=True)
+class PartedChores(Chores):
+    """Chores of which those that begin with "long" are done in parts, one for each letter; "!" cannot be done so."""
+
+    def divide(self, task: str, longest: float) -> Division | None:
+        return Division(tuple(task), longest) if task.startswith("long") else None
+
+    def read_part(self, task: str, part: str) -> Iterator[str]:
+        self(f"{task}.{part}.read")
+        yield part
+
+    def do_part(self, task: str, part: str, read: Iterable[str] | None = None) -> str | None:
+        self(f"{task}.{part}")
+        assert read is None or list(read) == [part]
+        return None if part == "!" else part.upper()
+
+    def join(self, task: str, division: Division, results: Sequence[str]) -> str:
+        return f"{''.join(results)} in parts of {division.common:g}"
 
 
 def length_of(task: str) -> float:

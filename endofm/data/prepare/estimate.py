@@ -7,17 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from endofm.data.prepare.clip_format import ClipFormat, split_lengths
 from endofm.data.prepare.cutting import cut_source
 from endofm.data.prepare.set_recipe import SetRecipe
 from endofm.data.prepare.sources import SourceItem
 from endofm.files import size_text
-from endofm.inference.job_plan import stated_length
+from endofm.inference.job_plan import spread, stated_length
 from endofm.progress import duration_text
-
-T = TypeVar("T")
 
 # Headers are read of this many sources, and clips cut from this many; the others are taken to be like them.
 _OPENED, _CUT = 200, 4
@@ -72,9 +69,9 @@ def estimate_preparation(
     """
     if recipe.convert is not cut_source:
         return None
-    lengths = [length for item in _spread(items, _OPENED) if (length := stated_length(root / item.source)) is not None]
+    lengths = [length for item in spread(items, _OPENED) if (length := stated_length(root / item.source)) is not None]
     frames = seconds = size = 0.0
-    for item in _spread(items, _CUT):
+    for item in spread(items, _CUT):
         start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             clips = cut_source(root, item, Path(folder), clip_format, max_frames=_FRAMES_EACH).clips
@@ -94,9 +91,3 @@ def estimate_preparation(
         core_seconds=total * seconds / frames,
         sampled_frames=round(frames),
     )
-
-
-def _spread(items: Sequence[T], most: int) -> list[T]:
-    """Return at most ``most`` items, spread evenly."""
-    count = min(len(items), most)
-    return [items[index * len(items) // count] for index in range(count)]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from endofm.tasks.features.clip_stream import ClipStream
     from endofm.tasks.features.live import LiveFeatures
     from endofm.tasks.features.results import FeatureLevel, VideoFeatures
-    from endofm.tasks.features.stream import FeatureStream
+    from endofm.tasks.features.stream import FeatureStream, PlannedClips
     from endofm.transforms.geometry import Box
     from endofm.video.open import Decoder, VideoInput
 
@@ -182,7 +182,7 @@ class VideoEncoder(Pretrained):
         from endofm.tasks.features.clip_stream import ClipStream
 
         with ExitStack() as stack:
-            (stream,) = _open_streams(stack, video, [self], level=level, **options)
+            (stream,) = open_streams(stack, video, [self], level=level, **options)
             return ClipStream(stream, self.weights_provenance(), stack.pop_all(), progress=progress)
 
     def live(self, *, box: Box | None = None) -> LiveFeatures:
@@ -316,7 +316,7 @@ def extract_features(
     if not encoders:
         raise InputError("no encoders given; load at least one with endofm.load_encoder")
     with ExitStack() as stack:
-        streams = _open_streams(
+        streams = open_streams(
             stack,
             video,
             encoders,
@@ -332,7 +332,7 @@ def extract_features(
         return collect_together(streams, [encoder.weights_provenance() for encoder in encoders], progress=progress)
 
 
-def _open_streams(
+def open_streams(
     stack: ExitStack,
     video: VideoInput,
     encoders: Sequence[VideoEncoder],
@@ -344,15 +344,20 @@ def _open_streams(
     field_of_view: bool | None = None,
     fps: float | None = None,
     decoder: Decoder = "pyav",
+    planned: Sequence[PlannedClips] | None = None,
     **windows: Any,
 ) -> list[FeatureStream]:
-    """Return a stream of one video for each encoder; ``stack`` closes what they need."""
+    """Return a stream of one video for each encoder; ``stack`` closes what they need.
+
+    ``planned`` has the clips for each encoder if they are known already. The other arguments are those of
+    :func:`extract_features`.
+    """
     from endofm.inference.streaming import SharedFrames
     from endofm.tasks.features.stream import FeatureStream
     from endofm.video.clip_windows import WindowSettings
 
     opening: dict[str, Any] = {"fps": fps, "decoder": decoder}
-    frames, streams = SharedFrames(), []
+    frames, streams = SharedFrames(), list[FeatureStream]()
     for encoder in encoders:
         session = encoder._session(video, device=device, precision=precision, field_of_view=field_of_view, **opening)
         model, source, processor = stack.enter_context(session)
@@ -370,6 +375,7 @@ def _open_streams(
                 precision=precision_in_use(model),
                 tubelet_size=encoder.tubelet_size,
                 frames=frames,
+                planned=planned[len(streams)] if planned else None,
             )
         )
     return streams

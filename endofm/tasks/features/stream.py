@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from endofm._version import __version__
 from endofm.arguments import integer_argument
+from endofm.config import PreprocessConfig
 from endofm.errors import EncoderOutputError, InputError, VideoError, quoted
 from endofm.inference.streaming import Batch, ClipRequest, SharedFrames, batch_clips, read_ahead, stream_clips
 from endofm.kernels.cuda_graphs import GraphedEncoder
@@ -21,8 +22,9 @@ from endofm.outputs import EncoderOutput
 from endofm.progress import Progress, progress_bar
 from endofm.tasks.features.files import Spool
 from endofm.tasks.features.results import FeatureLevel, VideoFeatures, clock
+from endofm.transforms.geometry import Box
 from endofm.transforms.processor import Processor
-from endofm.video.clip_windows import WindowSettings, plan_windows
+from endofm.video.clip_windows import WindowPlan, WindowSettings, plan_windows
 from endofm.video.frames import Float64Array, Frame, VideoSource, describe_video
 
 # One finished and one in preparation: enough, since a batch takes the encoder much longer than the reader.
@@ -39,6 +41,26 @@ class Encode(Protocol):
             clips: float32 ``(batch, channels, time, height, width)`` on the device of the stream.
             level: ``"clip"``, ``"frame"`` or ``"patch"``; the last two need patch tokens.
         """
+
+
+class PlannedClips(NamedTuple):
+    """Clips of a video, planned before it is decoded.
+
+    Attributes:
+        plan: Their windows.
+        batch_size: Clips per forward pass.
+        box: Field of view to which frames are cropped, None for full frames.
+    """
+
+    plan: WindowPlan
+    batch_size: int
+    box: Box | None
+
+    def between(self, first: int, last: int) -> PlannedClips:
+        """Return the clips with these numbers, the last one not included; they come in the same batches."""
+        rows = slice(first, last)
+        plan = WindowPlan(self.plan.start_seconds[rows], self.plan.end_seconds[rows], self.plan.frame_times[rows])
+        return self._replace(plan=plan)
 
 
 class FeatureStream:
@@ -59,12 +81,14 @@ class FeatureStream:
         precision: Precision of the encoder, for the provenance; the encoder itself applies it.
         tubelet_size: Frames that a step in time of the patch tokens stands for; such a step has their mean time.
         frames: What streams of one pass over the video have in common (:func:`embed_together`); their own by default.
+        planned: Clips of the video that are known already, instead of all of them.
 
     Attributes:
         source: The video.
         plan: The windows of the video; its length is the number of clips to expect.
         batch_size: Clips per forward pass, at most the clips of the video.
         box: Field of view to which frames are cropped, None for full frames.
+        planned: The last three.
 
     Raises:
         InputError: If an argument is not valid.
@@ -95,6 +119,7 @@ class FeatureStream:
         precision: str = "exact",
         tubelet_size: int = 1,
         frames: SharedFrames | None = None,
+        planned: PlannedClips | None = None,
     ) -> None:
         if level not in get_args(FeatureLevel):
             raise InputError(f"level must be one of {', '.join(get_args(FeatureLevel))}, got {quoted(level)}")
@@ -108,10 +133,13 @@ class FeatureStream:
         self._tubelet_size = tubelet_size
         self._problems: list[str] = []
         self._windows = windows or WindowSettings.for_preprocess(processor.config)
-        self.plan = plan_windows(source, self._windows)
-        # Memory for a batch is allocated at once, and no batch holds more clips than there are.
-        self.batch_size = min(batch_size, len(self.plan))
-        self.box = self._frames.find_field_of_view(processor, source)
+        if planned is None:
+            plan = plan_windows(source, self._windows)
+            # Memory for a batch is allocated at once, and no batch holds more clips than there are.
+            size = min(batch_size, len(plan))
+            planned = PlannedClips(plan, size, self._frames.find_field_of_view(processor, source))
+        self.planned = planned
+        self.plan, self.batch_size, self.box = planned
 
     def __iter__(self) -> Generator[VideoFeatures, None, None]:
         """Yield up to ``batch_size`` clips at a time, in order, without provenance.
@@ -184,6 +212,16 @@ class FeatureStream:
         means: Float64Array = steps.mean(axis=2)
         return means
 
+    @property
+    def preprocess(self) -> PreprocessConfig:
+        """How frames are prepared."""
+        return self._processor.config
+
+    @property
+    def problems(self) -> list[str]:
+        """Problems of the video met so far, one sentence each."""
+        return [*self.source.problems, *self._problems]
+
     def provenance(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """Return the provenance of the features, with the problems met so far, as plain JSON values.
 
@@ -199,12 +237,14 @@ class FeatureStream:
             "precision": self._precision,
             "device": self._device.type,
             "video": describe_video(self.source),
-            "problems": [*self.source.problems, *self._problems],
+            "problems": self.problems,
             "library": {"endofm": __version__, "torch": torch.__version__},
         }
 
 
-def embed_together(streams: Sequence[FeatureStream]) -> Generator[tuple[int, VideoFeatures], None, None]:
+def embed_together(
+    streams: Sequence[FeatureStream], until: float | None = None
+) -> Generator[tuple[int, VideoFeatures], None, None]:
     """Run several streams of one video in one pass: every frame is decoded once, and resized once per size.
 
     The features are those of each stream alone. Memory is that of all streams together.
@@ -212,6 +252,7 @@ def embed_together(streams: Sequence[FeatureStream]) -> Generator[tuple[int, Vid
     Args:
         streams: Streams of the same open video and with the same
             :class:`~endofm.inference.streaming.SharedFrames`.
+        until: As for :func:`~endofm.inference.streaming.stream_clips`.
 
     Yields:
         Number of the stream, and up to its ``batch_size`` clips, in order within a stream, without provenance.
@@ -220,14 +261,14 @@ def embed_together(streams: Sequence[FeatureStream]) -> Generator[tuple[int, Vid
         VideoError: If the video cannot be decoded.
         EncoderOutputError: If an encoder returns NaN or infinite values.
     """
-    with closing(read_ahead(_batches(streams), _BATCHES_AHEAD)) as batches:
+    with closing(read_ahead(_batches(streams, until), _BATCHES_AHEAD)) as batches:
         for batch in batches:
             yield batch.request, streams[batch.request].features_of(batch)
 
 
-def _batches(streams: Sequence[FeatureStream]) -> Generator[Batch, None, None]:
+def _batches(streams: Sequence[FeatureStream], until: float | None) -> Generator[Batch, None, None]:
     """Decode and prepare; runs in the thread that reads ahead."""
-    with closing(stream_clips(streams[0].source, [stream.request() for stream in streams])) as clips:
+    with closing(stream_clips(streams[0].source, [stream.request() for stream in streams], until)) as clips:
         yield from batch_clips(clips, [stream.batch_size for stream in streams])
 
 
@@ -245,23 +286,39 @@ def collect_together(
         VideoError: If no frame can be decoded.
         EncoderOutputError: If an encoder returns NaN or infinite values.
     """
-    name, total = streams[0].source.metadata.name, sum(len(stream.plan) for stream in streams)
-    spools: list[dict[str, Spool]] = [{} for _ in streams]
-    bar = progress_bar(total=total, description=Path(name).name, unit="clip", progress=progress)
-    try:
-        with bar, closing(embed_together(streams)) as parts:
-            for index, part in parts:
-                for key, rows in part.arrays().items():
-                    spools[index].setdefault(key, Spool()).append(rows)
-                bar.update(len(part))
-        if not all(spools):
-            raise VideoError(f"{name}: no frame of this video could be decoded")
-        arrays: list[dict[str, Any]] = [{key: spool.finish() for key, spool in own.items()} for own in spools]
-    finally:
-        # Even after an error or Ctrl-C, so that no temporary file is left.
-        for spool in (spool for own in spools for spool in own.values()):
-            spool.close()
+    arrays = collect_arrays(streams, embed_together(streams), progress=progress)
+    if not all(arrays):
+        raise VideoError(f"{streams[0].source.metadata.name}: no frame of this video could be decoded")
     return [
         VideoFeatures(**own, provenance=stream.provenance(origin))
         for stream, own, origin in zip(streams, arrays, weights, strict=True)
     ]
+
+
+def collect_arrays(
+    streams: Sequence[FeatureStream],
+    embedded: Generator[tuple[int, VideoFeatures], None, None],
+    *,
+    progress: Progress = False,
+) -> list[dict[str, Any]]:
+    """Return the arrays of the features of each stream by their names; none for a stream without clips.
+
+    Args:
+        streams: The streams.
+        embedded: What :func:`embed_together` yields of them.
+        progress: As for :func:`collect_together`.
+    """
+    name, total = streams[0].source.metadata.name, sum(len(stream.plan) for stream in streams)
+    spools: list[dict[str, Spool]] = [{} for _ in streams]
+    bar = progress_bar(total=total, description=Path(name).name, unit="clip", progress=progress)
+    try:
+        with bar, closing(embedded) as parts:
+            for index, part in parts:
+                for key, rows in part.arrays().items():
+                    spools[index].setdefault(key, Spool()).append(rows)
+                bar.update(len(part))
+        return [{key: spool.finish() for key, spool in own.items()} for own in spools]
+    finally:
+        # Even after an error or Ctrl-C, so that no temporary file is left.
+        for spool in (spool for own in spools for spool in own.values()):
+            spool.close()
