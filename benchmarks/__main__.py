@@ -22,6 +22,7 @@ COMMANDS = {
     "clip-dataset": "opening and iterating over a corpus of the published size",
     "picture-views": "views cut from held pictures, against decoding a picture for every view",
     "library": "a library of a million clips: build, recall, latency, size, memory",
+    "ray-engine": "the Ray engine against the plain one: overhead, balance, memory, restart after a kill",
     "frame-hashes": "distances of frame hashes between copies and other recordings",
 }
 
