@@ -1,10 +1,10 @@
 """The Ray engine against the plain one: overhead, balance, memory of the process that started the job, restart.
 
 ``python -m benchmarks ray-engine`` starts Ray on this machine, or takes ``--address``. *Overhead* embeds many short
-videos with both engines and compares the rates once every process has its model. *Balance* gives actors tasks that sleep
-in proportion to lengths from ten seconds to twenty minutes, in parts as videos are, so that the figure is that of the
-planning and not of the machine. *Memory* plans a job of many videos and follows the process through its first ones, and
-through a manifest of all of them. *Restart* kills the command at a random point, and counts what is done again.
+videos with both engines and compares the rates once every process has its model. *Balance* gives actors tasks that
+sleep in proportion to lengths from ten seconds to twenty minutes, in parts as videos are, so that the figure is that of
+the planning and not of the machine. *Memory* plans a job of many videos and follows the process through its first ones,
+and through a manifest of all of them. *Restart* kills the command at a random point and counts what is embedded again.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class WorkerDied(Exception):
 
 
 class Engine(Protocol):
-    """Where the tasks of a job run: in this process, in several of this machine, or on a cluster."""
+    """Runs the tasks of a job: in this process, in several of this machine, or on a cluster."""
 
     def room(self) -> int:
         """Return how many tasks run at a time."""

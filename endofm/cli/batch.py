@@ -238,8 +238,9 @@ def show_plan(
 ) -> int:
     """Print what :func:`run_shared_batch` would take (``--dry-run``); returns the status of the command."""
     from endofm.files import free_bytes
-    from endofm.inference.job import DivisibleVideoWork, remaining_videos
+    from endofm.inference.job import remaining_videos
     from endofm.inference.job_plan import plan_job
+    from endofm.inference.video_task import DivisibleVideoWork
     from endofm.pool import cpu_threads
 
     engine = make_engine(args)

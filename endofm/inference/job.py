@@ -8,22 +8,27 @@ folder then is what a job of its own would have written.
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 from endofm.address import Address
-from endofm.errors import EndoFMError, JobError, StoreError, reason
 from endofm.inference.job_manifest import Entry, JobManifest
-from endofm.inference.job_plan import stated_length
 from endofm.inference.job_progress import JobProgress
 from endofm.inference.video_paths import VideoItem
-from endofm.output_place import LocalFolder, OutputPlace, Staged, place_of
-from endofm.pool import Division, Engine, LocalEngine, WorkerDied
+from endofm.inference.video_task import (
+    DivisibleVideoProcess,
+    DivisibleVideoWork,
+    VideoProcess,
+    VideoTask,
+    failed_entry,
+    seconds_of_task,
+)
+from endofm.output_place import LocalFolder, OutputPlace, place_of
+from endofm.pool import Engine, LocalEngine, WorkerDied
 from endofm.progress import Progress, progress_bar
 from endofm.resume import file_state
 
@@ -49,28 +54,6 @@ Work = Callable[[VideoItem, tuple[Path, ...]], ItemResult]
 
 SharedWork = Callable[[VideoItem, Mapping[int, tuple[Path, ...]]], Mapping[int, ItemResult]]
 """Processes one video for several folders: maps the files to write by the folder's number to the results."""
-
-
-@runtime_checkable
-class DivisibleVideoWork(Protocol):
-    """A :data:`SharedWork` that can be done in parts of a video (:class:`~endofm.pool.DivisibleWork`)."""
-
-    def __call__(self, item: VideoItem, targets: Mapping[int, tuple[Path, ...]]) -> Mapping[int, ItemResult]:
-        """Process a video as a whole."""
-
-    def divide(self, item: VideoItem, folders: Sequence[int], seconds: float) -> Division | None:
-        """Return the parts of a video for some folders, none longer than a time; None for a whole."""
-
-    def read_part(self, item: VideoItem, part: Any) -> Iterator[Any]:
-        """Yield what :meth:`do_part` needs of a part, without a model."""
-
-    def do_part(self, item: VideoItem, folders: Sequence[int], part: Any, read: Iterable[Any] | None = None) -> Any:
-        """Return the result of a part; None if the video is to be processed as a whole after all."""
-
-    def join(
-        self, item: VideoItem, targets: Mapping[int, tuple[Path, ...]], common: Any, results: Sequence[Any]
-    ) -> Mapping[int, ItemResult]:
-        """Write the files of a video, given the results of its parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,11 +195,11 @@ def run_shared_job(
         tasks = _tasks(items, folders, manifests)
         remaining = [task for task in tasks if task.folders]
         skipped = [sum(index not in task.folders for task in tasks) for index in range(len(folders))]
-        process = _Process(work, tuple(folders))
+        process = VideoProcess(work, tuple(folders))
         if isinstance(work, DivisibleVideoWork):
-            process = _DivisibleProcess(work, tuple(folders))
+            process = DivisibleVideoProcess(work, tuple(folders))
         local = [folder.out.path for folder in folders if isinstance(folder.out, LocalFolder)]
-        outcomes = engine.run(process, remaining, folders=local, weigh=_seconds_of)
+        outcomes = engine.run(process, remaining, folders=local, weigh=seconds_of_task)
         bar = progress_bar(total=len(items), description="Videos", unit="video", progress=progress)
         with closing(outcomes), bar:
             bar.update(len(items) - len(remaining))
@@ -224,7 +207,7 @@ def run_shared_job(
             for task, outcome in outcomes:
                 if isinstance(outcome, WorkerDied):
                     error = f"{task.item.path}: its process was killed (a crash or lack of memory)"
-                    outcome = {index: _failure(task.item, folders[index], error) for index in task.folders}
+                    outcome = {index: failed_entry(task.item, folders[index], error) for index in task.folders}
                 for index, entry in outcome.items():
                     manifests[index].record(entry)
                 rates.count(outcome.values())
@@ -252,135 +235,14 @@ def remaining_videos(items: Sequence[VideoItem], folders: Sequence[JobFolder], *
     return [task.item for task in _tasks(items, folders, manifests) if task.folders]
 
 
-class _Task(NamedTuple):
-    """A video and the numbers of the folders in which it is not done."""
-
-    item: VideoItem
-    folders: tuple[int, ...]
-
-
 def work_for_one(item: VideoItem, targets: Mapping[int, tuple[Path, ...]], *, work: Work) -> dict[int, ItemResult]:
     """Process one video for each folder by itself: a :data:`Work` as a :data:`SharedWork`."""
     return {index: work(item, paths) for index, paths in targets.items()}
 
 
-@dataclass(frozen=True)
-class _Process:
-    """Picklable work on the tasks of a job."""
-
-    work: SharedWork
-    folders: tuple[JobFolder, ...]
-
-    def __call__(self, task: _Task) -> dict[int, Entry]:
-        return _process(task, work=self.work, folders=self.folders)
-
-
-@dataclass(frozen=True)
-class _DivisibleProcess(_Process):
-    """The same for work that can be done in parts.
-
-    What fails in parts is done again as a whole, so that every outcome is that of one process.
-    """
-
-    work: DivisibleVideoWork
-
-    def divide(self, task: _Task, longest: float) -> Division | None:
-        state = file_state(task.item.path)
-        with suppress(Exception):
-            division = self.work.divide(task.item, task.folders, longest)
-            return None if division is None else division._replace(common=(state, division.common))
-        return None
-
-    def read_part(self, task: _Task, part: Any) -> Iterator[Any]:
-        return self.work.read_part(task.item, part)
-
-    def do_part(self, task: _Task, part: Any, read: Iterable[Any] | None = None) -> Any:
-        with suppress(Exception):
-            return self.work.do_part(task.item, task.folders, part, read)
-        return None
-
-    def join(self, task: _Task, division: Division, results: Sequence[Any]) -> dict[int, Entry] | None:
-        state, common = division.common
-        if file_state(task.item.path) != state:
-            return None
-        return _process(task, work=partial(self.work.join, common=common, results=results), folders=self.folders)
-
-
-def _process(task: _Task, *, work: SharedWork, folders: tuple[JobFolder, ...]) -> dict[int, Entry]:
-    item = task.item
-    # The state before the work: a source that changes meanwhile is processed again by the next run.
-    state = file_state(item.path)
-    with ExitStack() as stack:
-        try:
-            files = {
-                index: stack.enter_context(folders[index].out.staged(folders[index].names(item)))
-                for index in task.folders
-            }
-            results = work(item, {index: staged.paths for index, staged in files.items()})
-        except Exception as error:
-            # Every further video would fail in the same way, after all the work on it.
-            if _disk_is_full(error):
-                raise JobError(
-                    f"{folders[task.folders[0]].out.disk()}: the disk is full; finished videos are kept. Make room and "
-                    "rerun the command to resume"
-                ) from error
-            if len(task.folders) > 1:
-                alone = [_process(_Task(item, (index,)), work=work, folders=folders) for index in task.folders]
-                return {index: entry for entries in alone for index, entry in entries.items()}
-            if isinstance(item.path, Address) and not item.path.is_answered():
-                raise JobError(
-                    f"{item.path}: its store does not answer; finished videos are kept; rerun the command to resume"
-                ) from None
-            text = reason(error)
-            text = text if isinstance(error, EndoFMError) else f"{item.path}: {text}"
-            return {index: _failure(item, folders[index], text) for index in task.folders}
-        return {index: _publish(item, folders[index], files[index], result, state) for index, result in results.items()}
-
-
-def _publish(item: VideoItem, folder: JobFolder, files: Staged, result: ItemResult, state: tuple[int, int]) -> Entry:
-    """Put the files of a video into its folder, and return its row."""
-    try:
-        files.publish()
-    except StoreError as error:
-        return _failure(item, folder, str(error))
-    return Entry(
-        source=str(item.path),
-        output=folder.name_of(item),
-        status="done",
-        size_bytes=state[0],
-        modified=state[1],
-        summary=dict(result.summary),
-        problems=result.problems,
-    )
-
-
-def _disk_is_full(error: BaseException | None) -> bool:
-    """Return whether an error, or one that it was raised from, is that of a full disk or an exhausted quota."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _seconds_of(task: _Task) -> float:
-    length = stated_length(task.item.path)
-    return length[1] if length else 0.0
-
-
-def _failure(item: VideoItem, folder: JobFolder, error: str) -> Entry:
-    size, modified = file_state(item.path)
-    return Entry(
-        source=str(item.path),
-        output=folder.name_of(item),
-        status="failed",
-        size_bytes=size,
-        modified=modified,
-        error=error,
-    )
-
-
-def _tasks(items: Sequence[VideoItem], folders: Sequence[JobFolder], manifests: Sequence[JobManifest]) -> list[_Task]:
+def _tasks(
+    items: Sequence[VideoItem], folders: Sequence[JobFolder], manifests: Sequence[JobManifest]
+) -> list[VideoTask]:
     """Return for each video the folders in which it is not done."""
     missing: list[list[int]] = [[] for _ in items]
     for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
@@ -393,7 +255,7 @@ def _tasks(items: Sequence[VideoItem], folders: Sequence[JobFolder], manifests: 
                 folder.names(item)
             ):
                 needing.append(index)
-    return [_Task(item, tuple(needing)) for item, needing in zip(items, missing, strict=True)]
+    return [VideoTask(item, tuple(needing)) for item, needing in zip(items, missing, strict=True)]
 
 
 def _is_done(item: VideoItem, entry: Entry | None) -> bool:

@@ -1,4 +1,4 @@
-"""What a job will take, before it runs: its videos, their length, time from a measured sample, disk."""
+"""The cost of a job before it runs: videos and their length, time by a measured sample, disk."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def spread(items: Sequence[T], most: int) -> list[T]:
 
 
 class Sample(NamedTuple):
-    """What the work on a second of video takes.
+    """Cost of the work on a second of video.
 
     Attributes:
         seconds: Time.

@@ -1,4 +1,4 @@
-"""How fast a job goes on: videos per hour, hours of video per hour, failures."""
+"""Rates of a job: videos per hour, hours of video per hour, failures."""
 
 from __future__ import annotations
 

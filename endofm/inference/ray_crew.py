@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Post:
-    """What actors are hired for.
+    """The post that the actors of a crew are hired for.
 
     Attributes:
         jobs: Number of actors; None for as many as there is room for.
@@ -41,8 +41,8 @@ class Post:
     notify: Callable[[str], None]
 
 
-class Unit(NamedTuple):
-    """What an actor does at a time.
+class CrewTask(NamedTuple):
+    """A single piece of work for an actor.
 
     Attributes:
         method: Method of :class:`~endofm.inference.ray_worker.RayWorker`.
@@ -73,7 +73,7 @@ class Crew:
         )(RayWorker)
         self._alive: list[Any] = []
         self._starting: dict[Any, Any] = {}
-        self._busy: dict[Any, tuple[Any, Unit, Any]] = {}
+        self._busy: dict[Any, tuple[Any, CrewTask, Any]] = {}
         # An actor is in it as often as it can do something more.
         self._idle: list[Any] = []
         self._failed_starts = 0
@@ -89,19 +89,19 @@ class Crew:
             start = actor.start.remote(self._work, __version__, Path.cwd(), self._marks, self._post.readers)
             self._starting[start] = actor
 
-    def has_room(self, unit: Unit) -> bool:
+    def has_room(self, unit: CrewTask) -> bool:
         """Return whether an actor can do something now."""
         return self._free(unit) is not None
 
-    def _free(self, unit: Unit) -> Any:
+    def _free(self, unit: CrewTask) -> Any:
         needed = self._needed(unit)
         return next((actor for actor in self._idle if self._idle.count(actor) >= needed), None)
 
-    def _needed(self, unit: Unit) -> int:
+    def _needed(self, unit: CrewTask) -> int:
         # What may have killed an actor is done alone, so that nothing else is blamed if it does so again.
         return self._slots if unit.deaths else 1
 
-    def give(self, unit: Unit, *arguments: Any) -> None:
+    def give(self, unit: CrewTask, *arguments: Any) -> None:
         """Let an actor do something for which :meth:`has_room`."""
         actor = self._free(unit)
         for _ in range(self._needed(unit)):
@@ -113,7 +113,7 @@ class Crew:
             done, result = getattr(actor, unit.method).remote(*arguments), None
         self._busy[done] = actor, unit, result
 
-    def wait(self) -> Iterator[tuple[Unit, Any, Any]]:
+    def wait(self) -> Iterator[tuple[CrewTask, Any, Any]]:
         """Yield what was finished, with its result and, of a part, a reference to that.
 
         The result is :class:`WorkerDied` if the actor has died, and None if results of parts were lost with a node.
@@ -154,7 +154,7 @@ class Crew:
         try:
             result = self.ray.get(ref)
         except (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError):
-            # Of itself, with its machine, or behind a broken connection: then it must not go on writing.
+            # Of itself, with its machine, or behind a broken connection: then it must not write anything more.
             self.ray.kill(actor)
             self._alive = [one for one in self._alive if one is not actor]
             self._idle = [one for one in self._idle if one is not actor]

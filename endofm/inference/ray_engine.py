@@ -24,7 +24,7 @@ from uuid import uuid4
 from endofm.errors import JobError, cause, quoted, require_extra
 from endofm.files import PARTIAL_PREFIX, writing
 from endofm.inference.job_plan import DIVIDED_FROM, PART_SECONDS
-from endofm.inference.ray_crew import Crew, Post, Unit
+from endofm.inference.ray_crew import Crew, CrewTask, Post
 from endofm.pool import DivisibleWork, Division, WorkerDied
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class RayEngine:
         if ray.is_initialized():
             yield
             return
-        # Ray reports to its makers which libraries a cluster uses; an archive of patients should reach nobody.
+        # Ray reports to its makers which libraries a cluster uses; that concerns no one but the archive's owner.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
@@ -174,7 +174,7 @@ class _Run:
         self._weigh = None if weigh is None else crew.ray.put(weigh)
         self._weights = [0.0] * len(tasks)
         # What has begun comes before what has not, so that few tasks are in parts at a time.
-        self._begun: deque[Unit] = deque()
+        self._begun: deque[CrewTask] = deque()
         self._divided: dict[int, _Divided] = {}
 
     def outcomes(self) -> Iterator[tuple[int, Any]]:
@@ -187,7 +187,7 @@ class _Run:
                 for index, weight in zip(unit.indices, known, strict=True):
                     self._weights[index] = weight
         longest_first = sorted(everything, key=lambda index: -self._weights[index])
-        for unit, result, part in self._work_through(Unit(self._first(index), (index,)) for index in longest_first):
+        for unit, result, part in self._work_through(CrewTask(self._first(index), (index,)) for index in longest_first):
             (index,) = unit.indices
             if unit.method in ("do_part", "join") and index not in self._divided:
                 # Another part of the task has failed meanwhile.
@@ -202,18 +202,18 @@ class _Run:
                 yield index, result
             elif unit.method == "divide" and result is not None:
                 self._divided[index] = _Divided(result, {})
-                self._begun.extend(Unit("do_part", (index,), part=number) for number in range(len(result.parts)))
+                self._begun.extend(CrewTask("do_part", (index,), part=number) for number in range(len(result.parts)))
             elif unit.method == "do_part" and result is True:
                 divided = self._divided[index]
                 divided.results[unit.part] = part
                 if len(divided.results) == len(divided.division.parts):
-                    self._begun.append(Unit("join", (index,)))
+                    self._begun.append(CrewTask("join", (index,)))
             elif unit.method == "join" and result is not None:
                 del self._divided[index]
                 yield index, result
             else:
                 self._drop_parts(index)
-                self._begun.append(Unit("do", (index,)))
+                self._begun.append(CrewTask("do", (index,)))
 
     def _first(self, index: int) -> str:
         return "divide" if self._weights[index] >= self._divided_from else "do"
@@ -222,7 +222,7 @@ class _Run:
         self._divided.pop(index, None)
         self._begun = deque(unit for unit in self._begun if unit.indices != (index,))
 
-    def _work_through(self, units: Iterator[Unit]) -> Iterator[tuple[Unit, Any, Any]]:
+    def _work_through(self, units: Iterator[CrewTask]) -> Iterator[tuple[CrewTask, Any, Any]]:
         crew, open_units = self._crew, 0
         following = next(units, None)
         while following or self._begun or open_units:
@@ -238,7 +238,7 @@ class _Run:
                 open_units -= 1
                 yield finished
 
-    def _arguments(self, unit: Unit) -> tuple[Any, ...]:
+    def _arguments(self, unit: CrewTask) -> tuple[Any, ...]:
         if unit.method == "weigh":
             return self._weigh, [self._tasks[index] for index in unit.indices]
         (index,) = unit.indices
@@ -253,7 +253,7 @@ class _Run:
         return task, division._replace(parts=()), *(results[number] for number in range(len(division.parts)))
 
 
-def _chunks(indices: Sequence[int], method: str) -> Iterator[Unit]:
+def _chunks(indices: Sequence[int], method: str) -> Iterator[CrewTask]:
     remaining = iter(indices)
     while chunk := tuple(islice(remaining, _WEIGHED_AT_ONCE)):
-        yield Unit(method, chunk)
+        yield CrewTask(method, chunk)

@@ -167,7 +167,7 @@ class RayReader:
 
 
 class _ReaderDied(BaseException):
-    """The process that read was killed. No error of the work, which may take such for a reason to go on otherwise."""
+    """The process that read was killed. Not an error of the work, which would continue without it."""
 
 
 class _Keeper(logging.Handler):

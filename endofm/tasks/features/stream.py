@@ -214,7 +214,7 @@ class FeatureStream:
 
     @property
     def preprocess(self) -> PreprocessConfig:
-        """How frames are prepared."""
+        """The configuration by which frames are prepared."""
         return self._processor.config
 
     @property
