@@ -92,6 +92,30 @@ def test_a_killed_command_is_resumed_to_the_files_of_one_process(
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
+def test_readers_feed_the_encoder_and_change_nothing(
+    cluster: Any, weights: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["extract", str(recordings / "5.mp4"), "--weights", str(weights), "--threads", "1", "--batch-size", "2"]
+    on_ray = ["--engine", "ray", "--address", cluster.address, "--jobs", "1", "--readers", "1"]
+    monkeypatch.setattr(batch, "make_engine", lambda args: replace(make_engine(args), longest=2.0))
+    assert main([*command, "-o", str(tmp_path / "out"), *on_ray]) == 0
+    monkeypatch.undo()
+    assert main([*command, "-o", str(tmp_path / "alone")]) == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("command", ["extract", "classify", "segment", "detect", "report"])
+def test_a_plan_is_measured_and_writes_nothing(
+    command: str, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--weights", "endofm-nano-4x96"] if command == "extract" else []
+    assert main([command, str(recordings), "-o", str(tmp_path / "out"), "--dry-run", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "videos: 6 to process, 0 done before" in printed
+    assert "measured here on the first video" in printed
+    assert not (tmp_path / "out").exists()
+
+
 def done(out: Path) -> set[str]:
     return {entry.output for entry in read_entries(out)} if (out / "manifest.json").exists() else set()
 
@@ -103,6 +127,7 @@ def done(out: Path) -> set[str]:
         (["--engine", "ray", "--device", "cuda:1"], "give cpu or cuda"),
         (["--engine", "ray", "--device", "cuda", "--precision", "auto"], "name one"),
         (["--engine", "ray", "--jobs", "0"], "--jobs must be at least 1"),
+        (["--readers", "2"], "--readers goes with --engine ray"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
