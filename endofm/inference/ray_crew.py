@@ -189,11 +189,14 @@ class Crew:
         now = time.monotonic()
         if now - self._room_known >= _POLL_SECONDS:
             nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-            self._room, self._room_known = sum(self._fitting(node) for node in nodes), now
+            # Readers may be on other nodes than those that they read for.
+            processors = sum(node.get("CPU", 0) for node in nodes)
+            with_readers = int(processors / (self._post.threads + self._post.readers))
+            self._room, self._room_known = min(sum(map(self._fitting, nodes)), with_readers), now
         return self._room
 
     def _fitting(self, resources: dict[str, float]) -> int:
-        count = resources.get("CPU", 0) / (self._post.threads + self._post.readers)
+        count = resources.get("CPU", 0) / self._post.threads
         if self._post.gpus:
             count = min(count, resources.get("GPU", 0) / self._post.gpus)
         return int(count)
@@ -204,8 +207,8 @@ class Crew:
         self._quiet_since = time.monotonic()
         gpus = f" and {self._post.gpus:g} GPUs" if self._post.gpus else ""
         self._post.notify(
-            f"waiting for the cluster: no node has {self._post.threads} free CPUs{gpus} for a process; "
-            "`ray status` shows what is in use"
+            f"waiting for the cluster: no process has started; each needs a node with {self._post.threads} free CPUs"
+            f"{gpus}; `ray status` shows what is in use"
         )
 
     def _hear(self, messages: Sequence[Message]) -> None:

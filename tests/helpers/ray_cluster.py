@@ -25,12 +25,14 @@ _STORE_BYTES = 100_000_000
 def two_nodes() -> Iterator[Any]:
     """Run two nodes of one processor each, of which ``worker_nodes`` of the cluster has the one that is not its head.
 
-    Sets ``PYTHONPATH`` for all processes that are started afterwards.
+    Changes the environment of all processes that are started afterwards.
     """
     pytest.importorskip("ray", reason="needs Ray: pip install 'endofm[ray]'")
     # Of the nodes, which give it to the actors: the package that is tested, and this one.
     paths = [str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")]
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=os.pathsep.join(paths))
+    # Ray gives way to everything else on a machine, and tests to nothing.
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    os.environ.update(quiet, PYTHONPATH=os.pathsep.join(paths))
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": _STORE_BYTES}
