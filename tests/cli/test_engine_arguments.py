@@ -22,6 +22,7 @@ from endofm.cli import batch
 from endofm.cli.engine_arguments import make_engine
 from endofm.cli.main import main
 from endofm.inference.job_manifest import read_entries
+from endofm.inference.ray_crew import Crew, CrewTask
 from endofm.video.writer import write_video
 from helpers.ray_cluster import two_nodes
 
@@ -55,6 +56,20 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What actors have been given to do, in this process."""
+    methods: list[str] = []
+    give = Crew.give
+
+    def noted(crew: Crew, unit: CrewTask, *arguments: Any) -> None:
+        methods.append(unit.method)
+        give(crew, unit, *arguments)
+
+    monkeypatch.setattr(Crew, "give", noted)
+    return methods
+
+
 def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".endofm-lock"}
 
@@ -65,6 +80,7 @@ def test_a_killed_command_is_resumed_to_the_files_of_one_process(
     recordings: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     # Relative paths, which nodes do not know by themselves.
@@ -78,9 +94,12 @@ def test_a_killed_command_is_resumed_to_the_files_of_one_process(
         os.kill(first.pid, signal.SIGKILL)
     before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in done(tmp_path / "out")}
     monkeypatch.chdir(tmp_path)
-    # Two seconds are a long video here: most of the others are embedded in parts.
-    monkeypatch.setattr(batch, "make_engine", lambda args: replace(make_engine(args), longest=2.0))
+    # A second is long here: all others are embedded in parts.
+    monkeypatch.setattr(batch, "make_engine", lambda args: replace(make_engine(args), longest=1.0))
     assert main(on_ray[3:]) == 0
+    assert given.count("divide") == given.count("join") == 6 - len(before) > 0
+    assert given.count("do_part") >= 2 * given.count("divide")
+    assert "do" not in given
     printed = capfd.readouterr()
     assert f"6 of 6 videos in out ({len(before)} of them done before)" in printed.out
     assert before == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in before}
@@ -93,12 +112,18 @@ def test_a_killed_command_is_resumed_to_the_files_of_one_process(
 
 
 def test_readers_feed_the_encoder_and_change_nothing(
-    cluster: Any, weights: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any,
+    weights: Path,
+    recordings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
 ) -> None:
     command = ["extract", str(recordings / "5.mp4"), "--weights", str(weights), "--threads", "1", "--batch-size", "2"]
     on_ray = ["--engine", "ray", "--address", cluster.address, "--jobs", "1", "--readers", "1"]
     monkeypatch.setattr(batch, "make_engine", lambda args: replace(make_engine(args), longest=2.0))
     assert main([*command, "-o", str(tmp_path / "out"), *on_ray]) == 0
+    assert given == ["weigh", "divide", "do_part", "do_part", "do_part", "join"]
     monkeypatch.undo()
     assert main([*command, "-o", str(tmp_path / "alone")]) == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
