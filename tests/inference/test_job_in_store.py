@@ -111,10 +111,19 @@ def test_an_upload_that_fails_for_a_moment_is_repeated(
     assert store.get("out/o/one.txt") == b"ONE"
 
 
-@pytest.mark.parametrize(("fault", "message"), [(403, "access was denied"), (404, "there is no such bucket")])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (403, "access was denied"),
+        (404, "there is no such bucket"),
+        ("cut", "uploading failed"),
+        (500, "uploading failed"),
+    ],
+)
 def test_an_upload_that_is_refused_is_the_failure_of_one_video(
-    store: S3Store, items: list[VideoItem], fault: int, message: str
+    store: S3Store, items: list[VideoItem], monkeypatch: pytest.MonkeyPatch, fault: int | str, message: str
 ) -> None:
+    without_patience(monkeypatch)
     store.faults, store.lasting, store.on_writes = [fault], True, "one.txt"
     report = run(items)
     (failed,) = report.failed

@@ -180,4 +180,5 @@ def test_secrets_are_cut_off() -> None:
     assert without_secrets("https://me:pw@host/x.mp4?X-Amz-Signature=abc") == "https://host/x.mp4"
     assert str(Address("https://me:pw@host/x.mp4?sig=1")) == "https://host/x.mp4"
     assert (Address("https://host/a/x.mp4?sig=1.avi").name, Address("s3://b/x.mp4").suffix) == ("x.mp4", ".mp4")
+    assert Address("s3://b/a#1.mp4").name == "a#1.mp4"
     assert without_secrets("403, url='https://host/x?sig=1'") == "403, url='https://host/x'"
