@@ -112,14 +112,18 @@ def require_same_settings(
         )
 
 
-def file_state(path: Path | Address) -> tuple[int, int]:
+def file_state(path: Path | Address, *, anew: bool = False) -> tuple[int, int]:
     """Return size and modification time of a source, which differ after a change.
+
+    Args:
+        path: The source.
+        anew: Ask the store of an address again, which may have listed the object long ago.
 
     Returns:
         Size in bytes (-1 for a folder or a missing file) and time of the last change in nanoseconds (0 if missing).
     """
     try:
-        state = path.stat()
+        state = (Address(path.url) if anew and isinstance(path, Address) else path).stat()
     except OSError:
         return -1, 0
     return state.st_size if path.is_file() else -1, state.st_mtime_ns

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from endofm.address import Address, objects_below
 from endofm.errors import InputError, JobError
 from endofm.resume import LOCK_NAME, exclusive, file_state, require_same_settings
 
@@ -62,3 +64,14 @@ def test_a_changed_source_has_another_state(tmp_path: Path) -> None:
     file.write_bytes(b"12")
     assert file_state(file) != before
     assert file_state(tmp_path)[0] == -1
+
+
+def test_the_state_of_a_listed_object_is_that_of_the_list_until_it_is_asked_for_anew() -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    url = f"memory://{uuid4().hex}/in"
+    memory.pipe(f"{url}/x.mp4", b"1")
+    (state,) = objects_below(Address(url)).values()
+    listed = Address(f"{url}/x.mp4", listed=state)
+    memory.pipe(f"{url}/x.mp4", b"22")
+    assert file_state(listed) == tuple(state)
+    assert file_state(listed, anew=True)[0] == 2

@@ -75,7 +75,7 @@ class DivisibleVideoProcess(VideoProcess):
 
     def divide(self, task: VideoTask, longest: float) -> Division | None:
         """Return the parts of a video, with its state before they are read."""
-        state = file_state(task.item.path)
+        state = file_state(task.item.path, anew=True)
         with suppress(Exception):
             division = self.work.divide(task.item, task.folders, longest)
             return None if division is None else division._replace(common=(state, division.common))
@@ -94,7 +94,7 @@ class DivisibleVideoProcess(VideoProcess):
     def join(self, task: VideoTask, division: Division, results: Sequence[Any]) -> dict[int, Entry] | None:
         """Write the files of a video and return its row by folder; None if it has changed meanwhile."""
         state, common = division.common
-        if file_state(task.item.path) != state:
+        if file_state(task.item.path, anew=True) != state:
             return None
         return _process(task, work=partial(self.work.join, common=common, results=results), folders=self.folders)
 
