@@ -21,6 +21,7 @@ COMMANDS = {
     "gpu": "everything about a GPU, each part by itself, in less than eight minutes",
     "clip-dataset": "opening and iterating over a corpus of the published size",
     "picture-views": "views cut from held pictures, against decoding a picture for every view",
+    "archive": "hours, disk and manifest of an archive of 100,000 recordings, from rates measured here",
     "library": "a library of a million clips: build, recall, latency, size, memory",
     "ray-engine": "the Ray engine against the plain one: overhead, balance, memory, restart after a kill",
     "frame-hashes": "distances of frame hashes between copies and other recordings",

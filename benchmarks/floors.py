@@ -69,7 +69,11 @@ def measure(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
     rounds = args.rounds or (3 if args.quick else 7)
     rows: list[Row] = []
     details: dict[str, Any] = {"machine": _machine(), "weights": args.weights, "rounds": rounds}
-    models = _models(args) if {"encoder", "training", "gpu"} & set(args.only) else {}
+    models = (
+        load_models(args.weights, local_files_only=args.local_files_only)
+        if {"encoder", "training", "gpu"} & set(args.only)
+        else {}
+    )
     clip_seconds = None
     if "encoder" in args.only:
         _announce("encoder")
@@ -101,11 +105,11 @@ def measure(args: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
     return rows, details
 
 
-def _models(args: argparse.Namespace) -> dict[Precision, EndoFM]:
+def load_models(weights: str, *, local_files_only: bool = False) -> dict[Precision, EndoFM]:
     """Return the model at every precision; random weights get noise, so that none of them is zero."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntrainedWeightsWarning)
-        exact = EndoFM.from_pretrained(args.weights, local_files_only=args.local_files_only)
+        exact = EndoFM.from_pretrained(weights, local_files_only=local_files_only)
     if not exact.config.trained:
         torch.manual_seed(0)
         with torch.no_grad():

@@ -42,7 +42,9 @@ def write(path: Path, arrays: Arrays, strings: Strings) -> None:
 
     group = zarr.create_group(path, zarr_format=3, attributes=dict(strings))
     for name, array in arrays.items():
-        rows = max(1, min(len(array), _CHUNK_BYTES // max(array[:1].nbytes, 1)))
+        # Chunks of about one size: the last one is stored as large as the others.
+        count = max(1, -(-len(array) // max(1, _CHUNK_BYTES // max(array[:1].nbytes, 1))))
+        rows = max(1, -(-len(array) // count))
         target = group.create_array(
             name,
             shape=array.shape,
