@@ -41,7 +41,7 @@ LEVELS: tuple[FeatureLevel, ...] = ("clip", "frame", "patch")
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What was measured.
+    """Rates of a machine.
 
     Attributes:
         reading: Processor seconds for an hour of video, by its size: decoding, conversion, resizing.
@@ -117,7 +117,7 @@ def table(rates: Rates, minutes: float, gpus: list[float]) -> list[str]:
     """Return the lines of the sizing table, in Markdown.
 
     Args:
-        rates: What was measured.
+        rates: Rates of this machine.
         minutes: Mean length of a recording.
         gpus: Clips per second of a GPU, which were measured elsewhere or are assumed.
     """
