@@ -118,14 +118,20 @@ class RayEngine:
             where = "Ray cannot be started" if self.address is None else f"--address {quoted(self.address)}: no cluster"
             raise JobError(
                 f"{where} ({cause(error)}). Start one with `ray start --head`; without --address, the cluster of this "
-                "machine is used, or Ray started for this job"
+                "machine is used, or Ray is started for this job"
             ) from error
+        # Otherwise the last lines of a dying node's log go to the standard output of this process, with its results.
+        printing = vars(ray._private.worker)
+        printer = printing.get("print_to_stdstream")
+        if printer is not None:
+            printing["print_to_stdstream"] = lambda *_, **__: None
         try:
             if context.dashboard_url:
                 self.notify(f"Ray dashboard: http://{context.dashboard_url}")
             yield
         finally:
             ray.shutdown()
+            printing["print_to_stdstream"] = printer
 
 
 def _require_answer(address: str | None) -> None:

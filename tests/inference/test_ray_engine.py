@@ -53,7 +53,7 @@ def test_tasks_are_shared_and_killed_ones_are_tried_again(cluster: Any, tmp_path
     assert not list(tmp_path.glob(f"{PARTIAL_PREFIX}*"))
 
 
-def test_a_killed_node_loses_nothing(cluster: Any, tmp_path: Path) -> None:
+def test_a_killed_node_loses_nothing(cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tasks = [f"task-{number}" for number in range(6)]
     work = Chores(tmp_path, seconds=1.0)
     (node,) = list(cluster.worker_nodes)
@@ -75,6 +75,7 @@ def test_a_killed_node_loses_nothing(cluster: Any, tmp_path: Path) -> None:
         cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
     assert done == {task: task.upper() for task in tasks}
     assert sum(work.times(task) for task in tasks) == len(tasks) + 1
+    assert "raylet" not in capfd.readouterr().out
 
 
 def test_long_tasks_are_done_in_parts_or_else_as_a_whole(cluster: Any, tmp_path: Path) -> None:
