@@ -116,7 +116,10 @@ def exponent(points: Sequence[tuple[float, float]]) -> float | None:
 
 def fitted(points: Sequence[dict[str, float]], key: str) -> float | None:
     """Return the exponent over the larger half of the points, where constant costs no longer hide the growth."""
-    return exponent([(point["size"], point[key]) for point in points[-max(2, (len(points) + 1) // 2) :]])
+    larger = points[-max(2, (len(points) + 1) // 2) :]
+    # Less than a megabyte is what the allocator happens to keep.
+    least = 1.0 if key == "megabytes" else 0.0
+    return exponent([(point["size"], point[key]) for point in larger if point[key] >= least])
 
 
 def as_markdown(found: dict[str, list[dict[str, float]]]) -> str:
@@ -146,7 +149,7 @@ def plot(found: dict[str, list[dict[str, float]]], path: Path) -> None:
         slope = fitted(points, "seconds")
         label = "CPU seconds" if slope is None else f"CPU seconds, exponent {slope:.2f}"
         axes.loglog(sizes, [point["seconds"] for point in points], "o-", color="tab:blue", label=label)
-        memory = [max(point["megabytes"], 0.1) for point in points]
+        memory = [point["megabytes"] if point["megabytes"] >= 1 else 0.1 for point in points]
         axes.loglog(sizes, memory, "s--", color="tab:orange", label="MB above the start", markersize=4)
         axes.set_title(curve.title, fontsize=10)
         axes.set_xlabel(curve.axis, fontsize=9)
