@@ -15,6 +15,7 @@ from endofm.inference.video_paths import VideoItem
 from endofm.output_place import place_of
 from endofm.resume import manifest_name
 from endofm.tasks.features.files import FEATURE_SUFFIXES, is_feature_file
+from endofm.tasks.features.parquet_set import SET_SUFFIX
 from endofm.tasks.features.results import VideoFeatures
 
 
@@ -41,9 +42,11 @@ def split_saved_features(paths: Iterable[str]) -> SavedFeatures:
     found = SavedFeatures({}, {}, [])
     for text in paths:
         path = located(text)
-        if names_features(path):
+        # The address of a data set of many videos has the suffix of a file.
+        is_set = isinstance(path, Address) and path.suffix == SET_SUFFIX and has_results(path)
+        if names_features(path) and not is_set:
             found.names[path] = path.name.removesuffix(path.suffix)
-        elif has_results(path):
+        elif is_set or has_results(path):
             states = objects_below(path) if isinstance(path, Address) else {}
             for entry in read_entries(path):
                 file = path / entry.output

@@ -160,5 +160,9 @@ def test_a_set_in_object_storage(store: S3Store, tmp_path: Path) -> None:
     assert main([*command, "s3://archive/x.parquet"]) == 0
     there = arrow.dataset("archive/x.parquet", filesystem=fsspec.filesystem("s3")).to_table()
     assert there.equals(arrow.dataset(tmp_path / "x.parquet").to_table())
+    (name,) = FeatureSet.open("s3://archive/x.parquet")
+    assert name == Path(demo).name
+    assert main(["report", "s3://archive/x.parquet", "-o", str(tmp_path / "pages"), "--quiet"]) == 0
+    assert (tmp_path / "pages" / f"{name}.report.html").is_file()
     assert main([*command, "memory://x.parquet"]) == 0
     assert arrow.dataset("/x.parquet", filesystem=fsspec.filesystem("memory")).to_table().equals(there)
