@@ -23,7 +23,8 @@ class S3Store:
     Attributes:
         client: Client of boto3 that goes to the server itself.
         faults: What happens to the next reads of objects, one after the other: a status, ``"cut"`` (half of the
-            answer, or of the upload) or ``"slow"``; the last one stays if ``lasting``.
+            answer, or of the upload), ``"lost"`` (done, and never answered) or ``"slow"``; the last one stays if
+            ``lasting``.
         lasting: Repeat the last fault for ever.
         on_writes: The faults are those of writes of objects whose names hold this text, instead of reads.
         down: Every request is refused by a closed connection.
@@ -129,6 +130,9 @@ def _handler(store: S3Store, port: int) -> type[BaseHTTPRequestHandler]:
             upstream.request(self.command, self.path, body, {**self.headers, "Host": f"127.0.0.1:{port}"})
             answer = upstream.getresponse()
             content = answer.read()
+            if fault == "lost":
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from endofm import store_lock
+from endofm import output_place, store_lock
 from endofm.address import Address
 from endofm.errors import EndoFMWarning, JobError, StoreError, VideoError
 from endofm.files import write_text
@@ -34,6 +34,16 @@ OUT = f"s3://{BUCKET}/out"
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
     with s3_store(monkeypatch) as found:
         yield found
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of temporary files of this process and those that it starts."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return folder
 
 
 @pytest.fixture
@@ -68,7 +78,7 @@ RESULTS = {f"out/{name}{suffix}" for name in ("o/one", "t/two") for suffix in ("
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_store_ends_with_the_files_of_a_folder(
-    store: S3Store, items: list[VideoItem], tmp_path: Path, jobs: int
+    store: S3Store, items: list[VideoItem], tmp_path: Path, temporary: Path, jobs: int
 ) -> None:
     report, local = run(items, engine=LocalEngine(jobs)), run(items, str(tmp_path))
     assert report == local
@@ -77,7 +87,7 @@ def test_a_store_ends_with_the_files_of_a_folder(
     for key in ("manifest.json", "o/one.txt", "t/two.json"):
         assert store.get(f"out/{key}") == (tmp_path / key).read_bytes()
     assert read_entries(OUT) == read_entries(tmp_path)
-    assert not list(Path(tempfile.gettempdir()).glob("endofm-output-*"))
+    assert not list(temporary.glob("endofm-output-*"))
 
 
 def test_only_what_is_missing_or_changed_or_failed_is_done_again(store: S3Store, items: list[VideoItem]) -> None:
@@ -170,11 +180,11 @@ run_job(items, OUT, copy_slowly, suffixes=(".txt",), settings={{}}, progress=Fal
 """
 
 
-def test_a_killed_job_is_resumed(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_job_is_resumed(store: S3Store, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [VideoItem(Address(store.put(f"in/{n}", f"text {n}".encode())), str(n)) for n in range(9)]
     code = KILLED.format(path=[str(Path(__file__).parents[1])])
     process = subprocess.Popen([sys.executable, "-c", code])
-    while "out/2.txt" not in store.names():
+    while "out/2.txt" not in store.names() or not list(temporary.glob("endofm-output-*.lock")):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -182,6 +192,7 @@ def test_a_killed_job_is_resumed(store: S3Store, monkeypatch: pytest.MonkeyPatch
     assert f"out/{LOCK_NAME}" in store.names()
     known = len(read_entries(OUT))
     assert known in (1, 2, 3)
+    output_place._remove_abandoned.cache_clear()
     # Its lock is watched, and is not renewed.
     monkeypatch.setattr(store_lock, "STALE_SECONDS", 1.0)
     with pytest.warns(EndoFMWarning, match="there is the lock of process"):
@@ -189,6 +200,7 @@ def test_a_killed_job_is_resumed(store: S3Store, monkeypatch: pytest.MonkeyPatch
     assert (report.skipped, report.failed) == (known, ())
     assert {store.get(f"out/{n}.txt") for n in range(9)} == {f"TEXT {n}".encode() for n in range(9)}
     assert f"out/{LOCK_NAME}" not in store.names()
+    assert not list(temporary.glob("endofm-output-*"))
 
 
 def test_two_jobs_at_once_are_one_too_many(
@@ -253,3 +265,14 @@ def test_a_store_that_goes_down_ends_the_job_and_loses_nothing(
     store.down = True
     with pytest.raises(JobError, match=r"s3://archive/in/one: its store does not answer; finished videos are kept"):
         run(items, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", LOCK_NAME])
+def test_a_write_whose_answer_is_lost_is_not_that_of_another_process(
+    store: S3Store, items: list[VideoItem], name: str
+) -> None:
+    # The client sends it again, and the store refuses to replace what is not there any more.
+    store.faults, store.on_writes = ["lost"], name
+    assert not run(items).failed
+    assert not store.faults
+    assert len(read_entries(OUT)) == 2
