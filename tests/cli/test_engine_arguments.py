@@ -129,6 +129,16 @@ def test_readers_feed_the_encoder_and_change_nothing(
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
+def test_a_set_is_prepared_as_by_one_process(cluster: Any, recordings: Path, tmp_path: Path) -> None:
+    command = ["data", "prepare", "folder", str(recordings)]
+    on_ray = ["--engine", "ray", "--address", cluster.address, "--jobs", "1", "--limit", "2"]
+    assert main([*command, str(tmp_path / "out"), *on_ray]) == 0
+    assert main([*command, str(tmp_path / "alone"), "--jobs", "1", "--limit", "2"]) == 0
+    clips = [{path.name: path.read_bytes() for path in (tmp_path / name).glob("*.mp4")} for name in ("out", "alone")]
+    assert clips[0] == clips[1]
+    assert len(clips[0]) == 2
+
+
 @pytest.mark.parametrize("command", ["extract", "classify", "segment", "detect", "report"])
 def test_a_plan_is_measured_and_writes_nothing(
     command: str, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
