@@ -117,6 +117,7 @@ def test_nodes_that_cannot_do_the_work_say_so(tmp_path: Path) -> None:
 
 
 def test_an_address_without_a_cluster_is_one_sentence() -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'endofm[ray]'")
     with pytest.raises(JobError, match=r"--address '127.0.0.1:1': no cluster.*ray start --head"):
         list(RayEngine(address="127.0.0.1:1").run(str.upper, ["a"]))
 
