@@ -21,6 +21,7 @@ from helpers.ray_cluster import Chores, PartedChores, length_of, two_nodes
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of Windows"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:said by every worker"),
 ]
 
 
