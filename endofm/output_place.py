@@ -171,6 +171,7 @@ class StorePrefix(OutputPlace):
         with of_store(self, "writing", of="bucket"):
             lock = StoreLock(*self._object(""), str(self))
             lock.acquire()
+        answered = True
         try:
             name = manifest_name(self)
             system, path = self._object(name)
@@ -190,8 +191,11 @@ class StorePrefix(OutputPlace):
                     ) from None
 
             yield write
+        except StoreError:
+            answered = False
+            raise
         finally:
-            lock.release()
+            lock.release(remove=answered)
 
     def drop_unfinished(self, names: Container[str]) -> None:
         """Give up the uploads of these files that were never completed; S3 would keep and bill their parts."""

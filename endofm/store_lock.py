@@ -150,9 +150,15 @@ class StoreLock:
                 f"than {STALE_SECONDS:.0f} seconds; finished videos are kept; rerun the command when that has ended"
             )
 
-    def release(self) -> None:
-        """Remove the lock, if it is still that of this process."""
+    def release(self, *, remove: bool) -> None:
+        """Stop renewing the lock, and remove it if it is still that of this process.
+
+        Args:
+            remove: Remove it; not from a store that does not answer, which would be waited for in vain.
+        """
         self._ended.set()
+        if not remove:
+            return
         self._thread.join()
         # A lock that cannot be removed is one that is no longer renewed.
         with suppress(Exception):

@@ -127,6 +127,9 @@ class JobManifest:
         """Write the manifest after a block, also of a job that ends early."""
         try:
             yield
+        except StoreError:
+            # A store that does not answer is not waited for again.
+            raise
         except BaseException:
             if self._unwritten:
                 self.write()
