@@ -257,7 +257,7 @@ def test_wrong_arguments(weights: Path, recordings: Path, tmp_path: Path, argume
 
 
 def test_an_unknown_format_is_wrong_usage(weights: Path, recordings: Path, tmp_path: Path) -> None:
-    result = extract(recordings, "-o", tmp_path / "out", "--weights", weights, "--format", "zarr")
+    result = extract(recordings, "-o", tmp_path / "out", "--weights", weights, "--format", "docx")
     assert result.returncode == 2
     assert "choose from safetensors, npz, parquet, h5" in result.stderr
 
