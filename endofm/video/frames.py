@@ -47,7 +47,8 @@ class Frame:
 
     def __repr__(self) -> str:
         height, width = self.picture.shape[:2]
-        return f"Frame({width} x {height} at {self.pts_seconds:.3f} s for {self.duration_seconds:.3f} s)"
+        times = f"at {self.pts_seconds:.3f} s for {self.duration_seconds:.3f} s"
+        return f"{type(self).__name__}({width} x {height} {times})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from benchmarks.archive import FORMATS, LEVELS, measure, table
 
 
 def test_a_small_archive_is_sized() -> None:
-    rates = measure("endofm-tiny-8x224-random", 50, seconds=10, clips=1)
+    rates = measure("endofm-nano-4x96", 50, seconds=10, clips=1)
     assert rates.reading["576p, rendered"] > 0
     assert rates.encoding["exact"] > 0
     assert rates.bytes.keys() == {(level, kind) for level in LEVELS for kind in FORMATS}

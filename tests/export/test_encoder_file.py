@@ -26,8 +26,8 @@ from helpers.tiny_timm import TINY_TIMM, tiny_timm
 
 __all__ = ["tiny_timm"]
 
-LOWERED = {"vjepa2-tiny-random", "lemonfm-tiny-random"}
-"""Encoders of which an ExecuTorch file is made: tubelets, rotary positions, convolutions. Each costs some seconds."""
+LOWERED = {"vjepa2-tiny-random"}
+"""Other encoders of which an ExecuTorch file is made: tubelets and rotary positions. Each costs some seconds."""
 
 SMALL = EncoderConfig(img_size=224, num_frames=8, embed_dim=16, depth=1, num_heads=2)
 
