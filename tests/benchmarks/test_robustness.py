@@ -34,6 +34,7 @@ def test_every_kind_of_attack_has_a_short_run() -> None:
     assert set(SHORT) == set(KINDS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "cases"), SHORT.items())
 def test_a_short_campaign_has_no_failures(kind: str, cases: int) -> None:
     command = [sys.executable, "-m", "benchmarks.robustness", "--kinds", kind, "--cases", str(cases), "--jobs", "2"]

@@ -170,6 +170,7 @@ def test_masks_are_learnt(name: str, tmp_path: Path) -> None:
     changed(name, endofm.load_encoder(model))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", UNLIKE)
 def test_boxes_are_learnt(name: str, tmp_path: Path) -> None:
     side = 2 * endofm.load_encoder(name).patch_size

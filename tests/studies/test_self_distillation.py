@@ -71,6 +71,7 @@ def test_the_tint_alone_tells_the_hue_and_is_weak() -> None:
     assert abs(np.corrcoef(means.mean(axis=1), np.cos(2 * np.pi * angles))[0, 1]) < 0.15
 
 
+@pytest.mark.long
 def test_self_distillation_learns_the_easy_set(tmp_path: Path) -> None:
     """Fails if the objective does not learn: the gain is several times what seeds differ by."""
     from studies.self_distillation import SelfDistillationSettings, SelfDistillationStudy

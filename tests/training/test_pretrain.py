@@ -230,6 +230,7 @@ def test_stills_are_clips_of_the_virtual_camera(tmp_path: Path, folder: Path) ->
     assert alone.step == 1
 
 
+@pytest.mark.long
 def test_killed_and_started_again(folder: Path, tmp_path: Path) -> None:
     """Every part in a process of its own, as sums may differ between a new process and one with a history."""
     settings = ["run.epochs=6", "run.checkpoint_every_steps=1", "run.num_workers=1"]

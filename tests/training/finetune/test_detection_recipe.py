@@ -100,6 +100,7 @@ def test_learning_finds_what_is_there(boxes: Path, tmp_path: Path) -> None:
     assert judged["metrics"]["ap50"]["value"] == pytest.approx(report["metrics"]["ap50"]["value"], abs=1e-6)
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_weights(boxes: Path, tmp_path: Path) -> None:
     """Every part in a process of its own, as sums may differ between a new process and one with a history."""
     overrides = [*TINY, f"data.root={boxes}", "data.test=null", "data.every=1", "evaluation.every=1", "run.epochs=2"]

@@ -155,6 +155,7 @@ def test_the_published_recipe_in_miniature(tmp_path: Path) -> None:
     assert (model.config.preprocess.channels, model.config.preprocess.values) == ("bgr", "frame")
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_weights(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(json.dumps(SMALL))  # JSON is YAML
     values = [f"data.train={clips}", "run.epochs=6", "run.checkpoint_every_steps=1"]

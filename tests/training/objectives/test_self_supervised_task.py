@@ -72,6 +72,7 @@ def logged(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_continues_a_warm_start_and_resumes_after_a_kill(root: Path, name: str) -> None:
     (root / f"{name}.yaml").write_text(OBJECTIVES[name] + CAMERA + RUN, encoding="utf-8")
