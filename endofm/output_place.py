@@ -98,7 +98,7 @@ class OutputPlace(ABC):
         """Return the folder whose disk is full when there is no room for the files of a video."""
 
     def write(self, name: str, text: str) -> None:
-        """Create or replace a text file; it is there whole or not at all.
+        """Create or replace a text file atomically.
 
         Raises:
             InputError: If it cannot be written.

@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig
 from endofm.cli import batch
 from endofm.cli.engine_arguments import make_engine
 from endofm.cli.main import main
@@ -25,6 +23,7 @@ from endofm.inference.job_manifest import read_entries
 from endofm.inference.ray_crew import Crew, CrewTask
 from endofm.video.writer import write_video
 from helpers.ray_cluster import two_nodes
+from helpers.small_encoder import save_smaller
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not of Windows")
 
@@ -37,13 +36,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = ModelConfig(
-        encoder=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2),
-        preprocess=PreprocessConfig.for_image_size(32, num_frames=4, window_seconds=1.0),
-        name="made-for-tests",
-    )
-    return EndoFM(config).save_pretrained(tmp_path_factory.mktemp("weights") / "model")
+    return save_smaller(tmp_path_factory.mktemp("weights") / "model")
 
 
 @pytest.fixture(scope="module")

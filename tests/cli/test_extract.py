@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from huggingface_hub.utils import WeakFileLock
 
 from endofm import (
@@ -29,19 +28,14 @@ from endofm import (
 )
 from endofm.cli.main import main
 from endofm.video.writer import write_video
+from helpers.small_encoder import save_smaller
 
 COMMAND = [sys.executable, "-m", "endofm", "extract"]
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = ModelConfig(
-        encoder=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2),
-        preprocess=PreprocessConfig.for_image_size(32, num_frames=4, window_seconds=1.0),
-        name="made-for-tests",
-    )
-    return EndoFM(config).save_pretrained(tmp_path_factory.mktemp("weights") / "model")
+    return save_smaller(tmp_path_factory.mktemp("weights") / "model")
 
 
 @pytest.fixture(scope="module")

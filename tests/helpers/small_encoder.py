@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from endofm import EndoFM
 from endofm.config import EncoderConfig, ModelConfig, PreprocessConfig
 from endofm.models.build import build_encoder
 from helpers.golden_fill import params
 
 ENCODER = EncoderConfig(img_size=32, patch_size=16, num_frames=4, embed_dim=64, depth=2, num_heads=4)
 CONFIG = ModelConfig(encoder=ENCODER, preprocess=PreprocessConfig.for_image_size(32, num_frames=4))
+
+SMALLER = ModelConfig(
+    encoder=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2),
+    preprocess=PreprocessConfig.for_image_size(32, num_frames=4, window_seconds=1.0),
+    name="made-for-tests",
+)
+"""Windows of a second, to embed videos of a few seconds."""
+
+
+def save_smaller(folder: Path) -> Path:
+    """Write the folder of a model of this kind, always with the same random weights."""
+    torch.manual_seed(0)
+    return EndoFM(SMALLER).save_pretrained(folder)
+
 
 # Projection head of the original (mlp of three linears, then a weight-normalised one), scaled down.
 HEAD_SHAPES = {

@@ -13,22 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from endofm import EncoderConfig, EndoFM, ModelConfig, PreprocessConfig, VideoFeatures, open_video
+from endofm import EndoFM, VideoFeatures, open_video
 from endofm.errors import InputError, StateDictError, UntrainedWeightsWarning, VideoError, WeightsNotFoundError
 from endofm.video.writer import write_video
 from helpers import paths
-
-CONFIG = ModelConfig(
-    encoder=EncoderConfig(img_size=32, num_frames=4, embed_dim=24, depth=2, num_heads=2),
-    preprocess=PreprocessConfig.for_image_size(32, num_frames=4, window_seconds=1.0),
-    name="made-for-tests",
-)
+from helpers.small_encoder import SMALLER
 
 
 @pytest.fixture
 def model() -> EndoFM:
     torch.manual_seed(0)
-    model = EndoFM(CONFIG).eval()
+    model = EndoFM(SMALLER).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -47,7 +42,7 @@ def test_saved_and_loaded(model: EndoFM, frames: np.ndarray, tmp_path: Path) -> 
         warnings.simplefilter("error")  # a trained model warns of nothing
         for source in (folder, str(folder), folder / "model.safetensors"):
             loaded = EndoFM.from_pretrained(source)
-            assert loaded.config == CONFIG
+            assert loaded.config == SMALLER
             assert not loaded.training
             assert all(p.requires_grad for p in loaded.parameters())
             ours, theirs = (m.extract_features(frames, fps=10).embeddings for m in (model, loaded))
@@ -57,7 +52,7 @@ def test_saved_and_loaded(model: EndoFM, frames: np.ndarray, tmp_path: Path) -> 
 
 
 def test_a_model_that_does_not_fit_its_configuration_is_not_saved(model: EndoFM, tmp_path: Path) -> None:
-    model.config = replace(CONFIG, encoder=replace(CONFIG.encoder, depth=3))
+    model.config = replace(SMALLER, encoder=replace(SMALLER.encoder, depth=3))
     with pytest.raises(StateDictError, match=r"20 missing: blocks\.2\."):
         model.save_pretrained(tmp_path / "other")
     assert not (tmp_path / "other" / "model.safetensors").exists()
