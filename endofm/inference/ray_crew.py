@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 from endofm._version import __version__
 from endofm.errors import JobError, cause
-from endofm.inference.ray_worker import Message, RayWorker
+from endofm.inference.ray_worker import MOST_FAILED_STARTS, Message, RayWorker
 from endofm.pool import WorkerDied
 
-_MOST_FAILED_STARTS = 5
 _POLL_SECONDS = 5.0
 _WAIT_SECONDS = 60.0
 
@@ -178,7 +177,7 @@ class Crew:
             self._failed_starts = 0
             self._alive.append(actor)
             self._idle.extend([actor] * self._slots)
-        if self._failed_starts >= _MOST_FAILED_STARTS:
+        if self._failed_starts >= MOST_FAILED_STARTS:
             raise JobError(
                 f"{self._failed_starts} processes of the cluster died one after the other when they started; "
                 "`ray status` and the logs of Ray show why"

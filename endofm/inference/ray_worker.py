@@ -23,6 +23,9 @@ Message = tuple[type[EndoFMWarning] | None, str]
 _READ_AHEAD = 2
 """Pieces that a reader holds ready."""
 
+MOST_FAILED_STARTS = 5
+"""Processes that may die one after the other when they start."""
+
 
 class RayWorker:
     """Runs tasks one after the other, or, with readers, parts of several at a time."""
@@ -102,7 +105,7 @@ class RayWorker:
         if not self._readers:
             result = self._work.do_part(task, part)
             return (result is not None, self._drain()), result
-        reader = self._readers.pop()
+        reader = self._living(self._readers.pop())
         try:
             with self._computing:
                 result = self._work.do_part(task, part, self._read(reader, task, part))
@@ -115,6 +118,19 @@ class RayWorker:
             reader = self._new_reader()
         self._readers.append(reader)
         return (outcome, self._drain()), result
+
+    def _living(self, reader: Any) -> Any:
+        """Return a reader that answers, which the next part is not to blame for if this one does not."""
+        for _ in range(MOST_FAILED_STARTS):
+            try:
+                self._ray.get(reader.answer.remote())
+            except self._ray.exceptions.RayActorError:
+                # It ended between two parts, or could not start.
+                self._ray.kill(reader)
+                reader = self._new_reader()
+            else:
+                break
+        return reader
 
     def _read(self, reader: Any, task: Any, part: Any) -> Iterator[Any]:
         """Yield what a reader has read; others compute while there is nothing."""
@@ -160,6 +176,9 @@ class RayReader:
     def __init__(self, work: Any = None) -> None:
         become_worker()
         self._work = work
+
+    def answer(self) -> None:
+        """Return, as only a living process does."""
 
     def read_part(self, task: Any, part: Any) -> Iterator[Any]:
         """Yield what the other actor needs of a part."""

@@ -83,7 +83,13 @@ class Chores:
 
 @dataclass(frozen=True)
 class PartedChores(Chores):
-    """Chores of which those that begin with "long" are done in parts, one for each letter; "!" cannot be done so."""
+    """Chores of which those that begin with "long" are done in parts, one for each letter; "!" cannot be done so.
+
+    Attributes:
+        last_of_reader: Parts after which the process that has read them is killed.
+    """
+
+    last_of_reader: tuple[str, ...] = ()
 
     def divide(self, task: str, longest: float) -> Division | None:
         return Division(tuple(task), longest) if task.startswith("long") else None
@@ -95,6 +101,9 @@ class PartedChores(Chores):
     def do_part(self, task: str, part: str, read: Iterable[str] | None = None) -> str | None:
         self(f"{task}.{part}")
         assert read is None or list(read) == [part]
+        if f"{task}.{part}" in self.last_of_reader:
+            reader, _ = self.doers(f"{task}.{part}.read")[-1]
+            os.kill(reader, signal.SIGKILL)
         return None if part == "!" else part.upper()
 
     def join(self, task: str, division: Division, results: Sequence[str]) -> str:

@@ -104,6 +104,14 @@ def test_readers_feed_an_actor_and_are_replaced(cluster: Any, tmp_path: Path) ->
     assert not readers & {pid for letter in "long" for pid, _ in work.doers(f"long1.{letter}")}
 
 
+def test_no_part_is_blamed_for_a_reader_that_died_before_it(cluster: Any, tmp_path: Path) -> None:
+    work = PartedChores(tmp_path, last_of_reader=("long1.l", "long1.o", "long1.n"))
+    engine = RayEngine(address=cluster.address, notify=lambda line: None, jobs=1, readers=1)
+    assert dict(engine.run(work, ["long1"], folders=[tmp_path])) == {"long1": "LONG1 in parts of 600"}
+    assert [work.times(f"long1.{letter}") for letter in "long1"] == [1] * 5
+    assert len({work.doers(f"long1.{letter}.read")[0] for letter in "long1"}) == 4
+
+
 def test_an_error_of_the_work_stops_the_job(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="^broken: cannot be decoded$"):
         run(cluster, Chores(tmp_path), ["broken", "a"], jobs=1)
