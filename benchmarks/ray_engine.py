@@ -236,6 +236,7 @@ def memory(engine: RayEngine, planned: int, folder: Path) -> dict[str, Any]:
         "mb_after": after,
         "mb_peak_of_a_whole_manifest": instantly.peak,  # type: ignore[attr-defined]
         "mb_at_the_end": _megabytes(),
+        "mb_highest": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
     }
 
 

@@ -17,19 +17,20 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from endofm.address import Address, located, objects_below, of_store, require_scheme, store_of, why_not
 from endofm.errors import InputError, JobError, StoreError
-from endofm.files import write_text
+from endofm.files import write_pieces, write_text
 from endofm.resume import exclusive, manifest_name, only_holder
 from endofm.store_lock import Replaced, StoreLock, put_over, read_tagged
 
 _STAGING = "endofm-output-"
 
-ManifestWriter = Callable[[str], None]
-"""Replaces the manifest of a place that is held."""
+ManifestWriter = Callable[[Iterable[str]], None]
+"""Replaces the manifest of a place that is held, given its text in pieces."""
 
 
 class Staged(NamedTuple):
@@ -94,6 +95,10 @@ class OutputPlace(ABC):
         """
 
     @abstractmethod
+    def appendable(self, name: str) -> Path | None:
+        """Return the path of a file to which lines can be appended; None for a store, which takes objects whole."""
+
+    @abstractmethod
     def disk(self) -> Path:
         """Return the folder whose disk is full when there is no room for the files of a video."""
 
@@ -125,7 +130,7 @@ class LocalFolder(OutputPlace):
     def exclusive(self) -> Iterator[ManifestWriter]:
         """Hold the lock of the folder, which is created if it is missing."""
         with exclusive(self.path):
-            yield lambda text: write_text(self.path / manifest_name(self), text)
+            yield lambda pieces: write_pieces(self.path / manifest_name(self), pieces)
 
     def drop_unfinished(self, names: Container[str]) -> None:
         """Do nothing: holding the folder has removed them."""
@@ -147,6 +152,10 @@ class LocalFolder(OutputPlace):
         """Return a file or its beginning."""
         with (self.path / name).open("rb") as file:
             return file.read(-1 if limit is None else limit)
+
+    def appendable(self, name: str) -> Path:
+        """Return the path of a file."""
+        return self.path / name
 
     def disk(self) -> Path:
         """Return the folder."""
@@ -178,12 +187,14 @@ class StorePrefix(OutputPlace):
             with of_store(self / name):
                 _, tag = read_tagged(system, path)
 
-            def write(text: str) -> None:
+            def write(pieces: Iterable[str]) -> None:
                 nonlocal tag
+                content = BytesIO()
+                content.writelines(piece.encode() for piece in pieces)
                 try:
                     with of_store(self / name, "writing", of="bucket"):
                         lock.require_held()
-                        tag = put_over(system, path, text.encode(), tag)
+                        tag = put_over(system, path, content.getvalue(), tag)
                 except Replaced:
                     raise JobError(
                         f"{self / name}: another process has replaced this meanwhile; finished videos are "
@@ -248,6 +259,9 @@ class StorePrefix(OutputPlace):
         except Exception as error:
             raise StoreError(f"{self / name}: {why_not(error)}") from None
         return content
+
+    def appendable(self, name: str) -> None:
+        """Return None."""
 
     def disk(self) -> Path:
         """Return the folder of temporary files."""

@@ -8,7 +8,7 @@ folder then is what a job of its own would have written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -225,7 +225,7 @@ def remaining_videos(items: Sequence[VideoItem], folders: Sequence[JobFolder], *
         JobError: If a folder holds results of other settings.
     """
 
-    def refuse(text: str) -> None:
+    def refuse(pieces: Iterable[str]) -> None:
         raise AssertionError("a plan writes no manifest")
 
     manifests = [JobManifest(folder.out, refuse, folder.settings, ()) for folder in folders]

@@ -1,11 +1,16 @@
-"""The manifest of a job over many videos: a row per video, by which the job is resumed and others find its results."""
+"""The manifest of a job over many videos: a row per video, by which the job is resumed and others find its results.
+
+A manifest of many rows takes long to write and is written less often. In a folder, rows that it does not hold yet are
+appended to a file beside it, so that a killed process loses none of them; a store has no such file, because nothing can
+be appended to an object.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +23,11 @@ from endofm.resume import manifest_name, require_same_settings
 
 _FORMAT_VERSION = 1
 
+_NEW_ROWS = ".endofm-rows"
+"""Name of the file of rows that the manifest does not hold yet, a line of JSON each."""
+
 _SHARE = 0.1
-"""Most of the time that may go into writing the manifest; a killed process loses the rows since it was written last."""
+"""Most of the time that may go into writing the manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +93,7 @@ class JobManifest:
         self.entries: dict[str, Entry] = {}
         self._place, self._write, self._settings, self._left_out = place, write, settings, left_out
         self._unwritten, self._next_write = False, 0.0
+        self._new_rows, self._resumed = place.appendable(_NEW_ROWS), False
 
     def resume(self) -> None:
         """Take the entries of earlier runs, after checking that their settings are those of this one.
@@ -100,6 +109,7 @@ class JobManifest:
         if any(entry.status == "done" for entry in entries):
             require_same_settings(str(self._place), stored, self._settings, remedy="pass --overwrite to replace them")
         self.entries = {entry.output: entry for entry in entries}
+        self._resumed = True
 
     def record(self, entry: Entry) -> None:
         """Add or replace a row, and write the manifest unless that would take too much of the time."""
@@ -107,20 +117,40 @@ class JobManifest:
         self._unwritten = True
         if time.monotonic() >= self._next_write:
             self.write()
+        elif self._new_rows is not None:
+            # On a full disk it fails, and the work that fills the disk says so.
+            with suppress(OSError), self._new_rows.open("a", encoding="ascii", newline="\n") as file:
+                file.write(json.dumps(entry.to_row()) + "\n")
 
     def write(self) -> None:
         """Write the manifest."""
         begin = time.monotonic()
+        if not self._resumed:
+            # Rows of a run whose results are replaced must not outlive its manifest.
+            self._drop_new_rows()
+        self._write(self._text())
+        self._drop_new_rows()
+        self._unwritten, self._resumed = False, True
+        end = time.monotonic()
+        self._next_write = end + (end - begin) / _SHARE
+
+    def _text(self) -> Iterator[str]:
+        """Yield the manifest, a line for each video: of very many, the text is several times what is known of them."""
         values = {
             "format_version": _FORMAT_VERSION,
             "settings": dict(self._settings),
-            "videos": [self.entries[output].to_row() for output in sorted(self.entries)],
             "left_out": [{"path": path, "reason": reason} for path, reason in self._left_out],
         }
-        self._write(json.dumps(values, indent=1) + "\n")
-        self._unwritten = False
-        end = time.monotonic()
-        self._next_write = end + (end - begin) / _SHARE
+        yield json.dumps(values, indent=1).removesuffix("\n}")
+        yield ',\n "videos": ['
+        for number, output in enumerate(sorted(self.entries)):
+            yield ",\n  " if number else "\n  "
+            yield json.dumps(self.entries[output].to_row())
+        yield "\n ]\n}\n"
+
+    def _drop_new_rows(self) -> None:
+        if self._new_rows is not None:
+            self._new_rows.unlink(missing_ok=True)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -154,8 +184,11 @@ def read_entries(out: str | Path | Address | OutputPlace, *, failed: bool = Fals
 def _read_manifest(place: OutputPlace) -> tuple[dict[str, Any], list[Entry]]:
     """Return the settings and the videos of a manifest."""
     try:
+        # First, since a job that writes the manifest meanwhile removes them: a row is then in one or the other.
+        new_rows = list(_read_new_rows(place))
         values = parse_json(place.read(manifest_name(place), MAX_BYTES + 1))
-        return dict(values["settings"]), [Entry.from_row(row) for row in values["videos"]]
+        rows = {row["output"]: row for row in [*values["videos"], *new_rows]}
+        return dict(values["settings"]), [Entry.from_row(row) for row in rows.values()]
     except StoreError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -163,3 +196,18 @@ def _read_manifest(place: OutputPlace) -> tuple[dict[str, Any], list[Entry]]:
             f"{place / manifest_name(place)}: this is not the manifest of an endofm command ({error}); choose another "
             "folder"
         ) from error
+
+
+def _read_new_rows(place: OutputPlace) -> Iterator[Any]:
+    """Yield rows that the manifest may not hold yet."""
+    path = place.appendable(_NEW_ROWS)
+    if path is None or not path.is_file():
+        return
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    for line in lines:
+        # The last one may be half a line of a killed process.
+        if line.endswith(b"\n"):
+            yield parse_json(line)
