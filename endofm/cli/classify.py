@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from endofm.cli.batch import collect_videos, configure_batch, run_batch, show_plan, summarize, take_default_weights
+from endofm.cli.batch import collect_videos, configure_batch, take_default_weights
 from endofm.cli.model_arguments import configure_windows
 from endofm.cli.model_loader import ModelLoader
-from endofm.cli.printing import say
-from endofm.cli.single_output import run_single, single_outputs
-from endofm.disclaimer import DISCLAIMER
+from endofm.cli.single_output import single_outputs
+from endofm.cli.task_command import TaskWork, run_task
 
 if TYPE_CHECKING:
-    from endofm.address import Address
     from endofm.inference.job import ItemResult
-    from endofm.inference.job_plan import Sample
     from endofm.inference.video_paths import VideoItem
 
 SUMMARY = "classify videos: probabilities with times as JSON or CSV, one file per video, restartable"
@@ -69,56 +67,21 @@ def run(args: argparse.Namespace) -> int:
         fps=args.fps,
         progress=not args.quiet and args.jobs == 1,
     )
-    failed = False
-    if files:
-        lines = [_describe(items[0].path, run_single(args, items[0], loader, classifier, files).summary)]
-    else:
-        suffixes = (f".{args.format}", *([f".{args.format}.png"] if args.plot else []))
-        if args.dry_run:
-            return show_plan(args, items, {args.out: loader}, classifier, suffixes=suffixes, settings=options)
-        report = run_batch(args, items, loader, classifier, suffixes=suffixes, settings=options)
-        lines = [_describe(Path(entry.source), entry.summary) for entry in report.entries if entry.status == "done"]
-        clips = sum(entry.summary.get("clips", 0) for entry in report.entries)
-        lines.append(summarize(report, args.out, f"{clips} clips"))
-        failed = bool(report.failed)
-    if not args.quiet:
-        say(*lines)
-        if not trained:
-            print("The weights are random: these probabilities mean nothing.")
-        print(DISCLAIMER)
-    return int(failed)
+    suffixes = (f".{args.format}", *([f".{args.format}.png"] if args.plot else []))
+    return run_task(args, items, files, classifier, suffixes=suffixes, settings=options, trained=trained)
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """Picklable work on one video; each process loads the model once.
+class Classifier(TaskWork):
+    """Classifies one video."""
 
-    Attributes:
-        loader: Loader of the model.
-        options: Options of the model's ``stream``.
-        fps: Frame rate of folders of frames.
-        progress: Show a progress bar over the clips.
-    """
-
-    loader: ModelLoader
-    options: dict[str, Any]
-    fps: float | None
-    progress: bool
-
-    def sample(self, item: VideoItem) -> Sample:
-        """Return what a second of a video takes."""
-        from endofm.inference.job_plan import measure
-
-        fps = self.fps if item.path.is_dir() else None
-        with self.loader.load().stream(item.path, fps=fps, **self.options) as stream:
-            return measure(iter(stream))
+    results, counted, names_videos = "probabilities", "clips", True
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
         """Classify one video and write its files; a ``.png`` is a drawing."""
         from endofm.inference.job import ItemResult
 
-        fps = self.fps if item.path.is_dir() else None
-        result = self.loader.load().predict(item.path, fps=fps, progress=self.progress, **self.options)
+        result = self.loader.load().predict(item.path, fps=self.rate_of(item), progress=self.progress, **self.options)
         for target in targets:
             if target.suffix.lower() == ".png":
                 from endofm.visualize.classification import plot_classification
@@ -134,7 +97,7 @@ class Classifier:
         }
         return ItemResult(summary=summary, problems=result.problems)
 
-
-def _describe(path: Path | Address, summary: Any) -> str:
-    probabilities = ", ".join(f"{label} {value:.3f}" for label, value in summary["probabilities"].items())
-    return f"{path}: {' + '.join(summary['predicted']) or 'no label'} ({probabilities})"
+    def describe(self, summary: Mapping[str, Any]) -> str:
+        """Return the predicted labels and all probabilities."""
+        probabilities = ", ".join(f"{label} {value:.3f}" for label, value in summary["probabilities"].items())
+        return f"{' + '.join(summary['predicted']) or 'no label'} ({probabilities})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,14 @@ from endofm.cli.batch import (
     check_stream_options,
     collect_videos,
     configure_batch,
-    run_batch,
-    show_plan,
-    summarize,
     take_default_weights,
 )
 from endofm.cli.model_loader import ModelLoader
-from endofm.cli.printing import say
-from endofm.cli.single_output import PAINTED, require_still, run_single, single_outputs
-from endofm.disclaimer import DISCLAIMER
+from endofm.cli.single_output import PAINTED, require_still, single_outputs
+from endofm.cli.task_command import TaskWork, run_task
 
 if TYPE_CHECKING:
     from endofm.inference.job import ItemResult
-    from endofm.inference.job_plan import Sample
     from endofm.inference.video_paths import VideoItem
 
 SUMMARY = "detect lesions in videos and stills: boxes as .json or .csv, or painted over the picture (.mp4, .png)"
@@ -94,57 +90,22 @@ def run(args: argparse.Namespace) -> int:
         fps=args.fps,
         progress=not args.quiet and args.jobs == 1,
     )
-    failed = False
-    if files:
-        summary = run_single(args, items[0], loader, detector, files).summary
-        line = f"{_describe(summary)}; written to {', '.join(map(str, files))}"
-    else:
-        suffixes = (f".{args.format}", *([OVERLAY_SUFFIX] if args.paint else []))
-        if args.dry_run:
-            return show_plan(args, items, {args.out: loader}, detector, suffixes=suffixes, settings=options)
-        report = run_batch(args, items, loader, detector, suffixes=suffixes, settings=options)
-        boxes = sum(entry.summary.get("boxes", 0) for entry in report.entries)
-        line = summarize(report, args.out, f"{boxes} boxes")
-        failed = bool(report.failed)
-    if not args.quiet:
-        say(line)
-        if not trained:
-            print("The weights are random: these boxes mean nothing.")
-        print(DISCLAIMER)
-    return int(failed)
+    suffixes = (f".{args.format}", *([OVERLAY_SUFFIX] if args.paint else []))
+    return run_task(args, items, files, detector, suffixes=suffixes, settings=options, trained=trained)
 
 
 @dataclass(frozen=True)
-class Detector:
-    """Picklable work on one video; each process loads the model once.
+class Detector(TaskWork):
+    """Detects objects in one video."""
 
-    Attributes:
-        loader: Loader of the model.
-        options: Options of the model's ``stream``.
-        fps: Frame rate of folders of frames.
-        progress: Show progress bars over the frames.
-    """
-
-    loader: ModelLoader
-    options: dict[str, Any]
-    fps: float | None
-    progress: bool
-
-    def sample(self, item: VideoItem) -> Sample:
-        """Return what a second of a video takes."""
-        from endofm.inference.job_plan import measure
-
-        fps = self.fps if item.path.is_dir() else None
-        with self.loader.load().stream(item.path, fps=fps, **self.options) as stream:
-            return measure(iter(stream))
+    results = counted = "boxes"
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
         """Detect objects in one video and write its files; an ``.mp4`` or ``.png`` has the boxes painted over it."""
         from endofm.inference.job import ItemResult
         from endofm.video.open import open_video
 
-        fps = self.fps if item.path.is_dir() else None
-        with open_video(item.path, fps=fps) as source:
+        with open_video(item.path, fps=self.rate_of(item)) as source:
             result = self.loader.load().predict(source, progress=self.progress, **self.options)
             problems = list(result.problems)
             for target in targets:
@@ -165,7 +126,7 @@ class Detector:
         }
         return ItemResult(summary=summary, problems=tuple(dict.fromkeys(problems)))
 
-
-def _describe(summary: Any) -> str:
-    tracks = "" if summary["tracks"] is None else f", {summary['tracks']} tracks"
-    return f"{summary['boxes']} boxes in {summary['frames_with_boxes']} of {summary['frames']} frames{tracks}"
+    def describe(self, summary: Mapping[str, Any]) -> str:
+        """Return the numbers of boxes, of frames with boxes, and of tracks."""
+        tracks = "" if summary["tracks"] is None else f", {summary['tracks']} tracks"
+        return f"{summary['boxes']} boxes in {summary['frames_with_boxes']} of {summary['frames']} frames{tracks}"

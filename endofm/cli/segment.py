@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,19 +13,14 @@ from endofm.cli.batch import (
     check_stream_options,
     collect_videos,
     configure_batch,
-    run_batch,
-    show_plan,
-    summarize,
     take_default_weights,
 )
 from endofm.cli.model_loader import ModelLoader
-from endofm.cli.printing import say
-from endofm.cli.single_output import PAINTED, require_still, run_single, single_outputs
-from endofm.disclaimer import DISCLAIMER
+from endofm.cli.single_output import PAINTED, require_still, single_outputs
+from endofm.cli.task_command import TaskWork, run_task
 
 if TYPE_CHECKING:
     from endofm.inference.job import ItemResult
-    from endofm.inference.job_plan import Sample
     from endofm.inference.video_paths import VideoItem
 
 SUMMARY = "segment videos and stills: masks as COCO run lengths (.json), PNG files, or painted over (.mp4, .png)"
@@ -90,60 +86,29 @@ def run(args: argparse.Namespace) -> int:
         opacity=args.opacity,
         progress=not args.quiet and args.jobs == 1,
     )
-    failed = False
-    if files:
-        summary = run_single(args, items[0], loader, segmenter, files).summary
-        line = f"{summary['frames']} frames; written to {', '.join(map(str, files))}"
-    else:
-        suffixes = (_FORMATS[args.format], *([OVERLAY_SUFFIX] if args.paint else []))
-        settings = {**options, "opacity": args.opacity} if args.paint else options
-        if args.dry_run:
-            return show_plan(args, items, {args.out: loader}, segmenter, suffixes=suffixes, settings=settings)
-        report = run_batch(args, items, loader, segmenter, suffixes=suffixes, settings=settings)
-        frames = sum(entry.summary.get("frames", 0) for entry in report.entries)
-        line = summarize(report, args.out, f"{frames} frames")
-        failed = bool(report.failed)
-    if not args.quiet:
-        say(line)
-        if not trained:
-            print("The weights are random: these masks mean nothing.")
-        print(DISCLAIMER)
-    return int(failed)
+    suffixes = (_FORMATS[args.format], *([OVERLAY_SUFFIX] if args.paint else []))
+    settings = {**options, "opacity": args.opacity} if args.paint else options
+    return run_task(args, items, files, segmenter, suffixes=suffixes, settings=settings, trained=trained)
 
 
 @dataclass(frozen=True)
-class Segmenter:
-    """Picklable work on one video; each process loads the model once.
+class Segmenter(TaskWork):
+    """Segments one video.
 
     Attributes:
-        loader: Loader of the model.
-        options: Options of the model's ``stream``.
-        fps: Frame rate of folders of frames.
         opacity: Fraction of the class colour inside painted masks.
-        progress: Show progress bars over the frames.
     """
 
-    loader: ModelLoader
-    options: dict[str, Any]
-    fps: float | None
     opacity: float
-    progress: bool
 
-    def sample(self, item: VideoItem) -> Sample:
-        """Return what a second of a video takes."""
-        from endofm.inference.job_plan import measure
-
-        fps = self.fps if item.path.is_dir() else None
-        with self.loader.load().stream(item.path, fps=fps, **self.options) as stream:
-            return measure(iter(stream))
+    results, counted = "masks", "frames"
 
     def __call__(self, item: VideoItem, targets: tuple[Path, ...]) -> ItemResult:
         """Segment one video and write its files; an ``.mp4`` or ``.png`` has the masks painted over it."""
         from endofm.inference.job import ItemResult
         from endofm.video.open import open_video
 
-        fps = self.fps if item.path.is_dir() else None
-        with open_video(item.path, fps=fps) as source:
+        with open_video(item.path, fps=self.rate_of(item)) as source:
             masks = self.loader.load().predict(source, progress=self.progress, **self.options)
             problems = list(masks.problems)
             for target in targets:
@@ -163,3 +128,8 @@ class Segmenter:
         }
         summary = {"frames": len(masks), "frames_by_label": frames_by_label}
         return ItemResult(summary=summary, problems=tuple(dict.fromkeys(problems)))
+
+    def describe(self, summary: Mapping[str, Any]) -> str:
+        """Return the number of frames, and in how many of them each class was found."""
+        found = ", ".join(f"{label} in {count}" for label, count in summary["frames_by_label"].items())
+        return f"{summary['frames']} frames ({found})"
