@@ -63,6 +63,9 @@ class _Cursor(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         with self._shared.lock:
+            if self._shared.failure is not None:
+                # FFmpeg tries the same place again, and each time a store that is down would be waited for.
+                return 0
             try:
                 self._shared.file.seek(self._position)
                 data = self._shared.file.read(len(buffer))

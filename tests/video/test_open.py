@@ -44,6 +44,26 @@ def test_path_string_bytes_and_file_object_give_the_same(clip: Callable[[str], P
         assert _numbers(io.BytesIO(path.read_bytes())) == expected
 
 
+class _Failing(io.BytesIO):
+    """A file whose second half cannot be read."""
+
+    failures = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() > len(self.getbuffer()) // 2:
+            self.failures += 1
+            raise OSError("the wire is cut")
+        return super().read(size)
+
+
+def test_a_read_that_fails_is_not_tried_again(clip: Callable[[str], Path], capfd: pytest.CaptureFixture[str]) -> None:
+    file = _Failing(clip("h264.mkv").read_bytes() + bytes(2**20))
+    with pytest.raises(VideoError, match="reading failed"):
+        _numbers(file)
+    assert file.failures == 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_pipe_is_read_too(clip: Callable[[str], Path]) -> None:
     data = clip("h264.ts").read_bytes()
     read_end, write_end = os.pipe()
