@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from endofm.errors import EndoFMError, InputError, MissingExtraError, StoreError, cause, require_extra
+from endofm.errors import EndoFMError, InputError, JobError, MissingExtraError, StoreError, cause, require_extra
 
 SCHEMES = ("s3", "gs", "gcs", "az", "abfs", "abfss", "https", "memory", "file")
 """Schemes that are taken; ``fsspec`` knows more, such as archives inside of addresses."""
@@ -106,6 +106,22 @@ class Address:
         except Exception as error:
             return isinstance(error, (FileNotFoundError, MissingExtraError)) or _is_denied(error)
         return True
+
+
+def require_answer(place: Path | Address, kept: str) -> None:
+    """Raise if it is for its store that something could not be read: everything that follows would fail as well.
+
+    Args:
+        place: What could not be read.
+        kept: What the job keeps, in the plural.
+
+    Raises:
+        JobError: If it is an address whose store does not answer.
+    """
+    if isinstance(place, Address) and not place.is_answered():
+        raise JobError(
+            f"{place}: its store does not answer; finished {kept} are kept; rerun the command to resume"
+        ) from None
 
 
 def located(text: str | Path | Address) -> Path | Address:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,7 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="name of the data set, `folder` for any folder of videos or frames, or `stills` for labelled images",
     )
     offer_names(known, set_names)
-    parser.add_argument("source", metavar="SRC", help="folder that the set was unpacked into; of stills also a list")
+    parser.add_argument(
+        "source",
+        metavar="SRC",
+        help="folder that the set was unpacked into; of stills also a list, of `folder` an address (s3://archive/videos)",
+    )
     parser.add_argument("out", metavar="OUT", help="folder for the prepared set; an interrupted run resumes there")
     configure_engine(parser, jobs="number of processes (default: one per processor)")
     parser.add_argument("--limit", type=int, metavar="N", help="prepare only the first N sources")
@@ -100,11 +103,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_estimate(recipe: SetRecipe, listing: SourceListing, args: argparse.Namespace) -> None:
     """Print what the preparation would take on the standard error: the other stream is a table."""
+    from endofm.address import located
     from endofm.data.prepare.estimate import estimate_preparation
     from endofm.files import free_bytes
     from endofm.pool import usable_processors
 
-    estimate = estimate_preparation(recipe, Path(args.source), listing.items, _clip_format(recipe, args))
+    estimate = estimate_preparation(recipe, located(args.source), listing.items, _clip_format(recipe, args))
     for line in estimate.lines(args.jobs or usable_processors(), free_bytes(args.out)) if estimate else ():
         say(line, error=True)
 

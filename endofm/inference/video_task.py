@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from endofm.address import Address
+from endofm.address import require_answer
 from endofm.errors import EndoFMError, JobError, StoreError, reason
 from endofm.inference.job_manifest import Entry
 from endofm.inference.job_plan import stated_length
@@ -120,10 +120,7 @@ def _process(task: VideoTask, *, work: SharedWork, folders: tuple[JobFolder, ...
             if len(task.folders) > 1:
                 alone = [_process(VideoTask(item, (index,)), work=work, folders=folders) for index in task.folders]
                 return {index: entry for entries in alone for index, entry in entries.items()}
-            if isinstance(item.path, Address) and not item.path.is_answered():
-                raise JobError(
-                    f"{item.path}: its store does not answer; finished videos are kept; rerun the command to resume"
-                ) from None
+            require_answer(item.path, "videos")
             text = reason(error)
             text = text if isinstance(error, EndoFMError) else f"{item.path}: {text}"
             return {index: failed_entry(item, folders[index], text) for index in task.folders}

@@ -60,6 +60,10 @@ def open_remote(url: str, *, stream: bool = False) -> tuple[BinaryIO, str]:
     return cast(BinaryIO, io.BufferedReader(_Ranges(file, shown))), shown
 
 
+class UnreadObjectError(VideoError):
+    """A store has not delivered an object, or the rest of it; whether the video in it can be read is not known."""
+
+
 class _Ranges(io.RawIOBase):
     """A file of a store whose errors are our own."""
 
@@ -93,4 +97,4 @@ class _Ranges(io.RawIOBase):
 
 def _refuse(error: Exception, name: str) -> NoReturn:
     """Raise what a store reports as an error of ours; its own may hold the address with everything secret in it."""
-    raise VideoError(f"{name}: {why_not(error)}") from None
+    raise UnreadObjectError(f"{name}: {why_not(error)}") from None

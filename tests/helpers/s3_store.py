@@ -111,6 +111,8 @@ def _handler(store: S3Store, port: int) -> type[BaseHTTPRequestHandler]:
             else:
                 meant = self.command in ("PUT", "POST") and store.on_writes in self.path
             fault = store.next_fault() if meant else None
+            if fault == "down":
+                store.down = True
             if store.down:
                 self.close_connection = True
                 return

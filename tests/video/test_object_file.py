@@ -101,12 +101,10 @@ def test_from_a_store_into_a_store(store: S3Store, tmp_path: Path, capsys: pytes
     assert b"probabilities" in store.get("one.json")
     assert main([*still, "s3://archive/one.json"]) == 1
     assert main([*still, "https://127.0.0.1/results"]) == 1
-    assert main(["data", "prepare", "folder", "s3://archive/videos", str(tmp_path / "clips")]) == 1
     assert main(["export", "--weights", "endofm-nano-4x96", "--to", "onnx", "-o", "s3://archive/x"]) == 1
     said = capsys.readouterr()
     assert "s3://archive/one.json exists already" in said.err
     assert "results cannot be written to a web server" in said.err
-    assert "data sets are prepared from a folder of this machine" in said.err
     assert "this command writes to a folder of this machine" in said.err
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from endofm.address import Address
 from endofm.data.manifest import ClipRow
 from endofm.data.perceptual_hashes import HASH_EVERY, frame_hash
 from endofm.data.prepare.clip_format import ClipFormat, split_stream
@@ -19,12 +20,18 @@ from endofm.data.prepare.sources import SourceItem
 from endofm.errors import VideoError, reason
 from endofm.hub.download import file_sha256
 from endofm.video.frames import Frame, UInt8Array
+from endofm.video.object_file import UnreadObjectError
 from endofm.video.open import open_video
 from endofm.video.writer import write_video
 
 
 def cut_source(
-    root: Path, item: SourceItem, staging: Path, clip_format: ClipFormat, *, max_frames: int | None = None
+    root: Path | Address,
+    item: SourceItem,
+    staging: Path,
+    clip_format: ClipFormat,
+    *,
+    max_frames: int | None = None,
 ) -> SourceRecord:
     """Cut one source into clips ``0001.mp4``, ``0002.mp4``... below ``staging``, or write it uncut as ``item.target``.
 
@@ -32,7 +39,7 @@ def cut_source(
     problem.
 
     Args:
-        root: Folder of the data set.
+        root: Folder or address of the data set.
         item: The source.
         staging: Folder for the clips.
         clip_format: Form of the clips.
@@ -40,6 +47,7 @@ def cut_source(
 
     Raises:
         OSError: If a clip cannot be written (disk full, no permission).
+        UnreadObjectError: If a store does not deliver the source, or the rest of it.
     """
     reader = _SourceReader(root, item)
     clips: list[ClipRow] = []
@@ -122,33 +130,37 @@ class _ClipStatistics:
 class _SourceReader:
     """Reads the frames of one source and collects its problems."""
 
-    def __init__(self, root: Path, item: SourceItem) -> None:
+    def __init__(self, root: Path | Address, item: SourceItem) -> None:
         self.root, self.item, self.fps = root, item, item.fps
         self.problems: list[str] = []
 
     def frames(self) -> Iterator[_IndexedFrame]:
         path = self.root / self.item.source
+        frames = self._images(self.root) if isinstance(self.root, Path) and path.is_dir() else self._video(path)
         count = 0
         try:
-            for count, indexed in enumerate(self._images() if path.is_dir() else self._video(path), 1):  # noqa: B007
+            for count, indexed in enumerate(frames, 1):  # noqa: B007
                 yield indexed
+        except UnreadObjectError:
+            # The clips that were cut before would pass for all of it.
+            raise
         except Exception as error:
             # Damage in the middle of a source costs the rest of it, but not the clips that were cut before.
             self.problems.append(reason(error).removeprefix(f"{path}: "))
         if count == 0 and not self.problems:
             self.problems.append("there are no frames in it")
 
-    def _video(self, path: Path) -> Iterator[_IndexedFrame]:
+    def _video(self, path: Path | Address) -> Iterator[_IndexedFrame]:
         with open_video(path) as source:
             self.fps = source.metadata.average_fps
             for index, frame in enumerate(source):
                 yield _IndexedFrame(index, frame)
             self.problems.extend(source.problems)
 
-    def _images(self) -> Iterator[_IndexedFrame]:
+    def _images(self, root: Path) -> Iterator[_IndexedFrame]:
         self.fps = self.fps or NOMINAL_FPS
         shape: tuple[int, ...] | None = None
-        for index, file in enumerate(source_files(self.root, self.item)):
+        for index, file in enumerate(source_files(root, self.item)):
             try:
                 data = read_frame(file)
             except VideoError as error:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from endofm.address import Address
 from endofm.data.prepare.clip_format import ClipFormat, split_lengths
 from endofm.data.prepare.cutting import cut_source
 from endofm.data.prepare.set_recipe import SetRecipe
@@ -54,13 +55,13 @@ class PrepareEstimate:
 
 
 def estimate_preparation(
-    recipe: SetRecipe, root: Path, items: Sequence[SourceItem], clip_format: ClipFormat
+    recipe: SetRecipe, root: Path | Address, items: Sequence[SourceItem], clip_format: ClipFormat
 ) -> PrepareEstimate | None:
     """Estimate the preparation of a set.
 
     Args:
         recipe: The set.
-        root: Folder that it was unpacked into.
+        root: Folder that it was unpacked into, or its address.
         items: Its sources.
         clip_format: Form of the clips.
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from endofm._version import __version__
+from endofm.address import Address, full_name, located, require_answer
 from endofm.data.manifest import CLIP_MANIFEST_NAME, ClipRow, write_manifest
 from endofm.data.perceptual_hashes import ClipHashes, write_hashes
 from endofm.data.prepare.clip_format import ClipFormat
@@ -17,12 +18,13 @@ from endofm.data.prepare.prepared_folder import PreparedFolder
 from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
-from endofm.errors import InputError
+from endofm.errors import InputError, StoreError
 from endofm.files import write_text
 from endofm.pool import Engine, LocalEngine, WorkerDied, usable_processors
 from endofm.progress import progress_bar
 from endofm.resume import exclusive
 from endofm.video.find import naturally
+from endofm.video.object_file import UnreadObjectError
 
 REPORT_NAME = "prepare.json"
 PROBLEMS_NAME = "problems.csv"
@@ -34,7 +36,7 @@ class PrepareReport:
 
     Attributes:
         set: Name of the set.
-        source: Folder that it was prepared from.
+        source: Folder or address that it was prepared from.
         sources: Number of sources in it.
         clips: Number of prepared clips, over all runs.
         frames: Number of their frames.
@@ -57,32 +59,37 @@ class PrepareReport:
 
 @dataclass(frozen=True)
 class _Task:
-    convert: Callable[[Path, SourceItem, Path, ClipFormat], SourceRecord]
-    root: Path
+    convert: Callable[[Path | Address, SourceItem, Path, ClipFormat], SourceRecord]
+    root: Path | Address
     item: SourceItem
     staging: Path
     record: Path
     clip_format: ClipFormat
 
 
-def plan(recipe: SetRecipe, source: str | Path, limit: int | None = None) -> SourceListing:
+def plan(recipe: SetRecipe, source: str | Path | Address, limit: int | None = None) -> SourceListing:
     """Return the sources in a data set's folder, without reading any video.
 
     Args:
         recipe: The set.
-        source: Folder that it was unpacked into.
+        source: Folder that it was unpacked into; of a folder of your own also an address of object storage.
         limit: Maximum number of sources; None for all.
 
     Raises:
         InputError: If the folder is missing or does not have the published layout.
+        StoreError: If the store does not answer.
     """
-    listing = recipe.find(Path(source))
+    place = located(source)
+    if isinstance(place, Address) and recipe.find_stored:
+        listing = recipe.find_stored(place)
+    else:
+        listing = recipe.find(Path(place))
     return replace(listing, items=listing.items[:limit])
 
 
 def prepare(
     recipe: SetRecipe,
-    source: str | Path,
+    source: str | Path | Address,
     out: str | Path,
     *,
     clip_format: ClipFormat | None = None,
@@ -99,7 +106,8 @@ def prepare(
 
     Args:
         recipe: The set.
-        source: Folder that it was unpacked into, or a list of sources next to it.
+        source: Folder that it was unpacked into, or a list of sources next to it; of a folder of your own also an
+            address of object storage, whose videos are read where they lie.
         out: Folder for the clips, one per set.
         clip_format: Form of the clips; by default that of the recipe.
         jobs: Number of processes of this machine; by default one per usable processor.
@@ -114,12 +122,14 @@ def prepare(
     Raises:
         InputError: If the source folder does not have the published layout, or ``out`` is inside it or cannot be
             written.
-        JobError: If the output folder is in use, or holds other clips or clips of other settings.
+        JobError: If the output folder is in use, or holds other clips or clips of other settings, or the store does not
+            answer any more.
+        StoreError: If the store does not answer.
         VideoError: If a clip cannot be encoded, for example because the disk is full.
     """
-    source, out = Path(source), Path(out)
+    source, out = located(source), Path(out)
     clip_format = recipe.clip_format if clip_format is None else clip_format
-    if out.resolve().is_relative_to(source.resolve()):
+    if isinstance(source, Path) and out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out} is inside the source {source}; choose a folder outside it")
     listing = plan(recipe, source, limit)
     with exclusive(out):
@@ -128,14 +138,14 @@ def prepare(
             folder.clear()
         folder.open(recipe.name, clip_format, recipe.settings)
         engine = engine or LocalEngine(jobs or usable_processors(), inside=False)
-        root = source if source.is_dir() else source.parent
+        root = source if isinstance(source, Address) or source.is_dir() else source.parent
         failures = _convert_all(recipe, folder, root, listing.items, clip_format, engine, progress)
         return _publish(recipe, source, out, folder, listing, failures)
 
 
 def _publish(
     recipe: SetRecipe,
-    source: Path,
+    source: Path | Address,
     out: Path,
     folder: PreparedFolder,
     listing: SourceListing,
@@ -146,7 +156,7 @@ def _publish(
     rows = [row for record in records for row in record.clips]
     report = PrepareReport(
         set=recipe.name,
-        source=str(source.resolve()),
+        source=full_name(source),
         sources=len(listing.items),
         clips=len(rows),
         frames=sum(row.num_frames for row in rows),
@@ -167,7 +177,7 @@ def _publish(
 def _convert_all(
     recipe: SetRecipe,
     folder: PreparedFolder,
-    root: Path,
+    root: Path | Address,
     items: Sequence[SourceItem],
     clip_format: ClipFormat,
     engine: Engine,
@@ -194,9 +204,15 @@ def _convert_all(
 
 def _convert(task: _Task) -> tuple[str, ...]:
     """Convert one source, in a worker; return its problems if it has no clip."""
-    # Taken before reading: a source that changes while it is read will be converted again.
-    state = fingerprint(task.root, task.item, task.clip_format)
-    record = task.convert(task.root, task.item, task.staging, task.clip_format)
+    try:
+        # Taken before reading: a source that changes while it is read will be converted again.
+        state = fingerprint(task.root, task.item, task.clip_format)
+        record = task.convert(task.root, task.item, task.staging, task.clip_format)
+    except (UnreadObjectError, StoreError) as error:
+        shutil.rmtree(task.staging)
+        place = task.root / task.item.source
+        require_answer(place, "clips")
+        return (str(error).removeprefix(f"{place}: "),)
     if not record.clips:
         shutil.rmtree(task.staging)
         return record.problems

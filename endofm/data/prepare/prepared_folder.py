@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from endofm.address import Address
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
@@ -87,7 +88,7 @@ class PreparedFolder:
         """Return the record file whose existence marks a source as finished."""
         return self.state / f"{self.key(item)}.json"
 
-    def done(self, source_root: Path, item: SourceItem, clip_format: ClipFormat) -> bool:
+    def done(self, source_root: Path | Address, item: SourceItem, clip_format: ClipFormat) -> bool:
         """Return whether a source is finished: unchanged since, with every file written for it present at its size."""
         record = SourceRecord.from_file(self.record_file(item))
         if record is None:

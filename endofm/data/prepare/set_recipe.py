@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from endofm.address import Address
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.cutting import cut_source
@@ -44,6 +45,8 @@ class SetRecipe:
         title: Name in the literature.
         find: Returns the sources below the folder that the set was unpacked into; raises InputError if the folder does
             not have the published layout.
+        find_stored: Returns the sources below an address, for a set that is also read from object storage; None for
+            others.
         convert: Writes the clips of one source, in a worker process; by default cuts it into numbered mp4 files.
         write_lists: Writes the lists that readers of the set expect, from the clips in order.
         clip_format: Form of the clips unless another one is requested.
@@ -59,7 +62,9 @@ class SetRecipe:
     name: str
     title: str
     find: Callable[[Path], SourceListing]
-    convert: Callable[[Path, SourceItem, Path, ClipFormat], SourceRecord] = cut_source
+    find_stored: Callable[[Address], SourceListing] | None = None
+    # Of a folder, and if there is a find_stored of an address.
+    convert: Callable[[Any, SourceItem, Path, ClipFormat], SourceRecord] = cut_source
     write_lists: Callable[[Path, Sequence[ClipRow]], None] = write_pretraining_list
     clip_format: ClipFormat = field(default_factory=ClipFormat)
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from endofm.address import Address
 from endofm.data.manifest import ClipRow
 from endofm.data.prepare.clip_format import ClipFormat
 from endofm.data.prepare.sources import SourceItem, list_images
@@ -62,16 +63,17 @@ class SourceRecord:
         write_text(path, json.dumps(values))
 
 
-def fingerprint(root: Path, item: SourceItem, clip_format: ClipFormat) -> str:
+def fingerprint(root: Path | Address, item: SourceItem, clip_format: ClipFormat) -> str:
     """Return a string that changes when the files of a source or the clip format change."""
-    states = [(file.name, *file_state(file)) for file in source_files(root, item)]
+    files = source_files(root, item) if isinstance(root, Path) else [root / item.source]
+    states = [(file.name, *file_state(file)) for file in files]
     # Boxes only where there are any, so that records of other sources stay valid.
     content = (states, clip_format) if item.boxes is None else (states, clip_format, item.boxes)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def source_files(root: Path, item: SourceItem) -> list[Path]:
-    """Return the files of a source."""
+    """Return the files of a source in a folder."""
     if item.files:
         return [root / name for name in item.files]
     path = root / item.source

@@ -58,8 +58,7 @@ def require_folder(root: Path) -> Path:
     """
     if was_address(root):
         raise InputError(
-            f"{root}: data sets are prepared from a folder of this machine; copy the videos there first, or mount the "
-            "storage"
+            f"{root}: this is only read from a folder of this machine; copy the files there first, or mount the storage"
         )
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder; give the one that the data set was unpacked into")
