@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,15 @@ def test_readme_opens_with_two_commands_and_names_every_command() -> None:
     assert len(first[1].splitlines()) == 2
     for command in COMMANDS:
         assert f"`endofm {command} " in text or f"`endofm {command}`" in text, command
+
+
+def test_the_table_of_extras_is_complete() -> None:
+    settings = ConfigParser(interpolation=None)
+    settings.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+    table = (REPOSITORY / "docs" / "start.md").read_text(encoding="utf-8").partition("| Extra | Adds |")[2]
+    listed = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)))
+    developers = {"bench", "docs", "test", "dev"}
+    assert sorted(listed) == sorted(set(settings["options.extras_require"]) - developers)
 
 
 def test_readme_and_index_carry_the_disclaimer() -> None:
