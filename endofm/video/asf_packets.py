@@ -49,12 +49,16 @@ class AsfWalk:
         while position < end:
             name, size = self._object(position)
             if name == _ASF_FILE:
-                total, packets, flags, packet_size = struct.unpack("<Q8xQ24x2I", self._file.read(position + 40, 56))
+                content = self._file.read(position + 40, 60)
+                total, packets, flags, packet_size, largest = struct.unpack("<Q8xQ24x3I", content)
                 if flags & 1 or not packets or not packet_size:
                     return 0, 0
                 if total != self._file.size:
                     self._file.require(total)
                     raise Damage(f"the file should have {total:,} bytes and has {self._file.size:,}; it is damaged")
+                # The smallest and the largest packet; the specification (3.2) has one size for all.
+                if packet_size != largest:
+                    raise Damage.at(position, "the header states two sizes of packets")
                 return packets, packet_size
             position += size
         return 0, 0

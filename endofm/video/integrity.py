@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -123,11 +124,14 @@ def _check_ivf(file: FileBytes) -> None:
     _, header, rate, scale, announced = struct.unpack("<4s2xH8x3I", file.read(0, 28))
     if not (rate and scale and 0.01 <= rate / scale <= 1e6):
         raise Damage("the header of the file states an absurd clock; times may be wrong")
-    position, count = header, 0
+    position, count, latest = header, 0, -1
     while position < file.size:
-        size = struct.unpack("<I", file.read(position, 12)[:4])[0]
+        size, time = struct.unpack("<IQ", file.read(position, 12))
         if not size:
             raise Damage.at(position, "no frame of an IVF file begins here")
+        if time <= latest:
+            raise Damage.at(position, "a frame has no later time than the one before; times may be wrong")
+        latest = time
         file.require(position + 12 + size)
         position, count = position + 12 + size, count + 1
     if announced and count < announced:
@@ -172,10 +176,13 @@ def _check_gif(file: FileBytes) -> None:
 
 # --- FLV (Adobe Flash Video File Format Specification 10.1) ---
 
+_FLV_SOUND, _FLV_VIDEO = 8, 9
+
 
 def _check_flv(file: FileBytes) -> None:
-    position = int.from_bytes(file.read(5, 4), "big")
+    has_sound, position = file.read(4, 1)[0] & 4, int.from_bytes(file.read(5, 4), "big")
     before, trusted = 0, True
+    kinds = Counter[int]()
     while True:
         stated = int.from_bytes(file.read(position, 4), "big")
         # Some recorders write sizes of tags that mean something else, from the first tag on.
@@ -184,12 +191,17 @@ def _check_flv(file: FileBytes) -> None:
             raise Damage.at(position, "the size of a tag does not match")
         position += 4
         if position == file.size:
-            return
+            break
         kind, *size, stream = struct.unpack(">4B4x3s", file.read(position, 11))
-        if kind & 0x1F not in (8, 9, 18) or stream != bytes(3):
+        if kind & 0x1F not in (_FLV_SOUND, _FLV_VIDEO, 18) or stream != bytes(3):
             raise Damage.at(position, "no tag of an FLV file begins here")
+        # Sound that is announced before any picture may be all there is of it.
+        kinds[kind & 0x1F] += kind & 0x1F == _FLV_VIDEO or _FLV_VIDEO in kinds
         before = 11 + int.from_bytes(bytes(size), "big")
         position += before
+    # Recorders may forget the mark of sound in the header, but then there is as much sound as video.
+    if not has_sound and 0 < kinds[_FLV_SOUND] < kinds[_FLV_VIDEO] / 20:
+        raise Damage("a tag says that it is sound, and the file has none; it held a picture")
 
 
 # --- Transport streams (ISO/IEC 13818-1) and raw streams ---

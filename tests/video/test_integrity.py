@@ -87,6 +87,41 @@ def test_removed_and_repeated_bytes_are_told(clip: Callable[[str], Path], name: 
                 assert video.problems or len(frames) == NUM_FRAMES
 
 
+def test_a_picture_of_an_flv_file_that_calls_itself_sound(clip: Callable[[str], Path]) -> None:
+    data = bytearray(clip("h264.flv").read_bytes())
+    tags, position = [], int.from_bytes(data[5:9], "big") + 4
+    while position < len(data):
+        tags.append(position)
+        position += 15 + int.from_bytes(data[position + 1 : position + 4], "big")
+    assert data[tags[-1]] == 9
+    data[tags[-1]] = 8
+    assert "a tag says that it is sound" in _check(bytes(data), "flv")
+    # With the mark of sound in the header it is some.
+    data[4] |= 4
+    assert _check(bytes(data), "flv") == ""
+    # So is that of a recorder that forgets the mark.
+    data[4] &= ~4
+    for position in tags[-len(tags) // 3 :]:
+        data[position] = 8
+    assert _check(bytes(data), "flv") == ""
+
+
+def test_two_sizes_of_packets_in_an_asf_header(clip: Callable[[str], Path]) -> None:
+    data = bytearray(clip("wmv2.wmv").read_bytes())
+    properties = data.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    data[properties + 97] ^= 2
+    assert "two sizes of packets" in _check(bytes(data), "asf")
+
+
+def test_two_frames_of_an_ivf_file_at_one_time(tmp_path: Path) -> None:
+    options = {"g": "12", "deadline": "realtime"}
+    data = bytearray(write_clip(tmp_path / "a.ivf", codec="libvpx", options=options).read_bytes())
+    assert _check(bytes(data), "ivf") == ""
+    second = 32 + 12 + int.from_bytes(data[32:36], "little")
+    data[second + 4 : second + 12] = bytes(8)
+    assert "no later time" in _check(bytes(data), "ivf")
+
+
 def test_two_rates_in_an_avi_header(clip: Callable[[str], Path]) -> None:
     data = bytearray(clip("mjpeg.avi").read_bytes())
     stream = data.find(b"strh") + 8
