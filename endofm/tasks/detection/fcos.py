@@ -13,6 +13,9 @@ from endofm.tasks.detection.cells import PyramidLevel, cell_centres, distances_t
 PRIOR = 0.01
 """Probability of every class at every cell before training (arXiv 1708.02002, section 4.1)."""
 
+FIRST_DISTANCE = 1.0
+"""Distance to every side of a box at every cell before training, in strides."""
+
 
 class Scale(nn.Module):
     """A trainable scalar factor."""
@@ -60,6 +63,7 @@ class FirstStage(nn.Module):
         self.scales = nn.ModuleList(Scale() for _ in self.strides)
         init_convolutions(self)
         init_class_bias(self.cls_logits)
+        init_distance_bias(self.bbox_pred)
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[PyramidLevel]:
         """Run the first stage on every level of some frames.
@@ -98,3 +102,14 @@ def init_class_bias(layer: nn.Conv2d) -> None:
     assert layer.bias is not None
     # sigmoid(b) = PRIOR  <=>  b = -log((1 - PRIOR) / PRIOR)
     nn.init.constant_(layer.bias, -math.log((1 - PRIOR) / PRIOR))
+
+
+def init_distance_bias(layer: nn.Conv2d, distance: float = FIRST_DISTANCE) -> None:
+    """Set the bias of the distances, in strides.
+
+    The published code starts at zero, where the ReLU cuts off half of all distances. If training cuts off the others as
+    well, every box is a point, its generalised IoU loss is 1 whatever the weights are, and no gradient leads out of
+    that.
+    """
+    assert layer.bias is not None
+    nn.init.constant_(layer.bias, distance)

@@ -102,12 +102,14 @@ class PublishedDetection:
         preprocess: Published input and inference (`kumc.pth`): frames squashed to 640 x 640, blue first, 0 to 255 less
             a mean; supports drawn at random; boxes of each class suppressed separately.
         fixed_offsets: Never train the offsets of the alignment.
+        zero_distances: Distances to the sides of boxes start around zero, rather than at a stride.
         target_first: The target frame enters the encoder before its supports, rather than in order of time.
         positives_only: Skip frames without boxes, rather than train on them as background.
     """
 
     preprocess: bool = False
     fixed_offsets: bool = False
+    zero_distances: bool = False
     target_first: bool = False
     positives_only: bool = False
 

@@ -27,6 +27,7 @@ from endofm.hub.encoder_tensors import default_preprocess
 from endofm.models.pretrained import Pretrained
 from endofm.tasks.detection.config import DetectionHeadConfig
 from endofm.tasks.detection.detection_losses import detection_losses
+from endofm.tasks.detection.fcos import init_distance_bias
 from endofm.tasks.detection.layout import published_head, published_preprocess
 from endofm.tasks.detection.model import EndoFMForDetection, fitted_frame
 from endofm.tasks.detection.supports import SupportPlan
@@ -231,7 +232,15 @@ def build_detector(config: DetectionConfig, labels: tuple[str, ...]) -> EndoFMFo
         built = EndoFMForDetection(replace(model.config, encoder=architecture), provenance=model.provenance)
         built.load_state_dict(model.state_dict())
         return built
-    head = _head(config, labels)
+    new = _new_detector(config, labels)
+    if config.published.zero_distances:
+        init_distance_bias(new.head.first.bbox_pred, 0.0)
+    return new
+
+
+def _new_detector(config: DetectionConfig, labels: tuple[str, ...]) -> EndoFMForDetection:
+    """Return an encoder, trained or not, under a head with new weights."""
+    start, head = config.model, _head(config, labels)
     if start.source is not None:
         source = load_encoder(start.source)
         preprocess = _preprocess(config, source.config.encoder, source.config.preprocess)

@@ -68,6 +68,17 @@ def test_deformable_convolution_samples_as_the_original(goldens: fill.Goldens) -
     np.testing.assert_allclose(still, plain, atol=1e-5)
 
 
+def test_boxes_of_a_fresh_head_have_an_extent_everywhere() -> None:
+    torch.manual_seed(0)
+    head = DetectionHead(embed_dim=16, channels=64, norm_groups=8, num_classes=1)
+    with torch.inference_mode():
+        levels = head.first_stage(torch.randn(2, 16, 4, 4))
+    for level in levels:
+        # A distance of zero has no gradient; where all are, training is over.
+        assert (level.distances > 0).all()
+        assert 0.5 < level.distances.mean() / level.stride < 1.5
+
+
 def test_fresh_head_starts_from_the_published_prior() -> None:
     torch.manual_seed(0)
     head = DetectionHead(embed_dim=16, channels=32, norm_groups=4, num_classes=3)

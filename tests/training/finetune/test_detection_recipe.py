@@ -129,6 +129,7 @@ def test_the_published_preset_is_what_was_published(boxes: Path) -> None:
     assert model.head_config.clip_frames == 1
     assert config.published.target_first
     assert config.published.fixed_offsets
+    assert not model.head.first.bbox_pred.bias.any()
     assert config.run.max_steps == 96_000
     assert config.run.precision == "32-true"
     schedule = config.schedule
