@@ -128,5 +128,7 @@ class Detector(TaskWork):
 
     def describe(self, summary: Mapping[str, Any]) -> str:
         """Return the numbers of boxes, of frames with boxes, and of tracks."""
-        tracks = "" if summary["tracks"] is None else f", {summary['tracks']} tracks"
-        return f"{summary['boxes']} boxes in {summary['frames_with_boxes']} of {summary['frames']} frames{tracks}"
+        boxes, tracks, frames = summary["boxes"], summary["tracks"], summary["frames"]
+        linked = "" if tracks is None else f", {tracks} track{'s' * (tracks != 1)}"
+        where = f"{summary['frames_with_boxes']} of {frames} frame{'s' * (frames != 1)}"
+        return f"{boxes} box{'es' * (boxes != 1)} in {where}{linked}"

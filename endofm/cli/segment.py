@@ -132,4 +132,5 @@ class Segmenter(TaskWork):
     def describe(self, summary: Mapping[str, Any]) -> str:
         """Return the number of frames, and in how many of them each class was found."""
         found = ", ".join(f"{label} in {count}" for label, count in summary["frames_by_label"].items())
-        return f"{summary['frames']} frames ({found})"
+        frames = summary["frames"]
+        return f"{frames} frame{'s' * (frames != 1)} ({found})"

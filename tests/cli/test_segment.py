@@ -91,7 +91,7 @@ def test_a_still_image(weights: Path, clip: Path, tmp_path: Path, capsys: pytest
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(still)
     out = [tmp_path / "overlay.png", tmp_path / "masks.json"]
     assert main(["segment", str(still), "--weights", str(weights), "-o", str(out[0]), "-o", str(out[1])]) == 0
-    assert "1 frames" in capsys.readouterr().out
+    assert "1 frame (" in capsys.readouterr().out
     with Image.open(out[0]) as painted:
         assert painted.size == (64, 48)
     assert len(VideoMasks.load(out[1])) == 1
