@@ -103,7 +103,7 @@ class OutputPlace(ABC):
         """Return the folder whose disk is full when there is no room for the files of a video."""
 
     def write(self, name: str, text: str) -> None:
-        """Create or replace a text file atomically.
+        """Write a text file atomically, replacing any earlier version.
 
         Raises:
             InputError: If it cannot be written.

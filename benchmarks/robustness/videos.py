@@ -235,7 +235,9 @@ def judge(name: str, damaged: bytes) -> tuple[Outcome, str]:
     detail = f"{len(seen)} frames, end {end:.3f} s"
     count = len(seen)
     even = np.allclose(seen, times[:count], atol=0.5 / RATE) if count <= len(times) else False
-    if SOURCES[name].rate_once and count == len(times) and np.allclose(np.array(seen) * (times[-1] / seen[-1]), times):
+    # Times that are those of the file but for one factor.
+    scaled = np.array(seen) * (times[-1] / max(seen[-1], 1e-9))
+    if not even and SOURCES[name].rate_once and count == len(times) and np.allclose(scaled, times):
         return Outcome.UNDETECTABLE, f"another rate: {detail}"
     if not even or len(announced) != count or end > seen[-1] + 2.0:
         return Outcome.SILENT, detail

@@ -64,7 +64,7 @@ def read_yolo(path: Path) -> LabelSet:
 
 
 def _images(root: Path, values: dict[str, Any], place: str) -> list[Path]:
-    """Return the images of a subset, given as a folder or as a text file with one path per line."""
+    """Return the images of a subset; ``place`` is a folder, or a text file that lists one path per line."""
     base = root / str(values.get("path") or "")
     # `path` names a folder on the machine on which the set was made; exports of tools start at the file itself.
     target = next((p for p in (base / place, root / place, root / place.removeprefix("../")) if p.exists()), None)

@@ -18,7 +18,7 @@ from endofm.data.prepare.prepared_folder import PreparedFolder
 from endofm.data.prepare.set_recipe import SetRecipe, SourceListing
 from endofm.data.prepare.source_record import SourceRecord, fingerprint
 from endofm.data.prepare.sources import SourceItem
-from endofm.errors import InputError, StoreError
+from endofm.errors import InputError
 from endofm.files import write_text
 from endofm.pool import Engine, LocalEngine, WorkerDied, usable_processors
 from endofm.progress import progress_bar
@@ -208,7 +208,7 @@ def _convert(task: _Task) -> tuple[str, ...]:
         # Taken before reading: a source that changes while it is read will be converted again.
         state = fingerprint(task.root, task.item, task.clip_format)
         record = task.convert(task.root, task.item, task.staging, task.clip_format)
-    except (UnreadObjectError, StoreError) as error:
+    except UnreadObjectError as error:
         shutil.rmtree(task.staging)
         place = task.root / task.item.source
         require_answer(place, "clips")
